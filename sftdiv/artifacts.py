@@ -1,0 +1,150 @@
+"""What the stages make of one configuration, each result through the artifact store and at most once a process.
+
+In: a composed config and a store. Out: the corpus, token ids, embeddings, units, ladders, tokenizer and base model it describes. Here the
+stages meet, so that the entry points read as the way of the data; each key holds all that its result depends on, and nothing more, so that a
+change of the learning rate tokenizes nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from sftdiv.corpora.build import load_corpus
+from sftdiv.records import Corpus, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
+from sftdiv.saved import load_ladders, load_token_ids, load_units, save_ladders, save_token_ids, save_units
+from sftdiv.selection.choose import build_ladders
+from sftdiv.selection.universe import group_share
+from sftdiv.store import Store, content_hash
+from sftdiv.units.encoding import encode, tokenizer_identity
+
+
+def plain(node: Any) -> Any:
+    """A config node as plain Python values, interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+class Artifacts:
+    """Results of the stages for one config; see the module's text."""
+
+    def __init__(self, config: DictConfig, store: Store) -> None:
+        self.config = config
+        self.store = store
+        self.token_ids = cache(self._token_ids)
+        self.embeddings = cache(self._embeddings)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The corpus reader."""
+        reader: Reader = instantiate(self.config.corpus.reader, _convert_="all")
+        return reader
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Distinct examples in canonical order."""
+        corpus = self.config.corpus
+        return load_corpus(self.reader, self.store, heldout=corpus.heldout, seed=corpus.seed, on_bad_row=corpus.on_bad_row)
+
+    @cached_property
+    def read_by_base(self) -> NDArray[np.bool_]:
+        """Which examples the base model was pretrained on, shape (examples,): whole instruction groups, never held-out ones."""
+        model = self.config.model
+        if model.source != "scratch" or model.reads != "corpus":
+            return np.zeros(len(self.corpus), dtype=bool)
+        share = group_share(self.corpus.column("group"), model.pretrain_share, salt=f"pretrain:{model.seed}")
+        return share & ~np.array(self.corpus.column("heldout"))
+
+    @cached_property
+    def tokenizer(self) -> str:
+        """The model's tokenizer: a folder or a hub id."""
+        model = self.config.model
+        if model.source != "scratch":
+            return str(model.path)
+        from sftdiv.training.tokenizer import train_tokenizer
+
+        key = {"texts": self._base_text_key(), "vocabulary": model.vocabulary, "tokenizers": version("tokenizers")}
+        build = lambda folder: train_tokenizer(self._base_texts(), folder, vocab_size=model.vocabulary)  # noqa: E731
+        return str(self.store.folder("tokenizer", key, build))
+
+    def strategy_tokenizer(self, strategy: Mapping[str, Any]) -> str:
+        """The tokenizer that a strategy's units are counted with."""
+        name = str(strategy.get("tokenizer", "model"))
+        return self.tokenizer if name == "model" else name
+
+    def texts(self, side: Side) -> list[str]:
+        """One side of every example."""
+        return self.corpus.column(side)
+
+    def _token_ids(self, side: Side, tokenizer: str) -> TokenIds:
+        """Token ids of one side of every example."""
+        key = self._tokens_key(side, tokenizer)
+        folder = self.store.folder("token_ids", key, lambda folder: save_token_ids(encode(self.texts(side), tokenizer), folder))
+        return load_token_ids(folder)
+
+    def _embeddings(self, side: Side) -> NDArray[np.float32]:
+        """Embeddings of one side of every example, memory-mapped, shape (examples, dimensions)."""
+        key = self._embeddings_key(side)
+        embed = lambda: instantiate(self.config.embedder, _convert_="all").embed(self.texts(side))  # noqa: E731
+        folder = self.store.folder("embeddings", key, lambda folder: np.save(folder / "embeddings.npy", embed()))
+        vectors: NDArray[np.float32] = np.load(folder / "embeddings.npy", mmap_mode="r")
+        return vectors
+
+    def units(self, strategy: Mapping[str, Any]) -> Units:
+        """Units of diversity as a strategy finds them, on its side."""
+        return load_units(self.store.folder("units", self._units_key(strategy), lambda folder: save_units(self._find(strategy), folder)))
+
+    def ladders(self, strategy: Mapping[str, Any], units: Units, universe: Universe, *, prune: str, seed: int) -> list[Ladder]:
+        """The ladder of each stratum of the universe."""
+        who = content_hash([universe.indices.tolist(), universe.strata.tolist()])
+        key = {"units": self._units_key(strategy), "universe": who, "prune": prune, "seed": seed}
+        build = lambda folder: save_ladders(build_ladders(units, universe, prune=prune, seed=seed), folder)  # noqa: E731
+        return load_ladders(self.store.folder("ladders", key, build))
+
+    def _find(self, strategy: Mapping[str, Any]) -> Units:
+        side: Side = strategy["side"]
+        text = SideText(
+            texts=self.texts(side),
+            token_ids=lambda: self.token_ids(side, self.strategy_tokenizer(strategy)),
+            embeddings=lambda: self.embeddings(side),
+            column=self.corpus.column,
+        )
+        units: Units = instantiate(strategy["units"], _convert_="all").find(text)
+        return units
+
+    def _units_key(self, strategy: Mapping[str, Any]) -> dict[str, Any]:
+        """Corpus, side and settings of the finder, and what the finder needs (``strategy.needs``)."""
+        side: Side = strategy["side"]
+        needs = {
+            "token_ids": lambda: self._tokens_key(side, self.strategy_tokenizer(strategy)),
+            "embeddings": lambda: self._embeddings_key(side),
+        }.get(strategy["needs"], dict)
+        return {"corpus": self.corpus.fingerprint, "side": side, "units": strategy["units"], "needs": needs()}
+
+    def _tokens_key(self, side: Side, tokenizer: str) -> dict[str, Any]:
+        tokenized_with = tokenizer_identity(tokenizer, self.config.model.get("revision"))
+        return {"corpus": self.corpus.fingerprint, "side": side, "tokenizer": tokenized_with, "tokenizers": version("tokenizers")}
+
+    def _embeddings_key(self, side: Side) -> dict[str, Any]:
+        made_with = {"scikit-learn": version("scikit-learn")}
+        return {"corpus": self.corpus.fingerprint, "side": side, "embedder": plain(self.config.embedder), "versions": made_with}
+
+    def _base_texts(self) -> Sequence[str]:
+        """What the base model and its tokenizer read: the embedded world's statements, or the corpus's pretraining share as plain text."""
+        if self.config.model.reads == "world":
+            return self.reader.world.statements  # type: ignore[attr-defined]  # settings.check: the corpus is the embedded one
+        rows = np.flatnonzero(self.read_by_base)
+        instructions, responses = self.texts("instruction"), self.texts("response")
+        return [f"{instructions[row]}\n{responses[row]}" for row in rows]
+
+    def _base_text_key(self) -> dict[str, Any]:
+        if self.config.model.reads == "world":
+            return {"world": dict(self.reader.identity())}
+        return {"corpus": self.corpus.fingerprint, "rows": content_hash(np.flatnonzero(self.read_by_base).tolist())}

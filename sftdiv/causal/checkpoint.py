@@ -1,0 +1,86 @@
+"""A language model as a folder in the hub's format: loaded here, saved here.
+
+In: a local folder or a hub id. Out: a `transformers` model or tokenizer, ready for use; or a folder that any other tool reads too.
+The trade: a folder is written under a temporary name beside its place and renamed, so that a half-written model never has the name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sftdiv.records import SftdivError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Loaded = TypeVar("Loaded")
+
+
+def load_tokenizer(path: str | Path, *, template: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, with a chat template and a token to pad with.
+
+    Args:
+        path: A folder or a hub id.
+        template: A Jinja chat template that replaces the tokenizer's own; None keeps its own.
+
+    Raises:
+        SftdivError: It cannot be loaded, has no template of its own and none is given, or has no end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = _load(path, lambda name: AutoTokenizer.from_pretrained(name))
+    if template is not None:
+        tokenizer.chat_template = template
+    if tokenizer.chat_template is None:
+        raise SftdivError(f"the tokenizer of {str(path)!r} has no chat template; give one: model/template=plain, alpaca or chatml")
+    if tokenizer.eos_token is None:
+        raise SftdivError(f"the tokenizer of {str(path)!r} has no end-of-sequence token, so a response could never end")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(path: str | Path, *, dtype: torch.dtype, device: str = "cpu") -> PreTrainedModel:
+    """A causal language model from a folder or a hub id.
+
+    Raises:
+        SftdivError: It cannot be found or reached.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=dtype))
+    return model.to(device)
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a model and its tokenizer as one folder, whole or not at all; what ``folder`` held before is replaced."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.chmod(0o755)  # mkdtemp makes it private
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _load(path: str | Path, load: Callable[[str], Loaded]) -> Loaded:
+    try:
+        return load(str(path))
+    except OSError as error:  # what transformers raises for a missing file, an unknown id, a gated one, and no network
+        reason = str(error).strip().splitlines()[0]
+        hint = "model.path takes a local folder in the hub's format, or a hub id (gated ones need a login: `hf auth login`)"
+        raise SftdivError(f"cannot load {str(path)!r}: {reason} ({hint})") from error

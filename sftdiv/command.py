@@ -1,0 +1,89 @@
+"""What the Hydra entry points share: where ``conf/`` is, the resolvers its defaults use, and errors that name the alternatives.
+
+In: an app decorated with ``hydra.main``. Out: its run, or a short message and exit code 1 or 2 where the user can mend what went wrong.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from sftdiv.records import SftdivError
+from sftdiv.store import content_hash
+
+
+def conf_dir() -> Path:
+    """The packaged ``conf`` folder where there is one (a wheel), else the repository's (a checkout or an editable install)."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def register_resolvers() -> None:
+    """Make the resolvers of ``conf/config.yaml`` known; calling it again changes nothing."""
+    resolvers: dict[str, Callable[..., Any]] = {
+        "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
+        "hardware": lambda: "gpu" if _has_gpu() else "cpu",
+        "study_of_command": lambda: study_of_command(sys.argv[1:]),
+        "user_cache": lambda: str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sftdiv"),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def study_of_command(arguments: list[str]) -> str:
+    """The default study: ``single`` for one run, else a hash of everything that is swept over."""
+    if not {"-m", "--multirun"} & set(arguments):
+        return "single"
+    return "sweep-" + content_hash(sorted(argument for argument in arguments if "=" in argument), length=6)
+
+
+def run_app(app: Callable[[], None]) -> None:
+    """Run a Hydra app; what a user can mend ends as a message, without a traceback."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits itself, and the alternatives are never named
+    try:
+        app()
+    except ConfigCompositionException as error:
+        sys.exit(f"sftdiv: {_with_alternatives(str(error))}")
+    except (OverrideParseException, SftdivError) as error:
+        sys.exit(f"sftdiv: {error}")
+
+
+def _has_gpu() -> bool:
+    """Whether an NVIDIA device is visible, found without the seconds that importing torch takes."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"} and Path("/dev/nvidia0").exists()
+
+
+def _with_alternatives(message: str) -> str:
+    """Hydra's message about an unknown key, with the keys that exist there and the nearest of them."""
+    unknown = re.search(r"Could not override '([^']+)'", message)
+    if not unknown:
+        return message
+    parent, _, name = unknown[1].rpartition(".")
+    group_choices = [
+        argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w.]+", argument) and _is_group(argument.split("=")[0])
+    ]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=group_choices)
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig):
+        return f"unknown setting {unknown[1]!r}: {parent!r} has no settings below it"
+    keys = [str(key) for key in node]
+    near = difflib.get_close_matches(name, keys, n=1)
+    hint = f" Did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?" if near else ""
+    return f"unknown setting {unknown[1]!r}.{hint} Known{' in ' + parent if parent else ''}: {', '.join(sorted(keys))}"
+
+
+def _is_group(name: str) -> bool:
+    return (conf_dir() / name).is_dir()

@@ -1,0 +1,1 @@
+"""Embedders turn texts into vectors; each is one file and one YAML under ``conf/embedder``."""

@@ -1,0 +1,58 @@
+"""The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
+
+In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C, ``SystemExit``) the stage, message and traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from sftdiv.cells import FAILURE, RESULT, Cell, flatten, write_json
+from sftdiv.records import Tracker
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Collects the row of one cell; a context manager."""
+
+    def __init__(self, cell: Cell, tracker: Tracker) -> None:
+        self.cell = cell
+        self.tracker = tracker
+        self.row: dict[str, Any] = {}
+        self._stage = "start"
+
+    def add(self, values: Mapping[str, Any], prefix: str = "") -> None:
+        """Put values into the row, nested ones under dotted keys."""
+        self.row |= flatten(values, prefix)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage as ``time.NAME`` in seconds, and name it should it fail."""
+        self._stage, started = name, time.perf_counter()
+        log.info("%s: %s", self.cell.name, name)
+        yield
+        self.row[f"time.{name}"] = time.perf_counter() - started
+
+    def __enter__(self) -> Recorder:
+        (self.cell.folder / FAILURE).unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.row["memory.peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            self.tracker.finish(self.row, 0)
+            write_json(self.cell.folder / RESULT, self.row)
+            return
+        told = "".join(traceback.format_exception(kind, error, trace))
+        write_json(
+            self.cell.folder / FAILURE, {"stage": self._stage, "message": f"{kind.__name__}: {error}" if kind else "", "traceback": told}
+        )
+        self.tracker.finish({"failed_stage": self._stage}, 1)

@@ -1,0 +1,140 @@
+"""From ladders to a subset: the level's pool in every stratum, drawn evenly to the stratum's quota.
+
+In: units, a universe, one ladder a stratum. Out: a ``Subset``. Without matching there is one stratum. Numbers of types (k) are summed over
+strata; pools are disjoint and add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sftdiv.records import Ladder, SftdivError, Subset, Units, Universe
+from sftdiv.selection.draw import draw_evenly
+from sftdiv.selection.ladder import build_ladder, tie_ranks
+from sftdiv.selection.level import k_of_level, lowest_k
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One stratum at one level: its universe rows, k, and the part of the size that it must give."""
+
+    rows: NDArray[np.int64]
+    pool: NDArray[np.int64]
+    quota: float
+    k_min: int
+    k_max: int
+    k_asked: int
+
+
+def build_ladders(units: Units, universe: Universe, *, prune: str, seed: int) -> list[Ladder]:
+    """One ladder for each stratum of the universe.
+
+    Raises:
+        SftdivError: If the universe holds fewer than two types.
+    """
+    matrix = units.matrix[universe.indices]
+    types = len(np.unique(matrix.indices))
+    if types < 2:
+        raise SftdivError(
+            f"the universe of {len(universe.indices):,} examples holds {types} unit types; at least two are needed ({dict(units.made_by)})"
+        )
+    ties = tie_ranks(units.names, seed=seed)
+    return [build_ladder(matrix[universe.strata == stratum], ties, prune=prune) for stratum in range(universe.strata.max() + 1)]
+
+
+def choose(
+    units: Units,
+    universe: Universe,
+    ladders: Sequence[Ladder],
+    *,
+    level: float,
+    size: float,
+    weights: NDArray[np.float64],
+    k_min: str | int | float,
+    slack: float,
+    seed: int,
+) -> Subset:
+    """A subset of the universe at a diversity level.
+
+    Args:
+        units: Of the whole corpus.
+        universe: Who may be chosen.
+        ladders: From ``build_ladders``, one a stratum.
+        level: Diversity level in [0, 1].
+        size: Number of examples, or of label tokens: the sum of weights at which drawing stops.
+        weights: What each example of the corpus counts towards ``size``, shape (examples,).
+        k_min: ``selection.k_min``; see ``level.lowest_k``.
+        slack: The pool of level 0 holds at least ``slack`` times the size.
+        seed: Seed of the draw.
+
+    Raises:
+        SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
+    """
+    rungs = _rungs(universe, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack)
+    chosen, reached = [], 0
+    for stratum, rung in enumerate(rungs):
+        matrix = units.matrix[rung.pool]
+        drawn = draw_evenly(matrix, weights[rung.pool], rung.quota, rng=np.random.default_rng([seed, stratum]))
+        chosen.append(rung.pool[drawn])
+        reached += len(np.unique(matrix[drawn].indices))
+    return Subset(
+        indices=np.concatenate(chosen),
+        level=level,
+        seed=seed,
+        k_min=sum(rung.k_min for rung in rungs),
+        k_max=sum(rung.k_max for rung in rungs),
+        k_asked=sum(rung.k_asked for rung in rungs),
+        k_reached=reached,
+        pool=sum(len(rung.pool) for rung in rungs),
+        universe=len(universe.indices),
+    )
+
+
+def _rungs(
+    universe: Universe,
+    ladders: Sequence[Ladder],
+    *,
+    level: float,
+    size: float,
+    weights: NDArray[np.float64],
+    k_min: str | int | float,
+    slack: float,
+) -> list[Rung]:
+    held = weights[universe.indices]
+    if slack < 1:
+        raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
+    if slack * size > held.sum():
+        raise SftdivError(
+            f"slack x size = {slack} x {size:,.0f} = {slack * size:,.0f} is more than the universe holds ({held.sum():,.0f} in "
+            f"{len(held):,} examples; {_told(universe.counts)}). The largest feasible size is {int(held.sum() / slack):,}; "
+            "or lower selection.slack"
+        )
+    quotas = _quotas(np.bincount(universe.strata, weights=held), size, whole=bool(np.all(held == 1)))
+    types = len(np.unique(np.concatenate([ladder.type_order for ladder in ladders])))
+    rungs = []
+    for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
+        rows = universe.indices[universe.strata == stratum]
+        needed = min(slack * quota, weights[rows].sum())
+        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types)
+        asked = k_of_level(level, lowest, ladder.k_max)
+        rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))
+    return rungs
+
+
+def _quotas(stratum_weights: NDArray[Any], size: float, *, whole: bool) -> NDArray[np.float64]:
+    """The size divided in proportion to the strata; whole numbers by largest remainder when examples are counted."""
+    exact = stratum_weights / stratum_weights.sum() * size
+    if not whole:
+        return exact
+    quotas = np.floor(exact)
+    quotas[np.argsort(quotas - exact, kind="stable")[: round(size - quotas.sum())]] += 1
+    return quotas
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in counts.items())

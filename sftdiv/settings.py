@@ -1,0 +1,118 @@
+"""The composed config before any work: values that cannot be right are refused, and paths give way to the content behind them.
+
+In: the config as Hydra composed it. Out: nothing, or an error with the value and the alternatives (``check``); and the plain settings that
+name a cell (``identified``), which are equal wherever the same data and models lie.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sftdiv.records import SIDES, SftdivError
+from sftdiv.store import content_hash, file_digest
+
+STOPS = (None, "select", "train")
+CHOICES = {
+    "stop_after": STOPS,
+    "strategy.side": SIDES,
+    "selection.prune": ("support", "sample", "random"),
+    "selection.match": ("none", "length", "source", "length+source"),
+}
+WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
+
+
+def check(config: DictConfig) -> None:
+    """Refuse what cannot be right before anything is read or written.
+
+    Raises:
+        SftdivError: With the setting, its value and what it may be.
+    """
+    for name, known in CHOICES.items():
+        _one_of(name, OmegaConf.select(config, name), known)
+    _number("diversity_level", config.diversity_level, least=0, most=1)
+    _number("selection.replicate", config.selection.replicate, least=0, most=1)
+    _number("selection.slack", config.selection.slack, least=1)
+    for name in ("seed", "selection.seed", "samples"):
+        _number(name, OmegaConf.select(config, name), least=0, whole=True)
+    size = "size.n" if config.size.label_tokens is None else "size.label_tokens"
+    _number(size, OmegaConf.select(config, size), least=1, whole=True)
+    trains = config.stop_after != "select"
+    if trains and config.eval.get("needs_world", False) and config.corpus.name != "embedded":
+        raise SftdivError(
+            f"eval={config.eval.name} asks about the embedded world; with corpus={config.corpus.name} use eval=heldout, custom or none"
+        )
+    if config.model.get("reads") == "world" and config.corpus.name != "embedded":
+        raise SftdivError(
+            f"model={config.model.name} is pretrained on the embedded world; with corpus={config.corpus.name} use model=scratch_3m, "
+            "or a pretrained one by model.path"
+        )
+
+
+def resolve_universe(config: DictConfig, overrides: Sequence[str], strategies: Path) -> None:
+    """Where ``selection.universe`` names a strategy, compose its settings into ``universe_strategy``, on the run's own side.
+
+    Args:
+        config: The composed config; changed in place.
+        overrides: The command's overrides, which hold for that strategy too where they are not about the run's own.
+        strategies: The folder of the strategies' YAML files.
+
+    Raises:
+        SftdivError: If there is no such strategy.
+    """
+    name = config.selection.universe
+    known = sorted(path.stem for path in strategies.glob("*.yaml"))
+    _one_of("selection.universe", name, ("own", *known))
+    if name != "own":
+        others = [text for text in overrides if not text.lstrip("+~").startswith(("strategy", "hydra"))]
+        with open_dict(config):
+            config.universe_strategy = compose(
+                "config", overrides=[*others, f"strategy={name}", f"strategy.side={config.strategy.side}"]
+            ).strategy
+
+
+def identified(config: DictConfig) -> dict[str, Any]:
+    """The settings as plain values, each path replaced by what names its content."""
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    corpus, model = settings["corpus"], settings["model"]
+    corpus["reader"] = dict(instantiate(config.corpus.reader, _convert_="all").identity())
+    corpus.pop("path", None)
+    for owner, key in ((model, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
+        if owner.get(key) and Path(str(owner[key])).is_dir():
+            owner[key] = folder_identity(Path(owner[key]))
+    return settings
+
+
+def folder_identity(folder: Path) -> str:
+    """A digest of a folder's files that takes no minutes for weights: of a file over 64 MiB the size and the first and last MiB count."""
+    return content_hash({path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()})
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    if size <= WHOLE_BELOW:
+        return file_digest(path)
+    with path.open("rb") as stream:
+        head = stream.read(1 << 20)
+        stream.seek(-(1 << 20), 2)
+        return content_hash([size, head.hex(), stream.read().hex()])
+
+
+def _one_of(name: str, value: Any, known: Sequence[Any]) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise SftdivError(f"{name}={value!r} is unknown.{hint} Known: {', '.join('null' if item is None else item for item in known)}")
+
+
+def _number(name: str, value: Any, *, least: float, most: float = float("inf"), whole: bool = False) -> None:
+    kind = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not least <= value <= most:
+        bounds = f"of at least {least}" if most == float("inf") else f"in [{least}, {most}]"
+        raise SftdivError(f"{name}={value!r} must be {kind} {bounds}")

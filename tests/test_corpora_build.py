@@ -1,0 +1,163 @@
+"""The corpus that comes out: distinct, canonical, split by group, fingerprinted by content, kept in the store."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sftdiv.corpora.build import load_corpus, normalise, rejected_file
+from sftdiv.corpora.files import FilesReader
+from sftdiv.corpora.formats import Converter
+from sftdiv.corpora.hub import HubReader
+from sftdiv.records import Corpus, Example, SftdivError
+from sftdiv.store import Store
+
+
+@dataclass
+class ListReader:
+    """Examples from a list; ``reads`` counts how often they were asked for."""
+
+    rows: Sequence[Example]
+    reads: list[int] = field(default_factory=list)
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"rows": [[row.messages, row.source, row.id, row.extra] for row in self.rows]}
+
+    def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
+        self.reads.append(1)
+        return iter(self.rows)
+
+
+def example(asked: str, answered: str, **labels: Any) -> Example:
+    return Example([{"role": "user", "content": asked}, {"role": "assistant", "content": answered}], **labels)
+
+
+def load(reader: Any, folder: Path, *, heldout: int = 0, on_bad_row: str = "error") -> Corpus:
+    return load_corpus(reader, Store(folder), heldout=heldout, seed=0, on_bad_row=on_bad_row)
+
+
+def converter(columns: Sequence[str] = ()) -> Converter:
+    return Converter(format="auto", id="id", source="source", columns=list(columns), remove=[])
+
+
+def test_a_small_corpus_in_full(tmp_path: Path) -> None:
+    turns = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Bye."), ("assistant", "Ciao.")]
+    talk = Example([{"role": role, "content": content} for role, content in turns], id="talk", extra={"tags": ["x", "y"]})
+    corpus = load(ListReader([talk]), tmp_path)
+    [row] = corpus.table.to_list()
+    assert (row["instruction"], row["response"]) == ("Hi.\n\nBye.", "Hello.\n\nCiao.")
+    assert (row["id"], row["source"], row["tags"], row["heldout"]) == ("talk", "", ["x", "y"], False)
+    assert [(turn["role"], turn["content"]) for turn in row["messages"]] == turns
+    assert corpus.counts == {"read": 1, "rejected": 0, "duplicates": 0, "examples": 1, "groups": 1, "heldout": 0}
+
+
+def test_of_duplicates_the_same_one_stays_whatever_the_order(tmp_path: Path) -> None:
+    rows = [example("a", "b", source="web"), example("a", "b", source="books"), example("a", "c"), example("A ", "b")]
+    corpora = [load(ListReader(order), tmp_path) for order in (rows, rows[::-1])]
+    for corpus in corpora:
+        assert sorted(zip(corpus.column("instruction"), corpus.column("source"), strict=True)) == [("A ", ""), ("a", ""), ("a", "books")]
+        assert corpus.counts["duplicates"] == 1
+        assert len(set(corpus.column("group"))) == 1
+    assert corpora[0].table.to_list() == corpora[1].table.to_list()
+
+
+def test_ids_are_given_hashed_or_told_apart(tmp_path: Path) -> None:
+    ids = load(
+        ListReader([example("a", "1", id="x"), example("b", "2", id="x"), example("c", "3", id="y"), example("d", "4")]), tmp_path
+    ).column("id")
+    assert len(set(ids)) == 4
+    assert sorted(len(name) for name in ids) == [1, 14, 14, 32]
+    assert sum(name.startswith("x-") for name in ids) == 2
+
+
+@pytest.mark.parametrize(("one", "other"), [("Say  HI", "say hi "), ("ﬁne", "fine"), ("a\n\nb", "A b")])
+def test_instructions_that_are_one(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+
+
+def test_the_fingerprint_is_of_content(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Say {number}.", "completion": str(number), "task": "say"} for number in range(50)]
+    (tmp_path / "whole.json").write_text(json.dumps(rows))
+    random.Random(0).shuffle(rows)
+    for name, part in (("one", rows[:20]), ("two", rows[20:] + rows[:3])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
+
+    def corpus(*names: str, columns: Sequence[str] = ()) -> Corpus:
+        reader = FilesReader(path=[str(tmp_path / name) for name in names], max_row_bytes=10_000, converter=converter(columns))
+        return load(reader, tmp_path / "store", heldout=2)
+
+    whole, split = corpus("whole.json"), corpus("two.jsonl", "one.jsonl")
+    assert whole.fingerprint == split.fingerprint
+    assert whole.table.to_list() == split.table.to_list()
+    assert split.counts["duplicates"] == 3
+    assert len({whole.fingerprint, corpus("one.jsonl").fingerprint, corpus("whole.json", columns=["task"]).fingerprint}) == 3
+
+
+def test_built_once_then_mapped(tmp_path: Path) -> None:
+    reader = ListReader([example("a", "b")])
+    first, second = load(reader, tmp_path), load(reader, tmp_path)
+    assert reader.reads == [1]
+    assert first.table.to_list() == second.table.to_list()
+    assert Path(second.table.cache_files[0]["filename"]).is_relative_to(tmp_path)
+
+
+def test_bad_rows_stop_the_run_or_are_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": ""}\n{"prompt": "caf\xe9"\n')
+    reader = FilesReader(path=str(path), max_row_bytes=1000, converter=converter())
+    with pytest.raises(
+        SftdivError, match=r"data.jsonl, line 2: empty response: .* With corpus.on_bad_row=skip bad rows go to rejected.jsonl"
+    ):
+        load(reader, tmp_path / "store")
+    corpus = load(reader, tmp_path / "store", on_bad_row="skip")
+    assert corpus.counts == {
+        **{"read": 3, "rejected": 2, "rejected.empty_response": 1, "rejected.not_JSON": 1},
+        **{"duplicates": 0, "examples": 1, "groups": 1, "heldout": 0},
+    }
+    written = rejected_file(corpus)
+    assert written is not None
+    rejected = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in rejected] == [(str(path), 2), (str(path), 3)]
+    assert rejected[0]["reason"].startswith("empty response")
+    assert "caf\udce9" in rejected[1]["text"]
+
+
+def test_a_rejected_gigabyte_does_not_become_one_in_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n" + "x" * 500_000)
+    written = rejected_file(load(FilesReader(path=str(path), max_row_bytes=100_000, converter=converter()), tmp_path, on_bad_row="skip"))
+    assert written is not None
+    assert written.stat().st_size < 3000
+
+
+def test_errors_of_a_whole_corpus(tmp_path: Path) -> None:
+    with pytest.raises(SftdivError, match=r"no example: 0 rows were read"):
+        load(ListReader([]), tmp_path)
+    with pytest.raises(SftdivError, match=r"corpus.on_bad_row='ignore' is unknown. Known: error, skip"):
+        load(ListReader([example("a", "b")]), tmp_path, on_bad_row="ignore")
+    with pytest.raises(SftdivError, match=r"A column of corpus.columns mixes types"):
+        load(ListReader([example("a", "b", extra={"n": 1}), example("c", "d", extra={"n": "one"})]), tmp_path)
+
+
+def test_nothing_is_rejected_in_a_clean_corpus(tmp_path: Path) -> None:
+    assert rejected_file(load(ListReader([example("a", "b")]), tmp_path)) is None
+
+
+def test_hub_reads_what_load_dataset_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": ""}\n')
+    reader = HubReader(path=str(tmp_path / "data"), name=None, split="train", revision=None, converter=converter())
+    corpus = load(reader, tmp_path / "store", on_bad_row="skip")
+    assert (corpus.column("instruction"), corpus.counts["rejected.empty_response"]) == (["a"], 1)
+    assert json.dumps(reader.identity())
+    with pytest.raises(SftdivError, match=r"cannot be loaded from the hub"):
+        load(HubReader(path=str(tmp_path / "data"), name=None, split="test", revision=None, converter=converter()), tmp_path / "store")

@@ -1,0 +1,268 @@
+"""Universe, ladder, level, draw and match: worked examples on sets that fit on a page, and invariants on made-up ones."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sftdiv.records import SftdivError, Units
+from sftdiv.selection.choose import build_ladders, choose
+from sftdiv.selection.draw import draw_evenly
+from sftdiv.selection.ladder import PRUNINGS, build_ladder, tie_ranks
+from sftdiv.selection.level import k_of_level, lowest_k, smallest_k
+from sftdiv.selection.universe import build_universe, group_share
+
+
+def units_of(*examples, names=None):
+    """Units from one set of type numbers an example."""
+    types = 1 + max(max(held) for held in examples if held)
+    matrix = np.zeros((len(examples), types), dtype=np.int32)
+    for row, held in enumerate(examples):
+        matrix[row, list(held)] = 1
+    return Units(scipy.sparse.csr_array(matrix), names or [f"type{t}" for t in range(types)], {"finder": "test"})
+
+
+def everyone(units, match="none", lengths=None, sources=None):
+    examples = units.matrix.shape[0]
+    return build_universe(
+        {"no_unit": np.diff(units.matrix.indptr) == 0},
+        lengths=np.arange(examples) if lengths is None else np.asarray(lengths),
+        sources=sources or ["one"] * examples,
+        match=match,
+    )
+
+
+def subset_of(units, *, level, size, seed=0, prune="support", k_min="auto", slack=1.0, weights=None, **universe):
+    who = everyone(units, **universe)
+    ladders = build_ladders(units, who, prune=prune, seed=0)
+    weights = np.ones(units.matrix.shape[0]) if weights is None else np.asarray(weights, dtype=float)
+    return choose(units, who, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack, seed=seed)
+
+
+# --- ladder ---------------------------------------------------------------------------------------------------------
+
+
+def test_support_pruning_by_hand():
+    # Types: 0 is held by examples 0, 1, 2; 1 by 2, 3; 2 by 3 alone. Type 2 goes first and takes example 3 with it; then type 1, now held by
+    # example 2 alone, and with it example 2; type 0 is last.
+    units = units_of({0}, {0}, {0, 1}, {1, 2})
+    ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
+    assert ladder.type_order.tolist() == [2, 1, 0]
+    assert [ladder.pool(k).tolist() for k in (3, 2, 1)] == [[0, 1, 2, 3], [0, 1, 2], [0, 1]]
+
+
+def test_sample_pruning_by_hand():
+    # Losses (sum of 1/support): example 0: 1/3, 1: 1/3, 2: 1/3 + 1/2, 3: 1/2 + 1. Examples 0 and 1 go first; then type 0 has one holder left, example 2
+    # loses 1 + 1/2 and example 3 as much: the tie falls to the example whose best type comes first by hash.
+    units = units_of({0}, {0}, {0, 1}, {1, 2})
+    ties = tie_ranks(units.names, seed=0)
+    ladder = build_ladder(units.matrix, ties, prune="sample")
+    first = 2 if min(ties[0], ties[1]) < min(ties[1], ties[2]) else 3
+    assert ladder.type_order[0] == (0 if first == 2 else 2)
+    assert ladder.pool(3).tolist() == [0, 1, 2, 3]
+    assert ladder.pool(2).tolist() == [5 - first]
+
+
+def test_random_pruning_takes_types_in_hash_order():
+    units = units_of({0}, {0}, {0, 1}, {1, 2})
+    ties = tie_ranks(units.names, seed=3)
+    ladder = build_ladder(units.matrix, ties, prune="random")
+    assert ladder.type_order.tolist() == np.argsort(ties).tolist()
+    kept = set(ladder.type_order[1:].tolist())
+    assert ladder.pool(2).tolist() == [row for row, held in enumerate([{0}, {0}, {0, 1}, {1, 2}]) if held <= kept]
+
+
+def test_ties_follow_names_not_columns():
+    units = units_of({0}, {1}, {2}, names=["a", "b", "c"])
+    turned = units_of({2}, {1}, {0}, names=["c", "b", "a"])
+    orders = [
+        [each.names[t] for t in build_ladder(each.matrix, tie_ranks(each.names, seed=5), prune="support").type_order]
+        for each in (units, turned)
+    ]
+    assert orders[0] == orders[1]
+
+
+def test_unknown_pruning_names_the_known():
+    units = units_of({0}, {1})
+    with pytest.raises(SftdivError, match=r"prune='greedy'.*support, sample, random"):
+        build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="greedy")
+
+
+# --- level ----------------------------------------------------------------------------------------------------------
+
+
+def test_smallest_k_by_hand():
+    units = units_of({0}, {0}, {0, 1}, {1, 2})
+    ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
+    assert [smallest_k(ladder, np.ones(4), needed) for needed in (1, 2, 3, 4)] == [1, 1, 2, 3]
+    assert smallest_k(ladder, np.array([1.0, 1.0, 5.0, 5.0]), 6) == 2
+
+
+def test_levels_run_from_k_min_to_k_max():
+    assert [k_of_level(level, 10, 40) for level in (0, 1 / 3, 0.5, 1)] == [10, 20, 25, 40]
+    for level in (-0.1, 1.1, float("nan")):
+        with pytest.raises(SftdivError, match=r"diversity_level=.* is outside \[0, 1\]"):
+            k_of_level(level, 10, 40)
+
+
+def test_k_min_as_number_and_share():
+    units = units_of(*[{t} for t in range(10) for _ in range(5)])
+    ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
+    assert lowest_k("auto", ladder, np.ones(50), 12, types=10) == 3
+    assert lowest_k(4, ladder, np.ones(50), 12, types=10) == 4
+    assert lowest_k(0.5, ladder, np.ones(50), 12, types=10) == 5
+    with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3"):
+        lowest_k(2, ladder, np.ones(50), 12, types=10)
+    with pytest.raises(SftdivError, match="neither 'auto' nor a share"):
+        lowest_k("few", ladder, np.ones(50), 12, types=10)
+
+
+# --- draw -----------------------------------------------------------------------------------------------------------
+
+
+def test_draw_is_even_over_disjoint_types():
+    units = units_of(*[{0}] * 50, *[{1}] * 10, *[{2}] * 10)
+    rows = draw_evenly(units.matrix, np.ones(70), 30, rng=np.random.default_rng(0))
+    assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [10, 10, 10]
+    rows = draw_evenly(units.matrix, np.ones(70), 40, rng=np.random.default_rng(0))
+    assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [20, 10, 10]  # 1 and 2 have no member left
+
+
+def test_draw_counts_an_example_for_all_its_types():
+    # Type 1 is rarer and is served first, by the one example that also holds type 0: both are then represented.
+    units = units_of({0}, {0}, {0, 1})
+    assert draw_evenly(units.matrix, np.ones(3), 1, rng=np.random.default_rng(0)).tolist() == [2]
+
+
+def test_members_are_drawn_uniformly():
+    units = units_of(*[{0}] * 5)
+    firsts = [draw_evenly(units.matrix, np.ones(5), 1, rng=np.random.default_rng(seed))[0] for seed in range(2000)]
+    counts = np.bincount(firsts, minlength=5)
+    assert abs(counts - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)  # five standard deviations
+
+
+# --- choose ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prune", ["support", "random"])
+def test_two_topics_level_0_takes_one_and_level_1_splits_evenly(prune):
+    units = units_of(*[{0}] * 20, *[{1}] * 30)
+    low, high = (subset_of(units, level=level, size=20, prune=prune) for level in (0, 1))
+    assert low.k_asked == low.k_reached == 1
+    assert len({row < 20 for row in low.indices}) == 1
+    assert high.k_reached == 2
+    assert sum(row < 20 for row in high.indices) == 10
+
+
+def test_label_token_budget_stops_when_it_is_filled():
+    units = units_of(*[{0}] * 20, *[{1}] * 20)
+    weights = np.tile([3.0, 7.0], 20)
+    subset = subset_of(units, level=1, size=50, weights=weights)
+    drawn = weights[subset.indices]
+    assert drawn.sum() >= 50 > drawn[:-1].sum()
+
+
+def test_infeasible_size_says_the_largest_feasible():
+    units = units_of(*[{0}] * 20, *[{1}] * 10)
+    with pytest.raises(
+        SftdivError, match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20"
+    ):
+        subset_of(units, level=0, size=25, slack=1.5)
+    assert len(subset_of(units, level=0, size=20, slack=1.5)) == 20
+
+
+def test_errors_name_what_is_wrong():
+    units = units_of({0}, {0}, {0})
+    with pytest.raises(SftdivError, match="holds 1 unit types; at least two"):
+        subset_of(units, level=0, size=1)
+    units = units_of({0}, {1}, {1})
+    with pytest.raises(SftdivError, match=r"slack=0.5 is below 1"):
+        subset_of(units, level=0, size=1, slack=0.5)
+    with pytest.raises(SftdivError, match=r"match='lenght' is unknown. Known: none, length"):
+        subset_of(units, level=0, size=1, match="lenght")
+    with pytest.raises(SftdivError, match="no example is left"):
+        build_universe({"heldout": np.ones(3, dtype=bool)}, lengths=np.ones(3), sources=["a"] * 3, match="none")
+
+
+def test_left_out_counts_once_under_the_first_reason():
+    masks = {"heldout": np.array([True, True, False, False]), "no_unit": np.array([True, False, True, False])}
+    universe = build_universe(masks, lengths=np.ones(4), sources=["a"] * 4, match="none")
+    assert universe.counts == {"heldout": 2, "no_unit": 1, "kept": 1}
+    assert universe.indices.tolist() == [3]
+
+
+def test_matching_length_fixes_the_quintiles():
+    # Type t is held by examples of length t: unmatched, level 0 is one length; matched, each quintile gives its fifth at every level.
+    units = units_of(*[{2 * (i // 20) + i % 2} for i in range(100)])
+    lengths = [i // 20 for i in range(100)]
+    for level in (0, 1):
+        subset = subset_of(units, level=level, size=25, match="length", lengths=lengths)
+        assert np.bincount(np.array(lengths)[subset.indices]).tolist() == [5] * 5
+    assert len(set(np.array(lengths)[subset_of(units, level=0, size=8, lengths=lengths).indices])) == 1
+
+
+def test_matching_source_gives_each_its_share():
+    units = units_of(*[{i % 4} for i in range(40)])
+    sources = ["big"] * 30 + ["small"] * 10
+    subset = subset_of(units, level=0.5, size=11, match="source", sources=sources)
+    assert sorted(np.unique(np.array(sources)[subset.indices], return_counts=True)[1].tolist()) == [
+        3,
+        8,
+    ]  # 8.25 and 2.75 by largest remainder
+
+
+def test_group_share_keeps_groups_whole_and_does_not_depend_on_the_others():
+    groups = [f"g{i // 3}" for i in range(3000)]
+    mask = group_share(groups, 0.3, salt="test:0")
+    assert len(set(zip(groups, mask, strict=True))) == 1000
+    assert 0.25 < mask.mean() < 0.35
+    assert group_share(groups[:300], 0.3, salt="test:0").tolist() == mask[:300].tolist()
+    assert (group_share(groups, 0.3, salt="test:1") != mask).any()
+    assert not group_share(groups, 0.0, salt="x").any() and group_share(groups, 1.0, salt="x").all()
+    with pytest.raises(SftdivError, match=r"must be in \[0, 1\], got 1.5"):
+        group_share(groups, 1.5, salt="replicate:0")
+
+
+# --- invariants -----------------------------------------------------------------------------------------------------
+
+corpora = st.lists(st.sets(st.integers(0, 7), max_size=4), min_size=12, max_size=40).filter(lambda held: len(set().union(*held)) >= 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(held=corpora, prune=st.sampled_from(PRUNINGS), seed=st.integers(0, 5), share=st.floats(0.1, 0.6))
+def test_subsets_are_exact_distinct_deterministic_and_order_independent(held, prune, seed, share):
+    units = units_of(*held, set())
+    universe = everyone(units)
+    size = max(1, int(share * len(universe.indices)))
+    for level in (0, 0.5, 1):
+        subset = subset_of(units, level=level, size=size, prune=prune, seed=seed)
+        assert len(subset) == size == len(set(subset.indices.tolist()))
+        assert set(subset.indices) <= set(universe.indices)
+        assert subset.k_reached <= subset.k_asked <= subset.k_max
+        again = subset_of(units, level=level, size=size, prune=prune, seed=seed)
+        assert again.indices.tolist() == subset.indices.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(held=corpora, prune=st.sampled_from(PRUNINGS))
+def test_pools_are_nested_and_hold_live_types_only(held, prune):
+    units = units_of(*held)
+    matrix = units.matrix[everyone(units).indices]
+    ladder = build_ladder(matrix, tie_ranks(units.names, seed=0), prune=prune)
+    assert sorted(ladder.type_order.tolist()) == sorted(np.unique(matrix.indices).tolist())
+    pools = [set(ladder.pool(k).tolist()) for k in range(1, ladder.k_max + 1)]
+    assert pools[-1] == set(range(matrix.shape[0]))
+    for k, (smaller, larger) in enumerate(zip([set(), *pools], pools, strict=False), start=1):
+        assert smaller <= larger
+        assert set(matrix[sorted(larger)].indices) <= set(ladder.type_order[ladder.k_max - k :].tolist())
+
+
+def test_units_and_entropy_rise_with_the_level():
+    rng = np.random.default_rng(0)
+    popularity = 1 / np.arange(1, 201)
+    held = [set(rng.choice(200, size=4, replace=False, p=popularity / popularity.sum()).tolist()) for _ in range(3000)]
+    units = units_of(*held)
+    reached = [subset_of(units, level=level, size=300, slack=1.5).k_reached for level in (0, 0.25, 0.5, 0.75, 1)]
+    assert reached == sorted(set(reached))
+    assert reached[-1] == 200

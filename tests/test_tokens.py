@@ -1,0 +1,79 @@
+"""Token units: from texts to ids to the sparse matrix of mid-frequency tokens."""
+
+import numpy as np
+import pytest
+
+from sftdiv.records import SftdivError, SideText, TokenIds
+from sftdiv.training.tokenizer import train_tokenizer
+from sftdiv.units import tokens as tokens_module
+from sftdiv.units.each import EachExample
+from sftdiv.units.encoding import encode, tokenizer_identity
+from sftdiv.units.tokens import TokenUnits
+
+SENTENCES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
+
+
+def side_of(texts, tokens):
+    return SideText(texts, lambda: tokens, embeddings=lambda: None, column=lambda name: [])
+
+
+def test_words_equal_a_literal():
+    tokens = encode(SENTENCES, "words")
+    assert tokens.names == ["a", "and", "cat", "dog", "mat", "on", "sat", "the"]
+    assert tokens.flat.tolist() == [7, 2, 6, 5, 7, 4, 7, 3, 6, 0, 2, 1, 0, 3]
+    assert tokens.offsets.tolist() == [0, 6, 9, 14]
+    assert tokens.lengths().tolist() == [6, 3, 5]
+
+
+def test_unit_matrix_of_three_sentences_equals_a_literal(monkeypatch):
+    monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
+    units = TokenUnits(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    assert units.names == ["a", "cat", "dog", "sat"]  # twice each; "the" stands three times, the others once
+    assert units.matrix.toarray().tolist() == [[0, 1, 0, 1], [0, 0, 1, 1], [2, 1, 1, 0]]
+
+
+def test_a_band_that_leaves_too_little_says_so():
+    with pytest.raises(SftdivError, match=r"2 to 2 occurrences leaves 4 token types .* of 8 types seen, 3 are rarer and 1 commoner"):
+        TokenUnits(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    with pytest.raises(SftdivError, match="1 <= low <= high, got low=5, high=2"):
+        TokenUnits(low=5, high=2)
+
+
+def test_take_keeps_the_order_asked_for():
+    tokens = encode(SENTENCES, "words").take(np.array([2, 0]))
+    assert tokens.flat.tolist() == [0, 2, 1, 0, 3, 7, 2, 6, 5, 7, 4]
+    assert tokens.offsets.tolist() == [0, 5, 11]
+    assert encode(SENTENCES, "words").take(np.array([], dtype=np.int64)).offsets.tolist() == [0]
+
+
+def test_a_tokenizer_folder_leaves_special_tokens_out(tmp_path):
+    train_tokenizer(SENTENCES * 10, tmp_path / "tokenizer", vocab_size=300)
+    tokens = encode(["the cat<|eos|> sat", "", "ünï"], str(tmp_path / "tokenizer"))
+    special = {tokens.names.index(name) for name in ("<|eos|>", "<|pad|>")}
+    assert not special & set(tokens.flat.tolist())
+    assert tokens.lengths()[1] == 0
+    assert tokens.lengths()[2] > 3  # bytes of two umlauts
+
+
+def test_both_ways_of_reading_a_tokenizer_agree(tmp_path):
+    from sftdiv.units.encoding import _from_file, _from_transformers
+
+    train_tokenizer(SENTENCES * 10, tmp_path, vocab_size=300)
+    fast, slow = _from_file(tmp_path / "tokenizer.json"), _from_transformers(str(tmp_path), None)
+    assert [list(ids) for ids in fast.encode(SENTENCES)] == [list(ids) for ids in slow.encode(SENTENCES)]
+    assert fast.names == slow.names
+    assert fast.special == slow.special
+
+
+def test_identity_is_the_content_of_a_folder(tmp_path):
+    for name in ("a", "b"):
+        train_tokenizer(SENTENCES, tmp_path / name, vocab_size=270)
+    train_tokenizer(SENTENCES, tmp_path / "c", vocab_size=280)
+    same, again, other = (tokenizer_identity(str(tmp_path / name)) for name in "abc")
+    assert same == again != other
+    assert tokenizer_identity("org/model", "main") == {"name": "org/model", "revision": "main"}
+
+
+def test_random_gives_each_example_a_type_of_its_own():
+    units = EachExample().find(side_of(SENTENCES, TokenIds(np.empty(0, dtype=np.int32), np.zeros(4, dtype=np.int64), [])))
+    assert units.matrix.toarray().tolist() == np.eye(3).tolist()
