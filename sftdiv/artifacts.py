@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.corpora.build import load_corpus
-from sftdiv.records import Corpus, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
+from sftdiv.records import Corpus, Exam, Heldout, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
 from sftdiv.saved import load_ladders, load_token_ids, load_units, save_ladders, save_token_ids, save_units
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
 from sftdiv.store import Store, content_hash
+from sftdiv.training.settings import Hardware
 from sftdiv.units.encoding import encode, tokenizer_identity
 
 
@@ -107,6 +108,54 @@ class Artifacts:
         key = {"units": self._units_key(strategy), "universe": who, "prune": prune, "seed": seed}
         build = lambda folder: save_ladders(build_ladders(units, universe, prune=prune, seed=seed), folder)  # noqa: E731
         return load_ladders(self.store.folder("ladders", key, build))
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """Where training and evaluation run."""
+        hardware: Hardware = instantiate(self.config.trainer)
+        return hardware
+
+    def base(self) -> str:
+        """The model that fine-tuning starts from: a folder or a hub id."""
+        model = self.config.model
+        if model.source != "scratch":
+            return str(model.path)
+        key = {
+            "tokenizer": tokenizer_identity(self.tokenizer),
+            "texts": self._base_text_key(),
+            "settings": {name: plain(model[name]) for name in ("architecture", "pretrain", "seed")},
+            "hardware": plain(self.config.trainer),
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+        }
+        return str(self.store.folder("base", key, self._train_base))
+
+    def _train_base(self, folder: Path) -> None:
+        from sftdiv.training.base import train_base
+
+        model = self.config.model
+        train_base(
+            self._base_texts(),
+            Path(self.tokenizer),
+            folder,
+            architecture=instantiate(model.architecture),
+            **plain(model.pretrain),
+            hardware=self.hardware,
+            seed=model.seed,
+        )
+
+    def exam(self) -> Exam:
+        """What an evaluation may ask of this run."""
+        return Exam(self._heldout, self._world_tasks, self.hardware.device, self.config.model.max_length)
+
+    def _heldout(self) -> Heldout:
+        held = self.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)
+        return Heldout(held["messages"][:], held["source"][:], held["group"][:])
+
+    def _world_tasks(self) -> Path:
+        """The embedded world's benchmark as lm-eval tasks; they name their folder, hence ``place``; it is part of the key for a moved cache."""
+        key = {**self.reader.identity(), "cache": str(self.store.root)}
+        world, place = self.reader.world, self.store.place("world_tasks", key)  # type: ignore[attr-defined]
+        return self.store.folder("world_tasks", key, lambda folder: world.write_tasks(folder, place=place))
 
     def _find(self, strategy: Mapping[str, Any]) -> Units:
         side: Side = strategy["side"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, OverrideParseException
+from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
@@ -57,6 +57,10 @@ def run_app(app: Callable[[], None]) -> None:
         sys.exit(f"sftdiv: {_with_alternatives(str(error))}")
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
+    except InstantiationException as error:  # Hydra wraps what a constructor raises
+        if not isinstance(error.__cause__, SftdivError):
+            raise
+        sys.exit(f"sftdiv: {error.__cause__}")
 
 
 def _has_gpu() -> bool:

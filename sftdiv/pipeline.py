@@ -5,21 +5,28 @@ In: the config and its artifacts. Out: the subset, its diversity, the checkpoint
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from sftdiv.artifacts import Artifacts, plain
+from sftdiv.cells import write_json
+from sftdiv.corpora.build import rejected_file
 from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
-from sftdiv.records import SIDES, Subset, Units
+from sftdiv.records import SIDES, Corpus, SftdivError, Subset, Tracker, Units
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
+from sftdiv.store import write_atomically
+
+TRAINED = "sftdiv_training.json"  # written into the model's folder once it is whole: the record of its training
 
 
 @dataclass(frozen=True)
@@ -65,11 +72,89 @@ def diversity(selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
         sides[side] = describe(tokens, [texts[row] for row in rows], artifacts.embeddings(side)[rows])
     held = selection.units.matrix[rows]
     of_type = np.asarray(held.sum(axis=0)).ravel()
-    units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type[of_type > 0])}
+    units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type)}
     words = [len(text.split()) for text in artifacts.corpus.table.select(rows)["response"]]
     sources = Counter(artifacts.corpus.table.select(rows)["source"])
     shares = {name: count / len(rows) for name, count in sorted(sources.items())}
     return {"diversity": {**sides, "units": units}, "subset": {"response_words": float(np.mean(words)), "share": shares}}
+
+
+def ladder_numbers(selection: Selection) -> dict[str, Any]:
+    """The subset's size, k, pool and universe as columns of the row."""
+    subset = selection.subset
+    numbers = {name: getattr(subset, name) for name in ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")}
+    return {"n": len(subset), **numbers, "left_out": selection.left_out, "units": dict(selection.units.made_by)}
+
+
+def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker) -> dict[str, Any]:
+    """Fine-tune the base on the subset; a model that an interrupted run has finished is kept."""
+    done = folder / TRAINED
+    if done.exists():
+        return dict(json.loads(done.read_text(encoding="utf-8")))
+    from sftdiv.training.fit import fine_tune
+
+    chosen, model = artifacts.corpus.table.select(selection.subset.indices), config.model
+    record = fine_tune(
+        base,
+        chosen["messages"][:],
+        chosen["id"][:],
+        folder,
+        revision=model.revision,
+        template=model.template.jinja,
+        max_length=model.max_length,
+        **plain(model.finetune),
+        hardware=artifacts.hardware,
+        seed=config.seed,
+        tracker=tracker,
+    )
+    write_json(done, asdict(record))
+    return asdict(record)
+
+
+def evaluate(config: DictConfig, artifacts: Artifacts, checkpoint: Path) -> dict[str, Any]:
+    """Every score of the checkpoint as ``score.NAME`` and ``score.NAME.stderr``.
+
+    Raises:
+        SftdivError: If the primary score is not among them.
+    """
+    scores = instantiate(config.eval, _convert_="all").score(checkpoint, artifacts.exam())
+    if config.eval.primary is not None and config.eval.primary not in scores:
+        raise SftdivError(f"eval.primary={config.eval.primary!r} is not among the scores: {', '.join(sorted(scores))}")
+    named = {f"score.{name}": score.value for name, score in scores.items()}
+    return named | {f"score.{name}.stderr": score.stderr for name, score in scores.items()}
+
+
+def write_samples(config: DictConfig, artifacts: Artifacts, cell: Path) -> None:
+    """Let the model answer some held-out instructions, spread over the sources, as ``samples.jsonl``."""
+    from sftdiv.evaluation.generations import generate
+
+    held = artifacts.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)
+    spread = np.argsort(np.array(held["source"][:], dtype=object), kind="stable")[:: max(1, len(held) // max(1, config.samples))]
+    shown = held.select(spread[: config.samples])
+    answers = generate(
+        cell / "model",
+        [messages[:-1] for messages in shown["messages"]],
+        max_new_tokens=config.model.max_length // 2,
+        max_length=config.model.max_length,
+        device=artifacts.hardware.device,
+    )
+    columns = zip(shown["id"], shown["source"], shown["instruction"], shown["response"], answers, strict=True)
+    names = ("id", "source", "instruction", "reference", "response")
+    lines = [json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) for values in columns]
+    write_atomically(cell / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def copy_rejected(corpus: Corpus, cell: Path) -> None:
+    """Put the rows that reading rejected beside the result, where there are any."""
+    path = rejected_file(corpus)
+    if path is not None and corpus.counts["rejected"]:
+        write_atomically(cell / path.name, path.read_text(encoding="utf-8"))
+
+
+def check_evaluation(config: DictConfig, artifacts: Artifacts) -> None:
+    """Refuse, before anything is trained, what could not be evaluated after it."""
+    if config.stop_after is None:
+        instantiate(config.eval, _convert_="all").check(artifacts.exam())
 
 
 def write_subset(subset: Subset, artifacts: Artifacts, path: Path) -> None:

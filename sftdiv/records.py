@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import datasets
     import scipy.sparse
 
@@ -156,6 +158,25 @@ class Score:
     stderr: float
 
 
+@dataclass(frozen=True)
+class Heldout:
+    """The examples that selection never sees: conversations, their sources, and the instruction group of each."""
+
+    messages: Sequence[Sequence[Mapping[str, str]]]
+    sources: Sequence[str]
+    groups: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What an evaluation may ask of a run; what is costly is made when called. ``device`` is torch's name, ``max_length`` in tokens."""
+
+    heldout: Callable[[], Heldout]
+    world_tasks: Callable[[], Path]
+    device: str
+    max_length: int
+
+
 class Reader(Protocol):
     """Reads a corpus. ``identity`` names its content cheaply (it is asked before every run, also of finished ones)."""
 
@@ -181,6 +202,20 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Row-normalised embeddings, shape (texts, dimensions)."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores a checkpoint; ``primary`` names the score that the study uses."""
+
+    primary: str | None
+
+    def check(self, exam: Exam) -> None:
+        """Refuse what cannot be scored, before anything is trained."""
+        ...
+
+    def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
+        """Every score by name."""
         ...
 
 

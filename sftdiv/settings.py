@@ -15,6 +15,7 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sftdiv.cells import flatten
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
 
@@ -34,6 +35,9 @@ def check(config: DictConfig) -> None:
     Raises:
         SftdivError: With the setting, its value and what it may be.
     """
+    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+    if missing := [name for name, value in unresolved.items() if value == "???"]:
+        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
     for name, known in CHOICES.items():
         _one_of(name, OmegaConf.select(config, name), known)
     _number("diversity_level", config.diversity_level, least=0, most=1)

@@ -47,6 +47,7 @@ def write_atomically(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+    Path(name).chmod(0o644)  # mkstemp makes it private
     os.replace(name, path)
 
 
@@ -54,12 +55,16 @@ class Store:
     """A folder of artifacts; see the module's text."""
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        self.root = Path(root).absolute()
         self._verified: set[Path] = set()
+
+    def place(self, kind: str, key: Mapping[str, Any]) -> Path:
+        """Where artifact ``kind`` for ``key`` is, or will be once it is built."""
+        return self.root / kind / content_hash(key)
 
     def folder(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
         """The folder of artifact ``kind`` for ``key``; when it is not there whole, ``build(temporary_folder)`` fills it first."""
-        entry = self.root / kind / content_hash(key)
+        entry = self.place(kind, key)
         if self._whole(entry):
             return entry
         entry.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sftdiv.corpora.files import FilesReader
 from sftdiv.corpora.formats import Converter
@@ -107,6 +110,22 @@ def test_broken_json_lines(tmp_path: Path, content: bytes, kept: int, rejected: 
     assert all(reason.startswith(start) for (_, reason), (_, start) in zip(found, rejected, strict=True))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"data.{kind}"
+    with path.open("wb") as stream:
+        stream.write(b"[" if kind == "json" else b"prompt")
+        stream.truncate(1 << 30)  # a sparse file: zeros that take no room on the disk
+    tracemalloc.start()
+    examples, [(line, reason)] = read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (examples, line) == ([], 1)
+    assert reason.startswith("too long: ")
+    assert peak < 20 << 20
+
+
 @pytest.mark.parametrize(
     ("content", "line", "start"),
     [
@@ -177,3 +196,15 @@ def test_identity_is_of_bytes_and_not_of_paths(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(before)
     moved.write_bytes(moved.read_bytes() + b"\n")
     assert reader([str(two), str(moved)]).identity() != before
+
+
+PIECE = st.sampled_from(
+    [b"[", b"]", b"{", b"}", b'"', b",", b":", b"\n", b"\r", b"\xe9", b"\x00", b'"prompt"', b'"completion"', b"prompt", b"1", GOOD]
+)
+
+
+@given(kind=st.sampled_from(["jsonl", "json", "csv", "parquet"]), content=st.lists(PIECE, max_size=12).map(b"".join) | st.binary())
+def test_any_bytes_give_examples_or_reasons(tmp_path_factory: pytest.TempPathFactory, kind: str, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any.{kind}"
+    path.write_bytes(content)
+    assert all(":" in reason for _, reason in read(path)[1])

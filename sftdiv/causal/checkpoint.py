@@ -6,12 +6,11 @@ The trade: a folder is written under a temporary name beside its place and renam
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sftdiv.records import SftdivError
 
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 Loaded = TypeVar("Loaded")
 
 
-def load_tokenizer(path: str | Path, *, template: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | Path, *, revision: str | None = None, template: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, with a chat template and a token to pad with.
 
     Args:
         path: A folder or a hub id.
+        revision: A branch, tag or commit of the hub; None is its main branch.
         template: A Jinja chat template that replaces the tokenizer's own; None keeps its own.
 
     Raises:
@@ -34,7 +34,7 @@ def load_tokenizer(path: str | Path, *, template: str | None = None) -> PreTrain
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = _load(path, lambda name: AutoTokenizer.from_pretrained(name))
+    tokenizer: PreTrainedTokenizerBase = _load(path, lambda name: AutoTokenizer.from_pretrained(name, revision=revision))
     if template is not None:
         tokenizer.chat_template = template
     if tokenizer.chat_template is None:
@@ -46,18 +46,22 @@ def load_tokenizer(path: str | Path, *, template: str | None = None) -> PreTrain
     return tokenizer
 
 
-def load_model(path: str | Path, *, dtype: torch.dtype, device: str = "cpu") -> PreTrainedModel:
-    """A causal language model from a folder or a hub id.
+def load_model(
+    path: str | Path, *, dtype: torch.dtype | Literal["auto"], revision: str | None = None, device: str = "cpu"
+) -> PreTrainedModel:
+    """A causal language model from a folder or a hub id, in a given precision or, with "auto", in the one that it was saved in.
 
     Raises:
         SftdivError: It cannot be found or reached.
     """
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=dtype))
-    return model.to(device)
+    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype))
+    model.to(torch.device(device))
+    return model.eval()
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -72,7 +76,7 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         tokenizer.save_pretrained(temporary)
         temporary.chmod(0o755)  # mkdtemp makes it private
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -8,6 +8,7 @@ last (as reasoning models' do) is refused for conversations of several turns.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,6 +72,13 @@ def label_conversations(tokenizer: PreTrainedTokenizerBase, conversations: Seque
                 )
         examples.append(shorten(input_ids, labels, max_length=max_length))
     return examples
+
+
+def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the token that ends a response; in some chat formats it is not the tokenizer's end-of-sequence token."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (example,) = label_conversations(tokenizer, [turns], max_length=sys.maxsize)
+    return int(example.labels[example.labels != IGNORED][-1])
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[str, Spans]:

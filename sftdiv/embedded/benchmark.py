@@ -24,7 +24,7 @@ PLAIN = "{answer}"
 
 @dataclass(frozen=True)
 class Item:
-    """A question: every choice is true, ``choices[gold]`` answers ``prompt``; ``plain_answer`` is all there is to say to ``plain_prompt``."""
+    """A question: every choice is true, ``choices[gold]`` answers ``prompt``; ``plain_prompt`` asks the same for a bare answer."""
 
     topic: str
     skill: str

@@ -46,10 +46,10 @@ metric_list:
 """
 
 
-def write_tasks(items: Sequence[Item], folder: Path) -> list[str]:
-    """Write both tasks and their questions into ``folder``; returns the names of the tasks."""
-    questions = folder.resolve() / QUESTIONS
-    questions.write_text("".join(f"{json.dumps(asdict(item))}\n" for item in items), encoding="utf-8")
+def write_tasks(items: Sequence[Item], folder: Path, *, place: Path) -> list[str]:
+    """Write both tasks and their questions into ``folder``, which will be read at ``place``; returns the names of the tasks."""
+    questions = place.absolute() / QUESTIONS
+    (folder / QUESTIONS).write_text("".join(f"{json.dumps(asdict(item))}\n" for item in items), encoding="utf-8")
     for task, rest in ((CHOICE_TASK, CHOICE), (GENERATION_TASK, GENERATION)):
         (folder / f"{task}.yaml").write_text(COMMON.format(task=task, questions=json.dumps(str(questions))) + rest, encoding="utf-8")
     return [CHOICE_TASK, GENERATION_TASK]

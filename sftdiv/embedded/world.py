@@ -93,9 +93,9 @@ class World:
         """The benchmark."""
         return list(write_items(self.tables, self.lexicon, self._generator("items")))
 
-    def write_tasks(self, folder: Path) -> list[str]:
-        """Write the benchmark as lm-eval tasks into ``folder`` and return their names."""
-        return write_tasks(self.items(), folder)
+    def write_tasks(self, folder: Path, *, place: Path | None = None) -> list[str]:
+        """Write the benchmark as lm-eval tasks into ``folder``, to be read at ``place`` (else there), and return their names."""
+        return write_tasks(self.items(), folder, place=place or folder)
 
     def _generator(self, purpose: str) -> np.random.Generator:
         """A stream of its own for each purpose, so that a change in one leaves the others as they are."""

@@ -23,7 +23,7 @@ class LsaEmbedder:
     Attributes:
         dimensions: Length of a vector; fewer when the texts or their words are fewer.
         min_documents: Distinct texts that a word must stand in to count.
-        max_share: Share of the distinct texts above which a word is a function word and does not count.
+        max_share: Share of the distinct texts above which a word is phrasing, not subject, and does not count.
         max_words: The most frequent words that are kept.
         iterations: Power iterations of the randomised SVD (Halko et al. 2011); 4 suffice for text.
         seed: Seed of the randomised SVD.
@@ -53,8 +53,8 @@ class LsaEmbedder:
         distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
         words = TfidfVectorizer(
             sublinear_tf=True,
-            min_df=min(self.min_documents, len(distinct)),
-            max_df=self.max_share,
+            min_df=self.min_documents,
+            max_df=max(self.min_documents, int(self.max_share * len(distinct))),
             max_features=self.max_words,
             dtype=np.float32,
         )

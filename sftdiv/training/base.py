@@ -1,14 +1,13 @@
 """A base model from scratch: a small Llama that reads raw text for a set number of steps.
 
 In: texts and a tokenizer. Out: a model folder with the tokenizer in it. It has read the texts, and has not seen the chat format.
-Texts are shuffled, ended with the end token, and packed end to end into rows of ``context`` tokens; no position is wasted on padding, at the
-price that a row may start amid a text and attend to the one before.
+Texts are shuffled, ended with the end token, and packed end to end into rows of ``context`` tokens; no position is wasted on padding, at
+the price that a row may start amid a text and attend to the one before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,21 +19,11 @@ from torch.utils.data import Dataset
 from sftdiv.causal.checkpoint import load_tokenizer, save_checkpoint
 from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Batch, Step
-from sftdiv.training.engine import Hardware, Optimizer, train
+from sftdiv.training.engine import train
+from sftdiv.training.settings import Architecture, Hardware, Optimizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """The shape of a Llama with tied embeddings; ``positions`` is the longest input that it accepts, in tokens."""
-
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
-    positions: int
 
 
 def train_base(
@@ -46,7 +35,10 @@ def train_base(
     steps: int,
     batch_size: int,
     context: int,
-    optimizer: Optimizer,
+    learning_rate: float,
+    warmup: float,
+    weight_decay: float,
+    clip: float,
     hardware: Hardware,
     seed: int,
     tracker: Tracker | None = None,
@@ -61,7 +53,10 @@ def train_base(
         steps: Optimizer steps; their number, not the time, decides when it ends.
         batch_size: Rows in a step.
         context: Tokens in a row.
-        optimizer: Settings of AdamW and its schedule.
+        learning_rate: The peak of AdamW's.
+        warmup: Share of the steps in which the learning rate rises; then it falls as half a cosine.
+        weight_decay: Of matrices.
+        clip: Gradient norm to clip at.
         hardware: Where it runs.
         seed: Decides the first weights and the order of the texts.
         tracker: Is told of each step.
@@ -76,6 +71,7 @@ def train_base(
     rows = pack(texts, tokenizer, rows=steps * batch_size, context=context, rng=np.random.default_rng(seed))
     packed = PackedSteps(rows.reshape(steps, batch_size, context))
     model = make_model(architecture, tokenizer, seed=seed)
+    optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
     losses = train(model, packed, count=steps, optimizer=optimizer, hardware=hardware, seed=seed, tracker=tracker, title="base model")
     save_checkpoint(model, tokenizer, folder)
     return float(np.mean(losses[-max(1, steps // 10) :]))

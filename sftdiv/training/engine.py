@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sftdiv.records import Tracker
+from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import StepsModule
 from sftdiv.training.module import CausalModule
+from sftdiv.training.settings import Hardware, Optimizer
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -26,32 +27,15 @@ if TYPE_CHECKING:
     from sftdiv.training.batches import Step
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Where a training runs: Lightning's names of accelerator and precision, and threads (None leaves torch's choice)."""
-
-    accelerator: str
-    devices: int
-    precision: str
-    threads: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """Peak learning rate, share of the steps that warm up, decay of matrices, and the gradient norm to clip at."""
-
-    learning_rate: float
-    warmup: float
-    weight_decay: float
-    clip: float
-
-
 class ProgressBar(Callback):
     """One line in the terminal: what is trained, how far it is, its loss."""
 
     def __init__(self, title: str, steps: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}"), transient=True)
+        console = Console(stderr=True)
+        self.progress = Progress(
+            *columns, TextColumn("loss {task.fields[loss]:.3f}"), console=console, transient=True, disable=not console.is_terminal
+        )
         self.task = self.progress.add_task(title, total=steps, loss=float("nan"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -98,19 +82,13 @@ def train(
         The mean loss a label token of each step, in nats.
 
     Raises:
-        SftdivError: A loss is not finite.
+        SftdivError: A loss is not finite, or there is no GPU where one is asked for.
     """
+    if hardware.accelerator == "gpu" and not torch.cuda.is_available():
+        raise SftdivError("trainer.accelerator=gpu, but torch finds no GPU here; use trainer=cpu")
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
-    module = CausalModule(
-        model.train(),
-        steps=count,
-        learning_rate=optimizer.learning_rate,
-        warmup=optimizer.warmup,
-        weight_decay=optimizer.weight_decay,
-        clip=optimizer.clip,
-        tracker=tracker,
-    )
+    module = CausalModule(model.train(), steps=count, optimizer=optimizer, tracker=tracker)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers and intervals that one process has no use for
@@ -124,7 +102,7 @@ def _trainer(hardware: Hardware, progress: ProgressBar) -> Trainer:
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
+        precision=hardware.precision,
         max_epochs=1,  # the plan of the steps holds the epochs
         callbacks=[progress],
         logger=False,

@@ -14,15 +14,16 @@ import numpy as np
 import torch
 
 from sftdiv.causal.checkpoint import load_model, load_tokenizer, save_checkpoint
-from sftdiv.causal.labels import Labelled, Messages, label_conversations
+from sftdiv.causal.labels import Labelled, Messages, end_token, label_conversations
 from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Plan, Steps, plan_steps
-from sftdiv.training.engine import Hardware, Optimizer, train
+from sftdiv.training.engine import train
+from sftdiv.training.settings import Hardware, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """What a training did: ``loss`` is the mean of its last epoch in nats a label token, ``padding`` the share of positions that held none."""
+    """What a training did: ``loss`` is its last epoch's mean in nats a label token, ``padding`` the share of positions without a token."""
 
     steps: int
     tokens: int
@@ -39,12 +40,16 @@ def fine_tune(
     names: Sequence[str],
     folder: Path,
     *,
+    revision: str | None = None,
     template: str | None,
     max_length: int,
     epochs: int,
     batch_size: int,
     accumulate: int,
-    optimizer: Optimizer,
+    learning_rate: float,
+    warmup: float,
+    weight_decay: float,
+    clip: float,
     hardware: Hardware,
     seed: int,
     tracker: Tracker | None = None,
@@ -56,12 +61,16 @@ def fine_tune(
         messages: The conversations.
         names: What errors call each of them.
         folder: Where the model is saved; what it held before is replaced.
+        revision: A branch, tag or commit, where the base is a hub id; None is its main branch.
         template: A Jinja chat template; None takes the base's own.
         max_length: Tokens a conversation at most.
         epochs: Passes over the conversations.
         batch_size: Conversations in a micro-batch.
         accumulate: Micro-batches in an optimizer step.
-        optimizer: Settings of AdamW and its schedule.
+        learning_rate: The peak of AdamW's.
+        warmup: Share of the steps in which the learning rate rises; then it falls as half a cosine.
+        weight_decay: Of matrices.
+        clip: Gradient norm to clip at.
         hardware: Where it runs.
         seed: Decides the order of the conversations.
         tracker: Is told of each step.
@@ -69,7 +78,7 @@ def fine_tune(
     Raises:
         SftdivError: No conversation has anything to learn, the base cannot be loaded, or a loss is not finite.
     """
-    tokenizer = load_tokenizer(base, template=template)
+    tokenizer = load_tokenizer(base, revision=revision, template=template)
     labelled = label_conversations(tokenizer, messages, max_length=max_length)
     kept = [position for position, example in enumerate(labelled) if example.label_tokens]
     if not kept:
@@ -78,10 +87,13 @@ def fine_tune(
     lengths, rng = [len(example) for example in examples], np.random.default_rng(seed)
     plan = plan_steps(lengths, epochs=epochs, batch_size=batch_size, accumulate=accumulate, rng=rng)
     steps = Steps(examples, [names[position] for position in kept], plan, pad_id=int(tokenizer.pad_token_id))
-    model = load_model(base, dtype=torch.bfloat16 if hardware.precision == "bf16-true" else torch.float32)
+    model = load_model(base, revision=revision, dtype=torch.bfloat16 if hardware.precision == "bf16-true" else torch.float32)
+    optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
     losses = train(model, steps, count=len(plan), optimizer=optimizer, hardware=hardware, seed=seed, tracker=tracker, title="fine-tuning")
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.eos_token_id = end_token(tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    if hardware.precision != "32-true":
+        model.to(torch.bfloat16)  # what it computed in, and half of the size
     save_checkpoint(model, tokenizer, folder)
     return _record(examples, plan, losses, epochs=epochs, dropped=len(messages) - len(kept))
 

@@ -19,7 +19,7 @@ from sftdiv.records import SftdivError, SideText, Units
 if TYPE_CHECKING:
     import scipy.sparse
 
-WORD_OR_BREAK = re.compile(r"[^\W\d_](?:[\w'-]*\w)|[^\w\s]+|\d+")
+WORD_OR_BREAK = re.compile(r"[^\W\d_][\w'-]*\w|\d\w*|\S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,29 +44,31 @@ class KeyphraseTags:
 
         distinct, row = np.unique(np.array(side.texts, dtype=object), return_inverse=True)
         vectorizer = TfidfVectorizer(
-            analyzer=self.phrases, min_df=self.min_documents, max_df=self.max_share, sublinear_tf=True, dtype=np.float32
+            analyzer=self.phrases,
+            sublinear_tf=True,
+            min_df=self.min_documents,
+            max_df=max(self.min_documents, int(self.max_share * len(distinct))),
+            dtype=np.float32,
         )
         try:
             weights = vectorizer.fit_transform(distinct)
         except ValueError as error:
             raise SftdivError(
                 f"no phrase of {len(distinct)} distinct texts stands in at least {self.min_documents} of them and in at most "
-                f"{self.max_share:.0%}; lower strategy.min_documents or raise strategy.max_share"
+                f"{self.max_share:.0%}; lower strategy.units.min_documents or raise strategy.units.max_share"
             ) from error
         names = vectorizer.get_feature_names_out()
         tags = [self.best(names, weights, text) for text in range(len(distinct))]
-        return units_of([tags[text] for text in row], {"units": "keyphrases", **asdict(self)})
+        return units_of([tags[text] for text in row], {"finder": "keyphrases", **asdict(self)})
 
     def phrases(self, text: str) -> Iterator[str]:
-        """Runs of 1 to ``longest`` words, in lower case, unbroken by a stop word, a number or punctuation (as RAKE, Rose et al. 2010)."""
+        """Runs of 1 to ``longest`` words in lower case; stop words, numbers, letters and punctuation break them (RAKE, Rose 2010)."""
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         run: list[str] = []
         for word in WORD_OR_BREAK.findall(text.lower()):
-            if not word[0].isalpha() or word in ENGLISH_STOP_WORDS:
-                run = []
-                continue
-            run = [*run, word][-self.longest :]
+            tells = len(word) > 1 and word[0].isalpha() and word not in ENGLISH_STOP_WORDS
+            run = [*run, word][-self.longest :] if tells else []
             yield from (" ".join(run[start:]) for start in range(len(run)))
 
     def best(self, names: Sequence[str], weights: scipy.sparse.csr_matrix, text: int) -> list[str]:
@@ -101,7 +103,7 @@ class ColumnTags:
         Raises:
             SftdivError: If a value is neither text nor a list of texts.
         """
-        return units_of([self.tags(row, value) for row, value in enumerate(side.column(self.column))], {"units": "column", **asdict(self)})
+        return units_of([self.tags(row, value) for row, value in enumerate(side.column(self.column))], {"finder": "column", **asdict(self)})
 
     def tags(self, row: int, value: Any) -> list[str]:
         """The tags in one value."""

@@ -3,7 +3,7 @@
 In: a side's texts and embeddings, and a clusterer. Out: examples x topics, at most a single 1 a row; topics run from the largest to the
 smallest and are named by their telling words. Only distinct texts are clustered, so that equal texts share a topic and a text repeated
 50 times is not a dense region of its own. The trade: density clustering leaves many texts between the clusters; ``noise`` says whether
-they hold no unit, as in the paper, or that of the nearest topic.
+they hold no unit (and are never drawn) or that of the nearest topic.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TopicUnits:
 
     def __post_init__(self) -> None:
         if self.noise not in get_args(Noise):
-            raise SftdivError(f"strategy.noise={self.noise!r} is not known. Known: {', '.join(get_args(Noise))}")
+            raise SftdivError(f"strategy.units.noise={self.noise!r} is not known. Known: {', '.join(get_args(Noise))}")
 
     def find(self, side: SideText) -> Units:
         """The topic of every example; a text whose embedding is all zeros has none.
@@ -66,16 +66,15 @@ class TopicUnits:
         if self.noise == "nearest":
             topic[placed] = with_nearest(vectors[placed], topic[placed])
         names = topic_names(distinct.tolist(), topic, words=self.words)
-        made_by = {"finder": "topics", "clusterer": type(self.clusterer).__name__, **asdict(self)}
+        made_by = {"finder": "topics", "with": type(self.clusterer).__name__, **asdict(self)}
         return Units(one_hot(topic[row], len(names)), names, made_by)
 
 
 def by_size(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
     """The same clusters numbered from the largest to the smallest (ties keep their order), shape (rows,)."""
     sizes = np.bincount(cluster[cluster != NO_TOPIC])
-    rank = np.empty(len(sizes) + 1, dtype=np.int64)
+    rank = np.full(len(sizes) + 1, NO_TOPIC, dtype=np.int64)  # its last place, which -1 points to, is for rows in no cluster
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    rank[NO_TOPIC] = NO_TOPIC
     return rank[cluster]
 
 
@@ -93,7 +92,7 @@ def one_hot(topic: NDArray[np.int64], topics: int) -> scipy.sparse.csr_array:
 
 
 def topic_names(texts: Sequence[str], topic: NDArray[np.int64], *, words: int) -> list[str]:
-    """Names like ``3 recipe cook oven``: the topic's rank and its words of highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, eq. 2)."""
+    """Names like ``3 recipe cook oven``: the topic's rank and its words of highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794)."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(stop_words="english", dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Evaluation: what a checkpoint scores on lm-eval tasks and on held-out responses, and what it says."""

@@ -1,0 +1,145 @@
+"""Every config composes, every `_target_` accepts its keys, and what cannot be right is refused with the alternatives."""
+
+import inspect
+import subprocess
+import sys
+import time
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from sftdiv.command import conf_dir, study_of_command
+from sftdiv.records import SftdivError
+from sftdiv.settings import check, identified, resolve_universe
+
+GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
+PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
+
+
+def overrides_of(choice):
+    """The overrides that make one option of one group part of a whole config."""
+    group, option = choice.split("=")
+    needed = [PATH[option]] if group == "corpus" and option in PATH else []
+    if group.startswith("strategy/"):
+        needed.append("strategy=" + ("meso_tag" if group.endswith("tagger") else "macro_topic"))
+    return [choice, *needed]
+
+
+def targets(node):
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for child in node.values():
+            yield from targets(child)
+
+
+@pytest.mark.parametrize("choice", [each for each in GROUPS if not each.startswith("model/template")])
+def test_every_file_composes_and_its_targets_accept_their_keys(composed, choice):
+    config = OmegaConf.to_container(composed(*overrides_of(choice)), resolve=True)
+    for node in targets(config):
+        settings = {key: value for key, value in node.items() if not key.startswith("_")}
+        signature = inspect.signature(get_object(node["_target_"]))
+        (signature.bind_partial if node.get("_partial_") else signature.bind)(**settings)
+
+
+def test_all_options_of_the_issue_are_there():
+    wanted = {
+        "strategy": "macro_topic meso_tag micro_token random",
+        "size": "0.5k 1k 2k 10k 20k 30k",
+        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m qwen3_0_6b",
+        "eval": "embedded heldout custom none",
+        "corpus": "embedded files hub",
+        "trainer": "cpu gpu",
+        "tracking": "wandb none",
+    }
+    assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
+
+
+def test_defaults_follow_the_corpus(composed):
+    embedded, files = composed(), composed("corpus=files", "corpus.path=mine.jsonl")
+    assert (embedded.model.name, embedded.eval.name, embedded.size.n, dict(embedded.corpus.band)) == (
+        "tiny",
+        "embedded",
+        2000,
+        {"low": 5, "high": 200},
+    )
+    assert (files.model.name, files.eval.name, dict(files.corpus.band)) == ("scratch_3m", "heldout", {"low": 10, "high": 500})
+    sides = {name: composed(f"strategy={name}").strategy.side for name in ("macro_topic", "meso_tag", "micro_token")}
+    assert sides == {"macro_topic": "instruction", "meso_tag": "instruction", "micro_token": "response"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["diversity_level=1.2"], r"diversity_level=1.2 must be a number in \[0, 1\]"),
+        (["diversity_level=high"], "diversity_level='high' must be a number"),
+        (["strategy.side=respons"], "strategy.side='respons' is unknown. Did you mean 'response'.*instruction, response"),
+        (["stop_after=training"], "stop_after='training' is unknown.*null, select, train"),
+        (["selection.match=lenght"], "Did you mean 'length'"),
+        (["selection.prune=greedy"], "support, sample, random"),
+        (["selection.slack=0.5"], "selection.slack=0.5 must be a number of at least 1"),
+        (["size.n=0"], "size.n=0 must be a whole number of at least 1"),
+        (["size.n=1e3"], "size.n=1000.0 must be a whole number"),
+        (["seed=-1"], "seed=-1 must be a whole number of at least 0"),
+        (["corpus=files", "corpus.path=x", "model=tiny"], "model=tiny is pretrained on the embedded world.*scratch_3m"),
+        (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
+    ],
+)
+def test_wrong_values_are_refused_with_the_alternatives(composed, overrides, message):
+    with pytest.raises(SftdivError, match=message):
+        check(composed(*overrides))
+
+
+def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):
+    config = composed("strategy=random", "selection.universe=micro_token", "corpus.band.low=7")
+    resolve_universe(config, ["strategy=random", "selection.universe=micro_token", "corpus.band.low=7"], conf_dir() / "strategy")
+    assert config.universe_strategy.units.low == 7
+    assert config.universe_strategy.side == "response"
+    config = composed("selection.universe=micro")
+    with pytest.raises(SftdivError, match="selection.universe='micro' is unknown. Did you mean 'micro_token'"):
+        resolve_universe(config, [], conf_dir() / "strategy")
+
+
+def test_a_cell_is_named_by_content_not_by_path(composed, tmp_path):
+    names = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.jsonl").write_text('{"instruction": "Say yes.", "output": "Yes."}\n')
+        names.append(identified(composed("corpus=files", f"corpus.path={tmp_path / folder}")))
+    assert names[0] == names[1]
+    (tmp_path / "b" / "b.jsonl").write_text('{"instruction": "Say yes.", "output": "No."}\n')
+    assert identified(composed("corpus=files", f"corpus.path={tmp_path / 'b'}")) != names[0]
+
+
+def test_study_is_single_or_a_hash_of_the_sweep():
+    assert study_of_command(["seed=0"]) == "single"
+    sweep = study_of_command(["-m", "seed=0,1", "strategy=random"])
+    assert sweep == study_of_command(["strategy=random", "--multirun", "seed=0,1"])
+    assert sweep.startswith("sweep-")
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "sftdiv.run", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_unknown_keys_and_options_name_the_alternatives():
+    wrong = command("corpus.skwe=2")
+    assert wrong.returncode == 1
+    assert "unknown setting 'corpus.skwe'. Did you mean 'corpus.skew'? Known in corpus:" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    wrong = command("strategy=micro")
+    assert "micro_token" in wrong.stderr and "macro_topic" in wrong.stderr
+    wrong = command("corpus=files")
+    assert "corpus.path" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job", "strategy=micro_token", "diversity_level=0.8"]])
+def test_help_and_cfg_answer_without_torch(flags):
+    program = f"import sys; sys.argv = ['sftdiv', *{flags!r}]\nfrom sftdiv.run import main\ntry: main()\nfinally: print(sorted(set(sys.modules) & HEAVY))"
+    heavy = "HEAVY = {'torch', 'transformers', 'pytorch_lightning', 'lm_eval', 'wandb', 'sklearn', 'datasets', 'numba', 'scipy'}\n"
+    started = time.perf_counter()
+    shown = subprocess.run([sys.executable, "-c", heavy + program], capture_output=True, text=True, check=True)
+    assert shown.stdout.rstrip().endswith("[]")
+    assert "diversity_level" in shown.stdout
+    assert time.perf_counter() - started < 20  # about 1 s; the bound only catches a hang

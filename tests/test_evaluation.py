@@ -1,0 +1,143 @@
+"""Evaluation of a model that has learned four answers by heart: held-out loss, lm-eval tasks, generation."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sftdiv.causal.checkpoint import load_model, load_tokenizer
+from sftdiv.causal.labels import label_conversations
+from sftdiv.causal.loss import pad_batch, token_losses
+from sftdiv.evaluation.generations import generate
+from sftdiv.evaluation.harness import run_tasks
+from sftdiv.evaluation.heldout import ratio_score, response_loss
+from sftdiv.records import Score, SftdivError
+from sftdiv.training.base import make_model
+from sftdiv.training.fit import fine_tune
+from sftdiv.training.settings import Architecture, Hardware
+from sftdiv.training.tokenizer import train_tokenizer
+
+SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
+TALKS = [
+    [{"role": "user", "content": f"What says the {animal}?"}, {"role": "assistant", "content": sound}] for animal, sound in SOUNDS.items()
+]
+ALL = {"num_fewshot": None, "limit": None, "batch_size": 3, "chat_template": True, "device": "cpu", "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def parrot(tmp_path_factory):
+    """A model that has learned four answers by heart."""
+    folder = tmp_path_factory.mktemp("parrot")
+    train_tokenizer([turn["content"] for talk in TALKS for turn in talk], folder / "base", vocab_size=300)
+    tokenizer = load_tokenizer(folder / "base")
+    make_model(Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0).save_pretrained(folder / "base")
+    fine_tune(
+        folder / "base",
+        TALKS,
+        list(SOUNDS),
+        folder / "model",
+        template=None,
+        max_length=64,
+        epochs=150,
+        batch_size=2,
+        accumulate=1,
+        learning_rate=0.01,
+        warmup=0.1,
+        weight_decay=0.0,
+        clip=1.0,
+        hardware=Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1),
+        seed=0,
+    )
+    return folder / "model"
+
+
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {items}}}}}
+test_split: test
+doc_to_text: question
+"""
+CHOOSE = """\
+output_type: multiple_choice
+doc_to_choice: sounds
+doc_to_target: gold
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: brier_score, aggregation: brier_score, higher_is_better: false}
+"""
+SAY = """\
+output_type: generate_until
+doc_to_target: sound
+generation_kwargs: {until: ["\\n"], max_gen_toks: 16}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A folder with a multiple choice and a generation task about the four animals."""
+    sounds = list(SOUNDS.values())
+    items = [{"question": talk[0]["content"], "sounds": sounds, "gold": gold, "sound": sounds[gold]} for gold, talk in enumerate(TALKS)]
+    (tmp_path / "items.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    for name, rest in (("choose", CHOOSE), ("say", SAY)):
+        (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, items=tmp_path / "items.jsonl") + rest)
+    return tmp_path
+
+
+def test_greedy_answers_come_in_the_order_of_the_prompts(parrot):
+    prompts = [talk[:1] for talk in TALKS]
+    assert generate(parrot, prompts, max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())
+    assert generate(parrot, prompts[::-1], max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())[::-1]
+    assert generate(parrot, [], max_new_tokens=16, max_length=64, device="cpu") == []
+
+
+def test_tasks_of_a_folder_are_scored_with_standard_errors(parrot, tasks, capfd):
+    scores = run_tasks(parrot, ["choose", "say"], include_path=tasks, **ALL)
+    assert sorted(scores) == ["choose.acc", "choose.brier_score", "say.exact_match"]
+    assert scores["choose.acc"] == scores["say.exact_match"] == Score(1.0, 0.0)
+    assert np.isnan(scores["choose.brier_score"].stderr)  # the harness has none for it
+    assert not capfd.readouterr().err
+
+
+def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
+    asked, bare = (run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"chat_template": chat}) for chat in (True, False))
+    assert asked["choose.brier_score"].value < bare["choose.brier_score"].value
+    limited = run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"limit": 1})
+    assert np.isnan(limited["choose.acc"].stderr)
+
+
+def test_an_unknown_task_names_the_nearest(parrot, tasks):
+    with pytest.raises(SftdivError, match=r"'chose', which is unknown. Did you mean choose\? .* has: choose, say"):
+        run_tasks(parrot, ["chose"], include_path=tasks, **ALL)
+
+
+def test_the_error_of_a_ratio_by_hand():
+    alone = ratio_score(np.array([1.0, 2.0, 6.0]), np.array([1.0, 1.0, 1.0]), np.array([0, 1, 2]))
+    assert alone.value == 3.0
+    assert alone.stderr == pytest.approx(np.std([1, 2, 6], ddof=1) / np.sqrt(3))
+    paired = ratio_score(np.array([1.0, 1.0, 3.0, 3.0]), np.array([1.0, 1.0, 1.0, 1.0]), np.array([5, 5, 9, 9]))
+    assert paired == Score(2.0, pytest.approx(np.sqrt(2 * (4 + 4)) / 4))  # as two samples of 1 and 3: sqrt(2) / sqrt(2)
+    assert np.isnan(ratio_score(np.array([1.0, 2.0]), np.array([1.0, 1.0]), np.array([7, 7])).stderr)
+
+
+def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
+    sources = ["pet", "pet", "farm", "farm"]
+    scores = response_loss(parrot, TALKS, sources, list(SOUNDS), batch_size=3, max_length=64, device="cpu")
+    model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
+    by_hand = []
+    for talk in TALKS:
+        input_ids, labels = pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0)
+        by_hand.append(token_losses(model, input_ids, labels).detach().numpy())
+    assert scores["heldout.loss_token"].value == pytest.approx(np.concatenate(by_hand).mean(), rel=1e-4)
+    assert scores["heldout.loss_sample"].value == pytest.approx(np.mean([losses.mean() for losses in by_hand]), rel=1e-4)
+    assert scores["heldout.farm.loss_token"].value == pytest.approx(np.concatenate(by_hand[2:]).mean(), rel=1e-4)
+    assert sorted(scores) == sorted(f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample"))
+    assert 0 < scores["heldout.loss_token"].value < 0.1
+
+
+def test_nothing_held_out_is_an_error(parrot):
+    with pytest.raises(SftdivError, match="none of 0 held-out conversations has a response"):
+        response_loss(parrot, [], [], [], batch_size=2, max_length=64, device="cpu")

@@ -1,0 +1,122 @@
+"""What is learned of a conversation, token by token: the responses and the token that ends each, and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sftdiv.causal.checkpoint import load_tokenizer
+from sftdiv.causal.labels import IGNORED, end_token, label_conversations, render, shorten
+from sftdiv.command import conf_dir
+from sftdiv.records import SftdivError
+from sftdiv.training.tokenizer import train_tokenizer
+
+TEMPLATES = sorted((conf_dir() / "model" / "template").glob("*.yaml"))
+END, SYSTEM, USER, ASSISTANT = 0, 2, 3, 4
+A, B, C, D, E = 69, 70, 71, 72, 73  # with no merges every byte is a token, and the printable ones come in order after five special ones
+TWO_TURNS = [
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": "bc"},
+    {"role": "user", "content": "d"},
+    {"role": "assistant", "content": "e"},
+]
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory) -> Path:
+    """A tokenizer in which every letter is a token."""
+    folder = tmp_path_factory.mktemp("letters")
+    train_tokenizer([], folder, vocab_size=261)
+    return folder
+
+
+def test_labels_of_two_turns_are_both_responses_and_their_end_tokens(letters):
+    (example,) = label_conversations(load_tokenizer(letters), [TWO_TURNS], max_length=99)
+    assert example.input_ids.tolist() == [USER, A, ASSISTANT, B, C, END, USER, D, ASSISTANT, E, END]
+    assert example.labels.tolist() == [-100, -100, -100, B, C, END, -100, -100, -100, E, END]
+    assert example.label_tokens == 5
+
+
+def test_a_system_message_is_read_and_not_learned(letters):
+    messages = [{"role": "system", "content": "c"}, *TWO_TURNS[:2]]
+    (example,) = label_conversations(load_tokenizer(letters), [messages], max_length=99)
+    assert example.input_ids.tolist() == [SYSTEM, C, USER, A, ASSISTANT, B, C, END]
+    assert example.labels.tolist() == [-100] * 5 + [B, C, END]
+
+
+def test_an_assistant_turn_that_opens_a_conversation_answers_nothing(letters):
+    (example,) = label_conversations(load_tokenizer(letters), [TWO_TURNS[1:]], max_length=99)
+    assert example.labels.tolist() == [-100] * 7 + [E, END]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_every_template_learns_the_responses_and_the_end_token(letters, path):
+    tokenizer = load_tokenizer(letters, template=yaml.safe_load(path.read_text())["jinja"])
+    (example,) = label_conversations(tokenizer, [TWO_TURNS], max_length=999)
+    assert example.labels[example.labels != IGNORED].tolist() == [B, C, END, E, END]
+    text, spans = render(tokenizer, TWO_TURNS)
+    assert [text[start:end] for start, end in spans] == ["bc<|eos|>", "e<|eos|>"]
+
+
+def test_the_token_that_ends_a_response_may_not_be_the_end_of_sequence(letters):
+    tokenizer = load_tokenizer(letters)
+    assert end_token(tokenizer) == END
+    tokenizer.chat_template = tokenizer.chat_template.replace("eos_token", "'<|system|>'")
+    assert end_token(tokenizer) == SYSTEM
+
+
+def test_a_template_without_end_token_is_refused(letters):
+    tokenizer = load_tokenizer(letters, template="{% for message in messages %}{{ message['content'] }}.{% endfor %}")
+    with pytest.raises(SftdivError, match="ends a response with no special token"):
+        label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99)
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(letters):
+    own = load_tokenizer(letters).chat_template
+    tokenizer = load_tokenizer(letters, template=f"{{{{ messages | length }}}}{own}")
+    with pytest.raises(SftdivError, match=r"turn 2 of 4 differently.*model/template=chatml"):
+        label_conversations(tokenizer, [TWO_TURNS], max_length=99)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "kept"),
+    [
+        (11, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        (8, [3, 4, 5, 6, 7, 8, 9, 10]),  # only the prompt's start goes
+        (6, [5, 6, 7, 8, 9, 10]),
+        (4, [6, 7, 8, 9]),  # the prompt keeps half of the length, and the response loses its end
+    ],
+)
+def test_shortening_takes_the_start_of_the_prompt_then_the_end_of_the_response(max_length, kept):
+    ids = np.arange(11)
+    labels = np.where(ids >= 8, ids, IGNORED)
+    example = shorten(ids, labels, max_length=max_length)
+    assert example.input_ids.tolist() == kept
+    assert example.truncated == (max_length < 11)
+    assert example.label_tokens > 0
+
+
+def test_a_tokenizer_without_template_says_how_to_give_one(letters, tmp_path):
+    tokenizer = load_tokenizer(letters)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(SftdivError, match="no chat template; give one: model/template=plain, alpaca or chatml"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(SftdivError, match=r"cannot load '.*nowhere'.*model.path takes a local folder"):
+        load_tokenizer(tmp_path / "nowhere")
+
+
+def test_equal_texts_give_an_equal_tokenizer_that_keeps_every_byte(tmp_path):
+    texts = ["the cat sat on the mat", "the dog sat on the log", "naïve café"] * 9
+    for name, order in (("one", texts), ("two", texts[::-1])):
+        train_tokenizer(order, tmp_path / name, vocab_size=280)
+    assert (tmp_path / "one" / "tokenizer.json").read_bytes() == (tmp_path / "two" / "tokenizer.json").read_bytes()
+    tokenizer = load_tokenizer(tmp_path / "one")
+    assert len(tokenizer) == 280
+    assert "Ġthe" in tokenizer.get_vocab()
+    odd = " Žluťoučký\tkůň 🦄\n\n  x"
+    assert tokenizer.decode(tokenizer(odd)["input_ids"]) == odd
