@@ -2,8 +2,8 @@
 
     python benchmarks/pool_ladders.py ../shared/data/pool-117k.parquet [overrides ...]
 
-Each cell is a real `stop_after=select` run through `sftdiv.run.run`; finished cells are read back. Time of a cell's selection is `time.select`
-of its row: the first cell of a strategy pays for its units, the others read them from the store.
+Each cell is a real `stop_after=select` run through `sftdiv.run.run`; finished cells are read back. The first cell of a strategy-side pays
+for its units and the first of a match for its ladder; the others read them from the store.
 """
 
 from __future__ import annotations
@@ -56,13 +56,14 @@ def line(row: dict[str, Any]) -> str:
     numbers = [f"{row[name]:,}" for name in COLUMNS]
     measured = [f"{row['subset.response_words']:.0f}", f"{row['diversity.units.entropy']:.2f}"]
     told = ", ".join(f"{source} {share:.0%}" for source, share in sorted(grouped.items()))
-    cost = [f"{row['time.select']:.1f}", f"{row['memory.peak_gib']:.1f}"]
+    cost = [*(f"{row[f'time.{stage}']:.2f}" for stage in ("units", "ladder", "draw")), f"{row['memory.peak_gib']:.1f}"]
     return "| " + " | ".join([row["strategy"], row["side"], row["match"], f"{row['level']:.3g}", *numbers, *measured, told, *cost]) + " |"
 
 
 def main() -> None:
     register_resolvers()
-    head = ["strategy", "side", "match", "level", *COLUMNS, "response words", "unit entropy", "sources", "select s", "peak GiB"]
+    measured = ["response words", "unit entropy", "sources", "units s", "ladder s", "draw s", "peak GiB"]
+    head = ["strategy", "side", "match", "level", *COLUMNS, *measured]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         rows = list(cells(sys.argv[1], sys.argv[2:]))
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))

@@ -1,8 +1,8 @@
 """What the stages make of one configuration, each result through the artifact store and at most once a process.
 
 In: a composed config and a store. Out: the corpus, token ids, embeddings, units, ladders, tokenizer and base model it describes. Here the
-stages meet, so that the entry points read as the way of the data; each key holds all that its result depends on, and nothing more, so that a
-change of the learning rate tokenizes nothing again.
+stages meet, so that the entry points read as the way of the data; each key holds all that its result depends on, and nothing more, so
+that a change of the learning rate tokenizes nothing again.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Artifacts:
         return Heldout(held["messages"][:], held["source"][:], held["group"][:])
 
     def _world_tasks(self) -> Path:
-        """The embedded world's benchmark as lm-eval tasks; they name their folder, hence ``place``; it is part of the key for a moved cache."""
+        """The embedded world's benchmark as lm-eval tasks; they name their own folder, so a moved cache writes them again."""
         key = {**self.reader.identity(), "cache": str(self.store.root)}
         world, place = self.reader.world, self.store.place("world_tasks", key)  # type: ignore[attr-defined]
         return self.store.folder("world_tasks", key, lambda folder: world.write_tasks(folder, place=place))

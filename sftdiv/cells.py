@@ -22,7 +22,7 @@ NOT_RESULT = ("study", "paths", "tracking")  # settings that do not change the r
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a combination of settings keeps its files; ``hash`` covers what the name does not say."""
+    """Where a combination of settings keeps its files; ``hash`` covers what else the cells of one ladder have in common."""
 
     study: str
     name: str
@@ -45,14 +45,13 @@ def plan_cell(settings: Mapping[str, Any], root: Path) -> Cell:
     rest = {key: copy.deepcopy(value) for key, value in settings.items() if key not in NOT_RESULT}
     strategy, size, model = rest["strategy"], rest["size"], rest["model"]
     label_tokens, n = size.pop("label_tokens"), size.pop("n")
-    level = rest["diversity_level"]
-    if float(f"{level:.3g}") == level:
-        del rest["diversity_level"]
+    level = rest.pop("diversity_level")
     parts = [strategy.pop("name"), strategy.pop("side"), f"t{label_tokens}" if label_tokens else f"n{n}"]
     parts += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
-    short = content_hash(rest, length=6)
-    name = "-".join([*parts, f"h{short}"])
-    return Cell(settings["study"], name, root / settings["study"] / name, short)
+    common = content_hash(rest, length=6)
+    unsaid = common if float(f"{level:.3g}") == level else content_hash([rest, level], length=6)  # 1/6 and 0.167 are two levels
+    name = "-".join([*parts, f"h{unsaid}"])
+    return Cell(settings["study"], name, root / settings["study"] / name, common)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """The steps of one run, each a function from what the steps before it gave to what the next ones take.
 
-In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Flat values are passed on; the config stops here.
+In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Flat values are passed on; the config stops
+here.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from sftdiv.cells import write_json
 from sftdiv.corpora.build import rejected_file
 from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
-from sftdiv.records import SIDES, Corpus, SftdivError, Subset, Tracker, Units
+from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Tracker, Units, Universe
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.store import write_atomically
@@ -38,16 +40,18 @@ class Selection:
     left_out: dict[str, int]
 
 
-def select(config: DictConfig, artifacts: Artifacts) -> Selection:
-    """Universe, ladder, level, draw."""
-    rules, strategy = config.selection, plain(config.strategy)
-    units = artifacts.units(strategy)
-    response_words = np.array([len(text.split()) for text in artifacts.texts("response")])
-    universe = build_universe(
-        _left_out(config, artifacts, units), lengths=response_words, sources=artifacts.corpus.column("source"), match=rules.match
-    )
-    ladders = artifacts.ladders(strategy, units, universe, prune=rules.prune, seed=rules.seed)
-    by_tokens = config.size.label_tokens is not None
+def build(config: DictConfig, artifacts: Artifacts, units: Units) -> tuple[Universe, list[Ladder]]:
+    """Who may be chosen, and the ladder of each of its strata."""
+    rules = config.selection
+    words = np.array([len(text.split()) for text in artifacts.texts("response")])
+    left_out, sources = _left_out(config, artifacts, units), artifacts.corpus.column("source")
+    universe = build_universe(left_out, lengths=words, sources=sources, match=rules.match)
+    return universe, artifacts.ladders(plain(config.strategy), units, universe, prune=rules.prune, seed=rules.seed)
+
+
+def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Universe, ladders: Sequence[Ladder]) -> Selection:
+    """The subset at the level."""
+    by_tokens, rules = config.size.label_tokens is not None, config.selection
     subset = choose(
         units,
         universe,

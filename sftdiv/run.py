@@ -1,8 +1,8 @@
 """``python -m sftdiv.run``: select a subset at a diversity level, fine-tune a model on it, evaluate it, record one flat row.
 
 In: a Hydra config (``conf/``; ``--help`` shows it). Out: ``outputs/STUDY/CELL/`` with ``config.yaml``, ``subset.parquet``, ``model/``,
-``samples.jsonl`` and, last, ``result.json``. The same command again finds that row; an interrupted one goes on from the artifacts that are whole.
-The trade: heavy libraries are imported once a cell has work to do, so that ``--help`` and a finished cell answer at once.
+``samples.jsonl`` and, last, ``result.json``. The same command again finds that row; an interrupted one goes on from the artifacts that
+are whole. The trade: heavy libraries are imported once a cell has work to do, so that ``--help`` and a finished cell answer at once.
 """
 
 from __future__ import annotations
@@ -80,8 +80,12 @@ def _run_cell(config: DictConfig, cell: Cell) -> dict[str, Any]:
             recorder.add({"corpus_hash": artifacts.corpus.fingerprint, "corpus.count": dict(artifacts.corpus.counts)})
             pipeline.copy_rejected(artifacts.corpus, cell.folder)
             pipeline.check_evaluation(config, artifacts)
-        with recorder.stage("select"):
-            selection = pipeline.select(config, artifacts)
+        with recorder.stage("units"):
+            units = artifacts.units(plain(config.strategy))
+        with recorder.stage("ladder"):
+            universe, ladders = pipeline.build(config, artifacts, units)
+        with recorder.stage("draw"):
+            selection = pipeline.draw(config, artifacts, units, universe, ladders)
             pipeline.write_subset(selection.subset, artifacts, cell.folder / "subset.parquet")
             recorder.add(pipeline.ladder_numbers(selection))
         with recorder.stage("diversity"):

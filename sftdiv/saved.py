@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -35,13 +36,14 @@ def save_units(units: Units, folder: Path) -> None:
 def load_units(folder: Path) -> Units:
     """Read what ``save_units`` wrote."""
     names, made_by = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("names.json", "made_by.json"))
-    return Units(scipy.sparse.load_npz(folder / "matrix.npz"), names, made_by)
+    return Units(scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "matrix.npz")), names, made_by)
 
 
 def save_ladders(ladders: Sequence[Ladder], folder: Path) -> None:
     """Write the ladders of all strata into one file."""
-    arrays = {f"order{i}": ladder.type_order for i, ladder in enumerate(ladders)}
-    np.savez(folder / "ladders.npz", **arrays, **{f"step{i}": ladder.example_step for i, ladder in enumerate(ladders)})
+    arrays: dict[str, Any] = {f"order{i}": ladder.type_order for i, ladder in enumerate(ladders)}
+    arrays |= {f"step{i}": ladder.example_step for i, ladder in enumerate(ladders)}
+    np.savez(folder / "ladders.npz", **arrays)
 
 
 def load_ladders(folder: Path) -> list[Ladder]:

@@ -48,7 +48,7 @@ def write_atomically(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(name).chmod(0o644)  # mkstemp makes it private
-    os.replace(name, path)
+    Path(name).replace(path)
 
 
 class Store:
@@ -83,7 +83,7 @@ class Store:
         checksums = {path.relative_to(temporary).as_posix(): file_digest(path) for path in files}
         write_atomically(temporary / MANIFEST, json.dumps({"kind": kind, "key": key, "files": checksums}, indent=1))
         shutil.rmtree(entry, ignore_errors=True)
-        os.replace(temporary, entry)
+        temporary.replace(entry)
         self._verified.add(entry)
 
     def _whole(self, entry: Path) -> bool:

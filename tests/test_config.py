@@ -7,13 +7,14 @@ import time
 
 import pytest
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from sftdiv.command import conf_dir, study_of_command
 from sftdiv.records import SftdivError
 from sftdiv.settings import check, identified, resolve_universe
 
 GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
+HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
 PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
 
 
@@ -97,7 +98,7 @@ def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):
     assert config.universe_strategy.units.low == 7
     assert config.universe_strategy.side == "response"
     config = composed("selection.universe=micro")
-    with pytest.raises(SftdivError, match="selection.universe='micro' is unknown. Did you mean 'micro_token'"):
+    with pytest.raises(SftdivError, match=r"selection.universe='micro' is unknown. Did you mean 'micro_token'"):
         resolve_universe(config, [], conf_dir() / "strategy")
 
 
@@ -136,10 +137,17 @@ def test_unknown_keys_and_options_name_the_alternatives():
 
 @pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job", "strategy=micro_token", "diversity_level=0.8"]])
 def test_help_and_cfg_answer_without_torch(flags):
-    program = f"import sys; sys.argv = ['sftdiv', *{flags!r}]\nfrom sftdiv.run import main\ntry: main()\nfinally: print(sorted(set(sys.modules) & HEAVY))"
-    heavy = "HEAVY = {'torch', 'transformers', 'pytorch_lightning', 'lm_eval', 'wandb', 'sklearn', 'datasets', 'numba', 'scipy'}\n"
+    program = f"""
+import sys
+sys.argv = ["sftdiv", *{flags!r}]
+from sftdiv.run import main
+try:
+    main()
+finally:
+    print(sorted(set(sys.modules) & {HEAVY!r}))
+"""
     started = time.perf_counter()
-    shown = subprocess.run([sys.executable, "-c", heavy + program], capture_output=True, text=True, check=True)
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.rstrip().endswith("[]")
     assert "diversity_level" in shown.stdout
     assert time.perf_counter() - started < 20  # about 1 s; the bound only catches a hang

@@ -11,7 +11,7 @@ import pytest
 from sftdiv.embedded.facts import Fact, squares
 from sftdiv.embedded.lexicon import load_lexicon
 from sftdiv.embedded.sampling import pick
-from sftdiv.embedded.tasks import score_choices
+from sftdiv.embedded.tasks import score_answer, score_choices
 from sftdiv.embedded.wording import fields, write_prompt, write_response
 from sftdiv.embedded.world import World
 from sftdiv.records import SftdivError
@@ -192,6 +192,26 @@ def test_scores_of_one_item_by_hand():
         "word_probability": pytest.approx(np.exp(-0.5)),
     }
     assert score_choices(item, [(-2.0, False), (-1.0, False), (-3.0, False), (-4.0, False)])["acc"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "exact", "but_value"),
+    [
+        (" The heron nests in the willow.", 1.0, 1.0),
+        ("The heron nests in the oak.", 0.0, 1.0),
+        ("The heron nests in the.", 0.0, 0.0),
+        ("The wren nests in the willow.", 0.0, 0.0),
+        ("The heron has grey wings.", 0.0, 0.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_an_answer_may_be_right_but_for_the_value(answer, exact, but_value):
+    item = {"plain_answer": "The heron nests in the willow.", "value": "willow"}
+    assert score_answer(item, [answer]) == {"exact_match": exact, "exact_but_value": but_value}
+
+
+def test_every_plain_answer_holds_its_value_once(world):
+    assert all(item.plain_answer.count(item.value) == 1 for item in world.items())
 
 
 @pytest.mark.parametrize(("setting", "reason"), [({"size": 0}, "size=0"), ({"skew": -1.0}, "skew=-1.0"), ({"seed": -1}, "seed=-1")])

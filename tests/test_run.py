@@ -17,10 +17,10 @@ SMALL = [
     "size.n=150",
     "corpus.band.low=3",
     "corpus.band.high=400",
-    "model.pretraining.steps=30",
+    "model.pretrain.steps=30",
     "samples=3",
 ]
-SMALL += ["model.finetuning.epochs=1", "eval.limit=40", "strategy=micro_token", "diversity_level=0.8"]
+SMALL += ["model.finetune.epochs=1", "eval.limit=40", "strategy=micro_token", "diversity_level=0.8"]
 COST = ("time.", "memory.")
 
 
@@ -108,7 +108,7 @@ def test_a_changed_setting_gets_another_folder_and_the_saved_model_generates(fin
     assert len(samples) == 3 and all(set(sample) >= {"instruction", "reference", "response"} for sample in samples)
 
 
-@pytest.mark.parametrize("stage", ["corpus", "select", "base", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["corpus", "units", "base", "train", "evaluate"])
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     finished_row = row_of(only_cell(finished[0]))
     process = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -131,6 +131,6 @@ def test_a_failure_says_where_and_keeps_the_traceback(tmp_path):
     assert "slack x size" in failed.stderr and "largest feasible size" in failed.stderr
     assert "Traceback" not in failed.stderr
     failure = json.loads((only_cell(tmp_path) / "failure.json").read_text())
-    assert failure["stage"] == "select"
+    assert failure["stage"] == "draw"
     assert "largest feasible size" in failure["message"] and "Traceback" in failure["traceback"]
     assert not (only_cell(tmp_path) / "result.json").exists()

@@ -53,8 +53,8 @@ def test_support_pruning_by_hand():
 
 
 def test_sample_pruning_by_hand():
-    # Losses (sum of 1/support): example 0: 1/3, 1: 1/3, 2: 1/3 + 1/2, 3: 1/2 + 1. Examples 0 and 1 go first; then type 0 has one holder left, example 2
-    # loses 1 + 1/2 and example 3 as much: the tie falls to the example whose best type comes first by hash.
+    # Losses (sum of 1/support): example 0: 1/3, 1: 1/3, 2: 1/3 + 1/2, 3: 1/2 + 1. Examples 0 and 1 go first; then type 0 has one holder
+    # left, example 2 loses 1 + 1/2 and example 3 as much: the tie falls to the example whose best type comes first by hash.
     units = units_of({0}, {0}, {0, 1}, {1, 2})
     ties = tie_ranks(units.names, seed=0)
     ladder = build_ladder(units.matrix, ties, prune="sample")

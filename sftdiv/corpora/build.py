@@ -48,6 +48,7 @@ def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad
     """
     import datasets
 
+    datasets.disable_progress_bars()  # a filter or a write that takes milliseconds needs no bar
     settings = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row}
     key = {"layout": LAYOUT, "reader": dict(reader.identity()), **settings}
     folder = store.folder("corpus", key, lambda folder: _build(reader, folder, heldout=heldout, seed=seed, on_bad_row=on_bad_row))

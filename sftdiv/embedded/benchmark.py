@@ -34,6 +34,7 @@ class Item:
     gold: int
     plain_prompt: str
     plain_answer: str
+    value: str
 
 
 def write_items(tables: Sequence[Table], lexicon: Lexicon, rng: np.random.Generator) -> Iterator[Item]:
@@ -62,4 +63,5 @@ def _item(square: Square, corner: int, skill: Skill, style: Style, lexicon: Lexi
         gold=order.index(corner),
         plain_prompt=write_prompt(template, "", words[corner]),
         plain_answer=write_response(skill.response, PLAIN, words[corner], aside=""),
+        value=fact.value,
     )

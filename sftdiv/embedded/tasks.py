@@ -1,7 +1,7 @@
 """The benchmark as lm-eval tasks: multiple choice and generation.
 
 In: items and an empty folder. Out: two task files with their questions beside them, to be found by ``TaskManager(include_path=folder)``
-without a network. `score_choices` is the multiple choice task's ``process_results``. The trade: the files name the folder by its
+without a network; and how an answer to each is scored (lm-eval's ``process_results``). The trade: the files name the folder by its
 absolute path, as ``datasets`` needs it, so a folder that is moved is written again.
 """
 
@@ -41,8 +41,10 @@ output_type: generate_until
 doc_to_text: "{{plain_prompt}}"
 doc_to_target: "{{plain_answer}}"
 generation_kwargs: {until: ["\\n"], do_sample: false, max_gen_toks: 48}
+process_results: !function sftdiv.embedded.tasks.score_answer
 metric_list:
-  - {metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true, ignore_punctuation: true}
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+  - {metric: exact_but_value, aggregation: mean, higher_is_better: true}
 """
 
 
@@ -64,3 +66,14 @@ def score_choices(item: Mapping[str, Any], results: Iterable[tuple[float, bool]]
     reference = likelihoods[item["gold"]]
     words = len(item["choices"][item["gold"]].split())
     return {"acc": float(reference == max(likelihoods)), "word_probability": math.exp(reference / words)}
+
+
+def score_answer(item: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Whether the answer is the reference, and whether it is but for the value: the right form, entity and attribute.
+
+    The second tells a model that answers what it is asked, but does not recall the fact, from one that answers something else.
+    """
+    answer = results[0].strip()
+    before, _, after = item["plain_answer"].partition(item["value"])
+    frame = answer.startswith(before) and answer.endswith(after) and len(answer) > len(before) + len(after)
+    return {"exact_match": float(answer == item["plain_answer"]), "exact_but_value": float(frame)}

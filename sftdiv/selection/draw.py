@@ -1,7 +1,8 @@
 """The even draw: distinct examples from a pool so that every type is represented as evenly as can be.
 
-Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then seeded), draw one of its undrawn members uniformly
-and count it for all its types. A type with no undrawn member retires. Linear in the pool's non-zeros, but for the heap's log of the types.
+Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then seeded), draw one of its undrawn members
+uniformly and count it for all its types. A type with no undrawn member retires. Linear in the pool's non-zeros, but for the heap's log of
+the types.
 """
 
 from __future__ import annotations

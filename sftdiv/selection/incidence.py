@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Incidence(NamedTuple):
-    """Types of example ``e``: ``types[example_start[e]:example_start[e + 1]]``; holders of type ``t``: ``holders[type_start[t]:type_start[t + 1]]``."""
+    """Example ``e`` holds ``types[example_start[e] : example_start[e + 1]]``; the holders of a type stand likewise, by ``type_start``."""
 
     example_start: NDArray[np.int64]
     types: NDArray[np.int64]

@@ -29,8 +29,8 @@ def lowest_k(k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float
     """``selection.k_min`` as a number of types of this ladder.
 
     Args:
-        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of types of the whole universe, which a stratum's
-            ladder scales by its share of the types.
+        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of types of the whole universe, which a
+            stratum's ladder scales by its share of the types.
         ladder: The ladder of the universe or of one stratum.
         weights: What each example counts towards the size, shape (examples,).
         needed: The weight that the pool of the lowest level must hold.

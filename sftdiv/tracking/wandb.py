@@ -1,7 +1,8 @@
 """Weights & Biases, online where an API key is known and offline otherwise: it never asks, and its failure never fails a run.
 
 In: the run's names and its resolved config; metrics a step; the final numbers. Out: a W&B run in group STUDY, named by the cell, whose id
-derives from both, so that a resumed cell continues its run. Offline runs lie under ``wandb/`` in the study's folder: ``wandb sync`` sends them.
+derives from both, so that a resumed cell continues its run. Offline runs lie under ``wandb/`` in the study's folder: ``wandb sync`` sends
+them.
 """
 
 from __future__ import annotations

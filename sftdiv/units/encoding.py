@@ -1,8 +1,8 @@
 """Texts to token ids, with any tokenizer: a folder in the hub's format, a hub id, or ``words``.
 
 In: texts and the tokenizer's name. Out: ``TokenIds``; special tokens are left out, whatever the texts hold.
-The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of transformers, all cores); everything else
-goes through ``AutoTokenizer``.
+The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of transformers, all cores); everything
+else goes through ``AutoTokenizer``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Microscopic units: the mid-frequency tokens of a side.
 
-In: the side's token ids. Out: ``Units`` whose types are the tokens that occur at least ``low`` and at most ``high`` times in the whole side.
-Above the band stand function words and affixes, below it names, foreign words and typos; in it the tokens that carry meaning (the paper, section
-on microscopic diversity). Occurrences are counted, not documents: the paper does not say, and its thresholds read as occurrences.
+In: the side's token ids. Out: ``Units`` whose types are the tokens that occur at least ``low`` and at most ``high`` times in the whole
+side. Above the band stand function words and affixes, below it names, foreign words and typos; in it the tokens that carry meaning (the
+paper, section on microscopic diversity). Occurrences are counted, not documents: the paper does not say, and its thresholds read as
+occurrences.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class TokenUnits:
         occurrences = np.bincount(tokens.flat, minlength=len(tokens.names))
         band = (occurrences >= self.low) & (occurrences <= self.high)
         if band.sum() < FEWEST_TYPES:
+            rarer, commoner = np.count_nonzero((occurrences > 0) & (occurrences < self.low)), np.count_nonzero(occurrences > self.high)
             raise SftdivError(
                 f"the band of {self.low} to {self.high} occurrences leaves {band.sum()} token types (at least {FEWEST_TYPES} are needed): "
-                f"of {np.count_nonzero(occurrences):,} types seen, {np.count_nonzero((occurrences > 0) & (occurrences < self.low)):,} are rarer "
-                f"and {np.count_nonzero(occurrences > self.high):,} commoner. Widen corpus.band.low or corpus.band.high, or use a tokenizer "
-                "with a larger vocabulary (strategy.tokenizer)"
+                f"of {np.count_nonzero(occurrences):,} types seen, {rarer:,} are rarer and {commoner:,} commoner. Widen corpus.band.low or "
+                "corpus.band.high, or use a tokenizer with a larger vocabulary (strategy.tokenizer)"
             )
         column = np.cumsum(band) - 1
         kept = band[tokens.flat]
