@@ -1,0 +1,72 @@
+"""Where the stages meet: what the base model has read is never selected, and a change rebuilds only what depends on it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sftdiv import pipeline
+from sftdiv.artifacts import Artifacts, plain
+from sftdiv.store import Store
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    topics = ["river", "bread", "stone", "cloud"]
+    rows = [
+        {
+            "instruction": f"Tell me about the {topics[i % 4]} number {i % 300}.",
+            "output": f"The {topics[i % 4]} {i} is {'very ' * (i % 5)}old.",
+        }
+        for i in range(600)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def artifacts_of(composed, tmp_path, pairs, *overrides):
+    small = ["corpus=files", f"corpus.path={pairs}", "model=scratch_3m", "model.vocabulary=400", "corpus.heldout=30", "size.n=50"]
+    return Artifacts(composed(*small, "corpus.band.low=2", "corpus.band.high=600", *overrides), Store(tmp_path / "cache"))
+
+
+def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(composed, tmp_path, pairs):
+    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random")
+    units = artifacts.units(plain(artifacts.config.strategy))
+    universe, _ = pipeline.build(artifacts.config, artifacts, units)
+    groups = np.array(artifacts.corpus.column("group"))
+    heldout = np.array(artifacts.corpus.column("heldout"))
+    read, chosen, held = (set(groups[rows]) for rows in (artifacts.read_by_base, universe.indices, heldout))
+    assert read and chosen and held
+    assert not read & chosen and not read & held and not chosen & held
+    assert 0.15 < artifacts.read_by_base.mean() < 0.45
+    texts = set(artifacts._base_texts())
+    assert len(texts) == artifacts.read_by_base.sum()
+    assert not texts & {f"{artifacts.texts('instruction')[i]}\n{artifacts.texts('response')[i]}" for i in universe.indices}
+
+
+def test_filters_say_whom_they_left_out(composed, tmp_path, pairs):
+    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5")
+    units = artifacts.units(plain(artifacts.config.strategy))
+    universe, _ = pipeline.build(artifacts.config, artifacts, units)
+    lengths = artifacts.token_ids("response", artifacts.tokenizer).lengths()
+    assert lengths[universe.indices].max() <= 9
+    assert universe.counts["response_tokens"] > 0 and universe.counts["replicate"] > 0
+    assert sum(universe.counts.values()) == len(artifacts.corpus)
+
+
+def built(tmp_path):
+    return {path.relative_to(tmp_path / "cache").parent.as_posix() for path in (tmp_path / "cache").rglob("manifest.json")}
+
+
+def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
+    def make(*overrides):
+        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
+        pipeline.build(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+        artifacts.token_ids("response", artifacts.tokenizer)
+        return built(tmp_path)
+
+    first = make()
+    assert make("model.finetune.learning_rate=0.1", "seed=7", "diversity_level=0.3") == first
+    assert {each.split("/")[0] for each in make("selection.seed=3") - first} == {"ladders"}
+    assert {each.split("/")[0] for each in make("model.vocabulary=420") - first} >= {"tokenizer", "token_ids"}

@@ -1,0 +1,108 @@
+"""What a cell leaves behind: its name, its row, its failure, and its W&B run."""
+
+import json
+
+import pytest
+
+from sftdiv.cells import Cell, flatten, plan_cell, write_json
+from sftdiv.recorder import Recorder
+from sftdiv.records import SftdivError
+from sftdiv.tracking import wandb as tracking
+
+
+def settings(**changes):
+    size = {"n": changes.pop("n", 2000), "label_tokens": changes.pop("label_tokens", None)}
+    strategy = {"name": "micro_token", "side": "response", "low": changes.pop("low", 5)}
+    return {
+        "study": "s",
+        "strategy": strategy,
+        "size": size,
+        "model": {"name": "tiny", "lr": 1},
+        "seed": 0,
+        "diversity_level": 0.8,
+        "paths": {},
+        "tracking": {},
+    } | changes
+
+
+def test_a_cell_is_named_as_in_the_design(tmp_path):
+    cell = plan_cell(settings(), tmp_path)
+    assert cell.name.rpartition("-h")[0] == "micro_token-response-n2000-d0.8-tiny-s0"
+    assert cell.folder == tmp_path / "s" / cell.name
+    assert plan_cell(settings(label_tokens=5000), tmp_path).name.startswith("micro_token-response-t5000-d0.8")
+
+
+def test_settings_that_change_the_result_change_the_name_and_others_do_not(tmp_path):
+    name = plan_cell(settings(), tmp_path).name
+    assert plan_cell(settings(paths={"outputs": "x"}, tracking={"mode": "online"}, study="t"), tmp_path).name == name
+    for change in ({"low": 6}, {"n": 1}, {"seed": 1}, {"diversity_level": 0.9}, {"model": {"name": "tiny", "lr": 2}}):
+        assert plan_cell(settings(**change), tmp_path).name != name
+
+
+def test_levels_that_print_alike_have_two_folders_and_one_hash(tmp_path):
+    sixth, rounded = (plan_cell(settings(diversity_level=level), tmp_path) for level in (1 / 6, 0.167))
+    assert sixth.name != rounded.name
+    assert sixth.hash == rounded.hash
+
+
+def test_rows_are_flat_and_strict_json(tmp_path):
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    write_json(tmp_path / "row.json", {"a": float("nan"), "b": 1.5})
+    assert json.loads((tmp_path / "row.json").read_text()) == {"a": None, "b": 1.5}
+
+
+class Remembers:
+    """A tracker that keeps how it was closed."""
+
+    def __init__(self):
+        self.closed = []
+
+    def finish(self, summary, exit_code):
+        self.closed.append(exit_code)
+
+
+@pytest.mark.parametrize("error", [SftdivError("too few"), SystemExit(3), KeyboardInterrupt(), MemoryError("x")])
+def test_whatever_ends_a_cell_early_is_written_down(tmp_path, error):
+    cell, tracker = Cell("s", "cell", tmp_path, "abc"), Remembers()
+    with pytest.raises(type(error)), Recorder(cell, tracker) as recorder, recorder.stage("train"):
+        raise error
+    failure = json.loads((tmp_path / "failure.json").read_text())
+    assert failure["stage"] == "train"
+    assert failure["message"].startswith(type(error).__name__) and "Traceback" in failure["traceback"]
+    assert cell.result() is None and tracker.closed == [1]
+    with Recorder(cell, tracker) as recorder:
+        recorder.add({"n": 1, "diversity": {"entropy": 2.0}})
+    assert not (tmp_path / "failure.json").exists()
+    assert cell.result()["diversity.entropy"] == 2.0 and tracker.closed == [1, 0]
+
+
+def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert tracking._mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert tracking._mode("auto") == "online"
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert tracking._mode("auto") == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert tracking._mode("auto") == "disabled"
+    with pytest.raises(SftdivError, match=r"tracking.mode='on' is unknown. Known: auto, online, offline"):
+        tracking.WandbTracker(group="g", name="n", folder=tmp_path, config={}, project="p", entity=None, mode="on")
+
+
+@pytest.mark.slow
+def test_an_offline_run_holds_the_cell_and_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "5ec2e7" * 6 + "abcd")
+    tracker = tracking.WandbTracker(
+        group="grp-x", name="cell-y", folder=tmp_path, config={"lr": 0.25}, project="p", entity=None, mode="offline"
+    )
+    tracker.log({"train.loss": 1.5}, step=0)
+    tracker.finish({"score.a": 0.5}, 0)
+    tracker.finish({"score.a": 0.7}, 1)
+    (log,) = tmp_path.rglob("run-*.wandb")
+    content = log.read_bytes()
+    assert b"grp-x" in content and b"cell-y" in content and b"train.loss" in content and b"score.a" in content
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"5ec2e7" in path.read_bytes()]
