@@ -8,7 +8,7 @@ that a change of the learning rate tokenizes nothing again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.corpora.build import load_corpus
-from sftdiv.records import Corpus, Exam, Heldout, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
+from sftdiv.records import Corpus, Embedder, Exam, Heldout, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
 from sftdiv.saved import load_ladders, load_token_ids, load_units, save_ladders, save_token_ids, save_units
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
@@ -39,8 +39,8 @@ class Artifacts:
     def __init__(self, config: DictConfig, store: Store) -> None:
         self.config = config
         self.store = store
-        self.token_ids = cache(self._token_ids)
-        self.embeddings = cache(self._embeddings)
+        self._token_ids: dict[tuple[Side, str], TokenIds] = {}
+        self._vectors: dict[Side, NDArray[np.float32]] = {}
 
     @cached_property
     def reader(self) -> Reader:
@@ -84,19 +84,24 @@ class Artifacts:
         """One side of every example."""
         return self.corpus.column(side)
 
-    def _token_ids(self, side: Side, tokenizer: str) -> TokenIds:
+    def token_ids(self, side: Side, tokenizer: str) -> TokenIds:
         """Token ids of one side of every example."""
-        key = self._tokens_key(side, tokenizer)
-        folder = self.store.folder("token_ids", key, lambda folder: save_token_ids(encode(self.texts(side), tokenizer), folder))
-        return load_token_ids(folder)
+        if (side, tokenizer) not in self._token_ids:
+            key = self._tokens_key(side, tokenizer)
+            folder = self.store.folder("token_ids", key, lambda folder: save_token_ids(encode(self.texts(side), tokenizer), folder))
+            self._token_ids[side, tokenizer] = load_token_ids(folder)
+        return self._token_ids[side, tokenizer]
 
-    def _embeddings(self, side: Side) -> NDArray[np.float32]:
+    def embeddings(self, side: Side) -> NDArray[np.float32]:
         """Embeddings of one side of every example, memory-mapped, shape (examples, dimensions)."""
-        key = self._embeddings_key(side)
-        embed = lambda: instantiate(self.config.embedder, _convert_="all").embed(self.texts(side))  # noqa: E731
-        folder = self.store.folder("embeddings", key, lambda folder: np.save(folder / "embeddings.npy", embed()))
-        vectors: NDArray[np.float32] = np.load(folder / "embeddings.npy", mmap_mode="r")
-        return vectors
+        if side not in self._vectors:
+            folder = self.store.folder("embeddings", self._embeddings_key(side), lambda folder: self._embed(side, folder))
+            self._vectors[side] = np.load(folder / "embeddings.npy", mmap_mode="r")
+        return self._vectors[side]
+
+    def _embed(self, side: Side, folder: Path) -> None:
+        embedder: Embedder = instantiate(self.config.embedder, _convert_="all")
+        np.save(folder / "embeddings.npy", embedder.embed(self.texts(side)))
 
     def units(self, strategy: Mapping[str, Any]) -> Units:
         """Units of diversity as a strategy finds them, on its side."""

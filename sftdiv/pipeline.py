@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.store import write_atomically
 
+log = logging.getLogger(__name__)
 TRAINED = "sftdiv_training.json"  # written into the model's folder once it is whole: the record of its training
 
 
@@ -63,6 +65,8 @@ def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Unive
         slack=rules.slack,
         seed=config.seed,
     )
+    if subset.k_min == subset.k_max:
+        log.warning("k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels", subset.k_max)
     return Selection(subset, units, dict(universe.counts))
 
 
