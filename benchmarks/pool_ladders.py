@@ -56,13 +56,13 @@ def line(row: dict[str, Any]) -> str:
     numbers = [f"{row[name]:,}" for name in COLUMNS]
     measured = [f"{row['subset.response_words']:.0f}", f"{row['diversity.units.entropy']:.2f}"]
     told = ", ".join(f"{source} {share:.0%}" for source, share in sorted(grouped.items()))
-    cost = [*(f"{row[f'time.{stage}']:.2f}" for stage in ("units", "ladder", "draw")), f"{row['memory.peak_gib']:.1f}"]
+    cost = [f"{row[f'time.{stage}']:.2f}" for stage in ("units", "ladder", "draw")]
     return "| " + " | ".join([row["strategy"], row["side"], row["match"], f"{row['level']:.3g}", *numbers, *measured, told, *cost]) + " |"
 
 
 def main() -> None:
     register_resolvers()
-    measured = ["response words", "unit entropy", "sources", "units s", "ladder s", "draw s", "peak GiB"]
+    measured = ["response words", "unit entropy", "sources", "units s", "ladder s", "draw s"]
     head = ["strategy", "side", "match", "level", *COLUMNS, *measured]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         rows = list(cells(sys.argv[1], sys.argv[2:]))

@@ -18,8 +18,9 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+import sftdiv
 from sftdiv.corpora.build import load_corpus
-from sftdiv.records import Corpus, Embedder, Exam, Heldout, Ladder, Reader, Side, SideText, TokenIds, Units, Universe
+from sftdiv.records import Corpus, Embedder, Exam, Heldout, Ladder, Reader, SftdivError, Side, SideText, TokenIds, Units, Universe
 from sftdiv.saved import load_ladders, load_token_ids, load_units, save_ladders, save_token_ids, save_units
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
@@ -31,6 +32,11 @@ from sftdiv.units.encoding import encode, tokenizer_identity
 def plain(node: Any) -> Any:
     """A config node as plain Python values, interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Of this package and of the libraries that a result depends on."""
+    return {"sftdiv": sftdiv.__version__} | {name: version(name) for name in names}
 
 
 class Artifacts:
@@ -88,7 +94,8 @@ class Artifacts:
         """Token ids of one side of every example."""
         if (side, tokenizer) not in self._token_ids:
             key = self._tokens_key(side, tokenizer)
-            folder = self.store.folder("token_ids", key, lambda folder: save_token_ids(encode(self.texts(side), tokenizer), folder))
+            make = lambda: encode(self.texts(side), tokenizer, self._revision(tokenizer))  # noqa: E731
+            folder = self.store.folder("token_ids", key, lambda folder: save_token_ids(make(), folder))
             self._token_ids[side, tokenizer] = load_token_ids(folder)
         return self._token_ids[side, tokenizer]
 
@@ -176,19 +183,29 @@ class Artifacts:
     def _units_key(self, strategy: Mapping[str, Any]) -> dict[str, Any]:
         """Corpus, side and settings of the finder, and what the finder needs (``strategy.needs``)."""
         side: Side = strategy["side"]
-        needs = {
+        inputs = {
             "token_ids": lambda: self._tokens_key(side, self.strategy_tokenizer(strategy)),
             "embeddings": lambda: self._embeddings_key(side),
-        }.get(strategy["needs"], dict)
-        return {"corpus": self.corpus.fingerprint, "side": side, "units": strategy["units"], "needs": needs()}
+            "column": dict,  # carried columns are part of the corpus's fingerprint
+            "nothing": dict,
+        }
+        if strategy["needs"] not in inputs:
+            raise SftdivError(f"strategy.needs={strategy['needs']!r} of {strategy['name']} is unknown. Known: {', '.join(inputs)}")
+        made = {"units": strategy["units"], "needs": inputs[strategy["needs"]](), "versions": _versions("scikit-learn")}
+        return {"corpus": self.corpus.fingerprint, "side": side, **made}
 
     def _tokens_key(self, side: Side, tokenizer: str) -> dict[str, Any]:
-        tokenized_with = tokenizer_identity(tokenizer, self.config.model.get("revision"))
-        return {"corpus": self.corpus.fingerprint, "side": side, "tokenizer": tokenized_with, "tokenizers": version("tokenizers")}
+        tokenized_with = tokenizer_identity(tokenizer, self._revision(tokenizer))
+        return {"corpus": self.corpus.fingerprint, "side": side, "tokenizer": tokenized_with, "versions": _versions("tokenizers")}
+
+    def _revision(self, tokenizer: str) -> str | None:
+        """The hub revision of a tokenizer: the model's, if it is the model's."""
+        revision: str | None = self.config.model.revision if tokenizer == self.tokenizer else None
+        return revision
 
     def _embeddings_key(self, side: Side) -> dict[str, Any]:
-        made_with = {"scikit-learn": version("scikit-learn")}
-        return {"corpus": self.corpus.fingerprint, "side": side, "embedder": plain(self.config.embedder), "versions": made_with}
+        made_with = {"embedder": plain(self.config.embedder), "versions": _versions("scikit-learn")}
+        return {"corpus": self.corpus.fingerprint, "side": side, **made_with}
 
     def _base_texts(self) -> Sequence[str]:
         """What the base model and its tokenizer read: the embedded world's statements, or the corpus's pretraining share as plain text."""
@@ -200,5 +217,6 @@ class Artifacts:
 
     def _base_text_key(self) -> dict[str, Any]:
         if self.config.model.reads == "world":
-            return {"world": dict(self.reader.identity())}
+            identity = self.reader.identity()  # of which the size and skew of the corpus say nothing of its statements
+            return {"world": identity["world"]["seed"], "code": identity["code"]}
         return {"corpus": self.corpus.fingerprint, "rows": content_hash(np.flatnonzero(self.read_by_base).tolist())}

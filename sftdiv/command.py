@@ -42,15 +42,17 @@ def register_resolvers() -> None:
 
 
 def study_of_command(arguments: list[str]) -> str:
-    """The default study: ``single`` for one run, else a hash of everything that is swept over."""
+    """The default study: ``single`` for one run, else a hash of the command's settings, those that change no result left out."""
     if not {"-m", "--multirun"} & set(arguments):
         return "single"
-    return "sweep-" + content_hash(sorted(argument for argument in arguments if "=" in argument), length=6)
+    aside = ("tracking", "paths.", "hydra", "study")  # what a resuming command may change
+    return "sweep-" + content_hash(sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6)
 
 
 def run_app(app: Callable[[], None]) -> None:
     """Run a Hydra app; what a user can mend ends as a message, without a traceback."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits itself, and the alternatives are never named
+    _refuse_numbers_for_groups(sys.argv[1:])
     try:
         app()
     except ConfigCompositionException as error:
@@ -63,9 +65,20 @@ def run_app(app: Callable[[], None]) -> None:
         sys.exit(f"sftdiv: {error.__cause__}")
 
 
+def _refuse_numbers_for_groups(arguments: list[str]) -> None:
+    """Hydra takes a group's option for a number where it reads like one, and fails with a message about types."""
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if re.fullmatch(r"[\d.e,]+", value) and _is_group(name):
+            options = ", ".join(sorted(path.stem for path in (conf_dir() / name).glob("*.yaml")))
+            hint = f"; any number by size.n={value}" if name == "size" else ""
+            sys.exit(f"sftdiv: {name}={value} is not an option of the group {name}: {options}{hint}")
+
+
 def _has_gpu() -> bool:
     """Whether an NVIDIA device is visible, found without the seconds that importing torch takes."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"} and Path("/dev/nvidia0").exists()
+    there = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second is WSL's
+    return there and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
 
 
 def _with_alternatives(message: str) -> str:

@@ -1,7 +1,7 @@
 """The steps of one run, each a function from what the steps before it gave to what the next ones take.
 
-In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Flat values are passed on; the config stops
-here.
+In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Stages get flat values from here on. This
+file and `artifacts` belong to the entry points, for which they know the config.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Selection:
     left_out: dict[str, int]
 
 
-def build(config: DictConfig, artifacts: Artifacts, units: Units) -> tuple[Universe, list[Ladder]]:
+def universe_and_ladders(config: DictConfig, artifacts: Artifacts, units: Units) -> tuple[Universe, list[Ladder]]:
     """Who may be chosen, and the ladder of each of its strata."""
     rules = config.selection
     words = np.array([len(text.split()) for text in artifacts.texts("response")])
@@ -60,7 +60,7 @@ def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Unive
         ladders,
         level=config.diversity_level,
         size=config.size.label_tokens if by_tokens else config.size.n,
-        weights=_response_tokens(artifacts).astype(np.float64) if by_tokens else np.ones(len(artifacts.corpus)),
+        weights=_label_tokens(artifacts) if by_tokens else np.ones(len(artifacts.corpus)),
         k_min=rules.k_min,
         slack=rules.slack,
         seed=config.seed,
@@ -83,7 +83,7 @@ def diversity(selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
     units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type)}
     words = [len(text.split()) for text in artifacts.corpus.table.select(rows)["response"]]
     sources = Counter(artifacts.corpus.table.select(rows)["source"])
-    shares = {name: count / len(rows) for name, count in sorted(sources.items())}
+    shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}
     return {"diversity": {**sides, "units": units}, "subset": {"response_words": float(np.mean(words)), "share": shares}}
 
 
@@ -137,8 +137,8 @@ def write_samples(config: DictConfig, artifacts: Artifacts, cell: Path) -> None:
     from sftdiv.evaluation.generations import generate
 
     held = artifacts.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)
-    spread = np.argsort(np.array(held["source"][:], dtype=object), kind="stable")[:: max(1, len(held) // max(1, config.samples))]
-    shown = held.select(spread[: config.samples])
+    by_source = np.argsort(np.array(held["source"][:], dtype=object), kind="stable")
+    shown = held.select(by_source[np.linspace(0, len(held) - 1, min(config.samples, len(held))).astype(int)])
     answers = generate(
         cell / "model",
         [messages[:-1] for messages in shown["messages"]],
@@ -178,7 +178,10 @@ def _left_out(config: DictConfig, artifacts: Artifacts, units: Units) -> dict[st
     other = config.get("universe_strategy")
     left_out = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
-        left_out["source"] = ~np.isin(np.array(corpus.column("source"), dtype=object), list(rules.sources))
+        sources = corpus.column("source")
+        if unknown := set(rules.sources) - set(sources):
+            raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {', '.join(sorted(set(sources)))}")
+        left_out["source"] = np.array([source not in rules.sources for source in sources])
     if rules.response_tokens is not None:
         low, high = rules.response_tokens
         tokens = _response_tokens(artifacts)
@@ -193,3 +196,8 @@ def _left_out(config: DictConfig, artifacts: Artifacts, units: Units) -> dict[st
 def _response_tokens(artifacts: Artifacts) -> NDArray[np.int64]:
     """Tokens of each response under the model's tokenizer, shape (examples,)."""
     return artifacts.token_ids("response", artifacts.tokenizer).lengths()
+
+
+def _label_tokens(artifacts: Artifacts) -> NDArray[np.float64]:
+    """Tokens that each response gives to learn, shape (examples,): its own and its end, up to the length that training cuts at."""
+    return np.minimum(_response_tokens(artifacts) + 1, artifacts.config.model.max_length).astype(np.float64)

@@ -47,9 +47,9 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
-            self.row["memory.peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            self.tracker.finish(self.row, 0)
+            self.row["memory.process_peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             write_json(self.cell.folder / RESULT, self.row)
+            self.tracker.finish(self.row, 0)
             return
         told = "".join(traceback.format_exception(kind, error, trace))
         write_json(

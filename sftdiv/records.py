@@ -50,7 +50,14 @@ class Corpus:
     counts: Mapping[str, int]
 
     def column(self, name: str) -> list[Any]:
-        """One column as a Python list, in canonical order."""
+        """One column as a Python list, in canonical order.
+
+        Raises:
+            SftdivError: If there is no such column.
+        """
+        if name not in self.table.column_names:
+            known = ", ".join(self.table.column_names)
+            raise SftdivError(f"the corpus has no column {name!r}; carry it along with corpus.columns=[{name}]. Known: {known}")
         return self.table.data.column(name).to_pylist()
 
     def __len__(self) -> int:

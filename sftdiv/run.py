@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.cells import Cell, plan_cell
 from sftdiv.command import conf_dir, register_resolvers, run_app
 from sftdiv.recorder import Recorder
+from sftdiv.records import SftdivError
 from sftdiv.report import show_result
 from sftdiv.settings import check, identified, resolve_universe
 from sftdiv.store import Store, write_atomically
@@ -53,6 +54,8 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
     Returns:
         The row of ``result.json``.
     """
+    if config.selection.universe != "own" and "universe_strategy" not in config:
+        raise SftdivError("selection.universe names a strategy whose settings were not composed; call settings.resolve_universe first")
     cell = plan_cell(identified(config), root)
     row = cell.result()
     if row is not None:
@@ -83,7 +86,7 @@ def _run_cell(config: DictConfig, cell: Cell) -> dict[str, Any]:
         with recorder.stage("units"):
             units = artifacts.units(plain(config.strategy))
         with recorder.stage("ladder"):
-            universe, ladders = pipeline.build(config, artifacts, units)
+            universe, ladders = pipeline.universe_and_ladders(config, artifacts, units)
         with recorder.stage("draw"):
             selection = pipeline.draw(config, artifacts, units, universe, ladders)
             pipeline.write_subset(selection.subset, artifacts, cell.folder / "subset.parquet")

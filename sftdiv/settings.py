@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra import compose
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.cells import flatten
 from sftdiv.records import SIDES, SftdivError
@@ -22,6 +22,7 @@ from sftdiv.store import content_hash, file_digest
 STOPS = (None, "select", "train")
 CHOICES = {
     "stop_after": STOPS,
+    "model.source": ("scratch", "pretrained"),
     "strategy.side": SIDES,
     "selection.prune": ("support", "sample", "random"),
     "selection.match": ("none", "length", "source", "length+source"),
@@ -43,10 +44,24 @@ def check(config: DictConfig) -> None:
     _number("diversity_level", config.diversity_level, least=0, most=1)
     _number("selection.replicate", config.selection.replicate, least=0, most=1)
     _number("selection.slack", config.selection.slack, least=1)
-    for name in ("seed", "selection.seed", "samples"):
+    for name in ("seed", "selection.seed", "samples", "corpus.heldout"):
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
+    for name in ("epochs", "batch_size", "accumulate"):
+        _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
     size = "size.n" if config.size.label_tokens is None else "size.label_tokens"
     _number(size, OmegaConf.select(config, size), least=1, whole=True)
+    if config.selection.k_min != "auto":
+        _number("selection.k_min", config.selection.k_min, least=0)
+    _check_filters(config.selection)
+    if config.model.source == "scratch" and config.model.path:
+        raise SftdivError(
+            f"model={config.model.name} is trained from scratch and would ignore model.path={config.model.path}; "
+            "choose a pretrained one too, such as model=smollm2_135m"
+        )
+    if config.corpus.name == "hub" and Path(config.corpus.path).exists():
+        raise SftdivError(
+            f"corpus.path={config.corpus.path} lies on this machine: use corpus=files, which notices when its content changes"
+        )
     trains = config.stop_after != "select"
     if trains and config.eval.get("needs_world", False) and config.corpus.name != "embedded":
         raise SftdivError(
@@ -54,9 +69,17 @@ def check(config: DictConfig) -> None:
         )
     if config.model.get("reads") == "world" and config.corpus.name != "embedded":
         raise SftdivError(
-            f"model={config.model.name} is pretrained on the embedded world; with corpus={config.corpus.name} use model=scratch_3m, "
-            "or a pretrained one by model.path"
+            f"model={config.model.name} is pretrained on the embedded world; with corpus={config.corpus.name} use model=scratch_3m "
+            "or a pretrained one, such as model=smollm2_135m"
         )
+
+
+def _check_filters(selection: DictConfig) -> None:
+    band, sources = selection.response_tokens, selection.sources
+    if band is not None and not (isinstance(band, ListConfig) and len(band) == 2 and 0 <= band[0] <= band[1]):
+        raise SftdivError(f"selection.response_tokens={band} must be [low, high], two numbers of tokens, low first")
+    if sources is not None and not isinstance(sources, ListConfig):
+        raise SftdivError(f"selection.sources={sources} must be a list: selection.sources=[{sources}]")
 
 
 def resolve_universe(config: DictConfig, overrides: Sequence[str], strategies: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from sftdiv import pipeline
 from sftdiv.artifacts import Artifacts, plain
+from sftdiv.records import SftdivError
 from sftdiv.store import Store
 
 
@@ -27,13 +28,13 @@ def pairs(tmp_path):
 
 def artifacts_of(composed, tmp_path, pairs, *overrides):
     small = ["corpus=files", f"corpus.path={pairs}", "model=scratch_3m", "model.vocabulary=400", "corpus.heldout=30", "size.n=50"]
-    return Artifacts(composed(*small, "corpus.band.low=2", "corpus.band.high=600", *overrides), Store(tmp_path / "cache"))
+    return Artifacts(composed(*small, "corpus.band.high=600", *overrides), Store(tmp_path / "cache"))
 
 
 def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random")
     units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = pipeline.build(artifacts.config, artifacts, units)
+    universe, _ = pipeline.universe_and_ladders(artifacts.config, artifacts, units)
     groups = np.array(artifacts.corpus.column("group"))
     heldout = np.array(artifacts.corpus.column("heldout"))
     read, chosen, held = (set(groups[rows]) for rows in (artifacts.read_by_base, universe.indices, heldout))
@@ -48,11 +49,11 @@ def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(compo
 def test_filters_say_whom_they_left_out(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5")
     units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = pipeline.build(artifacts.config, artifacts, units)
+    universe, _ = pipeline.universe_and_ladders(artifacts.config, artifacts, units)
     lengths = artifacts.token_ids("response", artifacts.tokenizer).lengths()
     assert lengths[universe.indices].max() <= 9
     assert universe.counts["response_tokens"] > 0 and universe.counts["replicate"] > 0
-    assert sum(universe.counts.values()) == len(artifacts.corpus)
+    assert sum(universe.counts.values()) + len(universe.indices) == len(artifacts.corpus)
 
 
 def built(tmp_path):
@@ -62,7 +63,7 @@ def built(tmp_path):
 def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
     def make(*overrides):
         artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
-        pipeline.build(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+        pipeline.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
         artifacts.token_ids("response", artifacts.tokenizer)
         return built(tmp_path)
 
@@ -70,3 +71,48 @@ def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
     assert make("model.finetune.learning_rate=0.1", "seed=7", "diversity_level=0.3") == first
     assert {each.split("/")[0] for each in make("selection.seed=3") - first} == {"ladders"}
     assert {each.split("/")[0] for each in make("model.vocabulary=420") - first} >= {"tokenizer", "token_ids"}
+
+
+def ids_of(artifacts):
+    units = artifacts.units(plain(artifacts.config.strategy))
+    subset = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units)).subset
+    return [artifacts.corpus.column("id")[row] for row in subset.indices]
+
+
+@pytest.mark.parametrize("strategy", ["micro_token", "random"])
+@pytest.mark.parametrize("match", ["none", "length"])
+def test_the_order_of_the_corpus_does_not_matter(composed, tmp_path, pairs, strategy, match):
+    lines = pairs.read_text().splitlines(keepends=True)
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text("".join(lines[i] for i in np.random.default_rng(0).permutation(len(lines))))
+    rules = [f"strategy={strategy}", f"selection.match={match}", "diversity_level=0.5", "strategy.side=response", "corpus.band.low=1"]
+    first, second = (ids_of(artifacts_of(composed, tmp_path / path.stem, path, *rules)) for path in (pairs, turned))
+    assert first == second
+    assert len(set(first)) == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["instruction", "response"])
+@pytest.mark.parametrize("strategy", ["macro_topic", "meso_tag", "micro_token"])
+def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory, strategy, side):
+    cache = tmp_path_factory.getbasetemp() / "worlds"
+    entropies, reached = [], []
+    for level in (0, 0.5, 1):
+        small = ["corpus.samples=4000", "size.n=400", f"strategy={strategy}", f"strategy.side={side}", f"diversity_level={level}"]
+        artifacts = Artifacts(composed(*small), Store(cache))
+        units = artifacts.units(plain(artifacts.config.strategy))
+        selection = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units))
+        measured = pipeline.diversity(selection, artifacts)["diversity"]["units"]
+        assert len(set(selection.subset.indices.tolist())) == 400
+        entropies.append(measured["entropy"])
+        reached.append(measured["types"])
+    assert entropies == sorted(set(entropies)) and reached == sorted(set(reached))
+
+
+def test_an_unknown_column_and_source_name_the_known(composed, tmp_path, pairs):
+    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
+    with pytest.raises(SftdivError, match=r"no column 'tags'; carry it along with corpus.columns=\[tags\]. Known: id, messages"):
+        artifacts.units(plain(artifacts.config.strategy))
+    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.sources=[web]")
+    with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has"):
+        pipeline.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))

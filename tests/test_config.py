@@ -35,7 +35,7 @@ def targets(node):
             yield from targets(child)
 
 
-@pytest.mark.parametrize("choice", [each for each in GROUPS if not each.startswith("model/template")])
+@pytest.mark.parametrize("choice", GROUPS)
 def test_every_file_composes_and_its_targets_accept_their_keys(composed, choice):
     config = OmegaConf.to_container(composed(*overrides_of(choice)), resolve=True)
     for node in targets(config):
@@ -82,6 +82,11 @@ def test_defaults_follow_the_corpus(composed):
         (["selection.slack=0.5"], "selection.slack=0.5 must be a number of at least 1"),
         (["size.n=0"], "size.n=0 must be a whole number of at least 1"),
         (["size.n=1e3"], "size.n=1000.0 must be a whole number"),
+        (["model.path=org/model"], "model=tiny is trained from scratch and would ignore model.path=org/model.*smollm2_135m"),
+        (["model.finetune.epochs=0"], "model.finetune.epochs=0 must be a whole number of at least 1"),
+        (["selection.response_tokens=50"], r"selection.response_tokens=50 must be \[low, high\]"),
+        (["selection.sources=alpaca"], r"must be a list: selection.sources=\[alpaca\]"),
+        (["selection.k_min=few"], "selection.k_min='few' must be a number"),
         (["seed=-1"], "seed=-1 must be a whole number of at least 0"),
         (["corpus=files", "corpus.path=x", "model=tiny"], "model=tiny is pretrained on the embedded world.*scratch_3m"),
         (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
@@ -131,6 +136,8 @@ def test_unknown_keys_and_options_name_the_alternatives():
     assert "Traceback" not in wrong.stderr
     wrong = command("strategy=micro")
     assert "micro_token" in wrong.stderr and "macro_topic" in wrong.stderr
+    wrong = command("size=500")
+    assert "size=500 is not an option of the group size: 0.5k, 10k" in wrong.stderr and "size.n=500" in wrong.stderr
     wrong = command("corpus=files")
     assert "corpus.path" in wrong.stderr and "Traceback" not in wrong.stderr
 

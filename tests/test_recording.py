@@ -89,6 +89,9 @@ def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
     assert tracking._mode("auto") == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert tracking._mode("auto") == "disabled"
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    with pytest.raises(SftdivError, match="no API key is known"):
+        tracking._mode("online")
     with pytest.raises(SftdivError, match=r"tracking.mode='on' is unknown. Known: auto, online, offline"):
         tracking.WandbTracker(group="g", name="n", folder=tmp_path, config={}, project="p", entity=None, mode="on")
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -108,7 +109,7 @@ def test_a_changed_setting_gets_another_folder_and_the_saved_model_generates(fin
     assert len(samples) == 3 and all(set(sample) >= {"instruction", "reference", "response"} for sample in samples)
 
 
-@pytest.mark.parametrize("stage", ["corpus", "units", "base", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["corpus", "units", "ladder", "draw", "diversity", "base", "train", "evaluate", "generate"])
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     finished_row = row_of(only_cell(finished[0]))
     process = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -116,6 +117,8 @@ def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     for line in process.stderr:
         if line.rstrip().endswith(f": {stage}"):
             break
+    if stage == "train":
+        time.sleep(1.0)  # into its steps
     process.send_signal(signal.SIGKILL)
     process.stderr.close()
     assert process.wait() == -signal.SIGKILL
@@ -134,3 +137,49 @@ def test_a_failure_says_where_and_keeps_the_traceback(tmp_path):
     assert failure["stage"] == "draw"
     assert "largest feasible size" in failure["message"] and "Traceback" in failure["traceback"]
     assert not (only_cell(tmp_path) / "result.json").exists()
+
+
+def test_a_sweep_leaves_a_cell_a_combination(tmp_path):
+    swept = sftdiv(
+        tmp_path, "-m", "stop_after=select", "tracking=none", "diversity_level=0,1", "strategy.side=instruction,response", "study=sweep"
+    )
+    assert swept.returncode == 0, swept.stderr[-3000:]
+    rows = [json.loads(path.read_text()) for path in (tmp_path / "multirun" / "sweep").glob("*/result.json")]
+    assert {(row["side"], row["level"]) for row in rows} == {(side, level) for side in ("instruction", "response") for level in (0, 1)}
+    assert all(row["k_asked"] == (row["k_min"] if row["level"] == 0 else row["k_max"]) for row in rows)
+
+
+def test_a_budget_of_label_tokens_decides_what_is_learned(tmp_path):
+    done = sftdiv(tmp_path, "size.label_tokens=4000", "tracking=none", "eval=none", "samples=0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    row = row_of(only_cell(tmp_path))
+    assert row["cell"].startswith("micro_token-response-t4000-")
+    assert 4000 <= row["train.label_tokens"] < 4000 + 200
+
+
+def test_custom_tasks_are_loaded_before_training_and_scored_after(tmp_path):
+    questions = [{"question": f"Is {i} even?", "choices": ["yes", "no"], "answer": i % 2} for i in range(12)]
+    (tmp_path / "even.jsonl").write_text("".join(json.dumps(each) + "\n" for each in questions))
+    task = f"""
+task: even
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {tmp_path}/even.jsonl}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: question
+doc_to_choice: choices
+doc_to_target: answer
+metric_list: [{{metric: acc}}]
+"""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "even.yaml").write_text(task)
+    custom = ["eval=custom", f"eval.include_path={tmp_path}/tasks", "tracking=none", "samples=0"]
+    wrong = sftdiv(tmp_path, *custom, "eval.tasks=[evn]", "eval.primary=even.acc")
+    assert wrong.returncode == 1 and "Did you mean even?" in wrong.stderr
+    wrong = sftdiv(tmp_path, *custom, "eval.tasks=[even]", "eval.primary=even.accuracy")
+    assert wrong.returncode == 1 and "eval.primary='even.accuracy' is none of the scores: even.acc" in wrong.stderr
+    assert not (tmp_path / "cache" / "base").exists()
+    done = sftdiv(tmp_path, *custom, "eval.tasks=[even]", "eval.primary=even.acc")
+    assert done.returncode == 0, done.stderr[-3000:]
+    cell = next(path.parent for path in (tmp_path / "outputs").rglob("result.json"))
+    assert 0 <= row_of(cell)["score.even.acc"] <= 1

@@ -28,11 +28,19 @@ class Tasks:
     chat_template: bool
     seed: int
 
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str):
+            raise SftdivError(f"eval.tasks={self.tasks} must be a list: eval.tasks=[{self.tasks}]")
+
     def check(self, exam: Exam) -> None:
-        """Refuse unknown tasks, before anything is trained."""
+        """Refuse unknown tasks and a primary score that none of them gives, before anything is trained."""
         from sftdiv.evaluation.harness import load_tasks
 
-        load_tasks(self.tasks, self._folder(exam))
+        loaded = load_tasks(self.tasks, self._folder(exam))["tasks"]
+        known = [f"{name}.{metric}" for name, task in loaded.items() for metric in task.aggregation()]
+        of_group = [f"{group}." for group in self.tasks if group not in loaded]  # a group's own metrics are known when it is scored
+        if not any(self.primary == name or self.primary.startswith((f"{name}.", *of_group)) for name in known):
+            raise SftdivError(f"eval.primary={self.primary!r} is none of the scores: {', '.join(known)}")
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
         """Every metric of every task, as ``TASK.METRIC``."""

@@ -59,9 +59,9 @@ def response_loss(
         np.unique(np.array(groups, dtype=object)[kept].astype(str), return_inverse=True)[1],
     )
     scores = _both("heldout", sums, counts, clusters)
-    for source in sorted(set(names)):
+    for source in sorted(set(names)) if len(set(names)) > 1 else []:
         rows = names == source
-        scores |= _both(f"heldout.{source}", sums[rows], counts[rows], clusters[rows])
+        scores |= _both(f"heldout.{source or 'unnamed'}", sums[rows], counts[rows], clusters[rows])
     return scores
 
 

@@ -76,10 +76,12 @@ def choose(
         SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
     """
     rungs = _rungs(universe, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack)
-    chosen, reached = [], 0
+    chosen, reached, owed = [], 0, 0.0
     for stratum, rung in enumerate(rungs):
+        owed += rung.quota  # what earlier strata drew too much (a response is drawn whole) is not drawn here
         matrix = units.matrix[rung.pool]
-        drawn = draw_evenly(matrix, weights[rung.pool], rung.quota, rng=np.random.default_rng([seed, stratum]))
+        drawn = draw_evenly(matrix, weights[rung.pool], owed, rng=np.random.default_rng([seed, stratum]))
+        owed -= float(weights[rung.pool[drawn]].sum())
         chosen.append(rung.pool[drawn])
         reached += len(np.unique(matrix[drawn].indices))
     return Subset(
@@ -115,12 +117,12 @@ def _rungs(
             "or lower selection.slack"
         )
     quotas = _quotas(np.bincount(universe.strata, weights=held), size, whole=bool(np.all(held == 1)))
-    types = len(np.unique(np.concatenate([ladder.type_order for ladder in ladders])))
+    types, alone = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
     rungs = []
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
         rows = universe.indices[universe.strata == stratum]
         needed = min(slack * quota, weights[rows].sum())
-        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types)
+        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=alone)
         asked = k_of_level(level, lowest, ladder.k_max)
         rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))
     return rungs

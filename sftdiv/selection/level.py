@@ -25,19 +25,20 @@ def smallest_k(ladder: Ladder, weights: NDArray[np.float64], needed: float) -> i
     return min(int(np.searchsorted(pool_weight, needed - 1e-9)) + 1, ladder.k_max)
 
 
-def lowest_k(k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float64], needed: float, *, types: int) -> int:
+def lowest_k(k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float64], needed: float, *, types: int, strict: bool) -> int:
     """``selection.k_min`` as a number of types of this ladder.
 
     Args:
-        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of types of the whole universe, which a
-            stratum's ladder scales by its share of the types.
+        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of types of all ladders together, of which a
+            stratum takes its share.
         ladder: The ladder of the universe or of one stratum.
         weights: What each example counts towards the size, shape (examples,).
         needed: The weight that the pool of the lowest level must hold.
-        types: Number of types of the whole universe.
+        types: Number of types of all ladders together, as ``k_max`` is reported.
+        strict: Whether a pool that is too small is an error; else (a stratum among several) the smallest feasible k is taken.
 
     Raises:
-        SftdivError: If ``k_min`` is not one of these, or its pool weighs less than ``needed``.
+        SftdivError: If ``k_min`` is not one of these, or, with ``strict``, its pool weighs less than ``needed``.
     """
     feasible = smallest_k(ladder, weights, needed)
     if k_min == "auto":
@@ -46,13 +47,13 @@ def lowest_k(k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float
         raise SftdivError(f"selection.k_min={k_min!r} is neither 'auto' nor a share in (0, 1) nor a number of types up to {types}")
     share = float(k_min) if k_min < 1 else k_min / types
     lowest = max(1, round(share * ladder.k_max))
-    if lowest < feasible:
+    if strict and lowest < feasible:
         raise SftdivError(
             f"selection.k_min={k_min} leaves a pool that is too small: {lowest} of {ladder.k_max} types hold "
             f"{len(ladder.pool(lowest)):,} examples; the size and the slack need k_min >= {feasible} "
             f"(share {feasible / ladder.k_max:.3f}). Give that, or a smaller size or slack"
         )
-    return lowest
+    return max(lowest, feasible)
 
 
 def k_of_level(level: float, k_min: int, k_max: int) -> int:

@@ -65,9 +65,11 @@ def build_universe(
         free &= ~mask
     indices = np.flatnonzero(free)
     if not len(indices):
-        raise SftdivError(f"no example is left to choose from; left out: {counts}")
+        raise SftdivError(
+            f"no example is left to choose from; left out: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
+        )
     strata = _strata(lengths[indices], np.asarray(sources, dtype=object)[indices], match)
-    return Universe(indices, strata, counts | {"kept": len(indices)})
+    return Universe(indices, strata, counts)
 
 
 def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str) -> NDArray[np.int64]:

@@ -33,9 +33,10 @@ class WandbTracker:
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._failures = wandb.errors.Error
+        self._failures = (wandb.errors.Error, OSError)  # connection errors are OSErrors
+        self._run: wandb.Run | None = None
         try:
-            self._run: wandb.Run | None = wandb.init(
+            self._run = wandb.init(
                 project=project,
                 entity=entity,
                 group=group,
@@ -50,12 +51,16 @@ class WandbTracker:
             )
         except self._failures as error:
             log.warning("W&B could not be started (%s): this run is not tracked", error)
-            self._run = None
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Send the metrics of one training step."""
-        if self._run is not None:
+        if self._run is None:
+            return
+        try:
             self._run.log(dict(metrics), step=step)
+        except self._failures as error:
+            log.warning("W&B takes no more metrics (%s): this run is no longer tracked", error)
+            self._run = None
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """Send the final numbers and close the run; a second call does nothing."""
@@ -70,10 +75,15 @@ class WandbTracker:
 
 
 def _mode(mode: str) -> str:
-    """``auto`` as online or offline; the variable WANDB_MODE, W&B's own switch, goes before."""
-    if mode != "auto":
-        return mode
-    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    """``auto`` as online or offline; the variable WANDB_MODE, W&B's own switch, goes before.
+
+    Raises:
+        SftdivError: If online is asked for and no key is known, for W&B would then ask.
+    """
+    wanted = (os.environ.get("WANDB_MODE") if mode == "auto" else mode) or ("online" if _has_key() else "offline")
+    if wanted == "online" and not _has_key():
+        raise SftdivError("W&B is to be online and no API key is known: set WANDB_API_KEY, or `wandb login`, or tracking.mode=offline")
+    return wanted
 
 
 def _has_key() -> bool:

@@ -29,6 +29,8 @@ class Hardware:
             raise SftdivError(f"trainer.accelerator is {self.accelerator!r}; known: {', '.join(ACCELERATORS)}")
         if self.precision not in PRECISIONS:
             raise SftdivError(f"trainer.precision is {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        if self.devices != 1:
+            raise SftdivError(f"trainer.devices={self.devices}: training runs on one device so far; several cells can run side by side")
         if self.accelerator == "cpu" and self.precision != "32-true":
             raise SftdivError(f"trainer.precision={self.precision} is some 20 times slower than 32-true on a CPU; use 32-true")
 
@@ -55,4 +57,6 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
-            raise SftdivError(f"model.width={self.width} does not divide into model.heads={self.heads} heads of even width")
+            raise SftdivError(
+                f"model.architecture.width={self.width} does not divide into model.architecture.heads={self.heads} heads of even width"
+            )

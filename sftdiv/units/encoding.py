@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import track
 
-from sftdiv.records import TokenIds
+from sftdiv.records import SftdivError, TokenIds
 from sftdiv.store import content_hash, file_digest
 
 WORDS = "words"
@@ -78,7 +78,13 @@ def _from_file(path: Path) -> Encoder:
 def _from_transformers(name: str, revision: str | None) -> Encoder:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    except OSError as error:  # a missing folder, an unknown id, no network
+        reason = str(error).strip().splitlines()[0]
+        raise SftdivError(
+            f"no tokenizer {name!r}: {reason} (it is model.path's, or strategy.tokenizer: model, words, a folder or a hub id)"
+        ) from error
     names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     return Encoder(lambda block: tokenizer(block, add_special_tokens=False)["input_ids"], names, frozenset(tokenizer.all_special_ids))
 

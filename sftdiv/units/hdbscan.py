@@ -42,7 +42,10 @@ class HdbscanClusterer:
         from threadpoolctl import threadpool_limits
 
         if len(vectors) < self.min_cluster_size:
-            raise SftdivError(f"{len(vectors)} distinct texts cannot make a topic of min_cluster_size={self.min_cluster_size}; lower it")
+            raise SftdivError(
+                f"{len(vectors)} distinct texts cannot make a topic of min_cluster_size={self.min_cluster_size}; "
+                "lower strategy.units.clusterer.min_cluster_size"
+            )
         density = HDBSCAN(
             min_cluster_size=self.min_cluster_size,
             min_samples=self.min_samples,
