@@ -15,9 +15,10 @@ import numpy as np
 from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
-from sftdiv.store import content_hash, file_digest
+from sftdiv.store import MANIFEST, content_hash, file_digest
 
 WORDS = "words"
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
 BLOCK = 2_000
 
 
@@ -33,9 +34,7 @@ def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str 
     """What a cached result of this tokenizer is keyed by: the files' content where there is a folder, else the hub id and revision."""
     folder = Path(name)
     if name != WORDS and folder.is_dir():
-        files = sorted(
-            path for path in folder.iterdir() if "token" in path.name or path.name in {"vocab.json", "merges.txt", "spiece.model"}
-        )
+        files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS and path.name != MANIFEST)
         return {"files": content_hash({path.name: file_digest(path) for path in files})}
     return {"name": name, "revision": revision}
 
@@ -70,7 +69,8 @@ def _from_file(path: Path) -> Encoder:
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    names = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size(with_added_tokens=True))]
+    entries = tokenizer.get_vocab(with_added_tokens=True)
+    names = [tokenizer.id_to_token(i) or "" for i in range(max(entries.values()) + 1)]  # ids may leave gaps
     special = frozenset(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
     return Encoder(lambda block: [e.ids for e in tokenizer.encode_batch_fast(block, add_special_tokens=False)], names, special)
 
