@@ -20,6 +20,7 @@ from sftdiv.store import content_hash
 
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
+FAILURES = Exception  # W&B raises errors of many families, private ones among them, and none of them may end a training
 
 
 class WandbTracker:
@@ -33,7 +34,7 @@ class WandbTracker:
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._failures = (wandb.errors.Error, OSError)  # connection errors are OSErrors
+        mode = _mode(mode)
         self._run: wandb.Run | None = None
         try:
             self._run = wandb.init(
@@ -46,10 +47,10 @@ class WandbTracker:
                 job_type="cell",
                 dir=folder,
                 config=dict(config),
-                mode=_mode(mode),  # type: ignore[arg-type]  # W&B checks the name
+                mode=mode,  # type: ignore[arg-type]  # W&B checks the name
                 settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True),
             )
-        except self._failures as error:
+        except FAILURES as error:
             log.warning("W&B could not be started (%s): this run is not tracked", error)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -58,7 +59,7 @@ class WandbTracker:
             return
         try:
             self._run.log(dict(metrics), step=step)
-        except self._failures as error:
+        except FAILURES as error:
             log.warning("W&B takes no more metrics (%s): this run is no longer tracked", error)
             self._run = None
 
@@ -70,7 +71,7 @@ class WandbTracker:
         try:
             run.summary.update(dict(summary))
             run.finish(exit_code=exit_code)
-        except self._failures as error:
+        except FAILURES as error:
             log.warning("W&B could not be finished (%s): the row in result.json is complete all the same", error)
 
 
