@@ -14,7 +14,7 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
     """Print the row of one cell: level, ladder, diversity, scores, time, and where things are."""
     console = Console()
     table = Table(title=f"{row['cell']}{' (done before)' if done_before else ''}", show_header=False, title_justify="left", min_width=60)
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in _lines(row):
         table.add_row(name, text)
