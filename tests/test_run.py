@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -125,8 +124,6 @@ def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     for line in process.stderr:
         if line.rstrip().endswith(f": {stage}"):
             break
-    if stage == "train":
-        time.sleep(1.0)  # into its steps
     process.send_signal(signal.SIGKILL)
     process.stderr.close()
     assert process.wait() == -signal.SIGKILL
