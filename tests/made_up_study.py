@@ -122,7 +122,7 @@ def made_up_row(
     low, high = STRATEGIES[strategy if strategy in STRATEGIES else "micro_token"]
     k = round(low + level * (high - low))
     universe_of = universe_of or strategy
-    length = 24.0 + (2.0 if match == "length" else 40.0) * level + 0.1 * math.sin(7 * seed + 3 * level)
+    length = 24.0 + (1.0 if match == "length" else 40.0) * level + 1.5 * math.sin(7 * seed + 37 * level)
     row: dict[str, Any] = {
         "study": study,
         "cell": f"{strategy}-{side}-n{size}-d{level:.3g}-tiny-s{seed}-h{universe_of[:5]}{match[:2]}",

@@ -1,0 +1,28 @@
+"""Messages for people about what an analysis could not do, each reason once, with the ladders that it holds for."""
+
+from __future__ import annotations
+
+MOST_NAMED = 3
+
+
+class Notes:
+    """Collects reasons in the order in which they are found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, reason: str, ladder: str | None = None) -> None:
+        """Note a reason, of one ladder or of the whole study."""
+        ladders = self._found.setdefault(reason, [])
+        if ladder is not None and ladder not in ladders:
+            ladders.append(ladder)
+
+    def told(self) -> tuple[str, ...]:
+        """One sentence a reason; of many ladders the first few are named."""
+        return tuple(f"{_named(ladders)}: {reason}" if ladders else reason for reason, ladders in self._found.items())
+
+
+def _named(ladders: list[str]) -> str:
+    more = len(ladders) - MOST_NAMED
+    shown = "; ".join(ladders[:MOST_NAMED])
+    return f"{shown} and {more} more ladder{'s' if more > 1 else ''}" if more > 0 else shown

@@ -1,0 +1,116 @@
+"""The tables beside the slopes: ladders, baselines, the noise of a seed, what it takes to see a slope, shared examples.
+
+In: the cells of a study. Out: one table each. Means are only ever taken over seeds, of cells that agree in everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from sftdiv.analysis.notes import Notes
+from sftdiv.analysis.overlap import by_level, jaccard
+from sftdiv.analysis.power import seeds_needed
+from sftdiv.analysis.regression import fit_line
+from sftdiv.analysis.slopes import ladders_of
+
+MEANS = {
+    "k_asked": "k_asked",
+    "k_max": "k_max",
+    "k_reached": "k_reached",
+    "pool": "pool",
+    "n": "n",
+    "response_words": "subset.response_words",
+    "response_tokens": "diversity.response.length",
+    "unit_entropy": "unit_entropy",
+    "label_tokens": "train.label_tokens",
+}
+BASELINE = ("kind", "universe_of", "side", "size", "budget", "model", "match", "variant")
+
+
+def ladder_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row a (ladder, level): means over seeds, how many seeds have a performance, its mean and standard deviation between them."""
+    rows = []
+    for label, ladder in ladders_of(cells):
+        for level, rung in ladder.groupby("level", sort=True):
+            row = {"ladder": label, "level": level} | {name: rung[column].mean() for name, column in MEANS.items()}
+            rows.append(row | _performance(rung, "seeds"))
+    return pd.DataFrame(rows, columns=["ladder", "level", *MEANS, "seeds", "performance", "performance_sd"])
+
+
+def baseline_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row a kind of baseline and setting: its cells with a performance, their mean and standard deviation."""
+    rows = []
+    beside = cells[cells["kind"] != "level"]
+    for keys, found in beside.groupby(list(BASELINE), dropna=False, sort=False):
+        rows.append(dict(zip(BASELINE, keys, strict=True)) | _performance(found, "cells"))
+    return pd.DataFrame(rows, columns=[*BASELINE, "cells", "performance", "performance_sd"])
+
+
+def _performance(cells: pd.DataFrame, count: str) -> dict[str, float]:
+    scored = cells["performance"].dropna()
+    return {count: len(scored), "performance": scored.mean(), "performance_sd": scored.std(ddof=1)}
+
+
+def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row a ladder: ``seed_sd``, pooled over its levels, its ``degrees`` of freedom, and the mean standard error of one evaluation.
+
+    ``seed_sd = sqrt(sum of squared deviations from the level's mean / sum of (cells at the level - 1))``: everything that another seed
+    changes (draw, training, and the noise of the evaluation where its prompts or samples change too).
+    """
+    rows = []
+    for label, ladder in ladders_of(cells):
+        scored = ladder[ladder["performance"].notna()]
+        deviations = scored["performance"] - scored.groupby("level")["performance"].transform("mean")
+        degrees = len(scored) - scored["level"].nunique()
+        column = f"score.{ladder['primary'].iloc[0]}.stderr"
+        stderr = pd.to_numeric(scored[column]).mean() if column in scored else math.nan
+        seed_sd = math.sqrt(float((deviations**2).sum()) / degrees) if degrees else math.nan
+        rows.append((label, seed_sd, degrees, stderr))
+    return pd.DataFrame(rows, columns=["ladder", "seed_sd", "degrees", "score_stderr"])
+
+
+def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[float], notes: Notes) -> pd.DataFrame:
+    """One row a (ladder, slope): the seeds that it takes to see the slope with 80 % power at 5 %, two-sided, with the ladder's levels.
+
+    ``noise_from`` is ``seeds``, or ``line`` where one seed alone left only the scatter about the line to go by.
+
+    Args:
+        cells: The sorted cells of a study.
+        noise: Of ``noise_table``.
+        slopes: Slopes, in performance from level 0 to level 1.
+        notes: Where what cannot be computed is told.
+    """
+    rows = []
+    for (label, ladder), seed_sd in zip(ladders_of(cells), noise["seed_sd"], strict=True):
+        scored = ladder[ladder["performance"].notna()]
+        sd, noise_from = float(seed_sd), "seeds"
+        if math.isnan(sd):
+            fit = fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
+            sd, noise_from = (fit.residual_sd if fit else math.nan), "line"
+            notes.add("one seed: power rests on the scatter about the line, which also holds what a line does not fit", label)
+        levels = sorted(scored["level"].unique())
+        if len(levels) < 2:
+            sd = math.nan
+        for slope in slopes:
+            rows.append((label, slope, seeds_needed(slope, levels=levels, noise=sd), sd, noise_from, len(levels)))
+    return pd.DataFrame(rows, columns=["ladder", "slope", "seeds", "noise", "noise_from", "levels"])
+
+
+def overlap_tables(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> dict[str, pd.DataFrame]:
+    """For each ladder the mean Jaccard index between the subsets of each two levels, from ``subset.parquet``."""
+    tables = {}
+    for label, ladder in ladders_of(cells):
+        paths = [folder / name / "subset.parquet" for name in ladder["cell"]]
+        there = np.array([path.exists() for path in paths])
+        if not there.all():
+            notes.add("subset.parquet is missing for some cells, which the overlap of subsets leaves out", label)
+        if there.any():
+            ids = [pq.read_table(path, columns=["id"])["id"] for path in paths if path.exists()]
+            tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[there])
+    return tables
