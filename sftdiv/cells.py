@@ -1,7 +1,7 @@
 """A cell: one combination of settings, its folder named by content, and the files that say how far it came.
 
-In: the resolved settings. Out: the folder's name and hash; ``result.json`` (one flat row, written last: its presence means done) and
-``failure.json``. The same settings give the same folder on every machine, so a command given again finds what it did before.
+In: the resolved settings. Out: the folder's name and hash; ``result.json`` (one flat row, written last: its presence means done),
+``failure.json``, and ``.running.json`` in between. The same settings give the same folder on every machine, so a command given again finds what it did before.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from sftdiv.store import content_hash, write_atomically
 
-RESULT, FAILURE = "result.json", "failure.json"
-NOT_RESULT = ("study", "paths", "tracking")  # settings that do not change the result
+RESULT, FAILURE, RUNNING = "result.json", "failure.json", ".running.json"
+NOT_RESULT = ("study", "paths", "tracking", "sweep")  # settings that do not change the result
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,11 @@ def plan_cell(settings: Mapping[str, Any], root: Path) -> Cell:
     rest = {key: copy.deepcopy(value) for key, value in settings.items() if key not in NOT_RESULT}
     strategy, size, model = rest["strategy"], rest["size"], rest["model"]
     label_tokens, n = size.pop("label_tokens"), size.pop("n")
+    amount = {None: f"n{n}", "auto": f"n{n}tokens"}.get(label_tokens, f"t{label_tokens}")
+    if label_tokens == "auto":
+        rest["label_tokens"] = "auto"  # else equal examples and equal tokens would share a hash, which groups a ladder
     level = rest.pop("diversity_level")
-    parts = [strategy.pop("name"), strategy.pop("side"), f"t{label_tokens}" if label_tokens else f"n{n}"]
+    parts = [strategy.pop("name"), strategy.pop("side"), amount]
     parts += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
     common = content_hash(rest, length=6)
     unsaid = common if float(f"{level:.3g}") == level else content_hash([rest, level], length=6)  # 1/6 and 0.167 are two levels
@@ -58,6 +61,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, atomically; NaN and infinity become null, which every JSON reader knows."""
     finite = {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}
     write_atomically(path, json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_failure(folder: Path, stage: str, message: str, trace: str = "") -> None:
+    """Write ``failure.json``, and take away the sign that the cell is running."""
+    write_json(folder / FAILURE, {"stage": stage, "message": message, "traceback": trace})
+    (folder / RUNNING).unlink(missing_ok=True)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

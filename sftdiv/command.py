@@ -42,10 +42,17 @@ def register_resolvers() -> None:
 
 
 def study_of_command(arguments: list[str]) -> str:
-    """The default study: ``single`` for one run, else a hash of the command's settings, those that change no result left out."""
+    """The default study: the experiment's name, else ``single`` for one run, else a hash of what is swept over.
+
+    Settings that a resuming command may change are left out of the hash, since they change no result.
+    """
+    for argument in arguments:
+        name, _, experiment = argument.lstrip("+").partition("=")
+        if name == "experiment" and experiment:
+            return experiment.replace(",", "+")
     if not {"-m", "--multirun"} & set(arguments):
         return "single"
-    aside = ("tracking", "paths.", "hydra", "study")  # what a resuming command may change
+    aside = ("tracking", "paths.", "hydra", "study", "sweep.")
     return "sweep-" + content_hash(sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6)
 
 
@@ -59,6 +66,9 @@ def run_app(app: Callable[[], None]) -> None:
         sys.exit(f"sftdiv: {_with_alternatives(str(error))}")
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
+    except KeyboardInterrupt:
+        print("sftdiv: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
     except InstantiationException as error:  # Hydra wraps what a constructor raises
         if not isinstance(error.__cause__, SftdivError):
             raise

@@ -52,20 +52,24 @@ def universe_and_ladders(config: DictConfig, artifacts: Artifacts, units: Units)
 
 
 def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Universe, ladders: Sequence[Ladder]) -> Selection:
-    """The subset at the level."""
-    by_tokens, rules = config.size.label_tokens is not None, config.selection
+    """The subset at the level; with ``size=full`` all of the universe."""
+    rules, size = config.selection, config.size
+    everyone = size.n == "all"
+    weights = np.ones(len(artifacts.corpus)) if everyone or size.label_tokens is None else _label_tokens(artifacts)
+    asked = len(universe.indices) if everyone else _size(config, artifacts, weights)
     subset = choose(
         units,
         universe,
         ladders,
         level=config.diversity_level,
-        size=config.size.label_tokens if by_tokens else config.size.n,
-        weights=_label_tokens(artifacts) if by_tokens else np.ones(len(artifacts.corpus)),
+        size=asked,
+        weights=weights,
         k_min=rules.k_min,
-        slack=rules.slack,
+        slack=1.0 if everyone else rules.slack,
         seed=config.seed,
+        floor=None if everyone or rules.k_min_size is None else asked * rules.k_min_size / size.n,
     )
-    if subset.k_min == subset.k_max:
+    if subset.k_min == subset.k_max and units.matrix.shape[1] < len(artifacts.corpus):
         log.warning("k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels", subset.k_max)
     return Selection(subset, units, dict(universe.counts))
 
@@ -117,6 +121,16 @@ def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: 
     )
     write_json(done, asdict(record))
     return asdict(record)
+
+
+def train_nothing(config: DictConfig, base: str, folder: Path) -> dict[str, Any]:
+    """The base model as it is, in the same form as a fine-tuned one, so that both are evaluated alike."""
+    from sftdiv.training.fit import save_untrained
+
+    if not (folder / TRAINED).exists():
+        save_untrained(base, folder, revision=config.model.revision, template=config.model.template.jinja)
+        write_json(folder / TRAINED, {"steps": 0})
+    return {"steps": 0, "tokens": 0, "label_tokens": 0}
 
 
 def evaluate(config: DictConfig, artifacts: Artifacts, checkpoint: Path) -> dict[str, Any]:
@@ -196,6 +210,18 @@ def _left_out(config: DictConfig, artifacts: Artifacts, units: Units) -> dict[st
 def _response_tokens(artifacts: Artifacts) -> NDArray[np.int64]:
     """Tokens of each response under the model's tokenizer, shape (examples,)."""
     return artifacts.token_ids("response", artifacts.tokenizer).lengths()
+
+
+def _size(config: DictConfig, artifacts: Artifacts, weights: NDArray[np.float64]) -> float:
+    """Where drawing stops: a number of examples, of label tokens, or (``auto``) of those that n selectable responses hold on average.
+
+    The average is over everything that may be trained on, so that it is one number for all strategies, sides and levels.
+    """
+    size = config.size
+    if size.label_tokens != "auto":
+        return float(size.n if size.label_tokens is None else size.label_tokens)
+    selectable = ~(np.array(artifacts.corpus.column("heldout")) | artifacts.read_by_base)
+    return float(round(size.n * weights[selectable].mean()))
 
 
 def _label_tokens(artifacts: Artifacts) -> NDArray[np.float64]:

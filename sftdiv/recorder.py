@@ -6,6 +6,7 @@ In: a cell. Out: on a clean end the row, written last; on any other end (an erro
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import time
 import traceback
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from sftdiv.cells import FAILURE, RESULT, Cell, flatten, write_json
+from sftdiv.cells import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure, write_json
 from sftdiv.records import Tracker
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Recorder:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage as ``time.NAME`` in seconds, and name it should it fail."""
         self._stage, started = name, time.perf_counter()
+        write_json(self.cell.folder / RUNNING, {"stage": name, "pid": os.getpid()})
         log.info("%s: %s", self.cell.name, name)
         yield
         self.row[f"time.{name}"] = time.perf_counter() - started
@@ -49,10 +51,9 @@ class Recorder:
         if error is None:
             self.row["memory.process_peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             write_json(self.cell.folder / RESULT, self.row)
+            (self.cell.folder / RUNNING).unlink(missing_ok=True)
             self.tracker.finish(self.row, 0)
             return
         told = "".join(traceback.format_exception(kind, error, trace))
-        write_json(
-            self.cell.folder / FAILURE, {"stage": self._stage, "message": f"{kind.__name__}: {error}" if kind else "", "traceback": told}
-        )
+        write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", told)
         self.tracker.finish({"failed_stage": self._stage}, 1)

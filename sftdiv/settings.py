@@ -7,7 +7,9 @@ name a cell (``identified``), which are equal wherever the same data and models 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,23 @@ CHOICES = {
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
+def prepare(config: DictConfig, overrides: Sequence[str], strategies: Path) -> None:
+    """Make a composed config ready to run, in place: fractions become numbers, values are checked, another universe's settings composed.
+
+    Args:
+        config: As Hydra composed it.
+        overrides: The command's overrides; see `resolve_universe`.
+        strategies: The folder of the strategies' YAML files.
+
+    Raises:
+        SftdivError: As `check` and `resolve_universe` do.
+    """
+    if isinstance(config.diversity_level, str) and re.fullmatch(r"\d+/[1-9]\d*", config.diversity_level):
+        config.diversity_level = float(Fraction(config.diversity_level))
+    check(config)
+    resolve_universe(config, overrides, strategies)
+
+
 def check(config: DictConfig) -> None:
     """Refuse what cannot be right before anything is read or written.
 
@@ -48,8 +67,8 @@ def check(config: DictConfig) -> None:
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
     for name in ("epochs", "batch_size", "accumulate"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
-    size = "size.n" if config.size.label_tokens is None else "size.label_tokens"
-    _number(size, OmegaConf.select(config, size), least=1, whole=True)
+    _check_size(config)
+    _check_sweep(config.sweep)
     if config.selection.k_min != "auto":
         _number("selection.k_min", config.selection.k_min, least=0)
     _check_filters(config.selection)
@@ -72,6 +91,25 @@ def check(config: DictConfig) -> None:
             f"model={config.model.name} is pretrained on the embedded world; with corpus={config.corpus.name} use model=scratch_3m "
             "or a pretrained one, such as model=smollm2_135m"
         )
+
+
+def _check_size(config: DictConfig) -> None:
+    n, label_tokens = config.size.n, config.size.label_tokens
+    if n != "all":
+        _number("size.n", n, least=0, whole=True)
+    elif config.diversity_level != 1:
+        raise SftdivError(f"size.n=all is all of the universe, and so is diversity_level=1, not {config.diversity_level}")
+    if label_tokens not in (None, "auto"):
+        _number("size.label_tokens", label_tokens, least=1, whole=True)
+    if config.selection.k_min_size is not None:
+        _number("selection.k_min_size", config.selection.k_min_size, least=1, whole=True)
+    if n == 0 and config.stop_after == "select":
+        raise SftdivError("size.n=0 is the base model, of which stop_after=select would leave nothing to do")
+
+
+def _check_sweep(sweep: DictConfig) -> None:
+    _one_of("sweep.on_error", sweep.on_error, ("continue", "stop"))
+    _one_of("sweep.isolate", sweep.isolate, (True, False, "forkserver", "spawn"))
 
 
 def _check_filters(selection: DictConfig) -> None:

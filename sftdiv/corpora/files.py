@@ -10,7 +10,7 @@ import glob
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class FilesReader:
 
     def identity(self) -> Mapping[str, Any]:
         """Digests of the files, sorted, and the settings of the conversion."""
-        digests = sorted(file_digest(path) for path in self.files())
+        digests = sorted(_digest(path, (known := path.stat()).st_size, known.st_mtime_ns) for path in self.files())
         return {"files": digests, "max_row_bytes": self.max_row_bytes, "converter": asdict(self.converter)}
 
     def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
@@ -58,6 +58,12 @@ class FilesReader:
                 bad(line, str(error), json.dumps(row, ensure_ascii=False, default=str))
                 continue
             yield example
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, modified: int) -> str:
+    """A file's digest, read once a process while neither its size nor its time changes: a sweep asks for it once a cell."""
+    return file_digest(path)
 
 
 def _expand(path: str) -> list[Path]:

@@ -19,6 +19,7 @@ class Tasks:
 
     name: str
     primary: str
+    higher_is_better: bool
     needs_world: bool
     tasks: Sequence[str]
     include_path: str | None
@@ -70,6 +71,7 @@ class HeldoutLoss:
 
     name: str
     primary: str
+    higher_is_better: bool
     batch_size: int
 
     def check(self, exam: Exam) -> None:
@@ -101,6 +103,7 @@ class NoScores:
 
     name: str
     primary: None
+    higher_is_better: None
 
     def check(self, exam: Exam) -> None:
         """Nothing can be wrong."""

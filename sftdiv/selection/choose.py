@@ -58,6 +58,7 @@ def choose(
     k_min: str | int | float,
     slack: float,
     seed: int,
+    floor: float | None = None,
 ) -> Subset:
     """A subset of the universe at a diversity level.
 
@@ -71,11 +72,13 @@ def choose(
         k_min: ``selection.k_min``; see ``level.lowest_k``.
         slack: The pool of level 0 holds at least ``slack`` times the size.
         seed: Seed of the draw.
+        floor: The size, where it is larger, that the lowest level must serve: with the largest size of a grid, a level means the same k at
+            every size.
 
     Raises:
         SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
     """
-    rungs = _rungs(universe, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack)
+    rungs = _rungs(universe, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack, floor=max(size, floor or 0))
     chosen, reached, owed = [], 0, 0.0
     for stratum, rung in enumerate(rungs):
         owed += rung.quota  # what earlier strata drew too much (a response is drawn whole) is not drawn here
@@ -106,13 +109,14 @@ def _rungs(
     weights: NDArray[np.float64],
     k_min: str | int | float,
     slack: float,
+    floor: float,
 ) -> list[Rung]:
     held = weights[universe.indices]
     if slack < 1:
         raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
-    if slack * size > held.sum():
+    if slack * floor > held.sum():
         raise SftdivError(
-            f"slack x size = {slack} x {size:,.0f} = {slack * size:,.0f} is more than the universe holds ({held.sum():,.0f} in "
+            f"slack x size = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than the universe holds ({held.sum():,.0f} in "
             f"{len(held):,} examples; {_told(universe.counts)}). The largest feasible size is {int(held.sum() / slack):,}; "
             "or lower selection.slack"
         )
@@ -121,7 +125,7 @@ def _rungs(
     rungs = []
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
         rows = universe.indices[universe.strata == stratum]
-        needed = min(slack * quota, weights[rows].sum())
+        needed = min(slack * quota * (floor / size), weights[rows].sum())
         lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=alone)
         asked = k_of_level(level, lowest, ladder.k_max)
         rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Plan, Steps, plan_steps
 from sftdiv.training.engine import train
 from sftdiv.training.settings import Hardware, Optimizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +94,29 @@ def fine_tune(
     model = load_model(base, revision=revision, dtype=torch.bfloat16 if hardware.precision == "bf16-true" else torch.float32)
     optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
     losses = train(model, steps, count=len(plan), optimizer=optimizer, hardware=hardware, seed=seed, tracker=tracker, title="fine-tuning")
-    model.generation_config.eos_token_id = end_token(tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
     if hardware.precision != "32-true":
         model.to(torch.bfloat16)  # what it computed in, and half of the size
-    save_checkpoint(model, tokenizer, folder)
+    _save(model, tokenizer, folder)
     return _record(examples, plan, losses, epochs=epochs, dropped=len(messages) - len(kept))
+
+
+def save_untrained(base: str | Path, folder: Path, *, revision: str | None = None, template: str | None) -> None:
+    """Save a base model as `fine_tune` saves a trained one: with the chat template and the token that ends an answer.
+
+    Args:
+        base: A folder or a hub id.
+        folder: Where it is saved.
+        revision: Of the hub.
+        template: The chat template; None for the tokenizer's own.
+    """
+    tokenizer = load_tokenizer(base, revision=revision, template=template)
+    _save(load_model(base, revision=revision, dtype="auto"), tokenizer, folder)
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    model.generation_config.eos_token_id = end_token(tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    save_checkpoint(model, tokenizer, folder)
 
 
 def _record(examples: Sequence[Labelled], plan: Plan, losses: Sequence[float], *, epochs: int, dropped: int) -> TrainingRecord:

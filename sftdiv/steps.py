@@ -1,0 +1,107 @@
+"""Every step of one cell, into its folder and its row.
+
+In: a resolved config and the cell it describes. Out: ``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and, last,
+``result.json``. A single run calls this in its own process, a sweep in a child of its own.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from sftdiv import pipeline
+from sftdiv.artifacts import Artifacts, plain
+from sftdiv.cells import Cell
+from sftdiv.recorder import Recorder
+from sftdiv.store import Store, content_hash, write_atomically
+
+VERSIONS = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy", "scikit-learn")
+TAGS = ("kind", "strategy", "side", "match", "budget", "model", "corpus")  # columns of the row by which runs are found in W&B
+
+
+def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
+    """Run a cell from its start, or from the artifacts and the model that an interrupted run has left whole.
+
+    Args:
+        config: The composed and checked config.
+        cell: Where its files are kept.
+
+    Returns:
+        The row of ``result.json``.
+    """
+    write_atomically(cell.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    head = _head(config, cell)
+    tags = [str(head[name]) for name in TAGS]
+    start = instantiate(config.tracking)
+    tracker = start(group=cell.study, name=cell.name, folder=cell.folder.parent, config=plain(config), kind=head["kind"], tags=tags)
+    with Recorder(cell, tracker) as recorder:
+        artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
+        recorder.add(head)
+        with recorder.stage("corpus"):
+            recorder.add({"corpus_hash": artifacts.corpus.fingerprint, "corpus.count": dict(artifacts.corpus.counts)})
+            pipeline.copy_rejected(artifacts.corpus, cell.folder)
+            pipeline.check_evaluation(config, artifacts)
+        selection = _select(config, artifacts, recorder) if config.size.n else None
+        if config.stop_after != "select":
+            with recorder.stage("base"):
+                base = artifacts.base()
+            with recorder.stage("train"):
+                model = cell.folder / "model"
+                if selection is None:
+                    recorder.add(pipeline.train_nothing(config, base, model), "train.")
+                else:
+                    recorder.add(pipeline.train(config, artifacts, selection, base, model, tracker), "train.")
+        if config.stop_after is None:
+            with recorder.stage("evaluate"):
+                recorder.add(pipeline.evaluate(config, artifacts, cell.folder / "model"))
+            with recorder.stage("generate"):
+                pipeline.write_samples(config, artifacts, cell.folder)
+                tracker.samples(cell.folder / "samples.jsonl")
+    return recorder.row
+
+
+def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> pipeline.Selection:
+    """Units, ladder, draw and the diversity of what was drawn."""
+    with recorder.stage("units"):
+        units = artifacts.units(plain(config.strategy))
+    with recorder.stage("ladder"):
+        universe, ladders = pipeline.universe_and_ladders(config, artifacts, units)
+    with recorder.stage("draw"):
+        selection = pipeline.draw(config, artifacts, units, universe, ladders)
+        pipeline.write_subset(selection.subset, artifacts, recorder.cell.folder / "subset.parquet")
+        recorder.add(pipeline.ladder_numbers(selection))
+    with recorder.stage("diversity"):
+        recorder.add(pipeline.diversity(selection, artifacts))
+    return selection
+
+
+def _head(config: DictConfig, cell: Cell) -> dict[str, Any]:
+    """Who the row is: the settings that tables are grouped by."""
+    size = config.size
+    named = {"all": "full", 0: "base"}.get(size.n) or ("random" if config.strategy.name == "random" else "level")
+    return {
+        "study": cell.study,
+        "cell": cell.name,
+        "kind": named,
+        "strategy": config.strategy.name,
+        "side": config.strategy.side,
+        "size": size.n if size.label_tokens in (None, "auto") else size.label_tokens,
+        "budget": "examples" if size.label_tokens is None else "tokens",
+        "level": config.diversity_level,
+        "match": config.selection.match,
+        "universe_of": config.selection.universe,
+        "seed": config.seed,
+        "model": config.model.name,
+        "corpus": config.corpus.name,
+        "eval": config.eval.name,
+        "n": 0,
+        "config_hash": cell.hash,
+        "eval_hash": content_hash(plain(config.eval)),
+        "primary": config.eval.primary,
+        "higher_is_better": config.eval.higher_is_better,
+        "versions": {name: version(name) for name in VERSIONS},
+    }
