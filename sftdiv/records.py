@@ -233,6 +233,10 @@ class Tracker(Protocol):
         """Record the metrics of one training step."""
         ...
 
+    def samples(self, path: Path) -> None:
+        """Record the generations of a JSON-lines file."""
+        ...
+
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """Record the final numbers and close the run; a second call does nothing."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ class NoTracker:
     name: str
     folder: Path
     config: Mapping[str, Any]
+    kind: str
+    tags: Sequence[str]
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Forget the metrics of a step."""
+
+    def samples(self, path: Path) -> None:
+        """Forget the generations."""
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """Forget the summary."""

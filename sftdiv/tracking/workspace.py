@@ -1,0 +1,133 @@
+"""A W&B workspace for one study, built with the library ``wandb-workspaces`` (extra ``workspaces``).
+
+In: where the runs are, the name of the score, the names of the slopes. Out: a ``Workspace``: building it needs no account, saving it does.
+The panels read what ``WandbTracker`` and ``log_study`` send: settings from a run's config, levels and scores from its summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sftdiv.records import SftdivError
+from sftdiv.tracking.session import FAILURES, has_key
+from sftdiv.tracking.study import KIND
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+MOST_RUNS = 500  # runs drawn in one panel; a grid of the paper's size has fewer
+COLUMNS = ("strategy", "side", "size", "level", "k_reached", "diversity.units.entropy", "diversity.response.length", "seed")
+
+
+def build_workspace(*, entity: str, project: str, study: str, score: str, slopes: Sequence[str]) -> Workspace:
+    """The workspace of one study; nothing is sent.
+
+    Args:
+        entity: W&B's user or team.
+        project: W&B's project.
+        study: The study's name: the group of its runs.
+        score: Performance, as a column of a row, such as ``score.judge.win_rate``.
+        slopes: Names of the study's numbers to draw as bars, such as ``slope.micro_token.response.1000.unmatched``.
+
+    Raises:
+        SftdivError: If the library is not installed.
+    """
+    try:
+        from wandb_workspaces import workspaces
+    except ImportError as error:
+        raise SftdivError("a W&B workspace needs the library wandb-workspaces: pip install 'sftdiv[workspaces]'") from error
+    from wandb_workspaces.expr import Config, Metric, Ordering, Summary
+
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=f"sftdiv {study}",
+        sections=[
+            workspaces.Section(name="Performance and diversity", panels=_performance(score), is_open=True),
+            workspaces.Section(name="What the study found", panels=_findings(slopes), is_open=True),
+            workspaces.Section(name="Training and generations", panels=_training(), is_open=True),
+        ],
+        runset_settings=workspaces.RunsetSettings(
+            filters=[Metric("Group") == study],
+            order=[Ordering(Config("strategy.name")), Ordering(Summary("level"))],
+            pinned_columns=[f"summary:{name}" for name in (*COLUMNS, score)],
+        ),
+        settings=workspaces.WorkspaceSettings(max_runs=MOST_RUNS),
+    )
+
+
+def _performance(score: str) -> list[Any]:
+    """Performance against level, by strategy, and against everything at once."""
+    from wandb_workspaces.reports import v2 as panels
+
+    value = panels.SummaryMetric(score)
+    against = {"level": "level", "diversity.units.entropy": "entropy of the units, bit", "diversity.response.length": "response, tokens"}
+    columns = {"level": "level", "size": "size", **against, "train.label_tokens": "label tokens", score: score}
+    return [
+        *(
+            panels.ScatterPlot(title=f"{score} against {named}", x=panels.SummaryMetric(name), y=value, regression=True)
+            for name, named in against.items()
+        ),
+        panels.BarPlot(
+            title=f"{score} by strategy",
+            metrics=[value],
+            groupby=panels.Config("strategy.name"),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stderr",
+            max_runs_to_show=MOST_RUNS,
+        ),
+        panels.ParallelCoordinatesPlot(
+            title="Every cell",
+            columns=[
+                panels.ParallelCoordinatesPlotColumn(metric=panels.Config("strategy.name"), display_name="strategy"),
+                *(
+                    panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(name), display_name=named)
+                    for name, named in columns.items()
+                ),
+            ],
+        ),
+    ]
+
+
+def _findings(slopes: Sequence[str]) -> list[Any]:
+    """The slopes as bars where their names are known, the study's tables, figures and report in any case."""
+    from wandb_workspaces.reports import v2 as panels
+
+    bars = [panels.BarPlot(title="Slopes", metrics=[panels.SummaryMetric(name) for name in slopes], orientation="h")] if slopes else []
+    tables = [panels.WeavePanelSummaryTable(table_name=f"table/{name}") for name in ("slopes", "correlations")]
+    note = f"Slopes, tables, figures and the report belong to the run of job type `{KIND}`; every other run is a cell."
+    return [*bars, *tables, panels.MediaBrowser(title="Report", media_keys=["report"]), panels.MarkdownPanel(markdown=note)]
+
+
+def _training() -> list[Any]:
+    from wandb_workspaces.reports import v2 as panels
+
+    loss = {"title": "Training loss", "x": "Step", "y": ["train.loss"], "max_runs_to_show": MOST_RUNS}
+    return [
+        panels.LinePlot(**loss),
+        panels.LinePlot(
+            **loss | {"title": "Training loss by strategy"},
+            groupby=panels.Config("strategy.name"),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+            aggregate=True,
+        ),
+        panels.WeavePanelSummaryTable(table_name="samples"),
+    ]
+
+
+def save_workspace(workspace: Workspace) -> str:
+    """Save a workspace as a new view of its project, and give its address.
+
+    Raises:
+        SftdivError: If no API key is known, or W&B does not take it.
+    """
+    if not has_key():
+        raise SftdivError(f"saving the workspace {workspace.name!r} needs an account: set WANDB_API_KEY, or `wandb login`")
+    try:
+        return str(workspace.save().url)
+    except FAILURES as error:
+        raise SftdivError(
+            f"W&B did not take the workspace {workspace.name!r} for {workspace.entity}/{workspace.project}: {error}"
+        ) from error
