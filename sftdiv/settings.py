@@ -29,6 +29,7 @@ CHOICES = {
     "selection.prune": ("support", "sample", "random"),
     "selection.match": ("none", "length", "source", "length+source"),
 }
+YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
@@ -173,7 +174,7 @@ def _one_of(name: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known:
         near = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SftdivError(f"{name}={value!r} is unknown.{hint} Known: {', '.join('null' if item is None else item for item in known)}")
+        raise SftdivError(f"{name}={value!r} is unknown.{hint} Known: {', '.join(YAML.get(item, item) for item in known)}")
 
 
 def _number(name: str, value: Any, *, least: float, most: float = float("inf"), whole: bool = False) -> None:
