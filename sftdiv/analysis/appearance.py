@@ -15,7 +15,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "solid")
 _LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (8, 3)), (0, (8, 3, 2, 3)), "-")
-MINUS, MISSING, DOT = "\u2212", "\u2014", " \u00b7 "
+MINUS, MISSING = "\u2212", "\u2014"
+HUNDREDTHS = "\u00d7 10\u207b\u00b2"  # the unit of slopes, as in the paper
 INK, GREY, PALE = "#1f2430", "#6b7280", "#e5e7eb"
 
 

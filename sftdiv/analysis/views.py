@@ -1,7 +1,7 @@
 """How a study is laid out for people: settings as rows, side and strategy as columns or panels, lines with their bands.
 
-In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static figures, the page and the terminal table are all
-drawn, so that they cannot disagree. Nothing is computed here that a table of the analysis does not say, but for the band of a line.
+In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static figures, the page and the terminal table are
+all drawn, so that they cannot disagree. Nothing is computed here that a table of the analysis does not say, but for the band of a line.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.appearance import DOT, missing
+from sftdiv.analysis.appearance import number
+from sftdiv.analysis.regression import fit_line
+from sftdiv.analysis.variants import SEPARATOR, is_foreign
 
-SETTING = ("size", "budget", "model", "match", "universe_of", "variant")
 PREDICTORS = {
     "level": "diversity level",
     "k_share": "share of unit types, k / k_max",
     "unit_entropy": "measured unit entropy (bit)",
 }
+BASELINES = {"random": "random draw", "full": "full universe", "base": "base model"}
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """A fitted line over ``x`` and its 1-sigma band, each of shape (points,)."""
+    """A fitted line over ``x`` and the ends of its 1-sigma band, each of shape (points,)."""
 
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def level_slopes(analysis: Analysis) -> pd.DataFrame:
@@ -51,26 +54,32 @@ def level_slopes(analysis: Analysis) -> pd.DataFrame:
     return analysis.slopes[analysis.slopes["predictor"] == "level"]
 
 
+def excludes_zero(slope: pd.Series) -> bool:
+    """Whether the 95 % interval of one row of ``Analysis.slopes`` leaves out zero."""
+    return bool(slope["slope_low"] > 0 or slope["slope_high"] < 0)
+
+
 def setting_label(row: Mapping[Hashable, Any] | pd.Series, *, name_model: bool) -> str:
     """What the ladders of one table row or panel have in common, in words.
 
     Args:
-        row: A row with the columns of ``SETTING`` and ``strategy``.
+        row: Has ``variants.FAMILY`` and ``variant``.
         name_model: Whether to name the model (a study with one model need not).
     """
-    tokens = row["budget"] == "tokens"
-    parts = [f"{row['size']:,.0f} label tokens" if tokens else f"{row['size']:,.0f} examples"]
-    parts += [str(row["model"])] if name_model else []
-    parts.append("unmatched" if row["match"] == "none" else f"{row['match']}-matched")
-    if not missing(row["universe_of"]) and row["universe_of"] not in ("own", "", row["strategy"]):
-        parts.append(f"universe of {row['universe_of']}")
-    if not missing(row["variant"]) and row["variant"]:
-        parts.append(str(row["variant"]))
-    return DOT.join(parts)
+    parts = [f"{row['size']:,.0f}", *([str(row["model"])] if name_model else []), control_label(row)]
+    parts += [f"universe of {row['universe_of']}"] if is_foreign(row["universe_of"], row["strategy"]) else []
+    parts += [str(row["variant"])] if row["variant"] else []
+    return SEPARATOR.join(parts)
+
+
+def control_label(row: Mapping[Hashable, Any] | pd.Series) -> str:
+    """What a design holds fixed, in words: ``unmatched``, ``length-matched``, ``unmatched · equal tokens`` ..."""
+    matched = "unmatched" if row["match"] == "none" else f"{row['match']}-matched"
+    return f"{matched}{SEPARATOR}equal tokens" if row["budget"] == "tokens" else matched
 
 
 def with_settings(slopes: pd.DataFrame) -> pd.DataFrame:
-    """The slopes with a column ``setting`` (see ``setting_label``), in the order in which people read: size, model, control, side, strategy."""
+    """The slopes with a column ``setting`` (see ``setting_label``), in reading order: size, model, control, side, strategy."""
     name_model = slopes["model"].nunique() > 1
     labels = [setting_label(row, name_model=name_model) for _, row in slopes.iterrows()]
     told = slopes.assign(setting=pd.Series(labels, index=slopes.index, dtype=object), _unmatched=slopes["match"] != "none")
@@ -95,25 +104,26 @@ def _baselines_of(slopes: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame
     same = baselines["model"] == row["model"]
     drawn = (baselines["size"] == row["size"]) & (baselines["budget"] == row["budget"]) & (baselines["match"] == row["match"])
     own = baselines["universe_of"].isin({*slopes["universe_of"].dropna(), *slopes["strategy"]})
+    same &= baselines["variant"].isin({"", *slopes["variant"]})
     side = baselines["side"].isna() | (baselines["side"] == row["side"])
     kind = baselines["kind"]
     return baselines[same & ((kind == "base") | ((kind == "full") & own & side) | ((kind == "random") & drawn & own & side))]
 
 
-def fitted_line(slope: pd.Series, x: NDArray[np.float64], *, points: int = 41) -> Line:
-    """The posterior mean line of one row of ``Analysis.slopes`` and its 1-sigma band.
-
-    The posterior variance of the line at x is ``sigma^2 / n + slope_sd^2 (x - mean x)^2``, since slope and mean are independent given sigma
-    (Gelman et al., Bayesian Data Analysis, 3rd edition, 14.2).
+def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Line | None:
+    """The posterior mean line through the cells of one ladder and its 1-sigma band (the central 68 % at each place); None without a fit.
 
     Args:
-        slope: The row.
-        x: The predictor's values in the ladder's cells, shape (n,).
+        cells: The ladder's cells; neither the predictor nor ``performance`` is missing in any.
+        predictor: A column, a key of ``PREDICTORS``.
         points: At how many places to draw.
     """
+    x = cells[predictor].to_numpy(dtype=float)
+    fit = fit_line(x, cells["performance"].to_numpy(dtype=float))
+    if fit is None:
+        return None
     grid = np.linspace(x.min(), x.max(), points)
-    variance = float(slope["sigma"]) ** 2 / len(x) + (float(slope["slope_sd"]) * (grid - x.mean())) ** 2
-    return Line(grid, float(slope["intercept"]) + float(slope["slope"]) * grid, np.sqrt(variance))
+    return Line(grid, *fit.band(grid))
 
 
 def performance_range(analysis: Analysis, model: str) -> tuple[float, float]:
@@ -133,24 +143,50 @@ def performance_range(analysis: Analysis, model: str) -> tuple[float, float]:
     return low - 0.08 * spread, high + 0.08 * spread
 
 
+def baselines_in(panel: Panel, span: tuple[float, float]) -> tuple[pd.DataFrame, list[tuple[bool, str]]]:
+    """A panel's baselines within the axis, and those beyond it as (is above, words), which stand at its edge."""
+    known = panel.baselines.dropna(subset=["performance"])
+    within = known["performance"].between(*span)
+    beyond = set()
+    for row in known[~within].to_dict("records"):
+        above = bool(row["performance"] > span[1])
+        beyond.add((above, f"{'↑' if above else '↓'} {BASELINES[row['kind']]} {number(row['performance'])}"))
+    return known[within], sorted(beyond)
+
+
 def controls(analysis: Analysis) -> pd.DataFrame:
     """Every slope against the level, raw and controlled, one row each: ``group, control, slope, sd`` in reading order.
 
     A group is one strategy, side, size, model and variant; its controls are the slope as it is, the slopes given length and given label
-    tokens (regression), and the raw slopes of its matched or equal-token ladders (design).
+    tokens (regression), and the slopes of its matched or equal-token ladders (design).
     """
     told = with_settings(level_slopes(analysis))
     name_model = told["model"].nunique() > 1
     rows = []
     for _, row in told.iterrows():
-        group = DOT.join(
-            [row["strategy"], row["side"], f"{row['size']:,.0f}", *([row["model"]] if name_model else []), row["variant"] or ""]
-        )
-        plain = row["match"] == "none" and row["budget"] != "tokens"
-        name = "raw" if plain else (f"{row['match']}-matched" if row["match"] != "none" else "")
-        name = DOT.join(part for part in (name, "equal tokens" if row["budget"] == "tokens" else "") if part)
-        rows.append((group.removesuffix(DOT), name, row["slope"], row["slope_sd"]))
-        if plain:
-            rows.append((group.removesuffix(DOT), "given length", row["slope_given_length"], row["slope_given_length_sd"]))
-            rows.append((group.removesuffix(DOT), "given label tokens", row["slope_given_tokens"], row["slope_given_tokens_sd"]))
+        model, variant = [str(row["model"])] if name_model else [], [str(row["variant"])] if row["variant"] else []
+        group = SEPARATOR.join([row["strategy"], row["side"], f"{row['size']:,.0f}", *model, *variant])
+        control = control_label(row)
+        rows.append((group, control, row["slope"], row["slope_sd"]))
+        if control == "unmatched":
+            rows.append((group, "unmatched, given length", row["slope_given_length"], row["slope_given_length_sd"]))
+            rows.append((group, "unmatched, given tokens", row["slope_given_tokens"], row["slope_given_tokens_sd"]))
     return pd.DataFrame(rows, columns=["group", "control", "slope", "sd"])
+
+
+@dataclass(frozen=True)
+class SlopeGrid:
+    """The slope table in the paper's form: ``columns`` are (side, strategy), ``rows`` settings; a field is a row of ``Analysis.slopes``."""
+
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, dict[tuple[str, str], pd.Series]]]
+
+
+def slope_grid(analysis: Analysis) -> SlopeGrid:
+    """Slopes against the level, settings (size, controls) down, side and strategy across; a field is missing where no ladder was run."""
+    told = with_settings(level_slopes(analysis))
+    columns = sorted({(str(row["side"]), str(row["strategy"])) for _, row in told.iterrows()})
+    rows: dict[str, dict[tuple[str, str], pd.Series]] = {}
+    for _, row in told.iterrows():
+        rows.setdefault(str(row["setting"]), {})[str(row["side"]), str(row["strategy"])] = row
+    return SlopeGrid(columns, list(rows.items()))
