@@ -44,8 +44,8 @@ def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resample
     metrics = _metrics(cells)
     tables = []
     for scope, inside in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
-        settings = inside.groupby(list(SETTING), dropna=False, sort=True).ngroup().to_numpy(dtype=np.int64)
-        tables.append(_scope_table(scope, inside, settings, metrics, rng=rng, resamples=resamples))
+        settings = np.asarray(inside.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
+        tables.append(_scope_table(scope, inside, settings, metrics, rng=rng, resamples=resamples, notes=notes))
     rows = [row for table in tables for row in table]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -60,12 +60,12 @@ def _metrics(cells: pd.DataFrame) -> list[str]:
 
 def _scopes(scored: pd.DataFrame, notes: Notes) -> Iterator[tuple[str, pd.DataFrame]]:
     """The named sets of cells that correlations are computed over."""
-    judged = [inside for _, inside in scored.groupby(list(COMPARABLE), dropna=False, sort=True)]
+    judged = [inside for _, inside in scored.groupby(list(COMPARABLE), dropna=False, sort=False)]
     for inside in judged:
         several = len(judged) > 1
         scope = SEPARATOR.join(["all", *(_judged_by(inside, scored) if several else [])])
         yield scope, inside
-        settings = [cells for _, cells in inside.groupby(list(SETTING), dropna=False, sort=True)]
+        settings = [cells for _, cells in inside.groupby(list(SETTING), dropna=False, sort=False)]
         if len(settings) > 1:
             apart = f"{len(settings)} settings of size, model, match ..."
             notes.add(f"correlations over {scope!r} compare cells within their own setting only ({apart})")
@@ -87,7 +87,14 @@ def _setting(cells: pd.DataFrame) -> str:
 
 
 def _scope_table(
-    scope: str, inside: pd.DataFrame, settings: NDArray[np.int64], metrics: Sequence[str], *, rng: np.random.Generator, resamples: int
+    scope: str,
+    inside: pd.DataFrame,
+    settings: NDArray[np.int64],
+    metrics: Sequence[str],
+    *,
+    rng: np.random.Generator,
+    resamples: int,
+    notes: Notes,
 ) -> list[dict[str, object]]:
     """The rows of one scope, with q-values over them."""
     y = inside["performance"].to_numpy(dtype=float)
@@ -98,7 +105,9 @@ def _scope_table(
             row: dict[str, object] = {"scope": scope, "side": side, "metric": metric, "n": len(y)}
             column = f"diversity.{side}.{metric}"
             x = inside[column].to_numpy(dtype=float) if column in inside else np.full(len(y), np.nan)
-            if not np.isnan(x).any():
+            if missing := int(np.isnan(x).sum()):
+                notes.add(f"{column} is not known for {missing} of {len(x)} cells: no correlation", scope)
+            else:
                 pearson, spearman = _both(x, y, settings, samples)
                 row |= {"pearson": pearson.value, "pearson_low": pearson.low, "pearson_high": pearson.high, "pearson_p": pearson.p}
                 row |= {"spearman": spearman.value, "spearman_low": spearman.low, "spearman_high": spearman.high, "spearman_p": spearman.p}

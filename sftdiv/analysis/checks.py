@@ -64,9 +64,8 @@ def _check_scores(cells: pd.DataFrame, notes: Notes) -> None:
         notes.add(f"{unnamed} of {len(cells)} cells have no primary score (eval=none, or eval.primary=null), so no performance")
     for primary, judged in cells[cells["primary"].notna()].groupby("primary", sort=True):
         absent = judged[judged["performance"].isna()]
-        known = sorted(
-            name.removeprefix("score.") for name in map(str, judged.columns) if name.startswith("score.") and not name.endswith(".stderr")
-        )
+        scores = [name for name in map(str, judged.columns) if name.startswith("score.") and not name.endswith(".stderr")]
+        known = sorted(name.removeprefix("score.") for name in scores)
         if f"score.{primary}" not in cells:
             notes.add(f"no cell has the primary score {primary!r}; scores in this folder: {', '.join(known) or 'none'}")
         elif len(absent):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MOST_NAMED = 3
+MOST_NAMED = 2
 
 
 class Notes:
@@ -18,11 +18,9 @@ class Notes:
             ladders.append(ladder)
 
     def told(self) -> tuple[str, ...]:
-        """One sentence a reason; of many ladders the first few are named."""
-        return tuple(f"{_named(ladders)}: {reason}" if ladders else reason for reason, ladders in self._found.items())
+        """One sentence a reason; of many ladders the first is named."""
+        return tuple(f"{reason} ({_named(ladders)})" if ladders else reason for reason, ladders in self._found.items())
 
 
 def _named(ladders: list[str]) -> str:
-    more = len(ladders) - MOST_NAMED
-    shown = "; ".join(ladders[:MOST_NAMED])
-    return f"{shown} and {more} more ladder{'s' if more > 1 else ''}" if more > 0 else shown
+    return "; ".join(ladders) if len(ladders) <= MOST_NAMED else f"{len(ladders)} ladders, such as {ladders[0]}"

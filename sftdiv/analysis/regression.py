@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 ONE_SIGMA = float(special.erf(1 / math.sqrt(2)))  # 0.6827: what a normal distribution holds within one standard deviation
@@ -37,13 +37,13 @@ class StudentT:
 
     def interval(self, share: float = 0.95) -> tuple[float, float]:
         """The central credible interval that holds ``share`` of the probability."""
-        reach = self.scale * float(stats.t.ppf((1 + share) / 2, self.degrees))
+        reach = self.scale * float(special.stdtrit(self.degrees, (1 + share) / 2))
         return self.center - reach, self.center + reach
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted linear model: ``coefficients`` (p,), intercept first; ``unscaled`` (p, p), (X'X)^-1; ``residual_sd``, sqrt(RSS / degrees)."""
+    """A fitted linear model: ``coefficients`` (p,), intercept first; ``unscaled``, (X'X)^-1; ``residual_sd``, sqrt(RSS / degrees)."""
 
     coefficients: Floats
     unscaled: Floats
@@ -71,7 +71,7 @@ class Fit:
         rows = np.column_stack([np.ones_like(x), x])
         mean = rows @ self.coefficients
         scale = self.residual_sd * np.sqrt(np.einsum("ij,jk,ik->i", rows, self.unscaled, rows))
-        reach = scale * stats.t.ppf((1 + share) / 2, self.degrees)
+        reach = scale * special.stdtrit(self.degrees, (1 + share) / 2)
         return mean, mean - reach, mean + reach
 
     def _posterior(self, weights: Floats) -> StudentT:
@@ -144,13 +144,13 @@ def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
     sd = math.hypot(a.sd, b.sd)
     if spread == 0:
         return Difference(mean, sd, mean, mean, 0.5 * (1 + np.sign(mean)))
-    quantiles = b.scale * stats.t.ppf((np.arange(GRID) + 0.5) / GRID, b.degrees)
+    quantiles = b.scale * special.stdtrit(b.degrees, (np.arange(GRID) + 0.5) / GRID)
 
     def below(value: float) -> float:
         beyond = value - mean + quantiles
-        return float(stats.t.cdf(beyond / a.scale, a.degrees).mean() if a.scale else (beyond >= 0).mean())
+        return float(special.stdtr(a.degrees, beyond / a.scale).mean() if a.scale else (beyond >= 0).mean())
 
-    reach = spread * float(stats.t.ppf((1 + share) / 2, min(a.degrees, b.degrees))) * 2
+    reach = 2 * spread * float(special.stdtrit(min(a.degrees, b.degrees), (1 + share) / 2))
     tails = ((1 - share) / 2, (1 + share) / 2)
     low, high = (float(optimize.brentq(lambda value, tail=tail: below(value) - tail, mean - reach, mean + reach)) for tail in tails)
     return Difference(mean, sd, low, high, 1 - below(0.0))

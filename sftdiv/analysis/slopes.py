@@ -25,7 +25,7 @@ from sftdiv.analysis.variants import FAMILY, IDENTITY, differing, is_foreign, se
 
 Floats = NDArray[np.float64]
 PREDICTORS = ("level", "k_share", "unit_entropy")
-COVARIATES = {"length": ("diversity.response.length", "mean response length"), "tokens": ("train.label_tokens", "label tokens")}
+COVARIATES = {"length": ("diversity.response.length", "mean response length"), "tokens": ("train.label_tokens", "number of label tokens")}
 COLLINEAR = 0.9  # R^2 over which a slope given the covariate rests on a tenth of the predictor's spread or less
 COLUMNS = (
     "ladder", *FAMILY, "variant", "predictor", "n", "seeds", "levels", "slope", "slope_sd", "slope_low", "slope_high", "sigma", "intercept",
@@ -85,7 +85,7 @@ def _slope_row(scored: pd.DataFrame, label: str, predictor: str, samples: NDArra
     row |= _raw(fit, predictor, label, notes)
     row |= _correlations(x, y, samples, label, notes)
     for name, (column, words) in COVARIATES.items():
-        row |= _controlled(x, y, scored[column].to_numpy(dtype=float), name, f"{predictor} and {words}", label, notes)
+        row |= _controlled(x, y, scored[column].to_numpy(dtype=float), name, words, label, notes)
     mixed = fit_random_intercept(x, y, scored["seed"].to_numpy())
     if mixed is not None:
         row |= {"slope_mixed": mixed.slope, "slope_mixed_sd": mixed.slope_sd, "seed_variance_share": mixed.seed_share}
@@ -122,18 +122,19 @@ def _correlations(x: Floats, y: Floats, samples: NDArray[np.int64] | None, label
 def _controlled(x: Floats, y: Floats, covariate: Floats, name: str, words: str, label: str, notes: Notes) -> dict[str, float]:
     """The slope and the correlation with a covariate held fixed, and how much of the predictor it explains."""
     if np.isnan(covariate).any():
-        notes.add(f"{words}: the latter is not known for every cell, so the slope is not controlled for it", label)
+        notes.add(f"the {words} of some cells is not known, so that no slope is controlled for it", label)
         return {}
     shared = explained(x, covariate)
     if math.isnan(shared):
-        notes.add(f"{words}: the latter is the same in every cell, so there is nothing to control for", label)
+        notes.add(f"the {words} is the same in every cell: there is nothing to control for", label)
         return {}
     if shared > COLLINEAR:
-        notes.add(f"{words} cannot be told apart (R^2 over {COLLINEAR}): read the matched ladder and not the controlled slope", label)
+        advice = "read the matched ladder and not the controlled slope"
+        notes.add(f"diversity and the {words} cannot be told apart, R^2 of one on the other being over {COLLINEAR}: {advice}", label)
     fit = fit_line(x, y, covariate)
     row = {f"collinear_{name}": shared, f"partial_{name}": correlation.partial(x, y, covariate)}
     if fit is None:
-        notes.add(f"{words}: no slope given the latter, with too few cells or one the image of the other", label)
+        notes.add(f"no slope given the {words}: too few cells, or diversity follows from it", label)
         return row
     return row | {f"slope_given_{name}": fit.slope.center, f"slope_given_{name}_sd": fit.slope.sd}
 
@@ -170,9 +171,10 @@ def _level_fit(ladder: pd.DataFrame) -> Fit | None:
 
 
 def _shared_settings(cell: Path) -> dict[str, Any] | None:
-    """A ladder's settings without those that make its strategy."""
+    """A ladder's settings without those that make its strategy; ``k_min`` counts that strategy's types."""
+    own = ("strategy.", "universe_strategy.", "selection.k_min")
     settings = settings_of(cell)
-    return settings and {key: value for key, value in settings.items() if key.split(".")[0] not in ("strategy", "universe_strategy")}
+    return settings and {key: value for key, value in settings.items() if not key.startswith(own)}
 
 
 def _comparable(a: pd.Series, b: pd.Series) -> bool:

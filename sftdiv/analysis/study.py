@@ -8,7 +8,7 @@ The trade: rows are read strictly, so that a row of another version is an error 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,8 @@ def _check_row(row: Mapping[str, Any], path: Path) -> None:
         raise SftdivError(f"{path} has kind={row['kind']!r}; known: {', '.join(KINDS)}")
     if row["kind"] == "level" and row["level"] is None:
         raise SftdivError(f"{path} is a cell of a ladder and has no level")
+    if row["primary"] is not None and not isinstance(row["higher_is_better"], bool):
+        raise SftdivError(f"{path} has higher_is_better={row['higher_is_better']!r} for {row['primary']}; it must be true or false")
 
 
 def _table(results: Mapping[str, Mapping[str, Any]], folder: Path) -> pd.DataFrame:
@@ -128,11 +130,9 @@ def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
     order = ["_kind", "strategy", "side", "size", "budget", "model", "_match", "match", "universe_of", "variant", "level", "seed", "cell"]
     cells = cells.assign(**keys).sort_values(order, kind="stable").drop(columns=list(keys)).reset_index(drop=True)
     same = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
-    again = cells[cells.duplicated(same, keep=False)]
+    again = cells[cells.duplicated(same, keep=False) & (cells["kind"] == "level")]
     if len(again):
-        raise SftdivError(f"two folders hold the same cell: {_first_two(list(again['cell']))}; keep one, so that it does not count twice")
+        raise SftdivError(
+            f"two folders hold the same cell: {' and '.join(again['cell'].iloc[:2])}; keep one, so that it does not count twice"
+        )
     return cells
-
-
-def _first_two(names: Sequence[str]) -> str:
-    return " and ".join(names[:2])

@@ -1,7 +1,7 @@
 """Names of ladders, and what tells two of the same name apart.
 
-In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy, side, size, budget, model, match and universe
-but not in their other settings, their evaluation or their corpus are never averaged: each gets a ``variant`` that says how it differs.
+In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy, side, size, budget, model, match and
+universe but not in their other settings, evaluation or corpus are never averaged: each gets a ``variant`` that says how it differs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def add_variants(cells: pd.DataFrame, folder: Path) -> pd.Series:
 
 def _name_apart(lines: Sequence[pd.DataFrame], folder: Path) -> list[str]:
     """A distinct name for each line: its differing settings, or its hashes where those do not say it."""
-    settings = [settings_of(folder / line["cell"].iloc[0]) or {} for line in lines]
+    found = [settings_of(folder / line["cell"].iloc[0]) for line in lines]
+    settings = [one if None not in found and one else {} for one in found]
     keys = differing(settings)
     names = [", ".join(_told(key, one.get(key)) for key in keys[:MOST_SETTINGS]) for one in settings]
     names = [f"{name}, {len(keys) - MOST_SETTINGS} more" if len(keys) > MOST_SETTINGS else name for name in names]
