@@ -50,7 +50,7 @@ class OfflineRun:
 
 def read_runs(folder: Path) -> list[OfflineRun]:
     """The offline runs of a study, oldest first; ``folder`` is the study's, and holds ``wandb/``."""
-    return [read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+    return [read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.parent.name)]
 
 
 def read_run(path: Path) -> OfflineRun:

@@ -22,7 +22,7 @@ from sftdiv.records import SftdivError
 from sftdiv.tracking.contents import cell_tags, finite, samples_table
 from sftdiv.tracking.offline import read_run
 from sftdiv.tracking.sent import mark_sent, sent_as
-from sftdiv.tracking.session import FAILURES, PROCESS_VARIABLES, Destination, open_run, resolve_mode, run_id, unsent
+from sftdiv.tracking.session import FAILURES, PROCESS_VARIABLES, Destination, end_run, open_run, resolve_mode, run_id, unsent
 
 BEFORE, SENT, WRITTEN, FAILED = "sent before", "sent", "written offline", "failed"
 
@@ -88,7 +88,7 @@ def _replay_cell(cell: Path, row: Mapping[str, Any], where: Destination, *, mode
         if (cell / "samples.jsonl").exists():
             opened.summary["samples"] = samples_table(cell / "samples.jsonl")
         opened.summary.update(finite(row))
-        opened.finish(exit_code=0)
+        end_run(opened, exit_code=0)
     except FAILURES as error:
         return Replayed(name, run, FAILED, f"{type(error).__name__}: {error}")
     mark_sent(folder, run, row, mode=mode)

@@ -110,39 +110,47 @@ def start_run(where: Destination, *, folder: Path, group: str, name: str, **desc
     mode = resolve_mode(where.mode)
     if mode == "online" and where.mode == "auto" and _unreachable(folder):
         mode = "offline"
+    steps = _take_steps(folder, run_id(group, name))
     for attempt in dict.fromkeys((mode, "offline")):
         try:
-            logs = unsent(folder, run_id(group, name))
-            steps = _steps(logs)
             run = open_run(where, folder=folder, group=group, name=name, mode=attempt, **described)
             for step, metrics in sorted(steps.items()):
                 run.log(metrics, step=step, commit=True)
-            _remove(logs)
             return run
         except FAILURES as error:
             if attempt == "online":
                 log.warning("W&B does not answer (%s): this run is kept offline", error)
                 (folder / "wandb" / "unreachable").touch()
+                end_session()  # it still holds the id of the run that could not begin
             else:
                 log.warning("W&B could not be started (%s): this run is not tracked", error)
     return None
 
 
-def _steps(logs: Sequence[Path]) -> dict[int, dict[str, float]]:
-    """The numbers of each step in some logs; a step that a later log has again is taken from there."""
+def _take_steps(folder: Path, run: str) -> dict[int, dict[str, float]]:
+    """The numbers of each step that lie unsent, the latest of each; their logs are removed."""
     steps: dict[int, dict[str, float]] = {}
-    for path in logs:
+    for path in unsent(folder, run):
         for row in read_run(path).history:
             metrics = {key: value for key, value in row.items() if isinstance(value, (int, float)) and not key.startswith("_")}
             if metrics:
                 steps[row["_step"]] = metrics
+        path.unlink()
+        shutil.rmtree(path.parent, ignore_errors=True)  # a killed cell's service may still write beside the log; without it that is inert
     return steps
 
 
-def _remove(logs: Sequence[Path]) -> None:
-    for path in logs:
-        path.unlink()
-        shutil.rmtree(path.parent, ignore_errors=True)  # a killed cell's service may still write beside the log; without it that is inert
+def end_run(run: wandb.Run, *, exit_code: int) -> None:
+    """Close a run and wait until its log is whole on the disk; whatever W&B raises passes through."""
+    run.finish(exit_code=exit_code)
+    end_session()  # finishing alone does not wait for the service, which a child of a sweep would take down half-written
+
+
+def end_session() -> None:
+    """End this process's W&B service; the next run starts another."""
+    import wandb
+
+    wandb.teardown()
 
 
 def _unreachable(folder: Path) -> bool:
@@ -152,7 +160,7 @@ def _unreachable(folder: Path) -> bool:
 
 def unsent(folder: Path, run: str = "*") -> list[Path]:
     """The logs of offline runs that were not sent, oldest first."""
-    logs = sorted(folder.glob(f"wandb/offline-run-*-{run}/run-{run}.wandb"))
+    logs = sorted(folder.glob(f"wandb/offline-run-*/run-{run}.wandb"), key=lambda path: path.parent.name)
     return [path for path in logs if not path.with_suffix(".wandb.synced").exists()]
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from sftdiv.cells import write_json
 from sftdiv.tracking.contents import finite, table
-from sftdiv.tracking.session import FAILURES, Destination, start_run
+from sftdiv.tracking.session import FAILURES, Destination, end_run, start_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def log_study(
     try:
         _send(run, name, tables, figures, report)
         run.summary.update(finite(numbers))
-        run.finish(exit_code=0)
+        end_run(run, exit_code=0)
     except FAILURES as error:
         log.warning("W&B did not take the study's summary (%s): its files in %s are complete all the same", error, folder)
 

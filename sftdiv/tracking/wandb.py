@@ -13,7 +13,7 @@ from typing import Any
 
 from sftdiv.tracking.contents import finite, samples_table
 from sftdiv.tracking.sent import mark_sent
-from sftdiv.tracking.session import FAILURES, Destination, run_id, start_run
+from sftdiv.tracking.session import FAILURES, Destination, end_run, run_id, start_run
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class WandbTracker:
             return
         try:
             run.summary.update(finite(summary))
-            run.finish(exit_code=exit_code)
+            end_run(run, exit_code=exit_code)
             if exit_code == 0:
                 mark_sent(self._folder, self._id, summary, mode=run.settings.mode)
         except FAILURES as error:

@@ -37,7 +37,7 @@ def build_workspace(*, entity: str, project: str, study: str, score: str, slopes
         from wandb_workspaces import workspaces
     except ImportError as error:
         raise SftdivError("a W&B workspace needs the library wandb-workspaces: pip install 'sftdiv[workspaces]'") from error
-    from wandb_workspaces.expr import Config, Metric, Ordering, Summary
+    from wandb_workspaces.expr import And, Config, Metric, Ordering, Summary
 
     return workspaces.Workspace(
         entity=entity,
@@ -49,7 +49,7 @@ def build_workspace(*, entity: str, project: str, study: str, score: str, slopes
             workspaces.Section(name="Training and generations", panels=_training(), is_open=True),
         ],
         runset_settings=workspaces.RunsetSettings(
-            filters=[Metric("Group") == study],
+            filters=And(Metric("Group") == study),
             order=[Ordering(Config("strategy.name")), Ordering(Summary("level"))],
             pinned_columns=[f"summary:{name}" for name in (*COLUMNS, score)],
         ),
