@@ -43,20 +43,31 @@ def _end(config: DictConfig, console: Console) -> bool:
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells):
-        _analyse(config, study, console)
+        _analyse(study, console)
     if unfinished:
         _tell(unfinished, len(cells), command, console)
     return bool(unfinished)
 
 
-def _analyse(config: DictConfig, study: Path, console: Console) -> None:
-    """Write and show what the finished cells say; too little to say anything is told, and is no failure of the sweep."""
-    from sftdiv.analyze import analyze_study
+def _analyse(study: Path, console: Console) -> None:
+    """Write, show and track what the finished cells say; too little to say anything is told, and is no failure of the sweep."""
+    from sftdiv.analyze import analyze_study, show_analysis
+    from sftdiv.sweeps.summary import track_study
+    from sftdiv.tracking.session import sync_line
+    from sftdiv.tracking.study import tracked_as
 
     try:
-        analyze_study(study)
+        analysis = analyze_study(study)
     except SftdivError as error:
-        console.print(f"No analysis: {error}", highlight=False)
+        console.print(f"no analysis: {error}", markup=False, highlight=False)
+        return
+    show_analysis(analysis, console)
+    where = tracked_as(study)
+    if where is None:
+        return
+    track_study(where, analysis)
+    if line := sync_line(study):
+        console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell(unfinished: list[PlannedCell], total: int, command: str, console: Console) -> None:

@@ -35,6 +35,9 @@ HEAVY = [  # which import torch, Lightning, transformers, lm-eval and W&B
 ]
 LOG = "log.txt"
 SECONDS_TO_STOP = 10.0
+SECONDS_BETWEEN_LOOKS = 0.5
+SWEEP = "SFTDIV_SWEEP"  # the process id of the sweep, for the workers that launchers start
+STARTED_BY = str(os.getppid())
 
 
 def run_isolated(cell: Cell, *, method: str, environment: Mapping[str, str]) -> int:
@@ -56,12 +59,26 @@ def run_isolated(cell: Cell, *, method: str, environment: Mapping[str, str]) -> 
     with _default_method(method):
         process.start()
     try:
-        process.join()
+        while process.exitcode is None:
+            process.join(SECONDS_BETWEEN_LOOKS)
+            if _sweep_died():
+                _stop(process)
+                os._exit(1)  # a worker of a launcher whose sweep was killed: nobody is left to tell
     except BaseException:  # Ctrl-C, above all
         _stop(process)
         raise
     assert process.exitcode is not None
     return process.exitcode
+
+
+def announce_sweep() -> None:
+    """Let workers that a launcher starts from this process know that it is their sweep."""
+    os.environ[SWEEP] = str(os.getpid())
+
+
+def _sweep_died() -> bool:
+    """Whether this process was started by a sweep on this machine (as joblib's workers are, which otherwise live on) that is gone."""
+    return os.environ.get(SWEEP) == STARTED_BY and os.getppid() != int(STARTED_BY)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, open_dict
 
 from sftdiv.cells import FAILURE, RESULT, RUNNING, plan_cell, write_failure, write_json
@@ -46,7 +46,7 @@ class PlannedCell:
         return (self.folder / RUNNING).exists() and not self.done and not self.failed
 
 
-def plan_sweep(master: DictConfig, loader: ConfigLoaderImpl, combinations: Sequence[Sequence[str]], root: Path) -> list[PlannedCell]:
+def plan_sweep(master: DictConfig, loader: ConfigLoader, combinations: Sequence[Sequence[str]], root: Path) -> list[PlannedCell]:
     """Compose and check the settings of every cell.
 
     A cell whose settings are refused gets a folder with ``failure.json`` at once and is not run.

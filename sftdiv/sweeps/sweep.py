@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from sftdiv.cells import FAILURE
 from sftdiv.sweeps.grid import Axes, axes_of, baseline_axes, grid
+from sftdiv.sweeps.isolation import announce_sweep
 from sftdiv.sweeps.job import STOP
 from sftdiv.sweeps.plan import plan_sweep, save_plan
 from sftdiv.sweeps.progress import SweepProgress
@@ -28,7 +29,7 @@ from sftdiv.sweeps.progress import SweepProgress
 log = logging.getLogger(__name__)
 
 
-def run_sweep(config: DictConfig, loader: ConfigLoaderImpl, launcher: Launcher, overrides: Sequence[str]) -> None:
+def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, overrides: Sequence[str]) -> None:
     """Run every cell of a sweep that is not done.
 
     Args:
@@ -54,12 +55,13 @@ def run_sweep(config: DictConfig, loader: ConfigLoaderImpl, launcher: Launcher, 
             (cell.folder / FAILURE).unlink(missing_ok=True)
     todo = [list(cell.overrides) for cell in cells if not cell.done and cell not in refused]
     logging.getLogger("hydra").setLevel(logging.WARNING)  # its launchers list every job before the first one starts
+    announce_sweep()
     with SweepProgress(config.study, cells, console):
         if todo:
             launcher.launch(todo, initial_job_idx=0)
 
 
-def combinations(config: DictConfig, loader: ConfigLoaderImpl, overrides: Sequence[str]) -> list[list[str]]:
+def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[str]) -> list[list[str]]:
     """One list of overrides a cell: baselines first, since they are few and everything is compared with them, then the grid."""
     parser = OverridesParser.create(config_loader=loader)
     axes = axes_of(overrides, parser) | {"study": [f"study={config.study}"]}

@@ -1,0 +1,310 @@
+"""Sweeps as a user types them, on a small embedded world: isolation, failures, resuming, kills, and work that is done once."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SMALL = [
+    "corpus.samples=1500",
+    "corpus.heldout=60",
+    "size.n=150",
+    "corpus.band.low=3",
+    "corpus.band.high=400",
+    "model.pretrain.steps=20",
+    "model.finetune.epochs=1",
+    "eval.tasks=[sftdiv_embedded_mc]",
+    "eval.limit=10",
+    "samples=1",
+    "trainer.threads=1",
+    "tracking=none",
+]
+COST = ("time.", "memory.")
+BAD = """
+import os, signal, sys
+from dataclasses import dataclass
+
+@dataclass
+class Bad:
+    name: str
+    primary: None
+    higher_is_better: None
+    needs_world: bool
+    how: str
+
+    def check(self, exam):
+        pass
+
+    def score(self, checkpoint, exam):
+        if self.how == "exits":
+            sys.exit(3)
+        if self.how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "memory":
+            raise MemoryError("no more")
+        return {}
+"""
+
+
+def command(folder, *overrides, flags=("-m",)):
+    paths = [f"paths.multirun={folder}/multirun", f"paths.cache={folder}/cache"]
+    return [sys.executable, "-m", "sftdiv.run", *flags, *SMALL, *paths, *overrides]
+
+
+def environment(**more):
+    kept = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return kept | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | more
+
+
+def sweep(folder, *overrides, flags=("-m",), **more):
+    return subprocess.run(
+        command(folder, *overrides, flags=flags), capture_output=True, text=True, check=False, env=environment(**more), timeout=500
+    )
+
+
+def rows(study: Path):
+    """Every row by its cell, without what differs from run to run."""
+    found = [json.loads(path.read_text()) for path in study.glob("*/result.json")]
+    return {row["cell"]: {key: value for key, value in row.items() if not key.startswith(COST)} for row in found}
+
+
+def exported(study: Path):
+    """``cells.parquet`` without what differs from run to run."""
+    table = pd.read_parquet(study / "cells.parquet")
+    return table[[name for name in table.columns if not name.startswith(COST)]]
+
+
+def running_children(marker):
+    """Processes whose command line or environment holds the marker, this one and its parent left out."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if marker.encode() in told and int(entry.name) != os.getpid() and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Six cells and two baselines, run one after the other without interruption."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = sweep(folder, "diversity_level=0,1/2,1", "seed=0,1", "study=six")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
+    folder, done = undisturbed
+    study = folder / "multirun" / "six"
+    assert {(row["level"], row["seed"]) for row in rows(study).values()} == {(level, seed) for level in (0, 0.5, 1) for seed in (0, 1)}
+    there = {path.name for path in study.iterdir()}
+    assert there >= {"report.html", "cells.parquet", "slopes.csv", "correlations.csv", "figures", "sweep.json"}
+    (cell,) = study.glob("micro_token-response-n150-d0.5-tiny-s0-h*")
+    assert sorted(path.name for path in cell.iterdir() if path.name != ".lock") == [
+        "config.yaml",
+        "log.txt",
+        "model",
+        "result.json",
+        "samples.jsonl",
+        "subset.parquet",
+    ]
+    assert "6 of 6 done" in done.stderr
+    assert re.search(r"response micro|micro", done.stderr + done.stdout)
+
+
+def test_finished_cells_are_skipped_without_torch(undisturbed):
+    folder, _ = undisturbed
+    program = "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
+    arguments = command(folder, "diversity_level=0,1/2,1", "seed=0,1", "study=six")[2:]
+    again = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, env=environment())
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "six: 6 cells, 6 done before, 0 to run" in again.stderr
+
+
+def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undisturbed, tmp_path):
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=6", "hydra.verbose=false"]
+    done = sweep(tmp_path, "diversity_level=0,1/2,1", "seed=0,1", "study=six", *parallel)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert rows(tmp_path / "multirun" / "six") == rows(undisturbed[0] / "multirun" / "six")
+    logs = "".join(path.read_text() for path in (tmp_path / "multirun" / "six").glob("*/log.txt"))
+    built = re.findall(r"building (\w+) (\w+)", logs)
+    there = {(path.parent.parent.name, path.parent.name) for path in (tmp_path / "cache").rglob("manifest.json")}
+    assert len(built) == len(set(built)) and set(built) == there
+    assert {kind for kind, _ in built} == {"base", "corpus", "embeddings", "ladders", "token_ids", "tokenizer", "units", "world_tasks"}
+
+
+def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
+    """Killed three times, at a base model's training, in a cell's training and in the parent between; then resumed to the end."""
+    arguments = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
+    study = tmp_path / "multirun" / "six"
+    for stage, whom in (("base", "child"), ("train", "parent"), ("evaluate", "parent")):
+        process = subprocess.Popen(command(tmp_path, *arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+        pid = wait_for_stage(study, stage, process)
+        os.kill(process.pid if whom == "parent" else pid, signal.SIGKILL)
+        if whom == "child":
+            assert process.wait(400) == 1  # the others ran on
+            (failure,) = study.glob("*/failure.json")
+            told = json.loads(failure.read_text())
+            assert told["stage"] == "base" and "killed by signal 9, SIGKILL" in told["message"]
+            for path in study.glob("*/result.json"):  # begin again, so that there is something to kill
+                if "-s1-" in path.parent.name:
+                    path.unlink()
+        else:
+            assert process.wait(60) == -signal.SIGKILL
+            deadline = time.monotonic() + 20
+            while alive(pid) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not alive(pid)  # a cell does not outlive its sweep
+    done = sweep(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not list(study.glob("*/failure.json")) and not list(study.glob("*/.running.json"))
+    pd.testing.assert_frame_equal(exported(study), exported(undisturbed[0] / "multirun" / "six"))
+
+
+def wait_for_stage(study, stage, process):
+    """The process id of a cell that says it is in a stage."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        for path in study.glob("*/.running.json"):
+            try:
+                told = json.loads(path.read_text())
+            except FileNotFoundError:
+                continue
+            if told["stage"] == stage:
+                return told["pid"]
+        time.sleep(0.002)
+    raise AssertionError(f"no cell reached {stage}")
+
+
+def alive(pid):
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("isolate", ["true", "spawn"])
+def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolate):
+    (tmp_path / "conf" / "eval").mkdir(parents=True)
+    for how in ("exits", "dies", "memory", "works"):
+        settings = {
+            "_target_": "bad_evaluator.Bad",
+            "name": how,
+            "how": how,
+            "primary": None,
+            "higher_is_better": None,
+            "needs_world": False,
+        }
+        (tmp_path / "conf" / "eval" / f"{how}.yaml").write_text(json.dumps(settings))
+    (tmp_path / "bad_evaluator.py").write_text(BAD)
+    small = [each for each in SMALL if not each.startswith("eval.")]
+    shared = [f"paths.multirun={tmp_path}/multirun", f"paths.cache={tmp_path}/cache", "study=bad", f"sweep.isolate={isolate}"]
+    swept = ["eval=exits,dies,memory,works", "model.finetune.learning_rate=0.002"]
+    flags = ["--config-dir", str(tmp_path / "conf"), "-m"]
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    bad = [sys.executable, "-m", "sftdiv.run", *flags, *small, *shared]
+    done = subprocess.run([*bad, *swept], capture_output=True, text=True, check=False, env=environment(**path), timeout=500)
+    study = tmp_path / "multirun" / "bad"
+    assert done.returncode == 1, done.stderr[-3000:]
+    failures = sorted(json.loads(each.read_text())["message"] for each in study.glob("*/failure.json"))
+    assert failures[0] == "MemoryError: no more" and failures[1] == "SystemExit: 3"
+    assert failures[2].startswith("the cell's process was killed by signal 9, SIGKILL")
+    assert {json.loads(each.read_text())["stage"] for each in study.glob("*/failure.json")} == {"evaluate"}
+    assert len(list(study.glob("*/result.json"))) == 1
+    assert "3 of 4 cells are not done" in done.stderr and "The same command goes on" in done.stderr and "eval=exits,dies" in done.stderr
+
+
+def test_refused_settings_a_loss_that_explodes_and_a_subset_that_cannot_be_drawn(tmp_path):
+    swept = ["size.n=150,1400", "model.finetune.learning_rate=0.002,1e30", "selection.slack=0.5,1", "study=worse", "model.pretrain.steps=5"]
+    done = sweep(tmp_path, *swept)
+    study = tmp_path / "multirun" / "worse"
+    assert done.returncode == 1
+    failures = [json.loads(path.read_text()) for path in study.glob("*/failure.json")]
+    told = sorted((failure["stage"], failure["message"]) for failure in failures)
+    assert [stage for stage, _ in told] == ["settings"] * 4 + ["train"] * 2
+    assert all("selection.slack=0.5 must be a number of at least 1" in message for stage, message in told if stage == "settings")
+    assert all("not finite" in message for stage, message in told if stage == "train")
+    assert len(list(study.glob("*/result.json"))) == 2
+    assert "6 of 8 cells are not done" in done.stderr
+
+
+def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(tmp_path):
+    arguments = ["stop_after=select", "size.n=1400,100", "selection.slack=1.5", "seed=0", "study=stop", "sweep.isolate=false"]
+    stopped = sweep(tmp_path, *arguments, "sweep.on_error=stop")
+    assert stopped.returncode == 1
+    assert "2 of 2 cells are not done" in stopped.stderr and "the sweep was stopped before" in stopped.stderr
+    gone_on = sweep(tmp_path, *arguments)
+    assert gone_on.returncode == 1
+    assert "1 of 2 cells are not done" in gone_on.stderr and "largest feasible size" in gone_on.stderr
+
+
+def test_ctrl_c_stops_the_sweep_and_its_children(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "seed=0,1,2", "study=stopped"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment()
+    )
+    pid = wait_for_stage(tmp_path / "multirun" / "stopped", "train", process)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told[-2000:]
+    assert "stopped; what is finished is kept, and the same command goes on from there" in told and "Traceback" not in told
+    deadline = time.monotonic() + 20
+    while running_children(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not alive(pid) and not running_children(str(tmp_path))
+
+
+def test_an_experiment_is_a_multirun_with_its_baselines(tmp_path):
+    done = sweep(
+        tmp_path, "+experiment=embedded_grid", "stop_after=select", "strategy=micro_token", "seed=0", "selection.match=none", flags=()
+    )
+    study = tmp_path / "multirun" / "embedded_grid"
+    found = rows(study)
+    told = json.loads((study / "sweep.json").read_text())
+    assert len(told["cells"]) == 14 + 2 + 1 + 1  # two sides by seven levels; random on each side, all of the corpus, the base model
+    assert {(row["kind"], row["side"]) for row in found.values()} >= {
+        ("level", "response"),
+        ("random", "instruction"),
+        ("full", "response"),
+    }
+    assert sorted({round(row["level"], 3) for row in found.values()}) == [0, 0.167, 0.333, 0.5, 0.667, 0.833, 1]
+    assert all(row["universe_of"] == "micro_token" for row in found.values() if row["kind"] == "random")
+    (full,) = (row for row in found.values() if row["kind"] == "full")
+    assert full["n"] == full["universe"] == full["pool"]
+    refused = list(study.glob("refused-*/failure.json"))
+    assert len(refused) == 1 and "base model" in json.loads(refused[0].read_text())["message"]  # nothing to select for it
+    assert done.returncode == 1
+
+
+def test_lowest_level_of_a_grid_over_sizes_is_that_of_the_largest(tmp_path):
+    arguments = ["stop_after=select", "diversity_level=0,1", "size.n=100,300", "study=sizes", "sweep.isolate=false"]
+    assert sweep(tmp_path, *arguments, "selection.k_min_size=300").returncode == 0
+    assert sweep(tmp_path, *arguments[:-2], "study=own", "sweep.isolate=false").returncode == 0
+    fixed, own = (
+        {(row["size"], row["level"]): row["k_asked"] for row in rows(tmp_path / "multirun" / name).values()} for name in ("sizes", "own")
+    )
+    assert fixed[100, 0] == fixed[300, 0] == own[300, 0] > own[100, 0]
+    assert fixed[100, 1] == own[100, 1]
+
+
+def test_an_equal_token_budget_is_one_number_for_all_strategies(tmp_path):
+    arguments = ["stop_after=select", "diversity_level=0,1", "strategy=micro_token,meso_tag", "size.label_tokens=auto", "study=tokens"]
+    done = sweep(tmp_path, *arguments, "sweep.isolate=false", "strategy.side=response", "size.n=120", "corpus.samples=3000")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = list(rows(tmp_path / "multirun" / "tokens").values())
+    assert {(row["budget"], row["size"]) for row in found} == {("tokens", 120)}
+    assert all("n120tokens" in row["cell"] for row in found)
+    label_tokens = [row["n"] * (row["diversity.response.length"] + 1) for row in found]
+    assert max(label_tokens) < min(label_tokens) * 1.03  # the last response is drawn whole
