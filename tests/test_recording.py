@@ -1,4 +1,4 @@
-"""What a cell leaves behind: its name, its row, its failure, and its W&B run."""
+"""What a cell leaves behind: its name, its row and its failure; its W&B run is in test_tracking.py."""
 
 import json
 
@@ -7,7 +7,6 @@ import pytest
 from sftdiv.cells import Cell, flatten, plan_cell, write_json
 from sftdiv.recorder import Recorder
 from sftdiv.records import SftdivError
-from sftdiv.tracking import wandb as tracking
 
 
 def settings(**changes):
@@ -74,38 +73,3 @@ def test_whatever_ends_a_cell_early_is_written_down(tmp_path, error):
         recorder.add({"n": 1, "diversity": {"entropy": 2.0}})
     assert not (tmp_path / "failure.json").exists()
     assert cell.result()["diversity.entropy"] == 2.0 and tracker.closed == [1, 0]
-
-
-def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    assert tracking._mode("auto") == "offline"
-    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    assert tracking._mode("auto") == "online"
-    monkeypatch.delenv("WANDB_API_KEY")
-    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert tracking._mode("auto") == "online"
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert tracking._mode("auto") == "disabled"
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    with pytest.raises(SftdivError, match="no API key is known"):
-        tracking._mode("online")
-    with pytest.raises(SftdivError, match=r"tracking.mode='on' is unknown. Known: auto, online, offline"):
-        tracking.WandbTracker(group="g", name="n", folder=tmp_path, config={}, project="p", entity=None, mode="on")
-
-
-@pytest.mark.slow
-def test_an_offline_run_holds_the_cell_and_no_secret(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_API_KEY", "5ec2e7" * 6 + "abcd")
-    tracker = tracking.WandbTracker(
-        group="grp-x", name="cell-y", folder=tmp_path, config={"lr": 0.25}, project="p", entity=None, mode="offline"
-    )
-    tracker.log({"train.loss": 1.5}, step=0)
-    tracker.finish({"score.a": 0.5}, 0)
-    tracker.finish({"score.a": 0.7}, 1)
-    (log,) = tmp_path.rglob("run-*.wandb")
-    content = log.read_bytes()
-    assert b"grp-x" in content and b"cell-y" in content and b"train.loss" in content and b"score.a" in content
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"5ec2e7" in path.read_bytes()]
