@@ -74,7 +74,7 @@ def _show(folder: Path, done: Sequence[Replayed]) -> None:
         table.add_row(each.name, each.id, each.action, each.detail)
     console.print(table)
     if line := sync_line(folder):
-        console.print(f"offline runs are sent with: {line}", soft_wrap=True)
+        console.print(f"What lies offline is sent, once an API key is known, with: {line}", soft_wrap=True)
 
 
 def _workspace(arguments: Sequence[str]) -> int:

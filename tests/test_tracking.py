@@ -191,7 +191,7 @@ def test_a_killed_cell_goes_on_in_one_run_with_the_steps_it_had(tmp_path, tracke
 
 @pytest.mark.slow
 def test_wandb_sync_sends_a_resumed_cell_and_is_stopped_by_a_dead_half(tmp_path, tracked, server):
-    """Why the dead half has to go: W&B's own command then sends nothing of that run."""
+    """Why the dead half has to go: W&B's own command then sends nothing at all."""
     dead = kill_a_cell(tmp_path / "grid", 2)
     half = dead.read_bytes()
     tracker = tracked(folder=tmp_path / "grid")
@@ -201,8 +201,8 @@ def test_wandb_sync_sends_a_resumed_cell_and_is_stopped_by_a_dead_half(tmp_path,
 
     def send():
         environment = {key: value for key, value in os.environ.items() if key not in session.PROCESS_VARIABLES}
-        line = sync_line(tmp_path / "grid").split()
-        subprocess.run([sys.executable, "-m", *line], check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+        command = [sys.executable, "-m", "wandb", "sync", str(tmp_path / "grid" / "wandb")]
+        subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
 
     dead.parent.mkdir()
     dead.write_bytes(half)
@@ -329,6 +329,24 @@ WandbTracker(group="grid", name="cell-a", folder=Path(sys.argv[1]), config=confi
 """
 
 
+def test_an_earlier_try_that_cannot_be_read_is_left_behind_with_a_warning(tmp_path, tracked, caplog):
+    damaged = tmp_path / "wandb" / "offline-run-20200101_000000-x" / f"run-{run_id('grid', 'cell-a')}.wandb"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"nothing of W&B's")
+    tracked().finish(ROW, 0)
+    assert "the steps of an earlier try are lost" in caplog.text
+    assert [run.exit_code for run in read_runs(tmp_path)] == [0]
+
+
+def test_a_folder_that_cannot_be_written_fails_no_run(tmp_path, tracked, caplog):
+    (tmp_path / "file").touch()
+    tracker = tracked(folder=tmp_path / "file" / "grid")
+    tracker.log({"train.loss": 1.0}, 0)
+    tracker.samples(tmp_path / "samples.jsonl")
+    tracker.finish(ROW, 0)
+    assert "this run is not tracked" in caplog.text
+
+
 def test_under_a_wandb_agent_the_run_is_the_agents(tmp_path):
     parameters = tmp_path / "parameters.yaml"
     parameters.write_text("wandb_version: 1\nstrategy:\n  value: micro_token\n")
@@ -346,6 +364,6 @@ def test_the_sync_line_names_the_folder_from_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     log.parent.mkdir(parents=True)
     log.touch()
-    assert sync_line(Path("grid one")) == "wandb sync 'grid one/wandb'"
+    assert sync_line(Path("grid one")) == "python -m sftdiv.sync 'grid one'"
     log.with_suffix(".wandb.synced").touch()
     assert sync_line(Path("grid one")) is None

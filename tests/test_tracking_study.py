@@ -117,6 +117,22 @@ def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, 
 
 
 @pytest.mark.slow
+def test_a_cell_that_was_killed_does_not_keep_the_others_from_being_sent(tmp_path, capsys, monkeypatch, server):
+    monkeypatch.setenv("COLUMNS", "160")
+    study = tmp_path / "grid"
+    finished_cell(study, "cell-a")
+    assert sync.main([str(study), "--mode", "offline"]) == 0
+    (whole,) = read_runs(study)
+    dead = study / "wandb" / "offline-run-20200101_000000-dead" / "run-dead.wandb"
+    dead.parent.mkdir()
+    dead.write_bytes(whole.path.read_bytes()[:7])  # what W&B has written when a cell is killed early
+    capsys.readouterr()
+    assert sync.main([str(study)]) == 0
+    assert actions(capsys) == [("cell-a", "sent")]
+    assert server.runs.keys() == {whole.id} and dead.exists()
+
+
+@pytest.mark.slow
 def test_unreachable_the_command_fails_clearly_and_marks_nothing(tmp_path, capsys, monkeypatch):
     study = tmp_path / "grid"
     row = finished_cell(study, "cell-a", tracking=TRACKING | {"timeout": 2})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from sftdiv.records import SftdivError
-from sftdiv.store import content_hash
+from sftdiv.store import content_hash, write_atomically
 from sftdiv.tracking.offline import read_run
 
 if TYPE_CHECKING:
@@ -110,28 +110,42 @@ def start_run(where: Destination, *, folder: Path, group: str, name: str, **desc
     mode = resolve_mode(where.mode)
     if mode == "online" and where.mode == "auto" and _unreachable(folder):
         mode = "offline"
-    steps = _take_steps(folder, run_id(group, name))
+    steps: dict[int, dict[str, float]] = {}
     for attempt in dict.fromkeys((mode, "offline")):
         try:
+            steps |= _take_steps(folder, run_id(group, name))
             run = open_run(where, folder=folder, group=group, name=name, mode=attempt, **described)
             for step, metrics in sorted(steps.items()):
                 run.log(metrics, step=step, commit=True)
             return run
         except FAILURES as error:
-            if attempt == "online":
-                log.warning("W&B does not answer (%s): this run is kept offline", error)
-                (folder / "wandb" / "unreachable").touch()
-                end_session()  # it still holds the id of the run that could not begin
-            else:
-                log.warning("W&B could not be started (%s): this run is not tracked", error)
+            told = (
+                "does not answer (%s): this run is kept offline" if attempt == "online" else "could not start (%s): this run is not tracked"
+            )
+            log.warning(f"W&B {told}", error)
+            _after_failure(folder)
     return None
+
+
+def _after_failure(folder: Path) -> None:
+    """Remember that W&B did not answer, and let go of the id of the run that could not begin."""
+    try:
+        write_atomically(folder / "wandb" / "unreachable", "")
+        end_session()
+    except FAILURES as error:
+        log.warning("W&B could not be ended (%s)", error)
 
 
 def _take_steps(folder: Path, run: str) -> dict[int, dict[str, float]]:
     """The numbers of each step that lie unsent, the latest of each; their logs are removed."""
     steps: dict[int, dict[str, float]] = {}
     for path in unsent(folder, run):
-        for row in read_run(path).history:
+        try:
+            history = read_run(path).history
+        except SftdivError as error:
+            log.warning("the steps of an earlier try are lost: %s", error)
+            history = []
+        for row in history:
             metrics = {key: value for key, value in row.items() if isinstance(value, (int, float)) and not key.startswith("_")}
             if metrics:
                 steps[row["_step"]] = metrics
@@ -165,11 +179,14 @@ def unsent(folder: Path, run: str = "*") -> list[Path]:
 
 
 def sync_line(folder: Path) -> str | None:
-    """The command that sends a study's offline runs, or None where all are sent."""
+    """The command that sends a study's offline runs once a key is known, or None where all are sent.
+
+    It is not ``wandb sync``, which sends nothing at all from a folder where one cell was killed early (seen with W&B 0.31).
+    """
     if not unsent(folder):
         return None
-    place = (folder / "wandb").absolute()
-    return f"wandb sync {shlex.quote(str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place))}"
+    place = folder.absolute()
+    return f"python -m sftdiv.sync {shlex.quote(str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place))}"
 
 
 def resolve_mode(mode: str) -> str:
