@@ -16,7 +16,7 @@ _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cros
 _DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "solid")
 _LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (8, 3)), (0, (8, 3, 2, 3)), "-")
 MINUS, MISSING = "\u2212", "\u2014"
-HUNDREDTHS = "\u00d7 10\u207b\u00b2"  # the unit of slopes, as in the paper
+HUNDREDTHS = "\u00d7\u00a010\u207b\u00b2"  # the unit of slopes, as in the paper; the space does not break
 INK, GREY, PALE = "#1f2430", "#6b7280", "#e5e7eb"
 
 
@@ -48,12 +48,18 @@ def missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, thousands separated, a true minus sign; a dash where there is none."""
+def number(value: float | None, digits: int = 3, *, padded: bool = False) -> str:
+    """A number with ``digits`` significant digits, thousands separated, a true minus sign; a dash where there is none.
+
+    Args:
+        value: The number.
+        digits: Significant digits.
+        padded: Whether zeros at the end stay, so that a column of measurements lines up.
+    """
     if value is None or missing(float(value)):
         return MISSING
-    plain = f"{value:.{digits}g}"
-    if "e+" in plain or abs(value) >= 10 ** (digits - 1) or float(value).is_integer():
+    plain = f"{value:#.{digits}g}" if padded else f"{value:.{digits}g}"
+    if "e+" in plain or abs(value) >= 10 ** (digits - 1) or (float(value).is_integer() and not padded):
         plain = f"{value:,.0f}"
     return plain.replace("-", MINUS)
 
@@ -69,7 +75,7 @@ def interval(low: float | None, high: float | None, decimals: int = 2) -> str:
     """An interval as ``[low, high]`` with signs; a dash where there is none."""
     if low is None or high is None or missing(float(low)) or missing(float(high)):
         return MISSING
-    return f"[{signed(low, decimals)}, {signed(high, decimals)}]"
+    return f"[{signed(low, decimals)},\u00a0{signed(high, decimals)}]"  # the space does not break
 
 
 def share(value: float | None) -> str:

@@ -6,22 +6,23 @@ In: an ``Analysis``. Out: ``TableView`` objects, as in ``tables``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import HUNDREDTHS, number
-from sftdiv.analysis.tables import Column, Entry, Row, TableView, counted, said, view
+from sftdiv.analysis.tables import Column, Entry, Row, TableView, counted, ladder, quantity, said, view
 
 
 def noise(analysis: Analysis) -> TableView:
     """How far two seeds of one level are apart, and how precise one evaluation is."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("ladder", False, lambda row: said(row["ladder"])),
-        ("sd between seeds", True, lambda row: counted(row["seed_sd"])),
+        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("sd between seeds", True, lambda row: quantity(row["seed_sd"])),
         ("degrees of freedom", True, lambda row: counted(row["degrees"])),
-        ("standard error of one evaluation", True, lambda row: counted(row["score_stderr"])),
+        ("standard error of one evaluation", True, lambda row: quantity(row["score_stderr"])),
     ]
     return view("noise", analysis.noise, columns, "No ladder was run.")
 
@@ -33,7 +34,7 @@ def power(analysis: Analysis) -> TableView:
         return TableView("power", [], [], "The noise between seeds is not known: run at least two seeds.")
     wide = table.pivot(index="ladder", columns="slope", values="seeds").reindex(table["ladder"].unique())
     heads = [Column("ladder"), *(Column(f"slope {100 * slope:.3g} {HUNDREDTHS}", numeric=True) for slope in wide.columns)]
-    rows = [[said(ladder), *(_seeds(value) for value in values)] for ladder, values in zip(wide.index, wide.to_numpy(), strict=True)]
+    rows = [[ladder(label), *(_seeds(value) for value in values)] for label, values in zip(wide.index, wide.to_numpy(), strict=True)]
     return TableView("power", heads, rows)
 
 
@@ -64,8 +65,8 @@ def cells(analysis: Analysis, link: Callable[[str], str]) -> TableView:
         ("level", True, lambda row: counted(row["level"])),
         ("seed", True, lambda row: counted(row["seed"])),
         ("k", True, lambda row: counted(row.get("k_asked"))),
-        ("unit entropy, bit", True, lambda row: counted(row.get("unit_entropy"))),
-        ("response tokens", True, lambda row: counted(row.get("diversity.response.length"))),
+        ("unit entropy, bit", True, lambda row: quantity(row.get("unit_entropy"))),
+        ("response tokens", True, lambda row: quantity(row.get("diversity.response.length"))),
         ("label tokens", True, lambda row: counted(row.get("train.label_tokens"))),
         ("performance", True, _performance),
     ]
@@ -75,7 +76,7 @@ def cells(analysis: Analysis, link: Callable[[str], str]) -> TableView:
 def _performance(row: Row) -> Entry:
     error: Any = row.get(f"score.{row['primary']}.stderr")
     below = "" if error is None or pd.isna(error) else f"± {number(error, 2)}"
-    return Entry(number(row["performance"]), counted(row["performance"]).value, below)
+    return replace(quantity(row["performance"]), below=below)
 
 
 def _linked(cell: str, link: Callable[[str], str]) -> Entry:

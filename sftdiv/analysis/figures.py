@@ -22,7 +22,7 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import GREY, INK, PALE, Style, number, share, styles
 from sftdiv.analysis.export import write_bytes
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.analysis.views import BASELINES, PREDICTORS, Panel, baselines_in, controls, fitted_line, panels, performance_range
+from sftdiv.analysis.views import BASELINES, PREDICTORS, Panel, baselines_in, controls, fitted_line, panels, performance_range, score_name
 
 BASELINE_LINES: dict[str, Any] = {"random": ":", "full": "-.", "base": (0, (8, 3))}
 LOOK = {
@@ -89,7 +89,7 @@ def performance_by_level(analysis: Analysis, *, predictor: str = "level") -> Fig
             axis = axes[settings.index(panel.setting)][sides.index(panel.side)]
             _draw_panel(axis, panel, looks, predictor, performance_range(analysis, panel.model))
         for row, setting in enumerate(settings):
-            axes[row][0].set_ylabel("performance")
+            axes[row][0].set_ylabel(score_name(analysis))
             for column, side in enumerate(sides):
                 if not axes[row][column].has_data():
                     axes[row][column].set_axis_off()
@@ -153,13 +153,13 @@ def metric_correlations(analysis: Analysis, *, scope: str | None = None) -> Figu
 def controlled_slopes(analysis: Analysis) -> Figure:
     """The raw slope against the level beside the controlled ones, each with one posterior standard deviation either way."""
     table = controls(analysis)
-    groups, looks = list(dict.fromkeys(table["group"])), styles(table["control"])
-    step = 0.7 / len(looks)
+    groups, names, looks = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["control"])), styles(table["control"])
+    step = 0.7 / len(names)
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(6.4, 1.2 + max(0.45, 0.13 * len(looks)) * len(groups)), layout="constrained")
         axis = figure.subplots()
-        for position, (name, look) in enumerate(looks.items()):
-            rows = table[(table["control"] == name) & table["slope"].notna()]
+        for position, name in enumerate(names):
+            look, rows = looks[name], table[(table["control"] == name) & table["slope"].notna()]
             heights = np.array([groups.index(group) for group in rows["group"]]) - 0.35 + step * (position + 0.5)
             axis.hlines(heights, 100 * (rows["slope"] - rows["sd"]), 100 * (rows["slope"] + rows["sd"]), color=look.colour, linewidth=1.6)
             axis.scatter(100 * rows["slope"], heights, s=22, color=look.colour, marker=look.marker, zorder=3, label=name)
@@ -190,6 +190,7 @@ def overlap(analysis: Analysis) -> Figure:
             axis.set_title(_wrapped(label), fontsize=7.5, loc="left")
         for axis in axes[len(analysis.overlaps) :]:
             axis.set_axis_off()
+        figure.supxlabel("diversity level", fontsize=8)
         figure.colorbar(image, ax=axes.tolist(), shrink=min(1.0, 1.6 / rows), label="Jaccard overlap", aspect=30)
     return figure
 
@@ -200,7 +201,7 @@ def _draw_overlap(axis: Any, matrix: pd.DataFrame) -> Any:
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
             axis.text(column, row, share(value), ha="center", va="center", fontsize=6, color="white" if value > 0.6 else INK)
-    names = [number(float(level)) for level in matrix.columns]
+    names = [number(float(level), 2) for level in matrix.columns]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.tick_params(length=0)

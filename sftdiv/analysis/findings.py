@@ -5,14 +5,15 @@ In: an ``Analysis``. Out: plain sentences for the top of the page.
 
 from __future__ import annotations
 
+from numbers import Real
+
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.appearance import HUNDREDTHS, interval, missing, number, signed
-from sftdiv.analysis.variants import SEPARATOR
+from sftdiv.analysis.appearance import HUNDREDTHS, interval, number, signed
 from sftdiv.analysis.views import excludes_zero, level_slopes, with_settings
 
-MOST_NAMED = 8  # slopes that are named one by one
+MOST_NAMED, MOST_BESIDE = 8, 4  # strategies with a side that are named one by one, and slopes of each
 
 
 def setting_facts(analysis: Analysis) -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def setting_facts(analysis: Analysis) -> list[tuple[str, str]]:
 
 def _values(column: pd.Series) -> str:
     found = sorted(column.dropna().unique())
-    return ", ".join(number(value) if isinstance(value, int | float) else str(value) for value in found) or "none"
+    return ", ".join(number(float(value)) if isinstance(value, Real) else str(value) for value in found) or "none"
 
 
 def versions(analysis: Analysis) -> list[tuple[str, str]]:
@@ -38,35 +39,36 @@ def versions(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def sentences(analysis: Analysis) -> list[str]:
-    """The findings, strongest slopes first."""
+    """The findings, strongest relations first."""
     told = with_settings(level_slopes(analysis))
     known = told[told["slope_low"].notna()]
     if known.empty:
         return ["No ladder has enough cells for a slope with an interval; see the notes."]
-    sure = known[[excludes_zero(row) for _, row in known.iterrows()]]
-    sure = sure.reindex(sure["slope"].abs().sort_values(ascending=False, kind="stable").index)
-    chance = len(known) / 20
-    count = "None" if sure.empty else f"{len(sure)}"
-    verb = "has" if len(sure) == 1 else "have"
+    sure = int(sum(excludes_zero(row) for _, row in known.iterrows()))
+    verb = "has" if sure == 1 else "have"
     found = [
-        f"{count} of {len(known)} slopes of performance on the diversity level {verb} a 95 % interval that leaves out zero; "
-        f"were there no relation at all, about {number(chance, 2)} would have one by chance."
+        f"{sure or 'None'} of {len(known)} slopes of performance on the diversity level {verb} a 95 % interval that "
+        f"leaves out zero; were there no relation at all, about {number(len(known) / 20, 2)} would have one by chance."
     ]
-    found += [_slope_sentence(row) for _, row in sure.head(MOST_NAMED).iterrows()]
-    if len(sure) > MOST_NAMED:
-        found.append(f"{len(sure) - MOST_NAMED} more are in the table.")
+    groups = [
+        group for _, group in known.groupby(["strategy", "side"], sort=False) if any(excludes_zero(row) for _, row in group.iterrows())
+    ]
+    groups.sort(key=lambda group: -group["slope"].abs().max())
+    found += [_relation(group) for group in groups[:MOST_NAMED]]
+    if len(groups) > MOST_NAMED:
+        found.append(f"{len(groups) - MOST_NAMED} more strategies and sides are in the table.")
     return [*found, *_noise_sentence(analysis)]
 
 
-def _slope_sentence(row: pd.Series) -> str:
-    who = SEPARATOR.join([row["strategy"], row["side"], row["setting"]])
-    text = f"{who}: {signed(100 * row['slope'])} {interval(100 * row['slope_low'], 100 * row['slope_high'])} {HUNDREDTHS}"
+def _relation(group: pd.DataFrame) -> str:
+    """One strategy and side, every size and control that was run, beside each other."""
+    first, rows = group.iloc[0], group.head(MOST_BESIDE)
     beside = [
-        f"{signed(100 * row[f'slope_given_{what}'])} ± {100 * row[f'slope_given_{what}_sd']:.2f} given {words}"
-        for what, words in (("length", "response length"), ("tokens", "label tokens"))
-        if not missing(float(row[f"slope_given_{what}"]))
+        f"{signed(100 * row['slope'])} {interval(100 * row['slope_low'], 100 * row['slope_high'])} {row['setting']}"
+        for _, row in rows.iterrows()
     ]
-    return f"{text}; {', '.join(beside)}." if beside else f"{text}."
+    more = f" and {len(group) - MOST_BESIDE} more" if len(group) > MOST_BESIDE else ""
+    return f"{first['strategy']} on the {first['side']}, slope {HUNDREDTHS}: {'; '.join(beside)}{more}."
 
 
 def _noise_sentence(analysis: Analysis) -> list[str]:
@@ -77,5 +79,5 @@ def _noise_sentence(analysis: Analysis) -> list[str]:
     low, high = 100 * noise["seed_sd"].min(), 100 * noise["seed_sd"].max()
     about = number(low, 2) if number(low, 2) == number(high, 2) else f"{number(low, 2)} to {number(high, 2)}"
     error = analysis.noise["score_stderr"].mean()
-    beside = "" if pd.isna(error) else f"; one evaluation has a standard error of about {number(100 * error, 2)} {HUNDREDTHS}"
-    return [f"Two runs at one level that differ in the seed alone scatter with a standard deviation of {about} {HUNDREDTHS}{beside}."]
+    beside = "" if pd.isna(error) else f"; one evaluation has a standard error of about {number(100 * error, 2)}\u00a0{HUNDREDTHS}"
+    return [f"Two runs at one level that differ in the seed alone scatter with a standard deviation of {about}\u00a0{HUNDREDTHS}{beside}."]

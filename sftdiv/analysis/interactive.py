@@ -87,7 +87,7 @@ def _add_ladder(figure: go.Figure, slope: pd.Series, cells: pd.DataFrame, look: 
         figure.add_scatter(
             x=list(line.x), y=list(line.mean), mode="lines", line=line_look, name=name, hovertemplate=f"{said}<extra></extra>"
         )
-    marker = {"color": look.colour, "symbol": look.symbol, "size": 8, "line": {"color": "white", "width": 1}}
+    marker = {"color": look.colour, "symbol": look.symbol, "size": 8, "opacity": 0.85, "line": {"color": "white", "width": 1}}
     figure.add_scatter(
         x=own[predictor].tolist(),
         y=own["performance"].tolist(),
@@ -174,7 +174,7 @@ def metric_correlations(table: pd.DataFrame) -> go.Figure:
             customdata=said,
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _forest_axes(figure, [escape(metric.replace("_", " ")) for metric in metrics], "Pearson correlation with performance")
+    _forest_axes(figure, [escape(metric.replace("_", " ")) for metric in metrics], "Pearson correlation")
     figure.update_layout(xaxis={"range": [-1.02, 1.02], "fixedrange": True})
     return figure
 
@@ -222,7 +222,7 @@ def _forest_axes(figure: go.Figure, labels: list[str], title: str) -> None:
 
 def overlap(matrix: pd.DataFrame) -> go.Figure:
     """Mean Jaccard overlap between the subsets of one ladder, levels by levels; the diagonal is between seeds of one level."""
-    names = [number(float(level)) for level in matrix.columns]
+    names = [number(float(level), 2) for level in matrix.columns]
     values = [[None if pd.isna(value) else float(value) for value in row] for row in matrix.to_numpy()]
     heat = go.Heatmap(
         z=values,
@@ -234,11 +234,11 @@ def overlap(matrix: pd.DataFrame) -> go.Figure:
         text=[["" if value is None else share(value) for value in row] for row in values],
         texttemplate="%{text}",
         hovertemplate="levels %{x} and %{y}: Jaccard %{z:.3f}<extra></extra>",
-        colorbar={"title": {"text": "Jaccard"}, "thickness": 12, "outlinewidth": 0},
+        showscale=False,
         xgap=1,
         ygap=1,
     )
-    axis = {"type": "category", "showgrid": False, "title": {"text": "diversity level"}, "ticks": "", "showline": False}
+    axis = {"type": "category", "showgrid": False, "title": {"text": "diversity level"}, "ticks": "", "showline": False, "tickangle": 0}
     figure = go.Figure(heat)
     figure.update_layout(template=_TEMPLATE, height=420, xaxis=axis, yaxis=axis | {"autorange": "reversed"})
     return figure

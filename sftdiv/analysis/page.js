@@ -58,5 +58,5 @@ for (const field of document.querySelectorAll("input[data-filter]")) {
 // On paper plots have the width of their column, which is known only once the print style holds.
 function fit() { for (const id of Object.keys(charts)) Plotly.Plots.resize(document.getElementById(id)); }
 matchMedia("print").addEventListener("change", fit);
-addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; fit(); });
+addEventListener("beforeprint", fit);
 addEventListener("afterprint", fit);

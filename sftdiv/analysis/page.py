@@ -22,8 +22,19 @@ from plotly.offline import get_plotlyjs
 from sftdiv.analysis import cell_tables, findings, interactive, tables
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import GREY, Style, styles
+from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.analysis.views import BASELINES, PREDICTORS, Panel, SlopeGrid, excludes_zero, panels, performance_range, slope_grid
+from sftdiv.analysis.views import (
+    BASELINES,
+    PREDICTORS,
+    Panel,
+    SlopeGrid,
+    excludes_zero,
+    panels,
+    performance_range,
+    score_name,
+    slope_grid,
+)
 
 HERE = Path(__file__).parent
 CONTENTS = [
@@ -96,7 +107,8 @@ def render_page(
         panels=[{"id": f"performance-{position}", "title": f"{one.side}{SEPARATOR}{one.setting}"} for position, one in enumerate(shown)],
         scopes=list(specs.get("correlation", {})),
         overlaps=list(specs.get("overlap", {})),
-        has_slopes="controlled" in specs,
+        collinear=COLLINEAR,
+        has_slopes="controlled-slopes" in specs,
         slopes=tables.slopes(analysis),
         controlled=tables.controlled(analysis),
         differences=tables.differences(analysis),
@@ -127,7 +139,7 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
     """The panels, and for each chart of the page its variants: name -> plotly's data and layout."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
-    primary = ", ".join(sorted(analysis.study.cells["primary"].dropna().unique()))
+    primary = score_name(analysis)
     specs: dict[str, dict[str, Any]] = {}
     for position, panel in enumerate(shown):
         span = performance_range(analysis, panel.model)
@@ -139,7 +151,7 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
     if not table.empty:
         specs["correlation"] = {scope: interactive.metric_correlations(table[table["scope"] == scope]) for scope in table["scope"].unique()}
     if not analysis.slopes.empty:
-        specs["controlled"] = {"": interactive.controlled_slopes(analysis)}
+        specs["controlled-slopes"] = {"": interactive.controlled_slopes(analysis)}
     if analysis.overlaps:
         specs["overlap"] = {label: interactive.overlap(matrix) for label, matrix in analysis.overlaps.items()}
     return shown, {name: {key: json.loads(figure.to_json(engine="json")) for key, figure in made.items()} for name, made in specs.items()}

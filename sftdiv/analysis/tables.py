@@ -6,16 +6,19 @@ In: an ``Analysis``. Out: one ``TableView`` a table; the template gives them the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import HUNDREDTHS, MISSING, interval, missing, number, share, signed
+from sftdiv.analysis.slopes import COLLINEAR
+from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.analysis.views import control_label, level_slopes, with_settings
 
 Row = dict[Any, Any]
+WITH_95 = "\u00a0(95\u00a0%)"
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,20 @@ def said(value: object) -> Entry:
     return Entry(text, None if text == MISSING else text)
 
 
+def ladder(label: str) -> Entry:
+    """A ladder's label: strategy and side, and below them the rest."""
+    parts = str(label).split(SEPARATOR)
+    return Entry(SEPARATOR.join(parts[:2]), str(label), SEPARATOR.join(parts[2:]))
+
+
 def counted(value: float | None, digits: int = 3) -> Entry:
     """A field with a number."""
     return Entry(number(value, digits), _sortable(value))
+
+
+def quantity(value: float | None, digits: int = 3) -> Entry:
+    """A field with a measurement, which keeps its last zeros."""
+    return Entry(number(value, digits, padded=True), _sortable(value))
 
 
 def measured(value: float | None, sd: float | None, low: float | None = None, high: float | None = None, *, times: float = 100) -> Entry:
@@ -64,6 +78,12 @@ def measured(value: float | None, sd: float | None, low: float | None = None, hi
     text = signed(times * value) + ("" if sd is None or pd.isna(sd) else f" ± {times * sd:.2f}")
     below = "" if low is None or high is None or pd.isna(low) or pd.isna(high) else interval(times * low, times * high)
     return Entry(text, float(value), below)
+
+
+def given(row: Row, covariate: str) -> Entry:
+    """The slope given a covariate, and below it whether regression can tell the two apart at all."""
+    found = measured(row[f"slope_given_{covariate}"], row[f"slope_given_{covariate}_sd"])
+    return replace(found, below="not separable") if row[f"collinear_{covariate}"] > COLLINEAR else found
 
 
 def _sortable(value: float | None) -> float | None:
@@ -79,14 +99,22 @@ def view(name: str, rows: pd.DataFrame, columns: Sequence[tuple[str, bool, Calla
 def slopes(analysis: Analysis) -> TableView:
     """Every ladder's slope against the level with its correlation coefficients."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("ladder", False, lambda row: said(row["ladder"])),
+        ("ladder", False, lambda row: ladder(row["ladder"])),
         ("n", True, lambda row: counted(row["n"])),
         ("levels", True, lambda row: counted(row["levels"])),
         ("seeds", True, lambda row: counted(row["seeds"])),
-        (f"slope {HUNDREDTHS} (95 %)", True, lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"])),
-        ("Pearson (95 %)", True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
-        ("Spearman (95 %)", True, lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1)),
-        (f"residual sd {HUNDREDTHS}", True, lambda row: counted(100 * row["sigma"])),
+        (
+            f"slope {HUNDREDTHS}{WITH_95}",
+            True,
+            lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"]),
+        ),
+        ("Pearson" + WITH_95, True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
+        (
+            "Spearman" + WITH_95,
+            True,
+            lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1),
+        ),
+        (f"residual sd {HUNDREDTHS}", True, lambda row: quantity(100 * row["sigma"])),
     ]
     return view("slopes", with_settings(level_slopes(analysis)), columns, "No ladder has enough levels for a slope.")
 
@@ -98,9 +126,9 @@ def controlled(analysis: Analysis) -> TableView:
         ("side", False, lambda row: said(row["side"])),
         ("design", False, lambda row: said(row["setting"])),
         ("raw slope", True, lambda row: measured(row["slope"], row["slope_sd"])),
-        ("given response length", True, lambda row: measured(row["slope_given_length"], row["slope_given_length_sd"])),
-        ("given label tokens", True, lambda row: measured(row["slope_given_tokens"], row["slope_given_tokens_sd"])),
-        ("random intercept for the seed", True, lambda row: measured(row["slope_mixed"], row["slope_mixed_sd"])),
+        ("given response length", True, lambda row: given(row, "length")),
+        ("given label tokens", True, lambda row: given(row, "tokens")),
+        ("seed as random intercept", True, lambda row: measured(row["slope_mixed"], row["slope_mixed_sd"])),
         ("partial r, length", True, lambda row: Entry(signed(row["partial_length"]), _sortable(row["partial_length"]))),
         ("partial r, tokens", True, lambda row: Entry(signed(row["partial_tokens"]), _sortable(row["partial_tokens"]))),
         ("R² level and length", True, lambda row: Entry(share(row["collinear_length"]), _sortable(row["collinear_length"]))),
@@ -113,9 +141,13 @@ def controlled(analysis: Analysis) -> TableView:
 def differences(analysis: Analysis) -> TableView:
     """Pairs of ladders: the difference of their slopes and the probability that the first is larger."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("a", False, lambda row: said(row["a"])),
-        ("b", False, lambda row: said(row["b"])),
-        (f"slope a less slope b, {HUNDREDTHS} (95 %)", True, lambda row: measured(row["difference"], row["sd"], row["low"], row["high"])),
+        ("a", False, lambda row: ladder(row["a"])),
+        ("b", False, lambda row: ladder(row["b"])),
+        (
+            f"a less b, {HUNDREDTHS}{WITH_95}",
+            True,
+            lambda row: measured(row["difference"], row["sd"], row["low"], row["high"]),
+        ),
         ("probability that a > b", True, lambda row: Entry(share(row["probability"]), _sortable(row["probability"]))),
     ]
     return view("differences", analysis.differences, columns, "No two ladders differ in strategy or side alone.")
@@ -124,14 +156,18 @@ def differences(analysis: Analysis) -> TableView:
 def correlations(analysis: Analysis) -> TableView:
     """Each metric's correlation with performance, in all cells and within each ladder."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("scope", False, lambda row: said(row["scope"])),
+        ("scope", False, lambda row: ladder(row["scope"])),
         ("side", False, lambda row: said(row["side"])),
         ("metric", False, lambda row: said(str(row["metric"]).replace("_", " "))),
         ("n", True, lambda row: counted(row["n"])),
-        ("Pearson (95 %)", True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
+        ("Pearson" + WITH_95, True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
         ("p", True, lambda row: counted(row["pearson_p"], 2)),
         ("q", True, lambda row: counted(row["q"], 2)),
-        ("Spearman (95 %)", True, lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1)),
+        (
+            "Spearman" + WITH_95,
+            True,
+            lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1),
+        ),
         ("p (Spearman)", True, lambda row: counted(row["spearman_p"], 2)),
     ]
     return view("correlations", analysis.correlations, columns, "No diversity metric varies between the cells.")
@@ -140,20 +176,20 @@ def correlations(analysis: Analysis) -> TableView:
 def ladders(analysis: Analysis) -> TableView:
     """What each level of each ladder was: types, pool, lengths, and the performance at it."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("ladder", False, lambda row: said(row["ladder"])),
+        ("ladder", False, lambda row: ladder(row["ladder"])),
         ("level", True, lambda row: counted(row["level"])),
         ("k asked", True, lambda row: counted(row["k_asked"])),
         ("k reached", True, lambda row: counted(row["k_reached"])),
         ("k max", True, lambda row: counted(row["k_max"])),
         ("pool", True, lambda row: counted(row["pool"])),
         ("n", True, lambda row: counted(row["n"])),
-        ("response words", True, lambda row: counted(row["response_words"])),
-        ("response tokens", True, lambda row: counted(row["response_tokens"])),
-        ("unit entropy, bit", True, lambda row: counted(row["unit_entropy"])),
+        ("response words", True, lambda row: quantity(row["response_words"])),
+        ("response tokens", True, lambda row: quantity(row["response_tokens"])),
+        ("unit entropy, bit", True, lambda row: quantity(row["unit_entropy"])),
         ("label tokens", True, lambda row: counted(row["label_tokens"])),
         ("seeds", True, lambda row: counted(row["seeds"])),
-        ("performance", True, lambda row: counted(row["performance"])),
-        ("sd", True, lambda row: counted(row["performance_sd"], 2)),
+        ("performance", True, lambda row: quantity(row["performance"])),
+        ("sd", True, lambda row: quantity(row["performance_sd"], 2)),
     ]
     return view("ladders", analysis.ladders, columns, "No level was run.")
 
@@ -169,7 +205,7 @@ def baselines(analysis: Analysis) -> TableView:
         ("variant", False, lambda row: said(row["variant"])),
         ("size", True, lambda row: counted(row["size"])),
         ("cells", True, lambda row: counted(row["cells"])),
-        ("performance", True, lambda row: counted(row["performance"])),
-        ("sd", True, lambda row: counted(row["performance_sd"], 2)),
+        ("performance", True, lambda row: quantity(row["performance"])),
+        ("sd", True, lambda row: quantity(row["performance_sd"], 2)),
     ]
     return view("baselines", analysis.baselines, columns, "This study has no baselines: random draws, the full universe, the base model.")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import number
 from sftdiv.analysis.regression import fit_line
+from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR, is_foreign
 
 PREDICTORS = {
@@ -110,6 +111,15 @@ def _baselines_of(slopes: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame
     return baselines[same & ((kind == "base") | ((kind == "full") & own & side) | ((kind == "random") & drawn & own & side))]
 
 
+def score_name(analysis: Analysis) -> str:
+    """What the axis of performance is called: the last part of the score's name where there is one score, negated where less is better."""
+    cells = analysis.study.cells
+    names = cells["primary"].dropna().unique()
+    if len(names) != 1:
+        return "performance"
+    return f"{'' if cells['higher_is_better'].all() else 'minus '}{str(names[0]).rsplit('.', 1)[-1]}"
+
+
 def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Line | None:
     """The posterior mean line through the cells of one ladder and its 1-sigma band (the central 68 % at each place); None without a fit.
 
@@ -158,7 +168,8 @@ def controls(analysis: Analysis) -> pd.DataFrame:
     """Every slope against the level, raw and controlled, one row each: ``group, control, slope, sd`` in reading order.
 
     A group is one strategy, side, size, model and variant; its controls are the slope as it is, the slopes given length and given label
-    tokens (regression), and the slopes of its matched or equal-token ladders (design).
+    tokens (regression; left out where the level explains over ``COLLINEAR`` of the covariate, for then the number says nothing), and the
+    slopes of its matched or equal-token ladders (design).
     """
     told = with_settings(level_slopes(analysis))
     name_model = told["model"].nunique() > 1
@@ -168,9 +179,9 @@ def controls(analysis: Analysis) -> pd.DataFrame:
         group = SEPARATOR.join([row["strategy"], row["side"], f"{row['size']:,.0f}", *model, *variant])
         control = control_label(row)
         rows.append((group, control, row["slope"], row["slope_sd"]))
-        if control == "unmatched":
-            rows.append((group, "unmatched, given length", row["slope_given_length"], row["slope_given_length_sd"]))
-            rows.append((group, "unmatched, given tokens", row["slope_given_tokens"], row["slope_given_tokens_sd"]))
+        for name in ("length", "tokens") if control == "unmatched" else ():
+            if not row[f"collinear_{name}"] > COLLINEAR:
+                rows.append((group, f"unmatched, given {name}", row[f"slope_given_{name}"], row[f"slope_given_{name}_sd"]))
     return pd.DataFrame(rows, columns=["group", "control", "slope", "sd"])
 
 
