@@ -149,6 +149,12 @@ def test_the_bootstrap_interval_of_one_seed_is_scipys(made_up):
         assert (mine.low, mine.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
 
 
+def test_ranks_of_resamples_are_counted_right():
+    values, rng = array(3, 1, 1, 2, 9, 9, 9), np.random.default_rng(0)
+    samples = rng.integers(0, 7, size=(50, 7))
+    assert (correlation.resampled_ranks(values, samples) == stats.rankdata(values[samples], axis=1)).all()
+
+
 def test_few_cells_have_a_correlation_but_no_interval():
     samples = correlation.resample(np.zeros(4, dtype=int), rng=np.random.default_rng(0), resamples=100)
     found = correlation.pearson(array(0, 1, 2, 3), array(1, 2, 2, 5), samples)

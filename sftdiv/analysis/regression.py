@@ -19,7 +19,7 @@ from scipy import optimize, special
 Floats = NDArray[np.float64]
 ONE_SIGMA = float(special.erf(1 / math.sqrt(2)))  # 0.6827: what a normal distribution holds within one standard deviation
 SINGULAR = 1e-10  # a predictor whose spread, beyond what the others explain, is this small a share of its size tells nothing of its own
-GRID = 4001  # points of the quadrature over one posterior
+GRID = 1001  # points of the quadrature over one posterior
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,11 @@ class Difference:
     probability: float
 
 
+def probability_larger(a: StudentT, b: StudentT, *, by: float = 0.0) -> float:
+    """The probability that ``a`` exceeds ``b`` by more than ``by``, the two being independent; see ``difference``."""
+    return _exceeds(a, _quantiles(b), by)
+
+
 def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
     """The difference of two independent slopes, a Behrens-Fisher distribution.
 
@@ -140,17 +145,25 @@ def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
         b: The other's.
         share: What the interval holds.
     """
-    mean, spread = a.center - b.center, a.scale + b.scale
-    sd = math.hypot(a.sd, b.sd)
+    mean, spread, quantiles = a.center - b.center, a.scale + b.scale, _quantiles(b)
+    probability = _exceeds(a, quantiles, 0.0)
     if spread == 0:
-        return Difference(mean, sd, mean, mean, 0.5 * (1 + np.sign(mean)))
-    quantiles = b.scale * special.stdtrit(b.degrees, (np.arange(GRID) + 0.5) / GRID)
-
-    def below(value: float) -> float:
-        beyond = value - mean + quantiles
-        return float(special.stdtr(a.degrees, beyond / a.scale).mean() if a.scale else (beyond >= 0).mean())
-
+        return Difference(mean, 0.0, mean, mean, probability)
     reach = 2 * spread * float(special.stdtrit(min(a.degrees, b.degrees), (1 + share) / 2))
-    tails = ((1 - share) / 2, (1 + share) / 2)
-    low, high = (float(optimize.brentq(lambda value, tail=tail: below(value) - tail, mean - reach, mean + reach)) for tail in tails)
-    return Difference(mean, sd, low, high, 1 - below(0.0))
+
+    def end(beyond: float) -> float:
+        """The value that the difference exceeds with this probability."""
+        return float(optimize.brentq(lambda by: _exceeds(a, quantiles, by) - beyond, mean - reach, mean + reach, xtol=1e-9 * spread))
+
+    return Difference(mean, math.hypot(a.sd, b.sd), end((1 + share) / 2), end((1 - share) / 2), probability)
+
+
+def _quantiles(posterior: StudentT) -> Floats:
+    midpoints = (np.arange(GRID) + 0.5) / GRID
+    return np.asarray(posterior.center + posterior.scale * special.stdtrit(posterior.degrees, midpoints), dtype=np.float64)
+
+
+def _exceeds(a: StudentT, quantiles: Floats, by: float) -> float:
+    """The probability that ``a`` exceeds a variable with these quantiles by more than ``by``; ties of certain values count half."""
+    beyond = a.center - quantiles - by
+    return float((special.stdtr(a.degrees, beyond / a.scale) if a.scale else (1 + np.sign(beyond)) / 2).mean())
