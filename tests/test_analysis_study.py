@@ -18,6 +18,7 @@ from sftdiv.analysis.associations import METRICS
 from sftdiv.analysis.intercept import fit_random_intercept
 from sftdiv.analysis.regression import fit_line
 from sftdiv.analysis.study import load_study
+from sftdiv.analysis.variants import differing, ladder_label
 from sftdiv.cells import RESULT
 from sftdiv.records import SftdivError
 
@@ -243,6 +244,29 @@ def test_ladders_of_other_settings_are_lines_of_their_own_and_say_how_they_diffe
     assert analysis.differences.empty
 
 
+def test_a_variant_names_few_settings_and_of_a_named_group_the_name_alone():
+    one = {"eval.name": "embedded", "eval.primary": "acc", "model.width": 8, "corpus.seed": 0}
+    assert differing([one, one | {"eval.name": "heldout", "eval.primary": "loss", "model.width": 16}]) == ["eval.name", "model.width"]
+    assert differing([one, one]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "label"),
+    [
+        ({}, "meso_tag · response · 2,000 · tiny · unmatched"),
+        ({"match": "length+source"}, "meso_tag · response · 2,000 · tiny · length+source-matched"),
+        ({"budget": "tokens", "universe_of": "own"}, "meso_tag · response · 2,000 · tiny · unmatched · equal tokens"),
+        (
+            {"universe_of": "macro_topic", "variant": "x=1"},
+            "meso_tag · response · 2,000 · tiny · unmatched · universe of macro_topic · x=1",
+        ),
+    ],
+)
+def test_the_label_of_a_ladder_says_what_it_is(changed, label):
+    row = made_up_row("labels", "meso_tag", "response", 0.5, 0, 0.3) | {"variant": ""}
+    assert ladder_label(row | changed) == label
+
+
 def test_without_configs_such_ladders_go_by_their_hash(tmp_path):
     folder = tmp_path / "tokenizers"
     write_variant(folder, "model", "aaaaaa", 0.2)
@@ -410,7 +434,7 @@ def test_other_messages(tmp_path):
     rewrite(cells[1], **{"diversity.response.entropy": None})
     analysis = analyzed(folder)
     for words in (
-        "unfinished cells, neither done nor failed: 1",
+        "unfinished cells, running or killed: 1",
         "different versions of torch: 2.13.0, 2.14.0",
         "some levels ask for the same number of unit types k",
         "subset.parquet is missing for some cells",

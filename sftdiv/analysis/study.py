@@ -66,7 +66,7 @@ def load_study(folder: Path) -> Study:
     notes = Notes()
     unfinished = {path.parent.name for path in folder.glob("*/config.yaml")} - results.keys() - failed.keys()
     if unfinished:
-        notes.add(f"unfinished cells, neither done nor failed: {len(unfinished)}; the sweep's command given again runs them")
+        notes.add(f"unfinished cells, running or killed: {len(unfinished)}; the sweep's command given again runs those that were killed")
     if failed:
         notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; the sweep's command given again runs them")
     check_cells(cells, notes)
