@@ -65,8 +65,8 @@ def resample(seeds: NDArray[np.int64], *, rng: np.random.Generator, resamples: i
     """Indices of bootstrap samples: seeds with replacement, then cells with replacement within each drawn seed.
 
     With one seed only cells are drawn. A sample has as many cells as there are, up to seeds that hold unequally many. In simulated sweeps
-    95 % percentile intervals of a correlation hold the truth in about 93 % of sweeps of 7 levels x 3 seeds, 98 % where seeds differ (the noise
-    of cells counts twice) and 87 % of 7 levels x 1 seed: see ``tests/test_analysis_coverage.py``.
+    95 % percentile intervals of a correlation hold the truth in about 93 % of sweeps of 7 levels x 3 seeds, 98 % where seeds
+    differ (cells' noise counts twice) and 87 % of 7 levels x 1 seed: see ``tests/test_analysis_coverage.py``.
 
     Args:
         seeds: The seed of each cell, shape (n,).
