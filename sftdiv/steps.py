@@ -18,9 +18,9 @@ from sftdiv.artifacts import Artifacts, plain
 from sftdiv.cells import Cell
 from sftdiv.recorder import Recorder
 from sftdiv.store import Store, content_hash, write_atomically
+from sftdiv.tracking.contents import cell_tags
 
 VERSIONS = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy", "scikit-learn")
-TAGS = ("kind", "strategy", "side", "match", "budget", "model", "corpus")  # columns of the row by which runs are found in W&B
 
 
 def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
@@ -35,9 +35,10 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
     """
     write_atomically(cell.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     head = _head(config, cell)
-    tags = [str(head[name]) for name in TAGS]
     start = instantiate(config.tracking)
-    tracker = start(group=cell.study, name=cell.name, folder=cell.folder.parent, config=plain(config), kind=head["kind"], tags=tags)
+    tracker = start(
+        group=cell.study, name=cell.name, folder=cell.folder.parent, config=plain(config), kind=head["kind"], tags=cell_tags(head)
+    )
     with Recorder(cell, tracker) as recorder:
         artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
         recorder.add(head)
@@ -74,6 +75,8 @@ def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> pip
         selection = pipeline.draw(config, artifacts, units, universe, ladders)
         pipeline.write_subset(selection.subset, artifacts, recorder.cell.folder / "subset.parquet")
         recorder.add(pipeline.ladder_numbers(selection))
+        if config.size.n == "all":
+            recorder.add({"size": len(selection.subset)})
     with recorder.stage("diversity"):
         recorder.add(pipeline.diversity(selection, artifacts))
     return selection
@@ -89,7 +92,7 @@ def _head(config: DictConfig, cell: Cell) -> dict[str, Any]:
         "kind": named,
         "strategy": config.strategy.name,
         "side": config.strategy.side,
-        "size": size.n if size.label_tokens in (None, "auto") else size.label_tokens,
+        "size": size.n if size.label_tokens in (None, "auto") else size.label_tokens,  # of the full corpus what it turns out to hold
         "budget": "examples" if size.label_tokens is None else "tokens",
         "level": config.diversity_level,
         "match": config.selection.match,
