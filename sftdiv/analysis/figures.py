@@ -61,6 +61,7 @@ def write_figures(analysis: Analysis, folder: Path) -> list[Path]:
         for kind in ("png", "svg"):
             write_bytes(folder / f"{name}.{kind}", rendered(figure, kind))
             written.append(folder / f"{name}.{kind}")
+            figure.set_layout_engine("none")  # what the first drawing laid out holds for the second too
     return written
 
 
