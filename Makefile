@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit clean
+.PHONY: help setup demo test lint types unit browser clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,6 +30,10 @@ types: setup
 
 unit: setup
 	$(BIN)/python -m pytest
+
+browser:  ## install Debian's chromium, with which the tests of the report run
+	$(if $(filter 0,$(shell id -u)),,sudo )apt-get update
+	$(if $(filter 0,$(shell id -u)),,sudo )apt-get install --yes --no-install-recommends chromium
 
 clean:  ## remove what was built here, not the results
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
