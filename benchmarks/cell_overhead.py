@@ -3,8 +3,8 @@
     python benchmarks/cell_overhead.py [overrides ...]
 
 One real sweep of four cells in turn. A cell's wall time runs from the row before it to its own row; what is neither its training nor its
-evaluation is the overhead: planning, the child process, corpus, units, ladder, draw, diversity, samples, tracking. The first cell also
-starts the server that imports torch, and builds what the store lacks, so it is left out. Beside it the time of a finished cell that is skipped.
+evaluation is the overhead: the child process, corpus, units, ladder, draw, diversity, samples, tracking. The first is left out: it also
+starts the server that imports torch, and builds what the store lacks. Beside it, the time of the same command once all cells are done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 SEEDS = 4
@@ -30,8 +31,7 @@ def sweep(folder: Path, tracking: str, extra: list[str]) -> float:
 def overheads(study: Path) -> list[float]:
     """Seconds of each cell but the first that are neither training nor evaluation."""
     ended = sorted((path.stat().st_mtime, json.loads(path.read_text(encoding="utf-8"))) for path in study.glob("*/result.json"))
-    pairs = zip(ended, ended[1:], strict=False)
-    return [until - since - row["time.train"] - row["time.evaluate"] for (since, _), (until, row) in pairs]
+    return [until - since - row["time.train"] - row["time.evaluate"] for (since, _), (until, row) in pairwise(ended)]
 
 
 def main() -> None:
