@@ -71,6 +71,7 @@ def test_every_chart_draws_its_points(opened, study):
     assert page.locator("#controlled-slopes .points path").count() == 4
     assert page.locator("#overlap .heatmaplayer image").count() == 1
     assert page.evaluate("window.hacked") is None
+    assert page.locator(".modebar-btn").count() == 0  # one of them would upload the chart
 
 
 def test_another_predictor_and_scope_can_be_chosen(opened):

@@ -1,7 +1,7 @@
 "use strict";
 // Draws the charts whose data stand in the page, and makes tables sortable and searchable. No network, no storage.
 const charts = JSON.parse(document.getElementById("charts").textContent);
-const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const settings = { responsive: true, displayModeBar: false, plotlyServerURL: "" }; // its bar covers points and offers to upload the chart
 const coarse = matchMedia("(pointer: coarse)").matches;
 
 function draw(id, variant) {
