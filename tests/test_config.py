@@ -21,6 +21,8 @@ PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
 def overrides_of(choice):
     """The overrides that make one option of one group part of a whole config."""
     group, option = choice.split("=")
+    if group == "experiment":
+        return [f"+{choice}", *(["corpus.path=mine.jsonl"] if option == "paper_grid" else [])]
     needed = [PATH[option]] if group == "corpus" and option in PATH else []
     if group.startswith("strategy/"):
         needed.append("strategy=" + ("meso_tag" if group.endswith("tagger") else "macro_topic"))
@@ -47,12 +49,14 @@ def test_every_file_composes_and_its_targets_accept_their_keys(composed, choice)
 def test_all_options_of_the_issue_are_there():
     wanted = {
         "strategy": "macro_topic meso_tag micro_token random",
-        "size": "0.5k 1k 2k 10k 20k 30k",
+        "size": "0.5k 1k 2k 10k 20k 30k full none",
         "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m qwen3_0_6b",
         "eval": "embedded heldout custom none",
         "corpus": "embedded files hub",
         "trainer": "cpu gpu",
         "tracking": "wandb none",
+        "sweep": "plain grid",
+        "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model",
     }
     assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
 
@@ -80,7 +84,7 @@ def test_defaults_follow_the_corpus(composed):
         (["selection.match=lenght"], "Did you mean 'length'"),
         (["selection.prune=greedy"], "support, sample, random"),
         (["selection.slack=0.5"], "selection.slack=0.5 must be a number of at least 1"),
-        (["size.n=0"], "size.n=0 must be a whole number of at least 1"),
+        (["size.n=-1"], "size.n=-1 must be a whole number of at least 0"),
         (["size.n=1e3"], "size.n=1000.0 must be a whole number"),
         (["model.path=org/model"], "model=tiny is trained from scratch and would ignore model.path=org/model.*smollm2_135m"),
         (["model.finetune.epochs=0"], "model.finetune.epochs=0 must be a whole number of at least 1"),

@@ -27,10 +27,11 @@ def test_a_grid_is_every_combination_and_the_last_word_on_a_setting_holds():
 
 
 def test_a_baseline_takes_the_grids_values_for_what_it_does_not_name():
-    axes = axes_of(["strategy=a,random,b", "diversity_level=0,1/2,1", "seed=0,1"], PARSER)
+    swept = ["strategy=a,random,b", "strategy.side=response", "strategy.tokenizer=model,words", "diversity_level=0,1/2,1", "seed=0,1"]
+    axes = axes_of(swept, PARSER)
     beside = baseline_axes(axes, {"strategy": "random", "selection.universe": "{strategy}", "diversity_level": 1}, PARSER, lambda key: "x")
     assert grid(beside) == [
-        ["strategy=random", "diversity_level=1", f"seed={seed}", f"selection.universe={universe}"]
+        ["strategy=random", "strategy.side=response", "diversity_level=1", f"seed={seed}", f"selection.universe={universe}"]
         for seed in (0, 1)
         for universe in ("a", "b")
     ]

@@ -39,6 +39,8 @@ def grid(axes: Axes) -> list[list[str]]:
 def baseline_axes(axes: Axes, settings: Mapping[str, object], parser: OverridesParser, current: Callable[[str], str]) -> Axes:
     """The axes of one baseline.
 
+    A baseline that names a strategy leaves out what the grid sets of its own strategies, which another one may not have, but for the side.
+
     Args:
         axes: The grid's.
         settings: The baseline's own settings; ``{key}`` in a value stands for the grid's values of that setting.
@@ -53,7 +55,9 @@ def baseline_axes(axes: Axes, settings: Mapping[str, object], parser: OverridesP
     filled = {key: re.sub(r"\{([\w.]+)\}", swept, str(value)) for key, value in settings.items()}
     if any(not value for value in filled.values()):
         return {}
-    return axes | axes_of([f"{key}={value}" for key, value in filled.items()], parser)
+    own = "strategy." if "strategy" in settings else "="
+    shared = {key: values for key, values in axes.items() if key == "strategy.side" or not key.startswith(own)}
+    return shared | axes_of([f"{key}={value}" for key, value in filled.items()], parser)
 
 
 def _values(override: Override) -> Sequence[str]:
