@@ -174,6 +174,19 @@ def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
     pd.testing.assert_frame_equal(exported(study), exported(undisturbed[0] / "multirun" / "six"))
 
 
+def test_workers_of_a_launcher_end_with_their_sweep(tmp_path):
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2", "study=parallel"]
+    process = subprocess.Popen(command(tmp_path, *parallel), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+    pid = wait_for_stage(tmp_path / "multirun" / "parallel", "base", process)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    deadline = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(pid)
+    assert not list((tmp_path / "multirun" / "parallel").glob("*/result.json"))
+
+
 def wait_for_stage(study, stage, process):
     """The process id of a cell that says it is in a stage."""
     deadline = time.monotonic() + 120
