@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sftdiv.tracking.offline import read_runs
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = [
@@ -172,6 +174,25 @@ def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert not list(study.glob("*/failure.json")) and not list(study.glob("*/.running.json"))
     pd.testing.assert_frame_equal(exported(study), exported(undisturbed[0] / "multirun" / "six"))
+
+
+def test_w_and_b_holds_every_cell_and_the_study_without_a_double(tmp_path):
+    arguments = ["diversity_level=0,1/2,1", "study=told", "tracking=wandb", "tracking.mode=offline"]
+    for _ in range(2):  # the second time every cell is skipped, and the summary continues its run
+        done = sweep(tmp_path, *arguments)
+        assert done.returncode == 0, done.stderr[-3000:]
+    study = tmp_path / "multirun" / "told"
+    runs = {run.name: run for run in read_runs(study)}
+    assert "W&B was offline; to send it all: python -m sftdiv.sync" in done.stderr
+    assert len(read_runs(study)) == len(runs) == 4 and {run.group for run in runs.values()} == {"told"}
+    for path in study.glob("*/result.json"):
+        row, run = json.loads(path.read_text()), runs[path.parent.name]
+        assert (run.job_type, run.config["diversity_level"], run.config["strategy"]["name"]) == ("level", row["level"], row["strategy"])
+        assert {key: run.summary.get(key) for key in row} == row
+        assert len(run.history) >= row["train.steps"]
+    found = pd.read_csv(study / "slopes.csv").set_index("predictor").loc["level"]
+    assert runs["study"].summary["slope.level.micro_token.response.150.tiny.unmatched"] == pytest.approx(found["slope"], rel=1e-12)
+    assert "report" in runs["study"].artifacts.values()
 
 
 def test_workers_of_a_launcher_end_with_their_sweep(tmp_path):

@@ -24,7 +24,9 @@ def slope_table(analysis: Analysis) -> Table:
     grid = slope_grid(analysis)
     caption = f"slope {HUNDREDTHS} ± 1 sd from level 0 to level 1; * the 95 % interval leaves out zero"
     title = f"{escape(analysis.study.name)}: performance against diversity level"
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), min_width=60
+    )
     table.add_column("")
     before = ""
     for side, strategy in grid.columns:

@@ -87,8 +87,10 @@ class SweepProgress:
             table.add_row("", cell.folder.name, _stage(cell))
         if len(running) > SHOWN:
             table.add_row("", f"and {len(running) - SHOWN} more", "")
-        head = Text(f"{self.study}: {self._told()}, {len(running)} running", style="bold")
-        return Group(head, ProgressBar(self.total, self._done + self._failed, width=60), table)
+        head = Table.grid()  # a bar of its own would not end its line
+        head.add_row(Text(f"{self.study}: {self._told()}, {len(running)} running", style="bold"))
+        head.add_row(ProgressBar(self.total, self._done + self._failed, width=60))
+        return Group(head, table)
 
 
 def _stage(cell: PlannedCell) -> str:
