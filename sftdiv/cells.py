@@ -70,6 +70,14 @@ def write_failure(folder: Path, stage: str, message: str, trace: str = "") -> No
     (folder / RUNNING).unlink(missing_ok=True)
 
 
+def stage_of(folder: Path) -> str | None:
+    """The stage that a cell last said it was in; None where it is not running, and was not killed while it ran."""
+    try:
+        return str(json.loads((folder / RUNNING).read_text(encoding="utf-8"))["stage"])
+    except FileNotFoundError:
+        return None
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one flat mapping with dotted keys."""
     flat: dict[str, Any] = {}

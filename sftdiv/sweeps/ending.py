@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from sftdiv.cells import FAILURE
+from sftdiv.cells import FAILURE, stage_of
 from sftdiv.records import SftdivError
 from sftdiv.sweeps.plan import PlannedCell, load_plan
 
@@ -70,14 +70,22 @@ def _analyse(study: Path, console: Console) -> None:
         console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _why(cell: PlannedCell) -> tuple[str, str]:
+    """Stage and message of a cell that is not done."""
+    if cell.failed:
+        failure = json.loads((cell.folder / FAILURE).read_text(encoding="utf-8"))
+        return failure["stage"], failure["message"]
+    stage = stage_of(cell.folder)
+    return (stage, "it was killed together with the process that launched it") if stage else ("not started", "the sweep was stopped before")
+
+
 def _tell(unfinished: list[PlannedCell], total: int, command: str, console: Console) -> None:
     """The table of what failed, and how to resume."""
     table = Table(title=f"{len(unfinished):,} of {total:,} cells are not done", title_justify="left")
     for name in ("cell", "stage", "message"):
         table.add_column(name, overflow="fold")
     for cell in unfinished:
-        failure = json.loads((cell.folder / FAILURE).read_text(encoding="utf-8")) if cell.failed else {}
-        table.add_row(cell.folder.name, failure.get("stage", "not started"), failure.get("message", "the sweep was stopped before"))
+        table.add_row(cell.folder.name, *_why(cell))
     console.print(table)
     console.print("Tracebacks: failure.json and log.txt in each cell's folder. The same command goes on:", highlight=False)
     console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -6,7 +6,6 @@ read: a cell that a signal or the cluster ended could not return anything.
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.cells import FAILURE, RUNNING, Cell, plan_cell, write_failure
+from sftdiv.cells import FAILURE, RUNNING, Cell, plan_cell, stage_of, write_failure
 from sftdiv.settings import identified
 from sftdiv.store import write_atomically
 from sftdiv.sweeps.devices import own_gpu
@@ -53,7 +52,7 @@ def _run(config: DictConfig, cell: Cell) -> None:
         method = "spawn" if config.sweep.isolate == "spawn" else "forkserver"
         code = run_isolated(cell, method=method, environment=environment)
     if cell.result() is None and not (cell.folder / FAILURE).exists():
-        write_failure(cell.folder, _stage(cell), _told(code))
+        write_failure(cell.folder, stage_of(cell.folder) or "start", _told(code))
 
 
 def _run_here(config: DictConfig, cell: Cell) -> None:
@@ -66,12 +65,6 @@ def _run_here(config: DictConfig, cell: Cell) -> None:
         log.warning("%s failed: %s", cell.name, error)
         if not (cell.folder / FAILURE).exists():  # it failed before the recorder was there
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}")
-
-
-def _stage(cell: Cell) -> str:
-    """The stage that a dead cell was in, as it last said."""
-    running = cell.folder / RUNNING
-    return str(json.loads(running.read_text(encoding="utf-8"))["stage"]) if running.exists() else "start"
 
 
 def _told(code: int) -> str:

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sftdiv.cells import RESULT, RUNNING
+from sftdiv.cells import RESULT, RUNNING, stage_of
 from sftdiv.sweeps.plan import PlannedCell
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -95,9 +95,8 @@ class SweepProgress:
 
 def _stage(cell: PlannedCell) -> str:
     """Stage of a running cell and for how long; empty where it ended between two looks."""
-    path = cell.folder / RUNNING
     try:
-        return f"{json.loads(path.read_text(encoding='utf-8'))['stage']} {_duration(time.time() - path.stat().st_mtime)}"
+        return f"{stage_of(cell.folder)} {_duration(time.time() - (cell.folder / RUNNING).stat().st_mtime)}"
     except FileNotFoundError:
         return ""
 

@@ -58,7 +58,15 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, over
     announce_sweep()
     with SweepProgress(config.study, cells, console):
         if todo:
-            launcher.launch(todo, initial_job_idx=0)
+            _launch(launcher, todo, console)
+
+
+def _launch(launcher: Launcher, todo: list[list[str]], console: Console) -> None:
+    """Launch the cells; a launcher that breaks (a worker that the system killed, a job that Slurm ended) leaves the others' rows whole."""
+    try:
+        launcher.launch(todo, initial_job_idx=0)
+    except Exception as error:  # launchers raise errors of many libraries; the cells on disk say what is done
+        console.print(f"the launcher failed: {type(error).__name__}: {error}", markup=False, highlight=False)
 
 
 def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[str]) -> list[list[str]]:
