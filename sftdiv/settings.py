@@ -104,8 +104,6 @@ def _check_size(config: DictConfig) -> None:
         _number("size.label_tokens", label_tokens, least=1, whole=True)
     if config.selection.k_min_size is not None:
         _number("selection.k_min_size", config.selection.k_min_size, least=1, whole=True)
-    if n == 0 and config.stop_after == "select":
-        raise SftdivError("size.n=0 is the base model, of which stop_after=select would leave nothing to do")
 
 
 def _check_sweep(sweep: DictConfig) -> None:

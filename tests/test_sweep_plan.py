@@ -67,7 +67,6 @@ def test_a_study_is_named_by_its_experiment():
     ("overrides", "message"),
     [
         (["size=full", "diversity_level=0.5"], "size.n=all is all of the universe, and so is diversity_level=1, not 0.5"),
-        (["size=none", "stop_after=select"], "size.n=0 is the base model, of which stop_after=select would leave nothing to do"),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
         (["sweep.on_error=panic"], "sweep.on_error='panic' is unknown.*continue, stop"),
