@@ -23,8 +23,11 @@ from typing import Any
 
 from sftdiv.cells import FAILURE, RESULT, Cell, write_failure
 
-HEAVY = [  # which import torch, Lightning, transformers, lm-eval and W&B
+HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&B
+    "datasets",
     "lm_eval.models.huggingface",
+    "numba.np.npyimpl",
+    "numba.typed",
     "sftdiv.evaluation.generations",
     "sftdiv.evaluation.harness",
     "sftdiv.evaluation.heldout",
