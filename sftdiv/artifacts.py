@@ -7,8 +7,8 @@ that a change of the learning rate tokenizes nothing again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,31 @@ from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
 from sftdiv.corpora.build import load_corpus
-from sftdiv.records import Corpus, Embedder, Exam, Heldout, Ladder, Reader, SftdivError, Side, SideText, TokenIds, Units, Universe
-from sftdiv.saved import load_ladders, load_token_ids, load_units, save_ladders, save_token_ids, save_units
+from sftdiv.records import (
+    Corpus,
+    Embedder,
+    Embeddings,
+    Exam,
+    Heldout,
+    Ladder,
+    Reader,
+    SftdivError,
+    Side,
+    SideText,
+    TokenIds,
+    Units,
+    Universe,
+)
+from sftdiv.saved import (
+    load_embeddings,
+    load_ladders,
+    load_token_ids,
+    load_units,
+    save_embeddings,
+    save_ladders,
+    save_token_ids,
+    save_units,
+)
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
 from sftdiv.store import Store, content_hash
@@ -46,7 +69,7 @@ class Artifacts:
         self.config = config
         self.store = store
         self._token_ids: dict[tuple[Side, str], TokenIds] = {}
-        self._vectors: dict[Side, NDArray[np.float32]] = {}
+        self._vectors: dict[Side, Embeddings] = {}
 
     @cached_property
     def reader(self) -> Reader:
@@ -101,14 +124,37 @@ class Artifacts:
 
     def embeddings(self, side: Side) -> NDArray[np.float32]:
         """Embeddings of one side of every example, memory-mapped, shape (examples, dimensions)."""
+        return self.embedding_record(side).vectors
+
+    def embedding_record(self, side: Side) -> Embeddings:
+        """The same, with how they were made.
+
+        Raises:
+            SftdivError: With ``embedder=none``.
+        """
+        if not self.embeds:
+            raise SftdivError("embedder=none, but embeddings are needed here. Known: minilm, lsa (no model), or embedder.path=MODEL")
         if side not in self._vectors:
-            folder = self.store.folder("embeddings", self._embeddings_key(side), lambda folder: self._embed(side, folder))
-            self._vectors[side] = np.load(folder / "embeddings.npy", mmap_mode="r")
+            self._vectors[side] = load_embeddings(self._keep("embeddings", self._embeddings_key(side), partial(self._embed, side)))
         return self._vectors[side]
 
-    def _embed(self, side: Side, folder: Path) -> None:
+    @property
+    def embeds(self) -> bool:
+        """Whether there is an embedder; without one the metrics that need it are left out."""
+        return "_target_" in self.config.embedder
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """What turns texts into vectors."""
         embedder: Embedder = instantiate(self.config.embedder, _convert_="all")
-        np.save(folder / "embeddings.npy", embedder.embed(self.texts(side)))
+        return embedder
+
+    def _embed(self, side: Side, folder: Path, partial: Path) -> None:
+        save_embeddings(self.embedder.embed(self.texts(side), partial), folder)
+
+    def _keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+        """`Store.folder` for a build that can go on where a killed one stopped."""
+        return self.store.folder(kind, key, lambda folder: build(folder, self.store.partial(kind, key)))
 
     def units(self, strategy: Mapping[str, Any]) -> Units:
         """Units of diversity as a strategy finds them, on its side."""
@@ -176,6 +222,7 @@ class Artifacts:
             token_ids=lambda: self.token_ids(side, self.strategy_tokenizer(strategy)),
             embeddings=lambda: self.embeddings(side),
             column=self.corpus.column,
+            keep=lambda kind, key, build: self._keep(kind, {"corpus": self.corpus.fingerprint, "side": side, **key}, build),
         )
         units: Units = instantiate(strategy["units"], _convert_="all").find(text)
         return units
@@ -204,8 +251,7 @@ class Artifacts:
         return revision
 
     def _embeddings_key(self, side: Side) -> dict[str, Any]:
-        made_with = {"embedder": plain(self.config.embedder), "versions": _versions("scikit-learn")}
-        return {"corpus": self.corpus.fingerprint, "side": side, **made_with}
+        return {"corpus": self.corpus.fingerprint, "side": side, "embedder": dict(self.embedder.identity()), "versions": _versions()}
 
     def _base_texts(self) -> Sequence[str]:
         """What the base model and its tokenizer read: the embedded world's statements, or the corpus's pretraining share as plain text."""

@@ -87,26 +87,57 @@ class TokenIds:
         return TokenIds(self.flat[np.repeat(starts, lengths) + within], offsets, self.names)
 
 
+Keep = Callable[[str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"]  # kind, key, build(folder, partial) -> folder
+
+
+def built_anew(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+    """A `Keep` that keeps nothing beyond the process's temporary folder: the stand-in where there is no store."""
+    import tempfile
+    from pathlib import Path
+
+    folder, partial = Path(tempfile.mkdtemp(prefix=f"{kind}-")), Path(tempfile.mkdtemp(prefix=f"{kind}-partial-"))
+    build(folder, partial)
+    return folder
+
+
 @dataclass(frozen=True)
 class SideText:
-    """One side of a corpus, and what a unit finder may ask of it; what is costly is computed, or read from the store, when called."""
+    """One side of a corpus, and what a unit finder may ask of it; what is costly is computed, or read from the store, when called.
+
+    ``keep(kind, key, build)`` gives the folder of an intermediate result of this side's texts, built once for equal keys:
+    ``build(folder, partial)`` fills ``folder``; what it writes to ``partial`` outlives a killed run and is gone once the folder is whole.
+    """
 
     texts: Sequence[str]
     token_ids: Callable[[], TokenIds]
     embeddings: Callable[[], NDArray[np.float32]]
     column: Callable[[str], list[Any]]
+    keep: Keep = built_anew
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """Vectors of texts: ``vectors`` (texts, dimensions) float32, rows of unit length or of zeros; ``made_by`` is flat JSON."""
+
+    vectors: NDArray[np.float32]
+    made_by: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Units:
-    """Which units of diversity each example holds: ``matrix`` is CSR, examples x types, the count of each type in each example."""
+    """Which units of diversity each example holds: ``matrix`` is CSR, examples x types, the count of each type in each example.
+
+    ``made_by`` are settings and a few numbers (they become columns of a result row), ``record`` whatever else is worth keeping of how the
+    units were made, such as the map from raw tags to final ones; both JSON-serialisable.
+    """
 
     matrix: scipy.sparse.csr_array
     names: Sequence[str]
     made_by: Mapping[str, Any]
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,10 +236,14 @@ class UnitFinder(Protocol):
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors."""
+    """Turns texts into vectors. ``identity`` names what decides them (files by content); it is asked before anything is embedded."""
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Row-normalised embeddings, shape (texts, dimensions)."""
+    def identity(self) -> Mapping[str, Any]:
+        """Settings and content of the model, JSON-serialisable, free of paths of this machine."""
+        ...
+
+    def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
+        """Row-normalised embeddings; what a killed call left in ``partial`` is from the same texts and settings."""
         ...
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from sftdiv.records import Ladder, TokenIds, Units
+from sftdiv.records import Embeddings, Ladder, TokenIds, Units
 
 
 def save_token_ids(tokens: TokenIds, folder: Path) -> None:
@@ -30,13 +30,26 @@ def save_units(units: Units, folder: Path) -> None:
     """Write a unit matrix, its types' names and how it was made."""
     scipy.sparse.save_npz(folder / "matrix.npz", units.matrix, compressed=False)
     (folder / "names.json").write_text(json.dumps(list(units.names)), encoding="utf-8")
-    (folder / "made_by.json").write_text(json.dumps(dict(units.made_by)), encoding="utf-8")
+    for name, value in (("made_by", units.made_by), ("record", units.record)):
+        (folder / f"{name}.json").write_text(json.dumps(dict(value), ensure_ascii=False), encoding="utf-8")
 
 
 def load_units(folder: Path) -> Units:
     """Read what ``save_units`` wrote."""
-    names, made_by = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("names.json", "made_by.json"))
-    return Units(scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "matrix.npz")), names, made_by)
+    names, made_by, record = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("names", "made_by", "record"))
+    return Units(scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "matrix.npz")), names, made_by, record)
+
+
+def save_embeddings(embeddings: Embeddings, folder: Path) -> None:
+    """Write vectors, which can be memory-mapped, and how they were made."""
+    np.save(folder / "embeddings.npy", embeddings.vectors)
+    (folder / "made_by.json").write_text(json.dumps(dict(embeddings.made_by)), encoding="utf-8")
+
+
+def load_embeddings(folder: Path) -> Embeddings:
+    """Read what ``save_embeddings`` wrote, the vectors memory-mapped."""
+    made_by = json.loads((folder / "made_by.json").read_text(encoding="utf-8"))
+    return Embeddings(np.load(folder / "embeddings.npy", mmap_mode="r"), made_by)
 
 
 def save_ladders(ladders: Sequence[Ladder], folder: Path) -> None:

@@ -62,6 +62,12 @@ class Store:
         """Where artifact ``kind`` for ``key`` is, or will be once it is built."""
         return self.root / kind / content_hash(key)
 
+    def partial(self, kind: str, key: Mapping[str, Any]) -> Path:
+        """A folder for what a build of that artifact has done so far: it outlives a killed build, and goes once the artifact is whole."""
+        place = Path(f"{self.place(kind, key)}.partial")
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
     def folder(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
         """The folder of artifact ``kind`` for ``key``; when it is not there whole, ``build(temporary_folder)`` fills it first."""
         entry = self.place(kind, key)
@@ -84,6 +90,7 @@ class Store:
         write_atomically(temporary / MANIFEST, json.dumps({"kind": kind, "key": key, "files": checksums}, indent=1))
         shutil.rmtree(entry, ignore_errors=True)
         temporary.replace(entry)
+        shutil.rmtree(f"{entry}.partial", ignore_errors=True)
         self._verified.add(entry)
 
     def _whole(self, entry: Path) -> bool:

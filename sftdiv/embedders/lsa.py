@@ -8,12 +8,14 @@ same bits. The trade: synonyms stay apart unless they keep the same company; a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError
+from sftdiv.records import Embeddings, SftdivError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,16 @@ class LsaEmbedder:
     iterations: int
     seed: int
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def identity(self) -> dict[str, Any]:
+        """The settings and scikit-learn's version."""
+        return {**asdict(self), "scikit-learn": version("scikit-learn")}
+
+    def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         """Vectors of unit length, or of zeros for a text without a word that counts.
+
+        Args:
+            texts: Any number of texts.
+            partial: Not used: a killed call starts again.
 
         Returns:
             Shape (texts, dimensions), float32; equal texts have equal rows.
@@ -68,4 +78,5 @@ class LsaEmbedder:
         svd = TruncatedSVD(min(self.dimensions, *weights.shape), n_iter=self.iterations, random_state=self.seed)
         with threadpool_limits(1):
             vectors = svd.fit_transform(weights)
-        return np.ascontiguousarray(normalize(vectors)[row], dtype=np.float32)
+        kept = np.ascontiguousarray(normalize(vectors)[row], dtype=np.float32)
+        return Embeddings(kept, {"model": "lsa", "distinct": len(distinct), "wordless": float(1 - kept.any(axis=1).mean())})
