@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from sftdiv.corpora import build
 from sftdiv.corpora.build import load_corpus, normalise, rejected_file
 from sftdiv.corpora.files import FilesReader
 from sftdiv.corpora.formats import Converter
 from sftdiv.corpora.hub import HubReader
+from sftdiv.corpora.spill import PARTS, Spill
 from sftdiv.records import Corpus, Example, SftdivError
 from sftdiv.store import Store
 
@@ -38,8 +41,8 @@ def example(asked: str, answered: str, **labels: Any) -> Example:
     return Example([{"role": "user", "content": asked}, {"role": "assistant", "content": answered}], **labels)
 
 
-def load(reader: Any, folder: Path, *, heldout: int = 0, on_bad_row: str = "error") -> Corpus:
-    return load_corpus(reader, Store(folder), heldout=heldout, seed=0, on_bad_row=on_bad_row)
+def load(reader: Any, folder: Path, *, heldout: int = 0, on_bad_row: str = "error", dedup: str = "exact") -> Corpus:
+    return load_corpus(reader, Store(folder), heldout=heldout, seed=0, on_bad_row=on_bad_row, dedup=dedup)
 
 
 def converter(columns: Sequence[str] = ()) -> Converter:
@@ -74,6 +77,46 @@ def test_ids_are_given_hashed_or_told_apart(tmp_path: Path) -> None:
     assert len(set(ids)) == 4
     assert sorted(len(name) for name in ids) == [1, 14, 14, 32]
     assert sum(name.startswith("x-") for name in ids) == 2
+
+
+def test_without_dedup_equal_rows_stay_each_with_its_id(tmp_path: Path) -> None:
+    rows = [example("a", "b", id="x"), example("a", "b", id="x"), example("a", "b"), example("a", "b"), example("c", "d", id="y")]
+    exact, none = (load(ListReader(rows), tmp_path / dedup, dedup=dedup) for dedup in ("exact", "none"))
+    turned = load(ListReader(rows[::-1]), tmp_path / "turned", dedup="none")
+    assert (exact.counts["duplicates"], exact.counts["examples"]) == (3, 2)
+    assert (none.counts["duplicates"], none.counts["examples"], none.counts["groups"]) == (0, 5, 2)
+    assert len(set(none.column("id"))) == 5
+    assert turned.table.to_list() == none.table.to_list()
+    assert len({exact.fingerprint, none.fingerprint, turned.fingerprint}) == 2
+    with pytest.raises(SftdivError, match=r"corpus.dedup='fuzzy' is unknown. Known: exact, n"):
+        load(ListReader(rows), tmp_path, dedup="fuzzy")
+
+
+def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 300 rows as one batch, then as 43; the carried column is null in the first batches, then whole, then broken numbers.
+    rows = [
+        example(f"Say {i % 250}.", "yes", source=f"s{i % 3}", extra={"n": None if i < 20 else i % 250 + (i > 200) / 2}) for i in range(300)
+    ]
+    whole = load(ListReader(rows), tmp_path / "whole", heldout=9)
+    monkeypatch.setattr(build, "_BATCH", 7)
+    cut = load(ListReader(rows), tmp_path / "cut", heldout=9)
+    assert cut.fingerprint == whole.fingerprint
+    assert cut.counts == whole.counts
+    assert cut.table.to_list() == whole.table.to_list()
+    assert [batch.num_rows for batch in cut.table.data.to_batches()] == [7] * (len(cut) // 7) + [len(cut) % 7]
+    assert not [path for path in tmp_path.rglob("*") if "spill" in path.name]
+
+
+def test_a_spill_gives_its_rows_back_in_the_order_of_their_hashes(tmp_path: Path) -> None:
+    hashes = [f"{number:064x}"[::-1] for number in range(3000)]
+    spill = Spill(tmp_path)
+    for start in range(0, 3000, 1000):
+        spill.add(pa.table({"hash": hashes[start : start + 1000], "number": range(start, start + 1000)}))
+    parts = [spill.part(part) for part in range(PARTS)]
+    assert spill.rows == sum(map(len, parts)) == 3000
+    assert [digits for part in parts for digits in sorted(part.column("hash").to_pylist())] == sorted(hashes)
+    assert all(hashes[number] == digits for part in parts for digits, number in zip(*part.to_pydict().values(), strict=True))
+    assert spill.part(5, ["number"]).equals(parts[5].select(["number"]))
 
 
 @pytest.mark.parametrize(("one", "other"), [("Say  HI", "say hi "), ("ﬁne", "fine"), ("a\n\nb", "A b")])

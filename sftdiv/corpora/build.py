@@ -1,8 +1,8 @@
 """From a reader's examples to a `Corpus` in the artifact store: distinct, in canonical order, split, fingerprinted, memory-mapped.
 
 In: a reader, in whatever order it gives its examples. Out: an Arrow file that is the same for the same content, beside its counts and
-``rejected.jsonl``. The trade: while it is built the corpus stands in memory twice, as Arrow (pool-117k: about 0.4 GB each), which keeps
-the code to a sort and a take; afterwards it is only mapped.
+``rejected.jsonl``. The trade: rows go to the disk and back (`spill`) before they are written in order, so that what is in memory while the
+corpus is built is a 64th of its texts and, of each row, its hash, label, id, source and group; afterwards it is only mapped.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sftdiv.corpora.heldout import held_out
 from sftdiv.corpora.rejections import Rejections
+from sftdiv.corpora.spill import PARTS, Spill
 from sftdiv.records import Corpus, Example, Reader, SftdivError
 from sftdiv.store import Store, content_hash
 
@@ -31,9 +36,12 @@ log = logging.getLogger(__name__)
 LAYOUT = 1  # of the artifact: raised when this folder's code would make another corpus of the same rows
 DATA, ABOUT, REJECTED = "corpus.arrow", "corpus.json", "rejected.jsonl"
 _BATCH = 10_000
+_LONG = 50_000  # rows after which reading shows its progress
+_KEYS = ("hash", "label", "id", "source", "group")
+DEDUPS = ("exact", "none")
 
 
-def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad_row: str) -> Corpus:
+def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad_row: str, dedup: str = "exact") -> Corpus:
     """The corpus that ``reader`` reads, built once and then mapped from the store.
 
     Args:
@@ -42,16 +50,19 @@ def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad
         heldout: examples that never enter selection (at most; see `heldout`).
         seed: of the held-out split.
         on_bad_row: ``error`` or ``skip``.
+        dedup: ``exact`` keeps one of all conversations that are equal, ``none`` keeps each with an id of its own.
 
     Raises:
-        SftdivError: on a bad row (with ``error``), on carried columns of mixed types, or when no example is left.
+        SftdivError: on an unknown ``dedup``, a bad row (with ``error``), carried columns of mixed types, or when no example is left.
     """
     import datasets
 
+    if dedup not in DEDUPS:
+        raise SftdivError(f"corpus.dedup={dedup!r} is unknown. Known: {', '.join(DEDUPS)}.")
     datasets.disable_progress_bars()  # a filter or a write that takes milliseconds needs no bar
-    settings = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row}
+    settings: dict[str, Any] = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row, "dedup": dedup}
     key = {"layout": LAYOUT, "reader": dict(reader.identity()), **settings}
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, heldout=heldout, seed=seed, on_bad_row=on_bad_row))
+    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, **settings))
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     return Corpus(datasets.Dataset.from_file(str(folder / DATA)), about["fingerprint"], about["counts"])
 
@@ -67,42 +78,50 @@ def normalise(instruction: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", instruction).casefold().split())
 
 
-def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row: str) -> None:
+def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row: str, dedup: str) -> None:
     rejections = Rejections(folder / REJECTED, on_bad_row=on_bad_row)
-    read = _gather(reader.examples(rejections))
-    rejected = rejections.counts["rejected"]
-    if read is None:
-        raise SftdivError(f"The corpus has no example: {rejected} rows were read and all of them rejected.")
-    table = _distinct(read)
-    fingerprint = _fingerprint(table)
-    table = _with_unique_ids(table)
-    groups = table.column("group").to_pylist()
-    mask = held_out(groups, table.column("source").to_pylist(), count=heldout, seed=seed)
-    table = table.append_column("heldout", [mask])
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as name, _one_type_a_column():
+        spill = Spill(Path(name))
+        _gather(reader.examples(rejections), spill)
+        rejected = rejections.counts["rejected"]
+        if not spill.rows:
+            raise SftdivError(f"The corpus has no example: {rejected} rows were read and all of them rejected.")
+        kept = _canonical(spill, distinct=dedup != "none")
+        groups = kept.column("group").to_pylist()
+        mask = held_out(groups, kept.column("source").to_pylist(), count=heldout, seed=seed)
+        _write(_finished(spill, kept, mask), folder / DATA)
     counts = {
-        "read": len(read) + rejected,
+        "read": spill.rows + rejected,
         **rejections.counts,
-        "duplicates": len(read) - len(table),
-        "examples": len(table),
+        "duplicates": spill.rows - len(kept),
+        "examples": len(kept),
         "groups": len(set(groups)),
         "heldout": int(mask.sum()),
     }
-    _write(table, folder / DATA)
-    (folder / ABOUT).write_text(json.dumps({"fingerprint": fingerprint, "counts": counts}, indent=1), encoding="utf-8")
+    (folder / ABOUT).write_text(json.dumps({"fingerprint": _fingerprint(kept), "counts": counts}, indent=1), encoding="utf-8")
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _gather(examples: Iterator[Example]) -> pa.Table | None:
-    """All examples, in the order read, or None when there are none; columns as in the corpus, and ``hash`` and ``label`` (see `_row`)."""
+@contextmanager
+def _one_type_a_column() -> Iterator[None]:
     import pyarrow as pa
 
-    batches = []
     try:
-        while batch := list(islice(examples, _BATCH)):
-            batches.append(_table([_row(example) for example in batch]))
-        return pa.concat_tables(batches, promote_options="permissive") if batches else None
+        yield
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SftdivError(f"A column of corpus.columns mixes types: {error}") from error
+
+
+def _gather(examples: Iterator[Example], spill: Spill) -> None:
+    """Put all examples aside; columns are those of the corpus, and ``hash`` and ``label`` (see `_row`)."""
+    shown = Progress("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn(), transient=True)
+    task = shown.add_task("", total=None)
+    with ExitStack() as stack:
+        while batch := list(islice(examples, _BATCH)):
+            spill.add(_table([_row(example) for example in batch]))
+            shown.advance(task, len(batch))
+            if spill.rows == _LONG:
+                stack.enter_context(shown)
 
 
 def _row(example: Example) -> dict[str, Any]:
@@ -134,35 +153,68 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table({name: pa.array([row[name] for row in rows], type=types.get(name)) for name in rows[0]})
 
 
-def _distinct(table: pa.Table) -> pa.Table:
-    """Each conversation once, ordered by hash; of exact duplicates the one with the smallest label stays, whatever the order read."""
+def _canonical(spill: Spill, *, distinct: bool) -> pa.Table:
+    """What is known of each row that stays, but its texts, by hash and then label: `_KEYS`, its part, and its row in the part.
+
+    With ``distinct`` each conversation stays once: of exact duplicates the one with the smallest label, whatever the order read.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    order = pc.sort_indices(table, sort_keys=[("hash", "ascending"), ("label", "ascending")]).to_numpy()
-    hashes = table.column("hash").to_numpy()[order]
-    first = np.concatenate([[True], hashes[1:] != hashes[:-1]])
-    return table.take(order[first])
+    parts = []
+    for part in range(PARTS):
+        keys = spill.part(part, _KEYS)
+        order = pc.sort_indices(keys, sort_keys=[("hash", "ascending"), ("label", "ascending")]).to_numpy()
+        if distinct:
+            hashes = keys.column("hash").to_numpy()[order]
+            order = order[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(order)]]
+        parts.append(keys.take(order).append_column("row", [order]).append_column("part", [np.full(len(order), part)]))
+    return pa.concat_tables(parts)
 
 
-def _fingerprint(table: pa.Table) -> str:
+def _fingerprint(kept: pa.Table) -> str:
     """Digest of all that the user's data says, row by row in canonical order."""
     digest = hashlib.blake2b(digest_size=16)
-    for pair in zip(table.column("hash").to_pylist(), table.column("label").to_pylist(), strict=True):
-        digest.update("\n".join(pair).encode())
+    for batch in kept.select(["hash", "label"]).to_batches():
+        for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update("\n".join(pair).encode())
     return digest.hexdigest()
 
 
-def _with_unique_ids(table: pa.Table) -> pa.Table:
-    """``hash`` and ``label`` go; an example without an id gets its hash, and ids that several examples share get theirs appended."""
-    hashes, ids = table.column("hash").to_pylist(), table.column("id").to_pylist()
+def _unique_ids(hashes: Sequence[str], ids: Sequence[str]) -> list[str]:
+    """An example without an id gets its hash, and ids that several examples share get theirs appended; of equal rows each its number."""
     holders = Counter(ids)
     holders[""] = 1
-    unique = [(name or key) if holders[name] == 1 else f"{name}-{key[:12]}" for name, key in zip(ids, hashes, strict=True)]
-    return table.set_column(table.schema.get_field_index("id"), "id", [unique]).drop_columns(["hash", "label"])
+    unique, copy = [], 0
+    for at, (key, name) in enumerate(zip(hashes, ids, strict=True)):
+        copy = copy + 1 if at and key == hashes[at - 1] else 0
+        given = (name or key) if holders[name] == 1 else f"{name}-{key[:12]}"
+        unique.append(f"{given}-{copy + 1}" if copy and (not name or holders[name] > 1) else given)
+    return unique
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def _finished(spill: Spill, kept: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The corpus itself, part by part: the rows that stay, with ids that are theirs alone and the held-out mask."""
     import pyarrow as pa
 
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_BATCH)
+    ids = _unique_ids(kept.column("hash").to_pylist(), kept.column("id").to_pylist())
+    ends = np.searchsorted(kept.column("part").to_numpy(), np.arange(PARTS), side="right").tolist()
+    rows = kept.column("row").to_numpy()
+    for part, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        table = spill.part(part).drop_columns(["hash", "label"]).take(rows[start:end])
+        table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids[start:end], type=pa.string()))
+        yield table.append_column("heldout", [heldout[start:end]])
+
+
+def _write(tables: Iterator[pa.Table], path: Path) -> None:
+    """One Arrow file of batches of equal size, however the tables are cut."""
+    import pyarrow as pa
+
+    waiting = next(tables)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, waiting.schema) as writer:
+        for table in tables:
+            waiting = pa.concat_tables([waiting, table])
+            while len(waiting) >= _BATCH:
+                writer.write_table(waiting.slice(0, _BATCH).combine_chunks())
+                waiting = waiting.slice(_BATCH)
+        writer.write_table(waiting.combine_chunks())
