@@ -82,6 +82,10 @@ def check(config: DictConfig) -> None:
         raise SftdivError(
             f"corpus.path={config.corpus.path} lies on this machine: use corpus=files, which notices when its content changes"
         )
+    if config.strategy.needs == "embeddings" and "_target_" not in config.embedder:
+        raise SftdivError(
+            f"strategy={config.strategy.name} clusters embeddings, and embedder=none makes none: embedder=minilm or embedder=lsa"
+        )
     trains = config.stop_after != "select"
     if trains and config.eval.get("needs_world", False) and config.corpus.name != "embedded":
         raise SftdivError(
@@ -147,7 +151,10 @@ def identified(config: DictConfig) -> dict[str, Any]:
     corpus, model = settings["corpus"], settings["model"]
     corpus["reader"] = dict(instantiate(config.corpus.reader, _convert_="all").identity())
     corpus.pop("path", None)
-    for owner, key in ((model, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
+    embedder = settings["embedder"]
+    for name in ("devices", "batch_tokens"):  # how fast, not what
+        embedder.pop(name, None)
+    for owner, key in ((model, "path"), (embedder, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
         if owner.get(key) and Path(str(owner[key])).is_dir():
             owner[key] = folder_identity(Path(owner[key]))
     return settings

@@ -27,7 +27,15 @@ def pairs(tmp_path):
 
 
 def artifacts_of(composed, tmp_path, pairs, *overrides):
-    small = ["corpus=files", f"corpus.path={pairs}", "model=scratch_3m", "model.vocabulary=400", "corpus.heldout=30", "size.n=50"]
+    small = [
+        "corpus=files",
+        f"corpus.path={pairs}",
+        "model=scratch_3m",
+        "model.vocabulary=400",
+        "corpus.heldout=30",
+        "size.n=50",
+        "embedder=lsa",
+    ]
     return Artifacts(composed(*small, "corpus.band.high=600", *overrides), Store(tmp_path / "cache"))
 
 

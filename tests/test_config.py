@@ -46,13 +46,14 @@ def test_every_file_composes_and_its_targets_accept_their_keys(composed, choice)
         (signature.bind_partial if node.get("_partial_") else signature.bind)(**settings)
 
 
-def test_all_options_of_the_issue_are_there():
+def test_all_options_of_the_issues_are_there():
     wanted = {
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
         "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m qwen3_0_6b",
         "eval": "embedded heldout custom none",
         "corpus": "embedded files hub",
+        "embedder": "lsa minilm none",
         "trainer": "cpu gpu",
         "tracking": "wandb none",
         "sweep": "plain grid",
@@ -63,13 +64,10 @@ def test_all_options_of_the_issue_are_there():
 
 def test_defaults_follow_the_corpus(composed):
     embedded, files = composed(), composed("corpus=files", "corpus.path=mine.jsonl")
-    assert (embedded.model.name, embedded.eval.name, embedded.size.n, dict(embedded.corpus.band)) == (
-        "tiny",
-        "embedded",
-        2000,
-        {"low": 5, "high": 200},
-    )
-    assert (files.model.name, files.eval.name, dict(files.corpus.band)) == ("scratch_3m", "heldout", {"low": 10, "high": 500})
+    assert (embedded.model.name, embedded.eval.name, embedded.size.n) == ("tiny", "embedded", 2000)
+    assert (files.model.name, files.eval.name, files.size.n) == ("scratch_3m", "heldout", 2000)
+    assert [(config.corpus.band.low, config.corpus.band.high) for config in (embedded, files)] == [(5, 200), (10, 500)]
+    assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == ["LsaEmbedder", "SentenceEmbedder"]
     sides = {name: composed(f"strategy={name}").strategy.side for name in ("macro_topic", "meso_tag", "micro_token")}
     assert sides == {"macro_topic": "instruction", "meso_tag": "instruction", "micro_token": "response"}
 
@@ -92,6 +90,10 @@ def test_defaults_follow_the_corpus(composed):
         (["selection.sources=alpaca"], r"must be a list: selection.sources=\[alpaca\]"),
         (["selection.k_min=few"], "selection.k_min='few' must be a number"),
         (["seed=-1"], "seed=-1 must be a whole number of at least 0"),
+        (
+            ["strategy=macro_topic", "embedder=none"],
+            "strategy=macro_topic clusters embeddings, and embedder=none makes none: embedder=minilm",
+        ),
         (["corpus=files", "corpus.path=x", "model=tiny"], "model=tiny is pretrained on the embedded world.*scratch_3m"),
         (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
     ],
@@ -120,6 +122,13 @@ def test_a_cell_is_named_by_content_not_by_path(composed, tmp_path):
     assert names[0] == names[1]
     (tmp_path / "b" / "b.jsonl").write_text('{"instruction": "Say yes.", "output": "No."}\n')
     assert identified(composed("corpus=files", f"corpus.path={tmp_path / 'b'}")) != names[0]
+
+
+def test_a_cell_s_name_knows_the_embedding_model_not_the_device(composed):
+    cpu, gpu, cut = (
+        identified(composed("embedder=minilm", f"embedder.{it}")) for it in ("devices=[cpu]", "devices=[cuda:0]", "max_tokens=64")
+    )
+    assert cpu == gpu != cut
 
 
 def test_study_is_single_or_a_hash_of_the_sweep():

@@ -17,6 +17,10 @@ def side_of(texts, tokens):
     return SideText(texts, lambda: tokens, embeddings=lambda: None, column=lambda name: [])
 
 
+def band(*, unit="occurrences", scale="absolute", **settings):
+    return TokenUnits(unit=unit, scale=scale, **settings)
+
+
 def test_words_equal_a_literal():
     tokens = encode(SENTENCES, "words")
     assert tokens.names == ["a", "and", "cat", "dog", "mat", "on", "sat", "the"]
@@ -27,16 +31,51 @@ def test_words_equal_a_literal():
 
 def test_unit_matrix_of_three_sentences_equals_a_literal(monkeypatch):
     monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
-    units = TokenUnits(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    units = band(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
     assert units.names == ["a", "cat", "dog", "sat"]  # twice each; "the" stands three times, the others once
     assert units.matrix.toarray().tolist() == [[0, 1, 0, 1], [0, 0, 1, 1], [2, 1, 1, 0]]
 
 
 def test_a_band_that_leaves_too_little_says_so():
     with pytest.raises(SftdivError, match=r"2 to 2 occurrences leaves 4 token types .* of 8 types seen, 3 are rarer and 1 commoner"):
-        TokenUnits(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
-    with pytest.raises(SftdivError, match="1 <= low <= high, got low=5, high=2"):
-        TokenUnits(low=5, high=2)
+        band(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    with pytest.raises(SftdivError, match="0 < low <= high, got low=5, high=2"):
+        band(low=5, high=2)
+
+
+def test_a_band_of_documents_counts_a_token_once_a_text(monkeypatch):
+    # "a" stands twice, in one text; "the" three times, in two; "sat", "cat" and "dog" in two
+    monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
+    units = band(low=2, high=2, unit="documents").find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    assert units.names == ["cat", "dog", "sat", "the"]
+    assert units.matrix.toarray().tolist() == [[1, 0, 1, 2], [0, 1, 1, 1], [1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(("unit", "rate"), [("occurrences", 2e6 / 14), ("documents", 2e6 / 3)])
+def test_a_band_per_million_is_the_same_band_at_another_size(monkeypatch, unit, rate):
+    # two of 14 tokens, or in two of 3 texts; ten copies of the corpus have ten times the counts and the same rates
+    monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
+    rates = band(low=rate - 1, high=rate + 1, unit=unit, scale="per_million")
+    absolute = band(low=2, high=2, unit=unit).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    for texts in (SENTENCES, SENTENCES * 10):
+        assert rates.find(side_of(texts, encode(texts, "words"))).names == absolute.names
+
+
+def test_blocks_of_rows_make_the_same_matrix(monkeypatch):
+    monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
+    settings = [(2, 2, "occurrences"), (2, 3, "documents")]
+    side = side_of(SENTENCES, encode(SENTENCES, "words"))
+    whole = [band(low=low, high=high, unit=unit).find(side).matrix.toarray().tolist() for low, high, unit in settings]
+    monkeypatch.setattr(tokens_module, "BLOCK", 2)
+    assert [band(low=low, high=high, unit=unit).find(side).matrix.toarray().tolist() for low, high, unit in settings] == whole
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"), [({"unit": "texts"}, "occurrences, documents"), ({"scale": "share"}, "absolute, per_million")]
+)
+def test_an_unknown_way_of_counting_is_an_error_with_the_alternatives(setting, known):
+    with pytest.raises(SftdivError, match=f"corpus.band.{next(iter(setting))}=.* is not known. Known: {known}"):
+        band(low=1, high=2, **setting)
 
 
 def test_take_keeps_the_order_asked_for():

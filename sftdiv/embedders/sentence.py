@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"  # what the extra `offline` brings along as a Python package
+MANY = 20_000  # texts, from which on a processor's user should know of the other embedders
 SHARD = 2_048  # texts: some 30 s of work on two cores, 3 MB at 384 dimensions
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a batch; on two cores 8,192 was a quarter slower
 
@@ -82,6 +83,8 @@ class SentenceEmbedder:
         shards = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
         devices = self._devices()
         log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
+        if devices[0] == "cpu" and len(distinct) > MANY:
+            log.info("this may take an hour without a GPU, once; embedder=lsa takes seconds, embedder=none leaves embeddings out")
         with _pool(model, devices) as pool, _progress(np.minimum(tokens, limit).sum()) as advance:
             for number, shard in enumerate(shards):
                 work = np.minimum(tokens[shard], limit)
