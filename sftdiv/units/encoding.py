@@ -1,4 +1,4 @@
-"""Texts to token ids, with any tokenizer: a folder in the hub's format, a hub id, or ``words``.
+"""Texts to token ids, with any tokenizer: a folder in the hub's format, a hub id, ``words`` or ``lexical``.
 
 In: texts and the tokenizer's name. Out: ``TokenIds``; special tokens are left out, whatever the texts hold.
 The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of transformers, all cores); everything
@@ -21,6 +21,7 @@ from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.store import MANIFEST, content_hash, file_digest
+from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
@@ -38,7 +39,7 @@ class Encoder(NamedTuple):
 def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str | None]:
     """What a cached result of this tokenizer is keyed by: the files' content where there is a folder, else the hub id and revision."""
     folder = Path(name)
-    if name != WORDS and folder.is_dir():
+    if name not in (WORDS, LEXICAL) and folder.is_dir():
         files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS and path.name != MANIFEST)
         return {"files": content_hash({path.name: file_digest(path) for path in files})}
     return {"name": name, "revision": revision}
@@ -49,11 +50,13 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for ``str.split()``, a tokenizer folder, or a hub id.
+        name: ``words`` for ``str.split()``, ``lexical`` for words and signs by a rule, a tokenizer folder, or a hub id.
         revision: Of a hub id.
     """
     if name == WORDS:
         return _words(texts)
+    if name == LEXICAL:
+        return lexical_ids(text for block in _shown(texts) for text in block)
     encoder = _from_file(Path(name) / "tokenizer.json") if (Path(name) / "tokenizer.json").is_file() else _from_transformers(name, revision)
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
     is_special[list(encoder.special)] = True
