@@ -14,6 +14,7 @@ import pytest
 
 from sftdiv.corpora import build
 from sftdiv.corpora.build import load_corpus, normalise, rejected_file
+from sftdiv.corpora.dedup import NearDuplicateFinder
 from sftdiv.corpora.files import FilesReader
 from sftdiv.corpora.formats import Converter
 from sftdiv.corpora.hub import HubReader
@@ -90,6 +91,24 @@ def test_without_dedup_equal_rows_stay_each_with_its_id(tmp_path: Path) -> None:
     assert len({exact.fingerprint, none.fingerprint, turned.fingerprint}) == 2
     with pytest.raises(SftdivError, match=r"corpus.dedup='fuzzy' is unknown. Known: exact, n"):
         load(ListReader(rows), tmp_path, dedup="fuzzy")
+
+
+def test_near_duplicates_go_after_equal_ones(tmp_path: Path) -> None:
+    said = "one two three four five six seven eight nine ten"
+    rows = [example("count", said), example("count", f"{said} eleven"), example("count", said), example("sing", "la la la")]
+    finder = NearDuplicateFinder(on="pair", threshold=0.7, unit="words", shingle=2, permutations=64, recall=0.95, seed=0)
+    corpora = [
+        load_corpus(ListReader(order), Store(tmp_path), heldout=0, seed=0, on_bad_row="error", dedup="near", near=finder)
+        for order in (rows, rows[::-1])
+    ]
+    exact = load(ListReader(rows), tmp_path)
+    counted = {"read": 4, "rejected": 0, "duplicates": 1, "near_duplicates": 1, "examples": 2, "groups": 2, "heldout": 0}
+    assert [corpus.counts for corpus in corpora] == [counted, counted]
+    assert corpora[0].table.to_list() == corpora[1].table.to_list()
+    first_count = next(row for row in exact.table.to_list() if row["instruction"] == "count")
+    assert first_count in corpora[0].table.to_list()
+    with pytest.raises(SftdivError, match=r"corpus.dedup=near needs its settings"):
+        load(ListReader(rows), tmp_path, dedup="near")
 
 
 def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,26 +7,28 @@ corpus is built is a 64th of its texts and, of each row, its hash, label, id, so
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import tempfile
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from sftdiv.corpora.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
+from sftdiv.corpora.dedup import NearDuplicateFinder
 from sftdiv.corpora.heldout import held_out
 from sftdiv.corpora.rejections import Rejections
-from sftdiv.corpora.spill import PARTS, Spill
-from sftdiv.records import Corpus, Example, Reader, SftdivError
+from sftdiv.corpora.spill import Spill
+from sftdiv.records import SIDES, Corpus, Example, Reader, SftdivError
 from sftdiv.store import Store, content_hash
 
 if TYPE_CHECKING:
@@ -37,11 +39,19 @@ LAYOUT = 1  # of the artifact: raised when this folder's code would make another
 DATA, ABOUT, REJECTED = "corpus.arrow", "corpus.json", "rejected.jsonl"
 _BATCH = 10_000
 _LONG = 50_000  # rows after which reading shows its progress
-_KEYS = ("hash", "label", "id", "source", "group")
-DEDUPS = ("exact", "none")
+DEDUPS = ("exact", "near", "none")
 
 
-def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad_row: str, dedup: str = "exact") -> Corpus:
+def load_corpus(
+    reader: Reader,
+    store: Store,
+    *,
+    heldout: int,
+    seed: int,
+    on_bad_row: str,
+    dedup: str = "exact",
+    near: NearDuplicateFinder | None = None,
+) -> Corpus:
     """The corpus that ``reader`` reads, built once and then mapped from the store.
 
     Args:
@@ -50,7 +60,9 @@ def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad
         heldout: examples that never enter selection (at most; see `heldout`).
         seed: of the held-out split.
         on_bad_row: ``error`` or ``skip``.
-        dedup: ``exact`` keeps one of all conversations that are equal, ``none`` keeps each with an id of its own.
+        dedup: ``exact`` keeps one of all conversations that are equal, ``none`` keeps each with an id of its own, ``near`` keeps of what
+            ``exact`` leaves the first of each group of near duplicates, in canonical order.
+        near: what counts as a near duplicate, for ``near``.
 
     Raises:
         SftdivError: on an unknown ``dedup``, a bad row (with ``error``), carried columns of mixed types, or when no example is left.
@@ -59,10 +71,13 @@ def load_corpus(reader: Reader, store: Store, *, heldout: int, seed: int, on_bad
 
     if dedup not in DEDUPS:
         raise SftdivError(f"corpus.dedup={dedup!r} is unknown. Known: {', '.join(DEDUPS)}.")
+    if dedup == "near" and near is None:
+        raise SftdivError("corpus.dedup=near needs its settings (corpus.near): threshold and what else `NearDuplicateFinder` has.")
     datasets.disable_progress_bars()  # a filter or a write that takes milliseconds needs no bar
+    finder = near if dedup == "near" else None
     settings: dict[str, Any] = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row, "dedup": dedup}
-    key = {"layout": LAYOUT, "reader": dict(reader.identity()), **settings}
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, **settings))
+    key = {"layout": LAYOUT, "reader": dict(reader.identity()), **settings, "near": finder and asdict(finder)}
+    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, **settings, near=finder))
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     return Corpus(datasets.Dataset.from_file(str(folder / DATA)), about["fingerprint"], about["counts"])
 
@@ -78,7 +93,9 @@ def normalise(instruction: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", instruction).casefold().split())
 
 
-def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row: str, dedup: str) -> None:
+def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row: str, dedup: str, near: NearDuplicateFinder | None) -> None:
+    import pyarrow as pa
+
     rejections = Rejections(folder / REJECTED, on_bad_row=on_bad_row)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as name, _one_type_a_column():
         spill = Spill(Path(name))
@@ -86,19 +103,24 @@ def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row:
         rejected = rejections.counts["rejected"]
         if not spill.rows:
             raise SftdivError(f"The corpus has no example: {rejected} rows were read and all of them rejected.")
-        kept = _canonical(spill, distinct=dedup != "none")
+        kept = canonical_order(spill, distinct=dedup != "none")
+        duplicates = {"duplicates": spill.rows - len(kept)}
+        if near is not None:
+            first = near.find(rows_in_order(spill, kept, SIDES)).keepers()
+            duplicates["near_duplicates"] = int((~first).sum())
+            kept = kept.filter(pa.array(first))
         groups = kept.column("group").to_pylist()
         mask = held_out(groups, kept.column("source").to_pylist(), count=heldout, seed=seed)
         _write(_finished(spill, kept, mask), folder / DATA)
     counts = {
         "read": spill.rows + rejected,
         **rejections.counts,
-        "duplicates": spill.rows - len(kept),
+        **duplicates,
         "examples": len(kept),
         "groups": len(set(groups)),
         "heldout": int(mask.sum()),
     }
-    (folder / ABOUT).write_text(json.dumps({"fingerprint": _fingerprint(kept), "counts": counts}, indent=1), encoding="utf-8")
+    (folder / ABOUT).write_text(json.dumps({"fingerprint": fingerprint_of(kept), "counts": counts}, indent=1), encoding="utf-8")
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
@@ -114,7 +136,8 @@ def _one_type_a_column() -> Iterator[None]:
 
 def _gather(examples: Iterator[Example], spill: Spill) -> None:
     """Put all examples aside; columns are those of the corpus, and ``hash`` and ``label`` (see `_row`)."""
-    shown = Progress("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn(), transient=True)
+    columns = ("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
     task = shown.add_task("", total=None)
     with ExitStack() as stack:
         while batch := list(islice(examples, _BATCH)):
@@ -153,57 +176,16 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table({name: pa.array([row[name] for row in rows], type=types.get(name)) for name in rows[0]})
 
 
-def _canonical(spill: Spill, *, distinct: bool) -> pa.Table:
-    """What is known of each row that stays, but its texts, by hash and then label: `_KEYS`, its part, and its row in the part.
-
-    With ``distinct`` each conversation stays once: of exact duplicates the one with the smallest label, whatever the order read.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    parts = []
-    for part in range(PARTS):
-        keys = spill.part(part, _KEYS)
-        order = pc.sort_indices(keys, sort_keys=[("hash", "ascending"), ("label", "ascending")]).to_numpy()
-        if distinct:
-            hashes = keys.column("hash").to_numpy()[order]
-            order = order[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(order)]]
-        parts.append(keys.take(order).append_column("row", [order]).append_column("part", [np.full(len(order), part)]))
-    return pa.concat_tables(parts)
-
-
-def _fingerprint(kept: pa.Table) -> str:
-    """Digest of all that the user's data says, row by row in canonical order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for batch in kept.select(["hash", "label"]).to_batches():
-        for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update("\n".join(pair).encode())
-    return digest.hexdigest()
-
-
-def _unique_ids(hashes: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """An example without an id gets its hash, and ids that several examples share get theirs appended; of equal rows each its number."""
-    holders = Counter(ids)
-    holders[""] = 1
-    unique, copy = [], 0
-    for at, (key, name) in enumerate(zip(hashes, ids, strict=True)):
-        copy = copy + 1 if at and key == hashes[at - 1] else 0
-        given = (name or key) if holders[name] == 1 else f"{name}-{key[:12]}"
-        unique.append(f"{given}-{copy + 1}" if copy and (not name or holders[name] > 1) else given)
-    return unique
-
-
 def _finished(spill: Spill, kept: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The corpus itself, part by part: the rows that stay, with ids that are theirs alone and the held-out mask."""
+    """The corpus itself, a part at a time: with ids that are each row's alone, and the held-out mask."""
     import pyarrow as pa
 
-    ids = _unique_ids(kept.column("hash").to_pylist(), kept.column("id").to_pylist())
-    ends = np.searchsorted(kept.column("part").to_numpy(), np.arange(PARTS), side="right").tolist()
-    rows = kept.column("row").to_numpy()
-    for part, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        table = spill.part(part).drop_columns(["hash", "label"]).take(rows[start:end])
-        table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids[start:end], type=pa.string()))
-        yield table.append_column("heldout", [heldout[start:end]])
+    ids = iter(unique_ids(kept.column("hash").to_pylist(), kept.column("id").to_pylist()))
+    held = iter(heldout)
+    for table in rows_in_order(spill, kept):
+        place, rows = table.schema.get_field_index("id"), len(table)
+        table = table.set_column(place, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
+        yield table.drop_columns(["hash", "label"]).append_column("heldout", pa.array(islice(held, rows), type=pa.bool_(), size=rows))
 
 
 def _write(tables: Iterator[pa.Table], path: Path) -> None:
