@@ -129,14 +129,14 @@ def test_a_corpus_on_the_pair_or_on_one_side():
 
     assert (group("pair"), group("instruction"), group("response")) == ([0, 1, 2, 0], [0, 0, 2, 0], [0, 1, 0, 0])
     assert list(texts_of([table], "pair"))[1] == "Name a fruit.\nPear"
-    with pytest.raises(SftdivError, match="on 'both' are unknown. Known: pair, instruction, response"):
+    with pytest.raises(SftdivError, match=r"on 'both' are unknown. Known: pair, instruction, response"):
         group("both")
 
 
 def test_bands_find_a_pair_at_the_threshold_with_the_recall():
     assert bands_and_rows(threshold=0.8, permutations=128, recall=0.95) == (18, 7)  # 1 - (1 - 0.8^7)^18 = 0.986; 8 rows: 0.947
     assert bands_and_rows(threshold=1.0, permutations=64, recall=0.95) == (1, 64)
-    with pytest.raises(SftdivError, match="4 permutations find a pair at the threshold 0.3 less often than recall=0.95"):
+    with pytest.raises(SftdivError, match=r"4 permutations find a pair at the threshold 0.3 less often than recall=0.95"):
         bands_and_rows(threshold=0.3, permutations=4, recall=0.95)
     with pytest.raises(SftdivError, match=r"threshold=0.*must be in \(0, 1\]"):
         bands_and_rows(threshold=0, permutations=4, recall=0.5)
