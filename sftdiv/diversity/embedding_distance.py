@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+ROWS = 4096
+
 
 def embedding_distance(embeddings: NDArray[np.float32]) -> float:
     """Mean cosine distance over all pairs of distinct rows, in closed form: O(texts x dimensions), no pair is ever formed.
 
     With unit rows x_i, the cosines of all ordered pairs i != j sum to ``|sum x_i|^2 - sum |x_i|^2``. Rows of zeros (a text without a known
-    word) have cosine 0 with every other.
+    word) have cosine 0 with every other. An unbiased estimate of the mean over the set that the texts are drawn from, so it does not depend
+    on the number of texts. ``remote_clique`` of the package ``diversity`` also averages each row's distance of 0 to itself: it is this
+    times ``(texts - 1) / texts``.
 
     Args:
         embeddings: Row-normalised vectors, shape (texts, dimensions).
@@ -21,6 +25,9 @@ def embedding_distance(embeddings: NDArray[np.float32]) -> float:
     texts = len(embeddings)
     if texts < 2:
         return float("nan")
-    total = embeddings.sum(axis=0, dtype=np.float64)
-    squares = np.square(embeddings, dtype=np.float64).sum()
+    total, squares = np.zeros(embeddings.shape[1]), 0.0
+    for start in range(0, texts, ROWS):
+        block = embeddings[start : start + ROWS].astype(np.float64)
+        total += block.sum(axis=0)
+        squares += float(np.vdot(block, block))
     return float(1 - (total @ total - squares) / (texts * (texts - 1)))

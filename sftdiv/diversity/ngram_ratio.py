@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from sftdiv.diversity.ngram_ids import ngram_ids
+from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
 from sftdiv.records import TokenIds
 
 
-def ngram_ratios(token_ids: TokenIds, *, order: int = 4) -> list[float]:
-    """Distinct n-grams over all n-grams of the set, for n = 1 to ``order`` (distinct-n of Li et al. 2016, arXiv 1510.03055).
+def ngram_ratios(token_ids: TokenIds, *, order: int = ORDER, counts: NgramCounts | None = None) -> list[float]:
+    """Distinct n-grams over all n-grams of the set, for n = 1 to ``order``; O(tokens x order).
+
+    It falls with the size of the set, since words are finite: compare sets of one size, or use ``size_matched``.
+
+    Args:
+        token_ids: The texts; no n-gram runs across the end of one.
+        order: Longest n-gram.
+        counts: Their n-grams, where they are counted already.
 
     Returns:
-        ``order`` numbers in (0, 1]; NaN where no text has n tokens. Their mean is the n-gram diversity of Shaib et al. 2024
-        (arXiv 2403.00553, section 3) divided by ``order``.
+        ``order`` numbers in (0, 1]; NaN where no text has n tokens. Their sum is the n-gram diversity score of Shaib et al. 2024
+        (arXiv 2403.00553, section 3); distinct-n (``distinct_n``) divides by tokens instead of n-grams.
     """
-    return [(int(ids.max()) + 1) / len(ids) if len(ids) else float("nan") for ids, _ in ngram_ids(token_ids, order)]
+    counts = counts or count_ngrams(token_ids, order=order)
+    pairs = zip(counts.distinct.tolist(), counts.occurrences.tolist(), strict=True)
+    return [distinct / occurrences if occurrences else float("nan") for distinct, occurrences in pairs]
