@@ -1,109 +1,87 @@
-"""Mesoscopic units: a few tags an example, each a key phrase of its text or a value that the data already has.
+"""Mesoscopic units: a few tags an example, from a tagger of texts or from a column of the data, normalised.
 
-In: one side of a corpus. Out: examples x tags, each tag that an example holds counted once. Key phrases stand in for the paper's
-LLM-written tags (InsTag, Lu et al. 2023, arXiv 2308.07074) where no LLM can be asked. The trade: a phrase must be in the text, so that a
-tag names what is spoken of, not what is asked for; nothing is downloaded, and 67,000 distinct instructions take a quarter of a minute.
+In: one side of a corpus. Out: examples x final tags, each tag that an example holds counted once. Raw tags are an artifact of their own
+(``tagging.raw``), so that changing the normalisation tags nothing again; equal texts are tagged once. The record holds the map from raw to
+final tags, which can be edited and given back, and what each step of the normalisation changed.
+The trade: an example whose tags were all dropped holds no unit and is never drawn; the record and ``made_by`` count them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError, SideText, Units
+from sftdiv.store import content_hash
+from sftdiv.units.tagging.merging import counts_of, incidence, renamed
+from sftdiv.units.tagging.normalise import Normaliser, apply_map
+from sftdiv.units.tagging.raw import Tagger, build_raw_tags, load_raw_tags
+from sftdiv.units.tagging.tag_map import TagMap, load_tag_map
 
-if TYPE_CHECKING:
-    import scipy.sparse
-
-WORD_OR_BREAK = re.compile(r"[^\W\d_][\w'-]*\w|\d\w*|\S")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyphraseTags:
-    """The words and word pairs of a text with the highest TF-IDF, none of which shares a word with another of them.
+class TagUnits:
+    """Tags that a tagger gives to texts.
 
     Attributes:
-        per_example: Tags of a text at most.
-        longest: Words of a phrase at most.
-        min_documents: Distinct texts that a phrase must stand in: it makes tags that examples can share.
-        max_share: Share of the distinct texts above which a phrase is too common to tell texts apart.
+        tagger: Who tags (any dataclass with ``tag`` and ``identity``).
+        normaliser: The steps that turn raw tags into final ones.
+        tag_map: A file that maps them instead (see ``tagging.tag_map``); then no step is learnt.
     """
 
-    per_example: int
-    longest: int
-    min_documents: int
-    max_share: float
+    tagger: Tagger
+    normaliser: Normaliser
+    tag_map: str | None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the units."""
+        return {"tagger": dict(self.tagger.identity()), **naming_identity(self.normaliser, given_map(self.tag_map))}
 
     def find(self, side: SideText) -> Units:
-        """The key phrases of every text; equal texts hold equal tags, and a text without a shared phrase holds none."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
+        """The tags of every example; equal texts hold equal tags."""
+        given, identity = given_map(self.tag_map), dict(self.tagger.identity())
         distinct, row = np.unique(np.array(side.texts, dtype=object), return_inverse=True)
-        vectorizer = TfidfVectorizer(
-            analyzer=self.phrases,
-            sublinear_tf=True,
-            min_df=self.min_documents,
-            max_df=max(self.min_documents, int(self.max_share * len(distinct))),
-            dtype=np.float32,
-        )
-        try:
-            weights = vectorizer.fit_transform(distinct)
-        except ValueError as error:
-            raise SftdivError(
-                f"no phrase of {len(distinct)} distinct texts stands in at least {self.min_documents} of them and in at most "
-                f"{self.max_share:.0%}; lower strategy.units.min_documents or raise strategy.units.max_share"
-            ) from error
-        names = vectorizer.get_feature_names_out()
-        tags = [self.best(names, weights, text) for text in range(len(distinct))]
-        return units_of([tags[text] for text in row], {"finder": "keyphrases", **asdict(self)})
-
-    def phrases(self, text: str) -> Iterator[str]:
-        """Runs of 1 to ``longest`` words in lower case; stop words, numbers, letters and punctuation break them (RAKE, Rose 2010)."""
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        run: list[str] = []
-        for word in WORD_OR_BREAK.findall(text.lower()):
-            tells = len(word) > 1 and word[0].isalpha() and word not in ENGLISH_STOP_WORDS
-            run = [*run, word][-self.longest :] if tells else []
-            yield from (" ".join(run[start:]) for start in range(len(run)))
-
-    def best(self, names: Sequence[str], weights: scipy.sparse.csr_matrix, text: int) -> list[str]:
-        """Phrases of one text by falling weight (ties by alphabet), passing over those that share a word with a chosen one."""
-        span = slice(weights.indptr[text], weights.indptr[text + 1])
-        columns, values = weights.indices[span], weights.data[span]
-        chosen: list[str] = []
-        taken: set[str] = set()
-        for column in columns[np.lexsort((columns, -values))]:
-            words = set(names[column].split())
-            if taken.isdisjoint(words):
-                chosen.append(names[column])
-                taken |= words
-            if len(chosen) == self.per_example:
-                break
-        return chosen
+        raw = load_raw_tags(side.keep("raw_tags", {"tagger": identity}, partial(build_raw_tags, self.tagger, distinct.tolist())))
+        return final_units(raw.tags, row, self.normaliser, given, made_by={"tagger": identity}, record={"tagger": dict(raw.record)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnTags:
+class ColumnTagUnits:
     """The tags that a column of the corpus holds: a list of strings a row, or one string; an empty one is no tag.
 
     Attributes:
         column: Name of the column (it must be carried along: ``corpus.columns``).
+        normaliser: The steps that turn raw tags into final ones.
+        tag_map: A file that maps them instead.
     """
 
     column: str
+    normaliser: Normaliser
+    tag_map: str | None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the units, beside the corpus, which holds the column."""
+        return {"tagger": {"column": self.column}, **naming_identity(self.normaliser, given_map(self.tag_map))}
 
     def find(self, side: SideText) -> Units:
-        """The column's tags, as they stand.
+        """The column's tags; here every row counts, since the tags are the row's and not the text's.
 
         Raises:
             SftdivError: If a value is neither text nor a list of texts.
         """
-        return units_of([self.tags(row, value) for row, value in enumerate(side.column(self.column))], {"finder": "column", **asdict(self)})
+        given = given_map(self.tag_map)
+        tags = [self.tags(row, value) for row, value in enumerate(side.column(self.column))]
+        return final_units(tags, np.arange(len(tags)), self.normaliser, given, made_by={"tagger": {"column": self.column}}, record={})
 
     def tags(self, row: int, value: Any) -> list[str]:
         """The tags in one value."""
@@ -113,14 +91,37 @@ class ColumnTags:
         return [tag for tag in values if tag]
 
 
-def units_of(tags: Sequence[Sequence[str]], made_by: dict[str, Any]) -> Units:
-    """The matrix of examples x tags from a list of tags an example; types in alphabetical order, a repeated tag counted once."""
-    import scipy.sparse
+def final_units(
+    raw: Sequence[Sequence[str]],
+    row: NDArray[np.int64],
+    normaliser: Normaliser,
+    given: TagMap | None,
+    *,
+    made_by: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> Units:
+    """Units of examples, example ``i`` holding the final tags of ``raw[row[i]]``.
 
-    names = sorted({tag for held in tags for tag in held})
-    number = {name: i for i, name in enumerate(names)}
-    held_types = [sorted({number[tag] for tag in held}) for held in tags]
-    indptr = np.cumsum([0, *map(len, held_types)], dtype=np.int64)
-    indices = np.fromiter((i for held in held_types for i in held), dtype=np.int64, count=indptr[-1])
-    shape = (len(tags), len(names))
-    return Units(scipy.sparse.csr_array((np.ones(len(indices), dtype=np.int64), indices, indptr), shape=shape), names, made_by)
+    The record has ``steps``, ``tag_map`` (final tag of each raw one, None: dropped) and ``tag_counts`` (texts that hold each raw tag).
+    """
+    names, held = incidence(raw)
+    done = normaliser.normalise(names, held) if given is None else apply_map(names, held, given)
+    final, merged = renamed(held, list(done.tag_map.values()))
+    matrix = scipy.sparse.csr_array(merged[row])
+    untagged = int(np.count_nonzero(np.diff(matrix.indptr) == 0))
+    if untagged:
+        log.info("%d of %d examples hold no tag", untagged, len(row))
+    numbers = {"raw_tags": len(names), "tags": len(final), "untagged": untagged}
+    counts = dict(zip(names, counts_of(held).tolist(), strict=True))
+    kept = {**record, "steps": done.steps, "tag_map": done.tag_map, "tag_counts": counts}
+    return Units(matrix, final, {"finder": "tags", **made_by, **naming_identity(normaliser, given), **numbers}, kept)
+
+
+def given_map(path: str | None) -> TagMap | None:
+    """The map of a file, where one is given; read before anything is tagged."""
+    return None if path is None else load_tag_map(Path(path))
+
+
+def naming_identity(normaliser: Normaliser, given: TagMap | None) -> dict[str, Any]:
+    """What decides the final tags of given raw ones: the steps, or the content of the map."""
+    return {"normaliser": normaliser.identity()} if given is None else {"tag_map": content_hash(dict(given))}
