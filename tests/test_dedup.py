@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftdiv.corpora.dedup import NearDuplicateFinder, NearDuplicates, bands_and_rows, near_duplicates, texts_of
+from sftdiv.corpora.dedup import NearDuplicateFinder, NearDuplicates, bands_and_rows, near_duplicates
 from sftdiv.corpora.shingles import shingle_sets
 from sftdiv.corpora.similar import jaccard
 from sftdiv.records import SftdivError
@@ -125,12 +125,19 @@ def test_a_corpus_on_the_pair_or_on_one_side():
     table = pa.table({"instruction": [row[0] for row in rows], "response": [row[1] for row in rows], "source": [""] * 4})
 
     def group(on):
-        return NearDuplicateFinder(on=on, **SETTINGS).find([table.slice(0, 3), table.slice(3)]).group.tolist()
+        return NearDuplicateFinder(on=on, **SETTINGS).find(lambda: [table.slice(0, 3), table.slice(3)]).group.tolist()
 
     assert (group("pair"), group("instruction"), group("response")) == ([0, 1, 2, 0], [0, 0, 2, 0], [0, 1, 0, 0])
-    assert list(texts_of([table], "pair"))[1] == "Name a fruit.\nPear"
     with pytest.raises(SftdivError, match=r"on 'both' are unknown. Known: pair, instruction, response"):
         group("both")
+
+
+def test_different_questions_about_one_long_passage_are_no_duplicates():
+    passage = " ".join(f"word{number}" for number in range(200))
+    asked = [f"{passage} Who waits?", f"{passage} Which film?", f"{passage} Who waits ?"]
+    table = pa.table({"instruction": asked, "response": ["Lisa", "Gutterballs", "lisa"]})
+    assert groups(asked) == [0, 0, 0]
+    assert NearDuplicateFinder(on="pair", **SETTINGS).find(lambda: [table]).group.tolist() == [0, 1, 0]
 
 
 def test_bands_find_a_pair_at_the_threshold_with_the_recall():
@@ -149,6 +156,7 @@ def test_unknown_shingles_are_refused():
         groups(["a"], shingle=0)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=20), st.integers(1, 4))
 def test_sets_of_shingles_overlap_as_those_of_words_do(texts, size):
     sets = shingle_sets(texts, unit="words", size=size)
