@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,9 +159,14 @@ def _row(example: Example) -> dict[str, Any]:
         "instruction": instruction,
         "response": response,
         "source": example.source,
-        "group": content_hash(normalise(instruction)),
+        "group": _group(instruction),
         **example.extra,
     }
+
+
+@lru_cache(maxsize=20_000)  # one instruction often has many answers: pool-117k repeats 805 of them 41,334 times
+def _group(instruction: str) -> str:
+    return content_hash(normalise(instruction))
 
 
 def _said(example: Example, role: str) -> str:
