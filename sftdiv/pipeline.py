@@ -28,6 +28,7 @@ from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Tracker, 
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.store import write_atomically
+from sftdiv.units.encoding import tokenizer_identity
 
 log = logging.getLogger(__name__)
 TRAINED = "sftdiv_training.json"  # written into the model's folder once it is whole: the record of its training
@@ -81,7 +82,8 @@ def diversity(selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
     for side in SIDES:
         texts = artifacts.texts(side)
         tokens = artifacts.token_ids(side, artifacts.tokenizer).take(rows)
-        sides[side] = describe(tokens, [texts[row] for row in rows], artifacts.embeddings(side)[rows])
+        vectors = artifacts.embeddings(side)[rows] if artifacts.embeds else None
+        sides[side] = describe(tokens, [texts[row] for row in rows], vectors)
     held = selection.units.matrix[rows]
     of_type = np.asarray(held.sum(axis=0)).ravel()
     units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type)}
@@ -96,6 +98,14 @@ def ladder_numbers(selection: Selection) -> dict[str, Any]:
     subset = selection.subset
     numbers = {name: getattr(subset, name) for name in ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")}
     return {"n": len(subset), **numbers, "left_out": selection.left_out, "units": dict(selection.units.made_by)}
+
+
+def how_counted(config: DictConfig, artifacts: Artifacts) -> dict[str, Any]:
+    """The tokenizer that units and metrics were counted with, and how the embeddings were made (of texts cut, the share)."""
+    used: dict[str, Any] = {"tokenizer": tokenizer_identity(artifacts.tokenizer, config.model.revision)}
+    if artifacts.embeds:
+        used["embeddings"] = {side: dict(artifacts.embedding_record(side).made_by) for side in SIDES}
+    return used
 
 
 def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from sftdiv.cells import plan_cell
 from sftdiv.command import conf_dir, register_resolvers, run_app
+from sftdiv.exports import export_cell
 from sftdiv.records import SftdivError
 from sftdiv.report import show_result
 from sftdiv.settings import identified, prepare
@@ -28,7 +29,7 @@ register_resolvers()
 
 def main() -> None:
     """The console script ``sftdiv``."""
-    run_app(_app)
+    run_app(_app, config_name="config")
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
@@ -59,6 +60,7 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
     row = cell.result()
     if row is not None:
         show_result(row, cell.folder, done_before=True)
+        export_cell(config, cell, row)
         return row
     cell.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cell.folder / ".lock"):
@@ -68,6 +70,7 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
 
             row = run_steps(config, cell)
     show_result(row, cell.folder, done_before=False)
+    export_cell(config, cell, row)
     return row
 
 

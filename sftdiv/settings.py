@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.cells import flatten
+from sftdiv.export.write import FORMATS
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
 
@@ -28,6 +29,7 @@ CHOICES = {
     "strategy.side": SIDES,
     "selection.prune": ("support", "sample", "random"),
     "selection.match": ("none", "length", "source", "length+source"),
+    "export.format": (None, *FORMATS),
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
@@ -86,6 +88,8 @@ def check(config: DictConfig) -> None:
         raise SftdivError(
             f"strategy={config.strategy.name} clusters embeddings, and embedder=none makes none: embedder=minilm or embedder=lsa"
         )
+    if config.export.format is not None and config.size.n == 0:
+        raise SftdivError(f"export.format={config.export.format} has nothing to write: with size=none nothing is selected")
     trains = config.stop_after != "select"
     if trains and config.eval.get("needs_world", False) and config.corpus.name != "embedded":
         raise SftdivError(

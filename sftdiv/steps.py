@@ -20,7 +20,7 @@ from sftdiv.recorder import Recorder
 from sftdiv.store import Store, content_hash, write_atomically
 from sftdiv.tracking.contents import cell_tags
 
-VERSIONS = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy", "scikit-learn")
+VERSIONS = ("sftdiv", "torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy", "scikit-learn")
 
 
 def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
@@ -79,6 +79,7 @@ def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> pip
             recorder.add({"size": len(selection.subset)})
     with recorder.stage("diversity"):
         recorder.add(pipeline.diversity(selection, artifacts))
+        recorder.add(pipeline.how_counted(config, artifacts))
     return selection
 
 

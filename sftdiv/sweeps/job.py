@@ -14,6 +14,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.cells import FAILURE, RUNNING, Cell, plan_cell, stage_of, write_failure
+from sftdiv.exports import export_cell
 from sftdiv.settings import identified
 from sftdiv.store import write_atomically
 from sftdiv.sweeps.devices import own_gpu
@@ -37,7 +38,10 @@ def run_in_sweep(config: DictConfig, root: Path) -> None:
     with FileLock(cell.folder / ".lock"):
         if cell.result() is None:
             _run(config, cell)
-    if cell.result() is None and config.sweep.on_error == "stop":
+    row = cell.result()
+    if row is not None:
+        export_cell(config, cell, row)
+    if row is None and config.sweep.on_error == "stop":
         (root / cell.study / STOP).touch()
 
 
