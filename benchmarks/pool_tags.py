@@ -1,0 +1,161 @@
+"""Tags of the pool's instructions: which keyphrase tagger, what each step of the normalisation does, and a server that fails.
+
+    python benchmarks/pool_tags.py taggers ../shared/data/pool-117k.parquet
+    python benchmarks/pool_tags.py steps ../shared/data/pool-117k.parquet
+    python benchmarks/pool_tags.py llm ../shared/data/pool-117k.parquet
+
+``taggers`` needs yake and rake-nltk (pip install --target /tmp/kp --no-deps yake segtok jellyfish tabulate rake-nltk; PYTHONPATH=/tmp/kp).
+Times are processor seconds, since the machine is shared. "Task" is the accuracy with which naive Bayes over the tags names the task of a
+distinct instruction it has not seen (five folds, AlpacaEval left out: its "task" is the answering model); a text without tags counts.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from sftdiv.units.tagging.endpoint import Endpoint
+from sftdiv.units.tagging.keyphrase import KeyphraseTagger
+from sftdiv.units.tagging.llm import LlmTagger
+from sftdiv.units.tagging.merging import counts_of, incidence, renamed
+
+SAMPLE = 3_000
+ALL = 68_769  # distinct instructions of the pool
+
+
+def labelled(path: str) -> pd.DataFrame:
+    """Distinct instructions with the task of their first row, AlpacaEval left out."""
+    pool = pd.read_parquet(path, columns=["instruction", "source", "task"])
+    pool = pool[~pool["source"].str.startswith("alpacaeval")]
+    return pool.drop_duplicates("instruction").sort_values("instruction").reset_index(drop=True)
+
+
+def predicted(held: scipy.sparse.csr_array, task: Sequence[str]) -> float:
+    """Accuracy of the task from the tags, over five folds."""
+    from sklearn.model_selection import KFold, cross_val_score
+    from sklearn.naive_bayes import MultinomialNB
+
+    folds = KFold(5, shuffle=True, random_state=0)
+    return float(cross_val_score(MultinomialNB(alpha=0.01), scipy.sparse.csr_matrix(held), task, cv=folds).mean())
+
+
+def keyphrases(texts: Sequence[str]) -> list[list[str]]:
+    tagger = KeyphraseTagger(per_example=4, longest=2, min_documents=2, max_share=0.1)
+    return [list(tags) for tags in tagger.tag(texts, Path()).tags]
+
+
+def yake(texts: Sequence[str]) -> list[list[str]]:
+    from yake import KeywordExtractor
+
+    extractor = KeywordExtractor(lan="en", n=2, top=4)
+    return [[phrase.lower() for phrase, _ in extractor.extract_keywords(text)] for text in texts]
+
+
+def rake(texts: Sequence[str]) -> list[list[str]]:
+    import re
+
+    from rake_nltk import Rake
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    sentences, words = re.compile(r"(?<=[.!?])\s+"), re.compile(r"\w+|[^\w\s]")  # in place of NLTK's, which are a download
+    extractor = Rake(stopwords=set(ENGLISH_STOP_WORDS), max_length=2, sentence_tokenizer=sentences.split, word_tokenizer=words.findall)
+    tags = []
+    for text in texts:
+        extractor.extract_keywords_from_text(text)
+        tags.append(list(dict.fromkeys(extractor.get_ranked_phrases()))[:4])
+    return tags
+
+
+def taggers(path: str) -> None:
+    rows = labelled(path).sample(SAMPLE, random_state=0)
+    print(
+        f"| tagger | s for {SAMPLE:,} | for {ALL:,} | distinct tags | held by 2 or more | texts with such a tag | task |\n|" + " --- |" * 7
+    )
+    for name, tag in (("key phrases (TF-IDF)", keyphrases), ("YAKE 0.7.3", yake), ("RAKE (rake-nltk 1.0.6)", rake)):
+        started = time.process_time()
+        tags = tag(rows["instruction"].tolist())
+        seconds = time.process_time() - started
+        names, held = incidence(tags)
+        kept = [name if count > 1 else None for name, count in zip(names, counts_of(held), strict=True)]
+        shared_names, shared = renamed(held, kept)
+        tagged = (np.diff(shared.indptr) > 0).mean()
+        cost = f"{seconds:.1f} | {seconds / SAMPLE * ALL:,.0f}"
+        print(f"| {name} | {cost} | {len(names):,} | {len(shared_names):,} | {tagged:.1%} | {predicted(shared, rows['task']):.3f} |")
+        print("   ", list(zip([text[:60] for text in rows["instruction"][:4]], tags[:4], strict=True)), file=sys.stderr)
+
+
+def composed_units(path: str, *overrides: str) -> tuple[Any, Any, float]:
+    """The corpus's artifacts, its tags, and the processor seconds they took."""
+    from hydra import compose, initialize_config_dir
+
+    from sftdiv.artifacts import Artifacts, plain
+    from sftdiv.command import conf_dir, register_resolvers
+    from sftdiv.store import Store
+
+    register_resolvers()
+    common = ["corpus=files", f"corpus.path={path}", "corpus.columns=[task]", "strategy=meso_tag", "tracking=none"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=[*common, *overrides])
+    artifacts = Artifacts(config, Store(config.paths.cache))
+    len(artifacts.corpus)
+    started = time.process_time()
+    units = artifacts.units(plain(config.strategy))
+    return artifacts, units, time.process_time() - started
+
+
+def steps(path: str) -> None:
+    variants = [f"strategy/normalise={name}" for name in ("none", "light", "instag", "instag_offline")]
+    variants += ["strategy/normalise=light strategy.units.normaliser.frequency=null"]
+    variants += ["strategy/normalise=instag strategy.units.normaliser.association.mutual=false"]
+    column = ["strategy/tagger=column strategy.column=task", "strategy/tagger=column strategy.column=task strategy/normalise=instag"]
+    print(
+        "| setting | s | step | tags before | after | tags a text before | after | texts without before | after | task |\n|" + " --- |" * 10
+    )
+    for variant in [*variants, *column]:
+        artifacts, units, seconds = composed_units(path, *variant.split())
+        corpus = artifacts.corpus
+        texts = pd.DataFrame({"text": corpus.column("instruction"), "task": corpus.column("task"), "source": corpus.column("source")})
+        first = texts[~texts["source"].str.startswith("alpacaeval")].drop_duplicates("text").index.to_numpy()
+        task = "" if "column" in variant else f"{predicted(units.matrix[first], texts['task'].to_numpy()[first]):.3f}"
+        made = units.made_by
+        print(f"| `{variant}` | {seconds:.1f} | all | {made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz / len(texts):.2f} | | "
+              f"{made['untagged']:,} of {len(texts):,} rows | {task} |")  # fmt: skip
+        for step in units.record["steps"]:
+            numbers = [f"{step[f'{what}_{when}']:,}" for what in ("tags", "assignments", "untagged") for when in ("before", "after")]
+            print(f"| | | {step['step']} | " + " | ".join(numbers) + " | |")
+            print("   ", step["step"], step["largest"], file=sys.stderr)
+
+
+def llm(path: str) -> None:
+    """The same texts from a clean server and from one that fails; the tags must be equal."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from openai_server import Behaviour, often, serving
+
+    prompt = 'Name tags.\n[begin]\n{text}\n[end]\nAnswer as [{"tag": str, "explanation": str}].'
+    texts = labelled(path)["instruction"].sample(SAMPLE, random_state=0).tolist()
+    tags: list[Any] = []
+    for share in (0.0, 0.3):
+        with serving(Behaviour(faults=often(share), slow=4.0)) as address, tempfile.TemporaryDirectory() as partial:
+            endpoint = Endpoint(base_url=address, api_key_env=None, concurrency=64, timeout=3, tries=8, wait=0.01, longest_wait=0.5)
+            asked: dict[str, Any] = {"structured": "auto", "temperature": 0.0, "retry_temperature": 0.7, "seed": 0, "max_tokens": 512}
+            limits: dict[str, Any] = {"max_chars": 2000, "retries": 4, "max_failed": 0.0, "extra": {}}
+            started = time.perf_counter()
+            raw = LlmTagger(endpoint=endpoint, model="tagger-1", prompt=prompt, **asked, **limits).tag(texts, Path(partial))
+            counts = {name: value for name, value in raw.record.items() if name != "prompt"}
+            print(f"{share:.0%} of requests fail: {time.perf_counter() - started:.1f} s, {counts}")
+            tags.append(raw.tags)
+    print("same tags:", tags[0] == tags[1], f"({sum(map(len, tags[0])):,} tags of {len(texts):,} texts)")
+
+
+SECTIONS: dict[str, Callable[[str], None]] = {"taggers": taggers, "steps": steps, "llm": llm}
+
+if __name__ == "__main__":
+    SECTIONS[sys.argv[1]](sys.argv[2])
