@@ -56,14 +56,14 @@ def study_of_command(arguments: list[str]) -> str:
     return "sweep-" + content_hash(sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6)
 
 
-def run_app(app: Callable[[], None]) -> None:
-    """Run a Hydra app; what a user can mend ends as a message, without a traceback."""
+def run_app(app: Callable[[], None], *, config_name: str) -> None:
+    """Run a Hydra app over ``conf/CONFIG_NAME.yaml``; what a user can mend ends as a message, without a traceback."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits itself, and the alternatives are never named
     _refuse_numbers_for_groups(sys.argv[1:])
     try:
         app()
     except ConfigCompositionException as error:
-        sys.exit(f"sftdiv: {_with_alternatives(str(error))}")
+        sys.exit(f"sftdiv: {_with_alternatives(str(error), config_name)}")
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
     except KeyboardInterrupt:
@@ -91,7 +91,7 @@ def _has_gpu() -> bool:
     return there and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
 
 
-def _with_alternatives(message: str) -> str:
+def _with_alternatives(message: str, config_name: str) -> str:
     """Hydra's message about an unknown key, with the keys that exist there and the nearest of them."""
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
@@ -102,7 +102,7 @@ def _with_alternatives(message: str) -> str:
     ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=group_choices)
+        config = compose(config_name, overrides=group_choices)
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return f"unknown setting {unknown[1]!r}: {parent!r} has no settings below it"

@@ -1,0 +1,60 @@
+"""A column of texts, or the texts of both sides joined, read from the corpus's file when they are asked for.
+
+In: Arrow columns. Out: a sequence of strings of which none is held. The trade: a text costs some microseconds each time, and a million of
+them no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEPARATOR = "\n\n"
+_BATCH = 1000
+
+
+class ColumnTexts(Sequence[str]):
+    """Text ``i`` is row ``i`` of every column, joined by a blank line where there are several."""
+
+    def __init__(self, *columns: pa.ChunkedArray) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """One text, or some of them in a row."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            held = [column.slice(start, max(stop - start, 0)).to_pylist()[::step] for column in self._columns]
+            return [SEPARATOR.join(parts) for parts in zip(*held, strict=True)]
+        return SEPARATOR.join(column[int(index)].as_py() for column in self._columns)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _BATCH):
+            yield from self[start : start + _BATCH]
+
+
+def distinct_rows(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Where each distinct text first stands, ascending; told apart by 128-bit digests, so that no text is held."""
+    first: dict[bytes, int] = {}
+    for row, text in enumerate(texts):
+        first.setdefault(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), row)
+    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+
+def cut(text: str, characters: int) -> str:
+    """The text on one line, at most so many characters of it."""
+    line = " ".join(text[: 4 * characters].split())
+    return line if len(line) <= characters and len(text) <= 4 * characters else f"{line[: characters - 1]}\u2026"

@@ -1,0 +1,234 @@
+"""One dataset, measured: every number that ``python -m sftdiv.measure`` shows of it, as plain values.
+
+In: the artifacts of one corpus and flat settings. Out: a nested mapping that JSON holds. Like ``artifacts`` this belongs to the entry
+points: here the stages meet. The trade: each part (a side, a kind of near duplicates) is an artifact of its own, so that an interrupted
+measurement goes on from the parts that are whole, and a baseline is measured once for all that is compared with it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sftdiv
+from sftdiv.artifacts import Artifacts
+from sftdiv.corpora.dedup import ON, near_duplicates
+from sftdiv.diversity.describe import describe, describe_units
+from sftdiv.diversity.size_matched import subset_values
+from sftdiv.measuring.files import finite
+from sftdiv.measuring.joined import joined_tokens, joined_vectors
+from sftdiv.measuring.lengths import lengths_of
+from sftdiv.measuring.repeated import repeated_runs
+from sftdiv.measuring.settings import LAYOUT, Matched, Runs
+from sftdiv.measuring.texts import ColumnTexts, cut, distinct_rows
+from sftdiv.measuring.token_bands import token_bands
+from sftdiv.records import SIDES, SftdivError, Side, TokenIds, Units
+from sftdiv.store import write_atomically
+from sftdiv.units.encoding import tokenizer_identity
+from sftdiv.units.tokens import TokenUnits, frequencies
+
+BOTH = "both"
+GROUPS, TEXTS_A_GROUP, CHARACTERS = 8, 3, 240  # of near duplicates that are shown, and of each text
+COMMONEST = 40  # types of each kind of unit that are listed
+PART = "part.json"
+
+Say = Callable[[str], None]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """How a dataset is measured.
+
+    Attributes:
+        tokenizer: See ``units.encoding``.
+        revision: Of a tokenizer's hub id.
+        metrics: Families of ``diversity.catalogue``.
+        matched: Samples of one size.
+        runs: Repeated runs of tokens.
+        near: Settings of ``near_duplicates``, or None to leave them out.
+        band: Settings of ``TokenUnits``.
+        strategies: The units of diversity to look for: composed strategies, each with its side.
+        seed: Of metrics that draw at random.
+    """
+
+    tokenizer: str
+    revision: str | None
+    metrics: Sequence[str]
+    matched: Matched
+    runs: Runs
+    near: Mapping[str, Any] | None
+    band: Mapping[str, Any]
+    strategies: Sequence[Mapping[str, Any]]
+    seed: int
+
+    def of(self, artifacts: Artifacts, *, size: int, say: Say) -> dict[str, Any]:
+        """Measure one dataset.
+
+        Args:
+            artifacts: Of its corpus.
+            size: Examples of a matched sample, at most as many as there are.
+            say: Is told what begins.
+        """
+        corpus = artifacts.corpus
+        sources = Counter(corpus.column("source")).most_common()
+        return {
+            "fingerprint": corpus.fingerprint,
+            "counts": dict(corpus.counts),
+            "sources": {name or "unnamed": count for name, count in sources},
+            "sides": {side: self._side(artifacts, side, size, say) for side in (*SIDES, BOTH)},
+            "near_duplicates": {} if self.near is None else {on: self._near(artifacts, on, say) for on in ON},
+            "units": [self._units(artifacts, strategy, size, say) for strategy in self.strategies],
+        }
+
+    def _side(self, artifacts: Artifacts, side: str, size: int, say: Say) -> dict[str, Any]:
+        """One side, or both as one text."""
+        key = {
+            "side": side,
+            "tokenizer": tokenizer_identity(self.tokenizer, self.revision),
+            "embedder": dict(artifacts.embedder.identity()) if artifacts.embeds else None,
+            "metrics": list(self.metrics),
+            "matched": {**asdict(self.matched), "size": size},
+            "runs": asdict(self.runs),
+            "band": dict(self.band),
+            "seed": self.seed,
+        }
+        return _part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, say))
+
+    def _measured(self, artifacts: Artifacts, side: str, size: int, say: Say) -> dict[str, Any]:
+        say(f"{side}: tokens")
+        texts, tokens, vectors = _texts(artifacts, side), self._tokens(artifacts, side), _vectors(artifacts, side)
+        say(f"{side}: {len(tokens.flat):,} tokens; metrics of all {len(texts):,} texts")
+
+        def measure(rows: NDArray[np.int64]) -> Mapping[str, float]:
+            chosen = None if vectors is None else np.asarray(vectors[rows])
+            return describe(tokens.take(rows), [texts[row] for row in rows], chosen, metrics=self.metrics, rng=self._rng())
+
+        metrics = describe(tokens, texts, vectors, metrics=self.metrics, rng=self._rng())
+        say(f"{side}: the same of {self.matched.draws} samples of {size:,}")
+        repeats = self.matched.draws if size < len(texts) else 1
+        drawn = subset_values(measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed))
+        found = {
+            "texts": len(texts),
+            "tokens": len(tokens.flat),
+            "length": lengths_of(tokens.lengths()),
+            "metrics": metrics,
+            "drawn": {name: values.tolist() for name, values in drawn.items()},
+        }
+        return found if side == BOTH else found | self._repetition(texts, tokens, side, say)
+
+    def _repetition(self, texts: ColumnTexts, tokens: TokenIds, side: str, say: Say) -> dict[str, Any]:
+        """What is told of one side alone: its token bands, its distinct texts and the runs that they share."""
+        say(f"{side}: token bands and repeated runs")
+        finder = TokenUnits(**self.band)
+        low, high = finder.bounds(len(tokens.flat) if finder.unit == "occurrences" else len(texts))
+        bands = token_bands(frequencies(tokens, finder.unit), tokens.names, low=low, high=high)
+        rows = distinct_rows(texts)
+        looked_at = self._few(tokens, rows)
+        few = max(2, math.ceil(self.runs.min_share * len(looked_at)))
+        settings = {"shortest": self.runs.shortest, "longest": self.runs.longest, "top": self.runs.top}
+        runs = repeated_runs(tokens.take(looked_at), min_texts=few, **settings)
+        listed = [{"tokens": run.tokens, "texts": run.texts, "occurrences": run.occurrences} for run in runs]
+        return {"bands": bands, "distinct": len(rows), "repeated": {"texts": len(looked_at), "min_texts": few, "runs": listed}}
+
+    def _few(self, tokens: TokenIds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The distinct texts, or as many drawn at random as hold ``runs.tokens`` tokens."""
+        drawn = np.random.default_rng(self.runs.seed).permutation(rows)
+        within = np.cumsum(tokens.lengths()[drawn]) <= self.runs.tokens
+        return rows if within.all() else np.sort(drawn[: max(int(within.sum()), 1)])
+
+    def _tokens(self, artifacts: Artifacts, side: str) -> TokenIds:
+        if side == BOTH:
+            return joined_tokens(*(artifacts.token_ids(one, self.tokenizer) for one in SIDES))
+        return artifacts.token_ids(_one(side), self.tokenizer)
+
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def _near(self, artifacts: Artifacts, on: str, say: Say) -> dict[str, Any]:
+        """Near duplicates of one side or of the pair: counts and the largest groups."""
+        key = {"on": on, "near": dict(self.near or {}), "library": version("datasketch")}
+        return _part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, on, say))
+
+    def _near_groups(self, artifacts: Artifacts, on: str, say: Say) -> dict[str, Any]:
+        say(f"near duplicates: {on}")
+        texts = _texts(artifacts, BOTH if on == "pair" else on)
+        found = near_duplicates(texts, **(self.near or {}))
+        groups = []
+        for members in found.largest(GROUPS):
+            shown = list(dict.fromkeys(cut(texts[row], CHARACTERS) for row in members[:: max(len(members) // 50, 1)].tolist()))
+            groups.append({"size": len(members), "texts": shown[:TEXTS_A_GROUP]})
+        return {**found.counts(), "made_by": dict(found.made_by), "examples": groups}
+
+    def _units(self, artifacts: Artifacts, strategy: Mapping[str, Any], size: int, say: Say) -> dict[str, Any]:
+        """Units of one granularity and side; a corpus that has none is a line of the report, not the end of it."""
+        say(f"units: {strategy['name']} of the {strategy['side']}")
+        named = {"strategy": strategy["name"], "side": strategy["side"]}
+        try:
+            units = artifacts.units(strategy)
+        except SftdivError as error:
+            return {**named, "problem": str(error)}
+        return {**named, **self._described(units, size)}
+
+    def _described(self, units: Units, size: int) -> dict[str, Any]:
+        matrix = units.matrix
+        holders = np.bincount(matrix.indices, minlength=matrix.shape[1])
+        order = np.lexsort((np.arange(len(holders)), -holders))[:COMMONEST]
+        repeats = self.matched.draws if size < matrix.shape[0] else 1
+        rng = np.random.default_rng(self.matched.seed)
+        drawn = subset_values(lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=repeats, rng=rng)
+        return {
+            "types": matrix.shape[1],
+            "units": int(matrix.sum()),
+            "per_example": matrix.nnz / matrix.shape[0],
+            "without": int(np.count_nonzero(np.diff(matrix.indptr) == 0)),
+            "entropy": describe_units(matrix)["unit_entropy"],
+            "drawn": {
+                "unit_types": (drawn["unit_coverage"] * matrix.shape[1]).tolist(),
+                "unit_entropy": drawn["unit_entropy"].tolist(),
+            },
+            "commonest": [{"name": units.names[column], "examples": int(holders[column])} for column in order.tolist()],
+            "made_by": dict(units.made_by),
+            "record": {name: units.record[name] for name in ("topics", "steps") if name in units.record},
+        }
+
+
+def _part(artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A part from the store, made first where it is not there; ``seconds`` says how long making it took."""
+
+    def build(folder: Path) -> None:
+        started = time.perf_counter()
+        made = make()
+        text = json.dumps(finite(made | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
+        write_atomically(folder / PART, text)
+
+    whole = {"layout": LAYOUT, "sftdiv": sftdiv.__version__, "corpus": artifacts.corpus.fingerprint, "part": name, **key}
+    kept: dict[str, Any] = json.loads((artifacts.store.folder("measured", whole, build) / PART).read_text(encoding="utf-8"))
+    return kept
+
+
+def _texts(artifacts: Artifacts, side: str) -> ColumnTexts:
+    data = artifacts.corpus.table.data
+    return ColumnTexts(*(data.column(name) for name in (SIDES if side == BOTH else (side,))))
+
+
+def _vectors(artifacts: Artifacts, side: str) -> Vectors | None:
+    if not artifacts.embeds:
+        return None
+    if side == BOTH:
+        return joined_vectors(*(artifacts.embeddings(one) for one in SIDES))
+    return artifacts.embeddings(_one(side))
+
+
+def _one(side: str) -> Side:
+    return "instruction" if side == "instruction" else "response"
