@@ -125,7 +125,7 @@ def test_a_corpus_on_the_pair_or_on_one_side():
     table = pa.table({"instruction": [row[0] for row in rows], "response": [row[1] for row in rows], "source": [""] * 4})
 
     def group(on):
-        return NearDuplicateFinder(on=on, **SETTINGS).find(lambda: [table.slice(0, 3), table.slice(3)]).group.tolist()
+        return NearDuplicateFinder(on=on, **SETTINGS).find(iter([table.slice(0, 3), table.slice(3)])).group.tolist()
 
     assert (group("pair"), group("instruction"), group("response")) == ([0, 1, 2, 0], [0, 0, 2, 0], [0, 1, 0, 0])
     with pytest.raises(SftdivError, match=r"on 'both' are unknown. Known: pair, instruction, response"):
@@ -137,7 +137,7 @@ def test_different_questions_about_one_long_passage_are_no_duplicates():
     asked = [f"{passage} Who waits?", f"{passage} Which film?", f"{passage} Who waits ?"]
     table = pa.table({"instruction": asked, "response": ["Lisa", "Gutterballs", "lisa"]})
     assert groups(asked) == [0, 0, 0]
-    assert NearDuplicateFinder(on="pair", **SETTINGS).find(lambda: [table]).group.tolist() == [0, 1, 0]
+    assert NearDuplicateFinder(on="pair", **SETTINGS).find([table]).group.tolist() == [0, 1, 0]
 
 
 def test_bands_find_a_pair_at_the_threshold_with_the_recall():

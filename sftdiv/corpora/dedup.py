@@ -10,14 +10,14 @@ passage it is almost equal (on pool-117k it would drop 25 % of the rows, answers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.corpora.shingles import ShingleSets, shingle_sets
+from sftdiv.corpora.shingles import Shingler, ShingleSets, shingle_sets
 from sftdiv.records import SIDES, SftdivError
 
 if TYPE_CHECKING:
@@ -71,20 +71,22 @@ class NearDuplicateFinder:
     recall: float
     seed: int
 
-    def find(self, tables: Callable[[], Iterable[pa.Table]]) -> NearDuplicates:
-        """The groups of the rows of Arrow tables with the columns ``instruction`` and ``response``.
-
-        Args:
-            tables: Gives the tables, in order; called once for each side that is looked at, so that they need not stand in memory.
+    def find(self, tables: Iterable[pa.Table]) -> NearDuplicates:
+        """The groups of the rows of Arrow tables with the columns ``instruction`` and ``response``, read once, in order.
 
         Raises:
             SftdivError: If a setting is out of its range.
         """
         if self.on not in ON:
             raise SftdivError(f"near duplicates on {self.on!r} are unknown. Known: {', '.join(ON)}")
-        settings = asdict(self)
-        sides = SIDES if settings.pop("on") == "pair" else [self.on]
-        found = [near_duplicates(column_texts(tables(), side), **settings) for side in sides]
+        sides = SIDES if self.on == "pair" else (self.on,)
+        shinglers = {side: Shingler(unit=self.unit, size=self.shingle) for side in sides}
+        for table in _shown(tables, "shingles"):
+            for batch in table.select(list(sides)).to_batches(max_chunksize=1000):
+                for side, texts in zip(sides, batch.columns, strict=True):
+                    shinglers[side].add(texts.to_pylist())
+        settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
+        found = [group_sets(shinglers.pop(side).sets(), **settings) for side in sides]  # popped: its memory goes before the next
         return both(*found) if len(found) == 2 else found[0]
 
 
@@ -107,12 +109,17 @@ def near_duplicates(
     Raises:
         SftdivError: If a setting is out of its range, or so few permutations cannot give that recall.
     """
-    bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
     sets = shingle_sets(_shown(texts, "shingles"), unit=unit, size=shingle)
+    return group_sets(sets, threshold=threshold, permutations=permutations, recall=recall, seed=seed)
+
+
+def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall: float, seed: int) -> NearDuplicates:
+    """Group texts by the sets of their shingles; see `near_duplicates`."""
+    bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
     keys = _band_keys(sets, bands=bands, rows=rows, permutations=permutations, seed=seed)
     group_of_set = _components(len(sets), _linked(sets, keys, threshold))
     _, first, number = np.unique(group_of_set[sets.of_text], return_index=True, return_inverse=True)
-    settings = {"threshold": threshold, "unit": unit, "shingle": shingle, "permutations": permutations, "seed": seed}
+    settings = {"threshold": threshold, "unit": sets.unit, "shingle": sets.size, "permutations": permutations, "seed": seed}
     found = {"bands": bands, "rows": rows, "recall": float(1 - (1 - threshold**rows) ** bands), "distinct_sets": len(sets)}
     return NearDuplicates(first[number].astype(np.int64), settings | found)
 

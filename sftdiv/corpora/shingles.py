@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +23,7 @@ from sftdiv.records import SftdivError
 UNITS = ("words", "characters")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, Burmese, Khmer, kana, Han
 _WORDS = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
-_BATCH = 1000  # texts whose shingles are hashed as one array
+_BATCH = 1000  # texts
 _REMEMBERED = 1_000_000  # hashes of words, about 150 MB
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4)
 _END = np.uint64(0xD6E8FEB86659FD93)  # stands where a text is shorter than one shingle
@@ -32,12 +33,15 @@ _END = np.uint64(0xD6E8FEB86659FD93)  # stands where a text is shorter than one 
 class ShingleSets:
     """Distinct sets of shingles: set ``s`` is ``flat[offsets[s]:offsets[s + 1]]``, ascending; text ``i`` has set ``of_text[i]``.
 
-    Shapes: ``flat`` (shingles,) uint32, ``offsets`` (sets + 1,) int64, ``of_text`` (texts,) int64. No set is empty.
+    Shapes: ``flat`` (shingles,) uint32, ``offsets`` (sets + 1,) int64, ``of_text`` (texts,) int64. No set is empty. A shingle is ``size``
+    tokens, each of one ``unit``.
     """
 
     flat: NDArray[np.uint32]
     offsets: NDArray[np.int64]
     of_text: NDArray[np.int64]
+    unit: str
+    size: int
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -46,40 +50,55 @@ class ShingleSets:
         return (self.flat[start:end] for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True))
 
 
-def shingle_sets(texts: Iterable[str], *, unit: str, size: int) -> ShingleSets:
-    """The set of shingles of each text; letter case, spacing and Unicode form do not count.
+class Shingler:
+    """Collects the sets of shingles of texts; letter case, spacing and Unicode form do not count.
 
     Args:
-        texts: Read once, in order.
         unit: One of ``UNITS``.
         size: Tokens in a shingle. A text with fewer is one shingle as a whole.
 
     Raises:
         SftdivError: If the unit is unknown or the size is below 1.
     """
-    if unit not in UNITS or size < 1:
-        raise SftdivError(f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more")
-    tokens = _Words() if unit == "words" else _Characters()
-    known: dict[bytes, int] = {}
-    parts: list[NDArray[np.uint32]] = [np.empty(0, dtype=np.uint32)]
-    of_text: list[int] = []
-    lengths: list[int] = []
+
+    def __init__(self, *, unit: str, size: int) -> None:
+        if unit not in UNITS or size < 1:
+            raise SftdivError(f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more")
+        self._tokens = _Words() if unit == "words" else _Characters()
+        self._unit, self._size = unit, size
+        self._known: dict[bytes, int] = {}
+        self._flat, self._lengths, self._of_text = array("I"), array("q"), array("q")  # they grow in place, unlike a list of parts
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Take some more texts, about a thousand at a time: their shingles are hashed as one array."""
+        for shingles in _batch_sets([self._tokens(text) for text in texts], self._size):
+            held = shingles.tobytes()
+            number = self._known.setdefault(hashlib.blake2b(held, digest_size=16).digest(), len(self._known))
+            self._of_text.append(number)
+            if number == len(self._lengths):
+                self._lengths.append(len(shingles))
+                self._flat.frombytes(held)
+
+    def sets(self) -> ShingleSets:
+        """The sets of all texts taken."""
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.array(self._lengths, dtype=np.int64))])
+        of_text = np.array(self._of_text, dtype=np.int64)
+        return ShingleSets(np.frombuffer(self._flat, dtype=np.uint32), offsets, of_text, self._unit, self._size)
+
+
+def shingle_sets(texts: Iterable[str], *, unit: str, size: int) -> ShingleSets:
+    """The set of shingles of each text, read once, in order; see `Shingler`."""
+    shingler = Shingler(unit=unit, size=size)
     source = iter(texts)
     while batch := list(islice(source, _BATCH)):
-        kept = []
-        for shingles in _batch_sets([tokens(text) for text in batch], size):
-            number = known.setdefault(hashlib.blake2b(shingles.tobytes(), digest_size=16).digest(), len(known))
-            of_text.append(number)
-            if number == len(lengths):
-                lengths.append(len(shingles))
-                kept.append(shingles)
-        if kept:
-            parts.append(np.concatenate(kept))
-    return ShingleSets(np.concatenate(parts), np.cumsum([0, *lengths], dtype=np.int64), np.array(of_text, dtype=np.int64))
+        shingler.add(batch)
+    return shingler.sets()
 
 
 def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> Iterator[NDArray[np.uint32]]:
     """The sorted distinct shingles of each text, from the hashes of its tokens."""
+    if not tokens:
+        return
     padded = [row if len(row) >= size else np.pad(row, (0, size - len(row)), constant_values=_END) for row in tokens]
     flat = np.concatenate(padded)
     text = np.repeat(np.arange(len(padded), dtype=np.uint64), [len(row) for row in padded])
