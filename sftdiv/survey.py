@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 import sftdiv
 from sftdiv.artifacts import Artifacts
-from sftdiv.corpora.dedup import ON, near_duplicates
+from sftdiv.corpora.dedup import NearDuplicates, both, near_duplicates
 from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.measuring.files import finite
@@ -87,7 +87,7 @@ class Survey:
             "counts": dict(corpus.counts),
             "sources": {name or "unnamed": count for name, count in sources},
             "sides": {side: self._side(artifacts, side, size, say) for side in (*SIDES, BOTH)},
-            "near_duplicates": {} if self.near is None else {on: self._near(artifacts, on, say) for on in ON},
+            "near_duplicates": {} if self.near is None else self._near(artifacts, say),
             "units": [self._units(artifacts, strategy, size, say) for strategy in self.strategies],
         }
 
@@ -155,20 +155,20 @@ class Survey:
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
-    def _near(self, artifacts: Artifacts, on: str, say: Say) -> dict[str, Any]:
-        """Near duplicates of one side or of the pair: counts and the largest groups."""
-        key = {"on": on, "near": dict(self.near or {}), "library": version("datasketch")}
-        return _part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, on, say))
+    def _near(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
+        """Near duplicates by each side alone, and by both."""
+        key = {"near": dict(self.near or {}), "library": version("datasketch")}
+        found = _part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, say))
+        return {on: found[on] for on in ("pair", *SIDES)}
 
-    def _near_groups(self, artifacts: Artifacts, on: str, say: Say) -> dict[str, Any]:
-        say(f"near duplicates: {on}")
-        texts = _texts(artifacts, BOTH if on == "pair" else on)
-        found = near_duplicates(texts, **(self.near or {}))
-        groups = []
-        for members in found.largest(GROUPS):
-            shown = list(dict.fromkeys(cut(texts[row], CHARACTERS) for row in members[:: max(len(members) // 50, 1)].tolist()))
-            groups.append({"size": len(members), "texts": shown[:TEXTS_A_GROUP]})
-        return {**found.counts(), "made_by": dict(found.made_by), "examples": groups}
+    def _near_groups(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
+        alike: dict[str, NearDuplicates] = {}
+        for side in SIDES:
+            say(f"near duplicates: {side}")
+            alike[side] = near_duplicates(_texts(artifacts, side), **(self.near or {}))
+        pair = both(alike["instruction"], alike["response"])
+        found = {"pair": (pair, BOTH), **{side: (groups, side) for side, groups in alike.items()}}
+        return {on: _groups(groups, _texts(artifacts, side)) for on, (groups, side) in found.items()}
 
     def _units(self, artifacts: Artifacts, strategy: Mapping[str, Any], size: int, say: Say) -> dict[str, Any]:
         """Units of one granularity and side; a corpus that has none is a line of the report, not the end of it."""
@@ -201,6 +201,15 @@ class Survey:
             "made_by": dict(units.made_by),
             "record": {name: units.record[name] for name in ("topics", "steps") if name in units.record},
         }
+
+
+def _groups(found: NearDuplicates, texts: ColumnTexts) -> dict[str, Any]:
+    """Counts, and some texts of the largest groups."""
+    examples = []
+    for members in found.largest(GROUPS):
+        shown = dict.fromkeys(cut(texts[row], CHARACTERS) for row in members[:: max(len(members) // 50, 1)].tolist())
+        examples.append({"size": len(members), "texts": list(shown)[:TEXTS_A_GROUP]})
+    return {**found.counts(), "made_by": dict(found.made_by), "examples": examples}
 
 
 def _part(artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -41,9 +41,9 @@ def _contents(dataset: Measured) -> list[str]:
     if near:
         pairs = near["pair"]
         said.append(
-            f"{percent(pairs['share'])} of the examples would go if of each group of near duplicates one were kept "
-            f"(instruction and response together; {percent(near['instruction']['share'])} by the instruction alone, "
-            f"{percent(near['response']['share'])} by the response alone)."
+            f"{percent(pairs['share'])} of the examples are near duplicates of another on both sides "
+            f"({percent(near['instruction']['share'])} by the instruction alone, {percent(near['response']['share'])} by the response), "
+            "not counting one of each group."
         )
     if counts.get("rejected"):
         said.append(f"{whole(counts['rejected'])} of {whole(counts['read'])} rows could not be read; rejected.jsonl says why.")
@@ -58,20 +58,18 @@ def _compared(measured: Measured) -> list[str]:
     for side, rows in measured["comparison"]["sides"].items():
         first = headline((row["metric"] for row in rows), measured["catalogue"])
         found = Counter(row["more_diverse"] for row in rows if row["metric"] in first and row["more_diverse"])
-        asked = sum(found.values())
-        said.append(
-            f"{SIDE_NAMES[side].capitalize()}: {_balance(found, asked, one['name'], other['name'])} (samples of {whole(measured['size'])})."
-        )
+        said.append(f"{SIDE_NAMES[side].capitalize()}: {_balance(found, one['name'], other['name'])}.")
+    said[0] = said[0].removesuffix(".") + f" (random samples of {whole(measured['size'])} examples)."
     return said + _lengths(one, other)
 
 
-def _balance(found: Mapping[str, int], asked: int, one: str, other: str) -> str:
-    more, less, unclear = (found.get(name, 0) for name in ("dataset", "baseline", "unclear"))
-    rest = f"{less} say the opposite, {unclear} cannot tell" if more >= less else f"{more} say the opposite, {unclear} cannot tell"
-    if max(more, less) * 2 <= asked:
-        return f"the metrics disagree: {one} is more diverse by {more} of {asked}, {other} by {less}, and {unclear} cannot tell"
-    ahead, count = (one, more) if more > less else (other, less)
-    return f"{ahead} is more diverse by {count} of {asked} metrics; {rest}"
+def _balance(found: Mapping[str, int], one: str, other: str) -> str:
+    more, less, unclear, asked = found.get("dataset", 0), found.get("baseline", 0), found.get("unclear", 0), sum(found.values())
+    cannot = f", {unclear} cannot tell" if unclear else ""
+    if 2 * max(more, less) <= asked:
+        return f"the metrics do not agree: {one} is more diverse by {more} of {asked}, {other} by {less}{cannot}"
+    ahead, count, against = (one, more, less) if more > less else (other, less, more)
+    return f"{ahead} is more diverse by {count} of {asked} metrics" + (f", less by {against}" if against else "") + cannot
 
 
 def _lengths(one: Measured, other: Measured) -> list[str]:

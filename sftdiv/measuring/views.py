@@ -43,10 +43,7 @@ def tiles(measured: Measured) -> list[Row]:
         tile("repeated instructions", (percent(_repeated(each)) for each in datasets), "word for word"),
     ]
     if datasets[0]["near_duplicates"]:
-        shown.append(tile("near duplicates", (percent(each["near_duplicates"]["pair"]["share"]) for each in datasets), "of the pairs"))
-    for side in ("instruction", "response"):
-        values = (_drawn(each, each["sides"][side]["drawn"].get("mtld", []), measured["size"])[0] for each in datasets)
-        shown.append(tile(f"MTLD, {side}", values, "higher is more diverse"))
+        shown.append(tile("near duplicates", (percent(each["near_duplicates"]["pair"]["share"]) for each in datasets), "on both sides"))
     return shown
 
 
