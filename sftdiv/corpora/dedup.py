@@ -203,4 +203,5 @@ def _shown(items: Iterable[Any], what: str) -> Iterable[Any]:
 
     total = len(items) if isinstance(items, Sized) else None
     console = Console(stderr=True)
-    return track(items, f"near duplicates: {what}", total=total, console=console, transient=True, disable=(total or _LONG) < _LONG)
+    hidden = (total or 0) < _LONG or not console.is_terminal
+    return track(items, f"near duplicates: {what}", total=total, console=console, transient=True, disable=hidden)
