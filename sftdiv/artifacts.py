@@ -81,7 +81,15 @@ class Artifacts:
     def corpus(self) -> Corpus:
         """Distinct examples in canonical order."""
         corpus = self.config.corpus
-        return load_corpus(self.reader, self.store, heldout=corpus.heldout, seed=corpus.seed, on_bad_row=corpus.on_bad_row)
+        return load_corpus(
+            self.reader,
+            self.store,
+            heldout=corpus.heldout,
+            seed=corpus.seed,
+            on_bad_row=corpus.on_bad_row,
+            dedup=corpus.dedup,
+            near=instantiate(corpus.near) if corpus.dedup == "near" else None,
+        )
 
     @cached_property
     def read_by_base(self) -> NDArray[np.bool_]:

@@ -22,8 +22,10 @@ from omegaconf import DictConfig
 from sftdiv.artifacts import Artifacts, plain
 from sftdiv.cells import write_json
 from sftdiv.corpora.build import rejected_file
+from sftdiv.diversity.catalogue import metric_families
 from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
+from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Tracker, Units, Universe
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
@@ -75,7 +77,7 @@ def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Unive
     return Selection(subset, units, dict(universe.counts))
 
 
-def diversity(selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
+def diversity(config: DictConfig, selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
     """Metrics of the subset: both sides' texts, its units, its length and its sources."""
     rows = selection.subset.indices
     sides = {}
@@ -83,10 +85,17 @@ def diversity(selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
         texts = artifacts.texts(side)
         tokens = artifacts.token_ids(side, artifacts.tokenizer).take(rows)
         vectors = artifacts.embeddings(side)[rows] if artifacts.embeds else None
-        sides[side] = describe(tokens, [texts[row] for row in rows], vectors)
+        sides[side] = describe(
+            tokens,
+            [texts[row] for row in rows],
+            vectors,
+            metrics=metric_families(plain(config.diversity.metrics)),
+            rng=np.random.default_rng(config.seed),
+        )
     held = selection.units.matrix[rows]
     of_type = np.asarray(held.sum(axis=0)).ravel()
     units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type)}
+    units["coverage"] = unit_coverage(held)
     words = [len(text.split()) for text in artifacts.corpus.table.select(rows)["response"]]
     sources = Counter(artifacts.corpus.table.select(rows)["source"])
     shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}

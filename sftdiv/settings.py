@@ -30,6 +30,7 @@ CHOICES = {
     "selection.prune": ("support", "sample", "random"),
     "selection.match": ("none", "length", "source", "length+source"),
     "export.format": (None, *FORMATS),
+    "corpus.dedup": ("exact", "near", "none"),
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
@@ -61,6 +62,8 @@ def check(config: DictConfig) -> None:
     unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
     if missing := [name for name, value in unresolved.items() if value == "???"]:
         raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+    from sftdiv.diversity.catalogue import metric_families  # here, for it brings numba
+
     for name, known in CHOICES.items():
         _one_of(name, OmegaConf.select(config, name), known)
     _number("diversity_level", config.diversity_level, least=0, most=1)
@@ -70,6 +73,7 @@ def check(config: DictConfig) -> None:
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
     for name in ("epochs", "batch_size", "accumulate"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
+    metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)
     _check_sweep(config.sweep)
     if config.selection.k_min != "auto":

@@ -78,7 +78,7 @@ def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> pip
         if config.size.n == "all":
             recorder.add({"size": len(selection.subset)})
     with recorder.stage("diversity"):
-        recorder.add(pipeline.diversity(selection, artifacts))
+        recorder.add(pipeline.diversity(config, selection, artifacts))
         recorder.add(pipeline.how_counted(config, artifacts))
     return selection
 

@@ -13,10 +13,34 @@ import pytest
 import sftdiv
 
 PACKAGE = Path(sftdiv.__file__).parent
-STAGES = {"corpora", "embedders", "units", "selection", "diversity", "training", "evaluation", "tracking", "analysis"}
+STAGES = {
+    "corpora",
+    "embedders",
+    "units",
+    "selection",
+    "diversity",
+    "training",
+    "evaluation",
+    "tracking",
+    "analysis",
+    "export",
+    "measuring",
+}
 SHARED = {"records", "store", "cells", "causal"}  # causal: what training and evaluation both know of a language model's folder
 ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
-GLUE = {"run", "steps", "sweeps", "command", "settings", "artifacts", "pipeline"}  # the only ones that know Hydra
+GLUE = {
+    "run",
+    "exports",
+    "measure",
+    "survey",
+    "compared",
+    "steps",
+    "sweeps",
+    "command",
+    "settings",
+    "artifacts",
+    "pipeline",
+}  # the only ones that know Hydra
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.parts)
 
 

@@ -6,11 +6,13 @@ and that it knows. A family is measured at once and gives one or more columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sftdiv.diversity.length import PERCENTILES
 from sftdiv.diversity.ngram_counts import ORDER
+from sftdiv.records import SftdivError
 
 Diverse = Literal["high", "low", "neither"]
 Needs = Literal["tokens", "texts", "embeddings", "reference", "units"]
@@ -69,3 +71,16 @@ _METRICS = (
 )
 CATALOGUE = {metric.name: metric for metric in _METRICS}
 EVERY = tuple(dict.fromkeys(metric.family for metric in _METRICS if metric.needs != "units"))
+
+
+def metric_families(asked: str | Sequence[str]) -> tuple[str, ...]:
+    """The families that a setting asks for: ``paper``, ``all``, or a list of families.
+
+    Raises:
+        SftdivError: If one is unknown.
+    """
+    if isinstance(asked, str):
+        asked = {"paper": PAPER, "all": EVERY}.get(asked, (asked,))
+    if unknown := [name for name in asked if name not in EVERY]:
+        raise SftdivError(f"diversity.metrics holds {', '.join(unknown)}. Known: paper, all, or a list of {', '.join(EVERY)}")
+    return tuple(asked)
