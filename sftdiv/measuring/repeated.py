@@ -2,7 +2,7 @@
 
 In: token ids. Out: the longest runs that enough texts hold, none of them part of another. A run of n + 1 tokens can be common only if both
 its runs of n tokens are (Agrawal and Srikant 1994), so that each length looks only at what the one before has left. The trade: exact
-counts, one sort a length; of runs that overlap, the one that covers more of the texts stands for the others.
+counts, one pass a length; of runs that overlap, the one that covers more of the texts stands for the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sftdiv.records import TokenIds
@@ -87,8 +88,9 @@ def _extended(level: _Level, text_of: NDArray[np.int32], length: int, min_texts:
 
 def _common(starts: NDArray[np.int64], keys: NDArray[np.int64], text_of: NDArray[np.int32], min_texts: int) -> _Level:
     """Only the runs that enough texts hold, numbered anew; ``starts`` ascend."""
-    _, ids, occurrences = np.unique(keys, return_inverse=True, return_counts=True)
-    texts = _texts_a_run(ids.astype(np.int64), text_of[starts], len(occurrences))
+    ids = pd.factorize(keys)[0]  # by hashing: a third of the time of numpy's unique, which sorts
+    occurrences = np.bincount(ids)
+    texts = _texts_a_run(ids, text_of[starts], len(occurrences))
     kept = texts >= min_texts
     number = np.cumsum(kept) - 1
     stays = kept[ids]

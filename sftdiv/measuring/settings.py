@@ -27,7 +27,7 @@ class Matched:
 
     def __post_init__(self) -> None:
         if self.size != AUTO:
-            _whole("matched.size", self.size, least=1, also=f" or {AUTO}")
+            _whole("matched.size", self.size, least=1, also=f", or {AUTO}")
         _whole("matched.draws", self.draws, least=2)
         _whole("matched.seed", self.seed, least=0)
 
