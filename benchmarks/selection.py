@@ -1,0 +1,135 @@
+"""What selection costs, on 117,000 real pairs, against the size of the corpus and beside apricot; and that it gives one result.
+
+    python benchmarks/selection.py ../shared/data/pool-117k.parquet [--big /tmp/pool-10x.parquet] [--only grid,same,scale,peers]
+
+Makes the units first where the store lacks them (half an hour on two cores, most of it the tokens of the big pool), the big pool where the
+file is not there (`big_pool.py`), and apricot's environment (``build/peers-selection``). Each measurement is a process of its own
+(`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from big_pool import write as write_big_pool
+from selection_steps import SIZE, SLACK
+from selection_tables import readme
+
+from sftdiv.store import write_atomically
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "selection"
+PEERS = HERE.parent / "build" / "peers-selection"
+PACKAGES = ("apricot-select==0.6.1", "scikit-learn")  # apricot imports scikit-learn and does not say so
+PEER_SECONDS, PEER_GIB = 300, 8
+THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+PARTS = ("grid", "same", "scale", "peers")
+
+
+def step(name: str, path: Path, *overrides: str, **environment: str) -> dict[str, Any]:
+    """Run one measurement and read its result."""
+    command = [sys.executable, str(HERE / "selection_steps.py"), name, str(path), *overrides]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def grid(pool: Path, big: Path) -> dict[str, Any]:
+    """The whole grid at once, from warm units."""
+    return step("grid", pool)
+
+
+def same(pool: Path, big: Path) -> dict[str, Any]:
+    """One thread, two threads, and the file's rows in another order: the ids must be equal."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table = pq.read_table(pool)
+        turned = folder / "turned.parquet"
+        pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), turned, row_group_size=10_000)
+        del table
+        runs = {"one thread": (pool, "1"), "two threads": (pool, "2"), "another order": (turned, "2")}
+        found = {
+            run: step("ids", path, SFTDIV_CACHE=str(folder / run), **dict.fromkeys(THREADS, threads))
+            for run, (path, threads) in runs.items()
+        }
+    first, *others = ({key: result[key] for key in ("fingerprint", "chosen")} for result in found.values())
+    assert all(other == first for other in others), found
+    return {"runs": list(found), **first}
+
+
+def scale(pool: Path, big: Path) -> dict[str, Any]:
+    """Cost against the size of the corpus, on the big pool, tokenized as the pool is."""
+    if not big.exists():
+        write_big_pool(pool, big, copies=10, seed=0)
+    tokenizer = step("tokenizer", pool)["tokenizer"]
+    made = step("units_of_big", big, f"strategy.tokenizer={tokenizer}")
+    return {**step("scale", big, f"strategy.tokenizer={tokenizer}"), "made": made}
+
+
+def peers(pool: Path, big: Path) -> dict[str, Any]:
+    """Greedy selections of apricot on more and more rows, until it takes longer or needs more memory than it may."""
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], check=True)
+    with tempfile.TemporaryDirectory() as name:
+        ours = step("peer_input", pool, f"out={name}")
+        counts = [row["rows"] for row in ours["rows"]]
+        return {"ours": ours, **{kind: growing(python, kind, name, counts) for kind in ("feature", "facility")}}
+
+
+def growing(python: Path, kind: str, folder: str, counts: list[int]) -> list[dict[str, Any]]:
+    """What one greedy selection costs on each number of rows, to the first that is too many."""
+    rows = []
+    for count in counts:
+        rows.append({"rows": count, "size": min(SIZE, int(count / SLACK)), **peer(python, kind, folder, count)})
+        if "failed" in rows[-1]:
+            break
+    return rows
+
+
+def peer(python: Path, kind: str, folder: str, count: int) -> dict[str, Any]:
+    """One run of a peer under its bounds of time and memory."""
+    command = [str(python), str(HERE / "selection_peer.py"), kind, folder, str(count), str(min(SIZE, int(count / SLACK)))]
+    bound = lambda: resource.setrlimit(resource.RLIMIT_DATA, (PEER_GIB << 30, PEER_GIB << 30))  # noqa: E731
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PEER_SECONDS, preexec_fn=bound)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {PEER_SECONDS} s"}
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else f"exit code {done.returncode}"}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("--big", type=Path, default=Path(tempfile.gettempdir()) / "pool-10x.parquet")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure again; the others keep their results")
+    given = parser.parse_args()
+    path = RESULTS / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    step("units", given.pool)
+    for name in given.only.split(","):
+        load, stamp = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
+        made = globals()[name](given.pool, given.big)
+        results[name] = {**made, "date": stamp, "load_before": load, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+        write_atomically(path, json.dumps(results, indent=1) + "\n")
+        write_atomically(RESULTS / "README.md", readme(results))
+        print(f"{name}: done", flush=True)
+    print(readme(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""The measurements of `benchmarks/selection.py`, each run in a process of its own, so that its peak of memory is its own.
+
+    python benchmarks/selection_steps.py STEP POOL [overrides ...]
+
+In: a step's name, a corpus file, settings. Out: a line of JSON. Times are wall and processor seconds; numba's kernels are compiled (or read
+from their cache) by a first, uncounted call on a made-up corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from hydra import compose, initialize_config_dir
+
+from sftdiv.artifacts import Artifacts, plain
+from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.records import SIDES, Ladder, Subset, Units, Universe
+from sftdiv.selection.choose import build_ladders, choose
+from sftdiv.selection.universe import build_universe
+from sftdiv.store import Store, content_hash
+
+SIZE, SLACK, LEVELS = 10_000, 1.5, tuple(step / 6 for step in range(7))
+MATCHES = ("none", "length")
+KINDS, PARTS = ("wall", "processor"), ("read", "universe", "ladder", "draws")
+STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=nearest"], "meso_tag": [], "micro_token": []}
+ROWS = (12_000, 37_000, 117_000, 370_000)  # and all that there are
+SIZE_SHARE = 1 / 12  # of the rows, where cost is measured against their number: the subset grows with the corpus
+PER_MILLION = ["corpus.band.scale=per_million", "corpus.band.low=0.6", "corpus.band.high=29"]  # 10 to 500 in the pool's 17 million tokens
+PEER_ROWS = (12_000, 17_000, 24_000, 34_000, 48_000, 68_000, 96_000)
+
+
+def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
+    """The artifacts of a corpus file under some settings; its store is that of the user, or `SFTDIV_CACHE`."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides])
+    return Artifacts(config, Store(Path(config.paths.cache).expanduser()))
+
+
+def timed(work: Callable[..., Any], *given: Any) -> tuple[Any, float, float]:
+    """What ``work`` gives, and the wall and processor seconds that it took."""
+    wall, processor = time.perf_counter(), time.process_time()
+    made = work(*given)
+    return made, time.perf_counter() - wall, time.process_time() - processor
+
+
+def universe_of(units: Units, match: str, columns: dict[str, Any]) -> Universe:
+    """Everyone but held-out examples and those without a unit."""
+    left_out = {"heldout": columns["heldout"], "no_unit": np.diff(units.matrix.indptr) == 0}
+    return build_universe(left_out, lengths=columns["lengths"], sources=columns["sources"], match=match)
+
+
+def ladders_of(units: Units, universe: Universe) -> list[Ladder]:
+    """The ladder of each stratum."""
+    return build_ladders(units, universe, prune="support", seed=0)
+
+
+def draws(units: Units, universe: Universe, ladders: Sequence[Ladder], size: int, levels: Sequence[float] = LEVELS) -> list[Subset]:
+    """A subset at each level."""
+    weights = np.ones(units.matrix.shape[0])
+    return [
+        choose(units, universe, ladders, level=level, size=size, weights=weights, k_min="auto", slack=SLACK, seed=0) for level in levels
+    ]
+
+
+def columns_of(artifacts: Artifacts) -> dict[str, Any]:
+    """What selection asks of the corpus: response lengths in words, sources, the held-out mask."""
+    lengths = np.array([len(text.split()) for text in artifacts.texts("response")])
+    return {"lengths": lengths, "sources": artifacts.corpus.column("source"), "heldout": np.array(artifacts.corpus.column("heldout"))}
+
+
+def compile_kernels() -> None:
+    """One ladder and one draw of each match on a made-up corpus."""
+    held = np.random.default_rng(0).random((400, 50)) < 0.1
+    units = Units(scipy.sparse.csr_array(held.astype(np.int32)), [str(name) for name in range(50)], {})
+    columns = {"heldout": np.zeros(400, dtype=bool), "lengths": np.arange(400), "sources": ["one"] * 400}
+    for match in MATCHES:
+        universe = universe_of(units, match, columns)
+        draws(units, universe, ladders_of(units, universe), 20)
+
+
+def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Make the units of all strategies and sides, so that the store has them."""
+    rows = []
+    for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
+        artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
+        _, wall, processor = timed(artifacts.units, plain(artifacts.config.strategy))
+        rows.append({"strategy": strategy, "side": side, "wall": wall, "processor": processor})
+    return {"rows": rows}
+
+
+def step_tokenizer(path: str, overrides: list[str]) -> dict[str, Any]:
+    """The tokenizer that the default model has of this corpus."""
+    return {"tokenizer": artifacts_of(path, overrides).tokenizer}
+
+
+def step_units_of_big(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Corpus, token ids and units of the big pool, each timed unless the store has it."""
+    artifacts = artifacts_of(path, ["strategy=micro_token", *PER_MILLION, *overrides])
+    corpus, *built = timed(lambda: artifacts.corpus)
+    after_corpus = peak_gib()
+    units, *made = timed(artifacts.units, plain(artifacts.config.strategy))
+    return {"rows": len(corpus), "types": len(units.names), **spent(corpus=built, units=made), "corpus.peak_gib": after_corpus}
+
+
+def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Seven levels of every strategy, side and match, units read from the store."""
+    columns, rows = columns_of(artifacts_of(path, overrides)), []
+    compile_kernels()
+    for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
+        artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
+        artifacts._units_key(plain(artifacts.config.strategy))  # maps the corpus, finds the tokenizer: no part of selection
+        units, *read = timed(artifacts.units, plain(artifacts.config.strategy))
+        for match in MATCHES:
+            universe, *found = timed(universe_of, units, match, columns)
+            ladders, *pruned = timed(ladders_of, units, universe)
+            subsets, *drawn = timed(draws, units, universe, ladders, SIZE)
+            row = {"strategy": strategy, "side": side, "match": match, "types": subsets[0].k_max, "examples": len(universe.indices)}
+            row |= {"nonzeros": int(units.matrix[universe.indices].nnz), "subsets": [len(subset) for subset in subsets]}
+            rows.append(row | spent(read=read, universe=found, ladder=pruned, draws=drawn))
+            read = [0.0, 0.0]  # once for both matches
+    totals = {f"total.{kind}": sum(row[f"{part}.{kind}"] for row in rows for part in PARTS) for kind in KINDS}
+    return {"rows": rows, **totals}
+
+
+def spent(**parts: Sequence[float]) -> dict[str, float]:
+    """Pairs of wall and processor seconds as flat columns."""
+    return {f"{name}.{kind}": seconds for name, pair in parts.items() for kind, seconds in zip(KINDS, pair, strict=True)}
+
+
+def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Ladder and draws of the first rows in canonical order, more and more of them; the best of three where it is quick."""
+    artifacts = artifacts_of(path, ["strategy=micro_token", *PER_MILLION, *overrides])
+    columns, whole = columns_of(artifacts), artifacts.units(plain(artifacts.config.strategy))
+    compile_kernels()
+    everyone, rows = whole.matrix.shape[0], []
+    for count in (*(count for count in ROWS if count < everyone), everyone):
+        units = Units(whole.matrix[:count], whole.names, whole.made_by)
+        universe = universe_of(units, "none", {name: column[:count] for name, column in columns.items()})
+        size, times = round(count * SIZE_SHARE), []
+        for _ in range(3 if count < 200_000 else 1):
+            ladders, *pruned = timed(ladders_of, units, universe)
+            _, *drawn = timed(draws, units, universe, ladders, size)
+            times.append([pruned, drawn])
+        pruned, drawn = np.min(times, axis=0).tolist()
+        held = units.matrix[universe.indices]
+        told = {"rows": count, "nonzeros": int(held.nnz), "types": len(np.unique(held.indices)), "size": size}
+        rows.append(told | spent(ladder=pruned, draws=drawn))
+    return {"rows": rows, "exponent": {name: exponent(rows, name) for name in ("ladder", "draws", "both")}}
+
+
+def exponent(rows: Sequence[dict[str, Any]], part: str) -> float:
+    """Slope of log processor seconds against log non-zeros, by least squares."""
+    parts = ("ladder", "draws") if part == "both" else (part,)
+    seconds = [sum(row[f"{name}.processor"] for name in parts) for row in rows]
+    return float(np.polyfit(np.log([row["nonzeros"] for row in rows]), np.log(seconds), 1)[0])
+
+
+def step_ids(path: str, overrides: list[str]) -> dict[str, Any]:
+    """The ids chosen from a file, at three levels and both matches: corpus, units (words) and selection all made here."""
+    artifacts = artifacts_of(path, ["strategy=micro_token", "strategy.tokenizer=words", *overrides])
+    units, columns, ids = artifacts.units(plain(artifacts.config.strategy)), columns_of(artifacts), artifacts.corpus.column("id")
+    chosen = {}
+    for match in MATCHES:
+        universe = universe_of(units, match, columns)
+        ladders = ladders_of(units, universe)
+        for subset in draws(units, universe, ladders, SIZE, (0.0, 0.5, 1.0)):
+            chosen[f"{match}, level {subset.level:g}"] = content_hash([ids[row] for row in subset.indices])
+    return {"fingerprint": artifacts.corpus.fingerprint, "chosen": chosen}
+
+
+def step_peer_input(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Write what a peer selects from (first argument ``out=FOLDER``): micro units and embeddings of responses; and our time on them."""
+    folder = Path(overrides[0].partition("=")[2])
+    artifacts = artifacts_of(path, ["strategy=micro_token", *overrides[1:]])
+    columns, units = columns_of(artifacts), artifacts.units(plain(artifacts.config.strategy))
+    rows = universe_of(units, "none", columns).indices
+    scipy.sparse.save_npz(folder / "units.npz", scipy.sparse.csr_matrix(units.matrix[rows].astype(np.float64)))
+    np.save(folder / "embeddings.npy", artifacts.embeddings("response")[rows].astype(np.float64))
+    compile_kernels()
+    ours = [
+        ours_on(Units(units.matrix[rows[:count]], units.names, {})) for count in (*(few for few in PEER_ROWS if few < len(rows)), len(rows))
+    ]
+    return {"rows": ours}
+
+
+def ours_on(units: Units) -> dict[str, Any]:
+    """Seconds of one ladder and one draw (level 1) of `SIZE` examples, or as many as the rows allow."""
+    count = units.matrix.shape[0]
+    columns = {"heldout": np.zeros(count, dtype=bool), "lengths": np.zeros(count), "sources": ["one"] * count}
+    universe, size = universe_of(units, "none", columns), min(SIZE, int(count / SLACK))
+    _, *both = timed(lambda: draws(units, universe, ladders_of(units, universe), size, (1.0,)))
+    return {"rows": count, "size": size, **spent(both=both)}
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held, mapped files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    register_resolvers()
+    step, path, *overrides = sys.argv[1:]
+    result = globals()[f"step_{step}"](path, overrides)
+    print(json.dumps({**result, "peak_gib": peak_gib()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The results of `benchmarks/selection.py` as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def readme(results: dict[str, Any]) -> str:
+    """The whole page; parts that were not measured are left out."""
+    parts = [part(results[name]) for name, part in (("grid", grid), ("same", same), ("scale", scale), ("peers", peers)) if name in results]
+    return (
+        "\n\n".join(
+            ["# Selection: cost and sameness", "One command: `python benchmarks/selection.py ../shared/data/pool-117k.parquet`.", *parts]
+        )
+        + "\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def measured(part: dict[str, Any]) -> str:
+    """When and where; the load tells how much else ran."""
+    return f"Measured {part['date']} on {part['machine']}, load {part['load_before']:.1f} before."
+
+
+def grid(part: dict[str, Any]) -> str:
+    """Ladders and seven draws of each strategy, side and match."""
+    names = ("read", "universe", "ladder", "draws")
+    rows = [
+        [
+            *(row[name] for name in ("strategy", "side", "match")),
+            *(f"{row[name]:,}" for name in ("examples", "types", "nonzeros")),
+            *(seconds(row, name) for name in names),
+        ]
+        for row in part["rows"]
+    ]
+    total = f"{part['total.wall']:.1f} s ({part['total.processor']:.1f} s of processor), {part['peak_gib']:.2f} GiB at the peak"
+    text = (
+        "## Seven levels, three granularities, two sides, unmatched and length-matched\n\n"
+        f"10,000 examples each; in all {total}. Seconds of wall time and, in brackets, of the processor: reading the units from the\n"
+        "store with its checksums (once for both matches), the universe, the ladder, seven draws. Left out: starting Python, mapping\n"
+        f"the corpus, splitting its responses into words, compiling. Topics: LSA embeddings, `noise=nearest`.\n{measured(part)}"
+    )
+    return text + "\n\n" + table(["strategy", "side", "match", "examples", "types", "non-zeros", *(f"{name} s" for name in names)], rows)
+
+
+def same(part: dict[str, Any]) -> str:
+    """That threads and the order of the file change nothing."""
+    runs, chosen = ", ".join(part["runs"]), ", ".join(part["chosen"])
+    return (
+        f"## One result\n\n{runs}: an equal fingerprint of the corpus (`{part['fingerprint']}`) and equal ids, in order, at\n{chosen};\n"
+        f"corpus, units (`strategy.tokenizer=words`) and selection made anew each time; asserted. {measured(part)}"
+    )
+
+
+def scale(part: dict[str, Any]) -> str:
+    """Cost against the size of the corpus."""
+    rows = [
+        [*(f"{row[name]:,}" for name in ("rows", "nonzeros", "types", "size")), *(seconds(row, name) for name in ("ladder", "draws"))]
+        for row in part["rows"]
+    ]
+    power, made = {name: f"{value:.2f}" for name, value in part["exponent"].items()}, part["made"]
+    text = (
+        "## Cost against the size of the corpus\n\n"
+        f"Micro units of the responses of the pool ten times over with noise (`big_pool.py`: {made['rows']:,} examples), the first rows\n"
+        "in canonical order; band per million tokens, a twelfth of the rows chosen, seven levels. Time goes with the\n"
+        f"non-zeros to the power **{power['both']}** (ladder {power['ladder']}, draws {power['draws']}; least squares of logs,\n"
+        f"processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
+    )
+    return text + "\n\n" + table(["rows", "non-zeros", "types", "subset", "ladder s", "seven draws s"], rows)
+
+
+def peers(part: dict[str, Any]) -> str:
+    """The cost of apricot's greedy selections beside ours."""
+    rows = []
+    for number, ours in enumerate(part["ours"]["rows"]):
+        runs = [part[kind][number] if number < len(part[kind]) else None for kind in ("feature", "facility")]
+        rows.append([f"{ours['rows']:,}", f"{ours['size']:,}", seconds(ours, "both"), *map(peer, runs)])
+    text = (
+        "## Beside apricot\n\n"
+        "Seconds of one subset (ours: ladder and draw at level 1) from the first rows of the micro units of responses. Apricot 0.6.1,\n"
+        "lazy greedy: FeatureBasedSelection (square root) on the same sparse units, FacilityLocationSelection\n"
+        "(cosine) on LSA embeddings, which it needs dense; 300 s and 8 GiB of data a run at most. Each\n"
+        "maximises another function, so this compares cost, not quality.\n"
+        f"Ours reads the whole corpus: {part['ours']['peak_gib']:.1f} GiB. {measured(part)}"
+    )
+    return text + "\n\n" + table(["rows", "subset", "ours s", "apricot, feature-based s", "apricot, facility location s"], rows)
+
+
+def peer(run: dict[str, Any] | None) -> str:
+    """One run of a peer, or why there is none."""
+    if run is None:
+        return ""
+    return run["failed"] if "failed" in run else f"{run['wall']:.1f} ({run['processor']:.1f}), {run['peak_gib']:.1f} GiB"
+
+
+def seconds(row: dict[str, Any], name: str) -> str:
+    """Wall and, in brackets, processor seconds of one part."""
+    return f"{row[f'{name}.wall']:.2f} ({row[f'{name}.processor']:.2f})"
