@@ -2,12 +2,13 @@
 
 In: vectors. Out: a cluster a row, or noise. Scikit-learn's implementation (Campello et al. 2013) on the leading principal components. The
 trade: its cost is quadratic in the rows and grows with the dimensions, so that 67,000 rows in 20 dimensions take 35 s on one core, but a
-million rows are out of reach. It runs on one thread, so that a rerun gives the same topics.
+million rows are out of reach. It has no seed and runs on one thread, so that a rerun gives the same topics.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class HdbscanClusterer:
     min_cluster_size: int
     min_samples: int
     max_cluster_share: float
+    libraries: ClassVar = ("numpy", "scikit-learn")
 
     def cluster(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Cluster of each row, shape (rows,); -1 is noise.

@@ -1,0 +1,1 @@
+"""Clusterers: vectors to clusters, one file each and one YAML each under ``conf/strategy/clusterer``; and the steps that they share."""
