@@ -32,6 +32,7 @@ from sftdiv.records import (
     Side,
     SideText,
     TokenIds,
+    UnitFinder,
     Units,
     Universe,
 )
@@ -232,11 +233,11 @@ class Artifacts:
             column=self.corpus.column,
             keep=lambda kind, key, build: self._keep(kind, {"corpus": self.corpus.fingerprint, "side": side, **key}, build),
         )
-        units: Units = instantiate(strategy["units"], _convert_="all").find(text)
-        return units
+        finder: UnitFinder = instantiate(strategy["units"], _convert_="all")
+        return finder.find(text)
 
     def _units_key(self, strategy: Mapping[str, Any]) -> dict[str, Any]:
-        """Corpus, side and settings of the finder, and what the finder needs (``strategy.needs``)."""
+        """Corpus and side, what decides the finder's result, and what it needs (``strategy.needs``)."""
         side: Side = strategy["side"]
         inputs = {
             "token_ids": lambda: self._tokens_key(side, self.strategy_tokenizer(strategy)),
@@ -246,7 +247,8 @@ class Artifacts:
         }
         if strategy["needs"] not in inputs:
             raise SftdivError(f"strategy.needs={strategy['needs']!r} of {strategy['name']} is unknown. Known: {', '.join(inputs)}")
-        made = {"units": strategy["units"], "needs": inputs[strategy["needs"]](), "versions": _versions("scikit-learn")}
+        finder: UnitFinder = instantiate(strategy["units"], _convert_="all")
+        made = {"finder": dict(finder.identity()), "needs": inputs[strategy["needs"]](), "versions": _versions()}
         return {"corpus": self.corpus.fingerprint, "side": side, **made}
 
     def _tokens_key(self, side: Side, tokenizer: str) -> dict[str, Any]:

@@ -228,7 +228,11 @@ class Reader(Protocol):
 
 
 class UnitFinder(Protocol):
-    """Finds the units of diversity in one side of a corpus."""
+    """Finds the units of diversity in one side of a corpus. ``identity`` names what decides them, beside the corpus."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the result, and versions of the libraries it depends on; JSON-serialisable, free of paths."""
+        ...
 
     def find(self, side: SideText) -> Units:
         """Units of every example; an example may hold none."""

@@ -33,6 +33,8 @@ CHOICES = {
     "corpus.dedup": ("exact", "near", "none"),
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
+PATHS = {"path", "tag_map"}  # settings below embedder and strategy that may name something on this machine
+HOW_FAST = {"endpoint", "devices", "device", "batch_tokens", "batch_size", "dtype"}  # ... that change no result (but for its last bits)
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
@@ -159,13 +161,23 @@ def identified(config: DictConfig) -> dict[str, Any]:
     corpus, model = settings["corpus"], settings["model"]
     corpus["reader"] = dict(instantiate(config.corpus.reader, _convert_="all").identity())
     corpus.pop("path", None)
-    embedder = settings["embedder"]
-    for name in ("devices", "batch_tokens"):  # how fast, not what
-        embedder.pop(name, None)
-    for owner, key in ((model, "path"), (embedder, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
+    for owner, key in ((model, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
         if owner.get(key) and Path(str(owner[key])).is_dir():
             owner[key] = folder_identity(Path(owner[key]))
+    for group in ("embedder", "strategy"):
+        settings[group] = _by_content(settings[group])
     return settings
+
+
+def _by_content(node: Any) -> Any:
+    """Settings of embedders and unit finders without what only says where and how fast, models and maps on this machine by their content."""
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _by_content(value) for key, value in node.items() if key not in HOW_FAST}
+    for key in PATHS & kept.keys():
+        if kept[key] and (place := Path(str(kept[key])).expanduser()).exists():
+            kept[key] = folder_identity(place) if place.is_dir() else file_digest(place)
+    return kept
 
 
 def folder_identity(folder: Path) -> str:

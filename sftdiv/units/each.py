@@ -14,6 +14,10 @@ from sftdiv.records import SideText, Units
 class EachExample:
     """Gives each example one type of its own; at level 1 the draw is uniform over the universe."""
 
+    def identity(self) -> dict[str, str]:
+        """Nothing but its kind."""
+        return {"finder": "each"}
+
     def find(self, side: SideText) -> Units:
         """An identity matrix, named by position in canonical order."""
         matrix = scipy.sparse.csr_array(scipy.sparse.eye_array(len(side), dtype=np.int32, format="csr"))

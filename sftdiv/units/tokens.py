@@ -9,7 +9,7 @@ The trade: the matrix is built over blocks of rows, so that memory goes with wha
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse
@@ -47,6 +47,10 @@ class TokenUnits:
         if not 0 < self.low <= self.high:
             raise SftdivError(f"corpus.band must satisfy 0 < low <= high, got low={self.low}, high={self.high}")
 
+    def identity(self) -> dict[str, Any]:
+        """The band."""
+        return {"finder": "tokens", **asdict(self)}
+
     def find(self, side: SideText) -> Units:
         """Mid-frequency tokens of every example.
 
@@ -65,7 +69,7 @@ class TokenUnits:
                 "corpus.band.high, or use a tokenizer with a larger vocabulary (strategy.tokenizer)"
             )
         names = [tokens.names[token] for token in np.flatnonzero(band).tolist()]
-        return Units(token_matrix(tokens, band), names, {"finder": "tokens", **asdict(self), "types": len(names)})
+        return Units(token_matrix(tokens, band), names, {**self.identity(), "types": len(names)})
 
     def bounds(self, total: int) -> tuple[float, float]:
         """The band in counts, for a corpus of so many tokens (or examples)."""
