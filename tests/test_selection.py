@@ -1,5 +1,10 @@
 """Universe, ladder, level, draw and match: worked examples on sets that fit on a page, and invariants on made-up ones."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -229,6 +234,57 @@ def test_group_share_keeps_groups_whole_and_does_not_depend_on_the_others():
     assert not group_share(groups, 0.0, salt="x").any() and group_share(groups, 1.0, salt="x").all()
     with pytest.raises(SftdivError, match=r"must be in \[0, 1\], got 1.5"):
         group_share(groups, 1.5, salt="replicate:0")
+
+
+# --- one result -----------------------------------------------------------------------------------------------------
+
+FROM_FILE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from sftdiv.corpora.build import load_corpus
+from sftdiv.corpora.files import FilesReader
+from sftdiv.corpora.formats import Converter
+from sftdiv.records import SideText
+from sftdiv.selection.choose import build_ladders, choose
+from sftdiv.selection.universe import build_universe
+from sftdiv.store import Store
+from sftdiv.units.encoding import encode
+from sftdiv.units.tokens import TokenUnits
+
+converter = Converter(format="auto", id="id", source="source", columns=[], remove=[])
+reader = FilesReader(path=sys.argv[1], max_row_bytes=10_000, converter=converter)
+corpus = load_corpus(reader, Store(Path(sys.argv[2])), heldout=20, seed=0, on_bad_row="error")
+texts, ids = corpus.column("response"), corpus.column("id")
+side = SideText(texts, lambda: encode(texts, "words"), embeddings=lambda: None, column=corpus.column)
+units = TokenUnits(low=3, high=60, unit="occurrences", scale="absolute").find(side)
+left_out = {"heldout": np.array(corpus.column("heldout")), "no_unit": np.diff(units.matrix.indptr) == 0}
+lengths, weights = np.array([len(text.split()) for text in texts]), np.ones(len(texts))
+chosen = []
+for match in ("none", "length"):
+    universe = build_universe(left_out, lengths=lengths, sources=corpus.column("source"), match=match)
+    ladders = build_ladders(units, universe, prune="support", seed=0)
+    for level in (0, 0.5, 1):
+        subset = choose(units, universe, ladders, level=level, size=100, weights=weights, k_min="auto", slack=1.5, seed=0)
+        chosen.append([ids[row] for row in subset.indices])
+print(json.dumps(chosen))
+"""
+
+
+def test_threads_and_the_order_of_the_file_change_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    said = [" ".join(f"w{word}" for word in rng.zipf(1.4, size=rng.integers(3, 20)) if word < 2000) or "none" for _ in range(600)]
+    lines = [json.dumps({"id": f"row{i}", "prompt": f"say {i % 400}", "completion": text}) for i, text in enumerate(said)]
+    chosen = []
+    for name, order, threads in (("one", np.arange(600), "1"), ("two", rng.permutation(600), "2")):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("\n".join(lines[i] for i in order))
+        environment = os.environ | dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
+        command = [sys.executable, "-c", FROM_FILE, str(path), str(tmp_path / name)]
+        chosen.append(json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout))
+    assert chosen[0] == chosen[1]
+    assert [len(set(ids)) for ids in chosen[0]] == [100] * 6
+    assert len({tuple(ids) for ids in chosen[0]}) == 6
 
 
 # --- invariants -----------------------------------------------------------------------------------------------------
