@@ -170,7 +170,7 @@ def identified(config: DictConfig) -> dict[str, Any]:
 
 
 def _by_content(node: Any) -> Any:
-    """Settings of embedders and unit finders without what only says where and how fast, models and maps on this machine by their content."""
+    """Settings of embedders and unit finders without what says where and how fast; models and maps on this machine by content."""
     if not isinstance(node, dict):
         return node
     kept = {key: _by_content(value) for key, value in node.items() if key not in HOW_FAST}

@@ -15,6 +15,7 @@ from sftdiv.settings import check, identified, resolve_universe
 
 GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
+LLM = ["strategy/tagger=llm", "strategy.model=a", "strategy.endpoint.base_url=http://localhost:1/v1"]
 PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
 
 
@@ -25,8 +26,9 @@ def overrides_of(choice):
         return [f"+{choice}", *(["corpus.path=mine.jsonl"] if option == "paper_grid" else [])]
     needed = [PATH[option]] if group == "corpus" and option in PATH else []
     if group.startswith("strategy/"):
-        needed.append("strategy=" + ("meso_tag" if group.endswith("tagger") else "macro_topic"))
-    return [choice, *needed]
+        needed.append("strategy=" + ("macro_topic" if group.endswith("clusterer") else "meso_tag"))
+        needed += LLM if option in ("llm", "of_llm") else []
+    return [*(choice,) * (choice not in needed), *needed]
 
 
 def targets(node):
@@ -54,6 +56,8 @@ def test_all_options_of_the_issues_are_there():
         "eval": "embedded heldout custom none",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",
+        "strategy/clusterer": "hdbscan umap_hdbscan kmeans evoc",
+        "strategy/tagger": "keyphrase column llm instagger",
         "trainer": "cpu gpu",
         "tracking": "wandb none",
         "sweep": "plain grid",

@@ -205,8 +205,8 @@ def test_identity_holds_the_versions_of_the_clusterers_libraries() -> None:
     class Foreign(LargestComponent):
         libraries = ("hdbscan",)
 
-    assert set(finder().identity()) == {"numpy", "scikit-learn", "scipy"}
-    assert set(finder(clusterer=Foreign()).identity()) == {"numpy", "scikit-learn", "scipy", "hdbscan"}
+    assert set(finder().identity()["versions"]) == {"numpy", "scikit-learn", "scipy"}
+    assert set(finder(clusterer=Foreign()).identity()["versions"]) == {"numpy", "scikit-learn", "scipy", "hdbscan"}
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:
@@ -227,4 +227,4 @@ def test_config_makes_topics_of_every_clusterer(name: str) -> None:
         config = compose("config", overrides=["strategy=macro_topic", f"strategy/clusterer={name}", "strategy.units.noise=own"])
     units = instantiate(config.strategy.units)
     assert units.noise == "own" and units.stability.seeds == 3
-    assert "numpy" in units.identity()
+    assert "numpy" in units.identity()["versions"]

@@ -52,16 +52,17 @@ class TopicUnits:
         if self.noise not in get_args(Noise):
             raise SftdivError(f"strategy.units.noise={self.noise!r} is not known. Known: {', '.join(get_args(Noise))}")
 
-    def identity(self) -> dict[str, str]:
-        """Versions of the libraries that the topics depend on.
+    def identity(self) -> dict[str, Any]:
+        """The settings, and versions of the libraries that the topics depend on.
 
         Raises:
             SftdivError: If the clusterer's package is not installed.
         """
         try:
-            return {name: version(name) for name in sorted({*NAMED, *getattr(self.clusterer, "libraries", ())})}
+            versions = {name: version(name) for name in sorted({*NAMED, *getattr(self.clusterer, "libraries", ())})}
         except PackageNotFoundError as error:
             raise SftdivError(f"strategy/clusterer needs the package {error.name}: pip install 'sftdiv[{error.name}]'") from error
+        return {**self._settings(), "stability": asdict(self.stability), "versions": versions}
 
     def find(self, side: SideText) -> Units:
         """The topic of every example; a text whose embedding is all zeros has none.
