@@ -69,12 +69,12 @@ def same(pool: Path, big: Path) -> dict[str, Any]:
 
 
 def scale(pool: Path, big: Path) -> dict[str, Any]:
-    """Cost against the size of the corpus, on the big pool, tokenized as the pool is."""
+    """Cost against the size of the corpus, on the big pool, tokenized as the pool is; what is made of it is kept beside it."""
     if not big.exists():
         write_big_pool(pool, big, copies=10, seed=0)
-    tokenizer = step("tokenizer", pool)["tokenizer"]
-    made = step("units_of_big", big, f"strategy.tokenizer={tokenizer}")
-    return {**step("scale", big, f"strategy.tokenizer={tokenizer}"), "made": made}
+    tokenizer, cache = step("tokenizer", pool)["tokenizer"], str(big.with_suffix(".cache"))
+    made = step("units_of_big", big, f"strategy.tokenizer={tokenizer}", SFTDIV_CACHE=cache)
+    return {**step("scale", big, f"strategy.tokenizer={tokenizer}", SFTDIV_CACHE=cache), "made": made}
 
 
 def peers(pool: Path, big: Path) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def _one_type_a_column() -> Iterator[None]:
 def _gather(examples: Iterator[Example], spill: Spill) -> None:
     """Put all examples aside; columns are those of the corpus, and ``hash`` and ``label`` (see `_row`)."""
     columns = ("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
-    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = shown.add_task("", total=None)
     with ExitStack() as stack:
         while batch := list(islice(examples, _BATCH)):
