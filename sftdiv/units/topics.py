@@ -71,9 +71,9 @@ class TopicUnits:
             SftdivError: If fewer than two clusters are found.
         """
         texts, first, row = canonical(side.texts)
-        vectors = side.embeddings()[first]
-        placed = np.flatnonzero(vectors.any(axis=1))
-        vectors, placed_texts = vectors[placed], [texts[place] for place in placed]
+        embeddings = side.embeddings()
+        placed = np.flatnonzero(embeddings.any(axis=1)[first])
+        vectors, placed_texts = embeddings[first[placed]], [texts[place] for place in placed]
         found = by_size(self.clusterer.cluster(vectors))
         topics = int(found.max(initial=NO_TOPIC)) + 1
         if topics < 2:
