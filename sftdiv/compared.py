@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sftdiv
 from sftdiv.artifacts import Artifacts
+from sftdiv.corpora.build import rejected_file
 from sftdiv.diversity.catalogue import CATALOGUE
 from sftdiv.measuring.comparison import compare
 from sftdiv.measuring.settings import LAYOUT
-from sftdiv.records import SftdivError, Side
+from sftdiv.records import Corpus, SftdivError, Side
+from sftdiv.store import write_atomically
 from sftdiv.survey import Say, Survey
 from sftdiv.units.tokens import frequencies
 
@@ -51,6 +54,13 @@ def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[
         "comparison": _comparison(datasets, size) if several else {},
         "catalogue": {name: asdict(metric) for name, metric in CATALOGUE.items()},
     }
+
+
+def copy_rejected(corpus: Corpus, path: Path) -> None:
+    """Put the rows that could not be read beside the report, where there are any."""
+    kept = rejected_file(corpus)
+    if kept is not None and corpus.counts["rejected"]:
+        write_atomically(path, kept.read_text(encoding="utf-8"))
 
 
 def versions() -> dict[str, str]:

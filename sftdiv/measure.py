@@ -32,6 +32,7 @@ from sftdiv.store import content_hash
 
 register_resolvers()
 NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
+REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")
 OF_FILES = ("format", "on_bad_row", "id_column", "source_column", "columns", "remove", "max_row_bytes", "band", "dedup")
 
 
@@ -67,7 +68,7 @@ def measure(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     measured = finished(folder)
     if measured is None:
         say = _Clock(console)
-        measured = _measured(configs, names, strategies, matched, runs, overrides, say)
+        measured = _measured(configs, names, strategies, matched, runs, overrides, say, folder)
         write_report(measured, folder)
         say("done")
     show(measured, folder)
@@ -82,10 +83,11 @@ def _measured(
     runs: Runs,
     overrides: Sequence[str],
     say: _Clock,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Everything that ``measure.json`` holds."""
+    """Everything that ``measure.json`` holds; the rows that could not be read are put into the folder."""
     from sftdiv.artifacts import Artifacts, plain
-    from sftdiv.compared import measure_all, versions
+    from sftdiv.compared import copy_rejected, measure_all, versions
     from sftdiv.store import Store
     from sftdiv.survey import Survey
 
@@ -107,6 +109,8 @@ def _measured(
         seed=config.seed,
     )
     found = measure_all(survey, artifacts, names, say)
+    for each, name in zip(artifacts, REJECTED, strict=False):
+        copy_rejected(each.corpus, folder / name)
     settings = OmegaConf.to_container(config, resolve=True)
     return {**found, "settings": settings, "versions": versions(), "command": ["python", "-m", "sftdiv.measure", *overrides]}
 
@@ -180,7 +184,8 @@ def _change(config: DictConfig, key: str, value: Any, told: str) -> None:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent)
     if not isinstance(node, DictConfig) or name not in node:
-        known = ", ".join(node) if isinstance(node, DictConfig) else "nothing"
+        groups = [path.name for path in (conf_dir() / "strategy").iterdir() if path.is_dir() and not parent.count(".")]
+        known = ", ".join(sorted([*groups, *(map(str, node) if isinstance(node, DictConfig) else [])]))
         raise SftdivError(f"{told}={value!r} changes nothing that is there. Known beside it: {known}")
     OmegaConf.update(config, key, value)
 

@@ -53,8 +53,10 @@ def _write_shown(measured: Mapping[str, Any], folder: Path) -> None:
     from sftdiv.measuring.figures import draw_token_bands, rendered
     from sftdiv.measuring.page import render_page
 
-    _write_bytes(folder / FIGURE, rendered(draw_token_bands(measured["datasets"]), "png"))
-    write_atomically(folder / PAGE, render_page(measured, beside=(NUMBERS, FIGURE)))
+    bands = draw_token_bands(measured["datasets"])
+    _write_bytes(folder / FIGURE, rendered(bands, "png"))
+    bands.set_layout_engine("none")  # what the first drawing laid out holds for the page too
+    write_atomically(folder / PAGE, render_page(measured, bands=bands, beside=(NUMBERS, FIGURE)))
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
 
 from sftdiv.measuring import figures, verdict, views
 from sftdiv.measuring.wording import SIDE_NAMES, percent, whole
@@ -21,11 +22,12 @@ from sftdiv.measuring.wording import SIDE_NAMES, percent, whole
 HERE = Path(__file__).parent
 
 
-def render_page(measured: Mapping[str, Any], *, beside: Sequence[str]) -> str:
+def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[str]) -> str:
     """The page.
 
     Args:
         measured: What ``measure.json`` holds.
+        bands: The figure of the token bands.
         beside: Names of the files that lie beside the page.
     """
     environment = Environment(
@@ -44,7 +46,7 @@ def render_page(measured: Mapping[str, Any], *, beside: Sequence[str]) -> str:
         comparison_all=views.comparison(measured, every=True),
         metrics=views.metrics(measured, every=False),
         metrics_all=views.metrics(measured, every=True),
-        bands_figure=figures.inline_svg(figures.draw_token_bands(datasets), "bands"),
+        bands_figure=figures.inline_svg(bands, "bands"),
         lengths_figure=figures.inline_svg(figures.draw_lengths(datasets), "lengths"),
         bands=_bands(datasets),
         lengths=views.lengths(measured),

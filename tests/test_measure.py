@@ -1,0 +1,360 @@
+"""``python -m sftdiv.measure`` end to end on small datasets: which files come out, what is in them, what a rerun does."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hydra import compose, initialize_config_dir
+
+import sftdiv.survey
+from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.measure import measure
+from sftdiv.measuring.files import finished
+from sftdiv.records import SftdivError
+
+QUICK = ["matched.draws=3", "units.meso_tag.sides=[]"]
+HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy", "matplotlib"}
+ANIMALS = ["cat", "dog", "cow", "hen", "owl", "fox", "ant", "bee", "elk", "yak"]
+
+
+def examples(count, *, words=40, seed=0):
+    """Instructions of a template and an animal; responses of ten random words out of ``words``."""
+    rng = np.random.default_rng(seed)
+    vocabulary = [f"{animal}{number}" for animal in ANIMALS for number in range(max(words // 10, 1))][:words]
+    return [
+        {"instruction": f"Tell me about the {ANIMALS[row % 10]} number {row}.", "output": " ".join(rng.choice(vocabulary, 10)) + "."}
+        for row in range(count)
+    ]
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A function that measures a dataset with a cache and outputs of its own."""
+    register_resolvers()
+
+    def run(path, *overrides, quick=QUICK):
+        places = [f"paths.outputs={tmp_path}/outputs", f"paths.cache={tmp_path}/cache"]
+        quoted = str(path).replace("'", "\\'")
+        given = ["corpus=files", f"corpus.path='{quoted}'", *quick, *places, *overrides]
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return measure(compose("measure", overrides=given), given)
+
+    return run
+
+
+def only_folder(tmp_path):
+    (folder,) = (tmp_path / "outputs" / "measure").iterdir()
+    return folder
+
+
+def test_a_measurement_leaves_exactly_these_files(tmp_path, measured, capsys):
+    found = measured(write_jsonl(tmp_path / "mine.jsonl", examples(60)))
+    folder = only_folder(tmp_path)
+    assert re.fullmatch(r"mine-h[0-9a-f]{6}", folder.name)
+    assert sorted(path.name for path in folder.iterdir()) == ["measure.html", "measure.json", "token_bands.png"]
+    assert json.loads((folder / "measure.json").read_text()) == json.loads(json.dumps(found)) == finished(folder)
+    assert (folder / "token_bands.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr()
+    assert str(folder / "measure.html") in shown.out and "Self-BLEU" in shown.out
+    assert "response: tokens" in shown.err
+
+
+def test_numbers_by_hand(tmp_path, measured):
+    rows = [
+        {"instruction": "Name a colour.", "output": "Red is a colour.", "source": "a"},
+        {"instruction": "Name a colour.", "output": "Blue is a colour.", "source": "a"},
+        {"instruction": "Name a colour.", "output": "Blue is a colour.", "source": "a"},
+        {"instruction": "Name a fruit.", "output": "An apple.", "source": "b"},
+        {"instruction": "", "output": "No question.", "source": "b"},
+    ]
+    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), "matched.size=3", "repeated.shortest=3")["datasets"]
+    counts = dataset["counts"]
+    assert (counts["read"], counts["rejected"], counts["duplicates"], counts["examples"]) == (5, 1, 1, 3)
+    assert dataset["sources"] == {"a": 2, "b": 1}
+    instruction, response, both = (dataset["sides"][side] for side in ("instruction", "response", "both"))
+    assert (instruction["tokens"], response["tokens"], both["tokens"]) == (12, 13, 25)  # Name a colour . is four
+    assert (instruction["distinct"], response["distinct"]) == (2, 3)
+    assert instruction["metrics"]["ngram_ratio_1"] == pytest.approx(5 / 12)  # Name, a, colour, fruit, .
+    assert response["metrics"]["length"] == pytest.approx(13 / 3)
+    assert response["drawn"]["length"] == [pytest.approx(13 / 3)]  # all three examples: one draw
+    assert response["length"]["percentiles"]["100"] == 5.0
+    run = response["repeated"]["runs"][0]
+    assert (run["tokens"], run["texts"], run["occurrences"]) == (["is", "a", "colour", "."], 2, 2)
+    assert response["bands"]["occurrences"] == 13 and response["bands"]["rare"]["types"] == 8
+    near = dataset["near_duplicates"]
+    assert (near["instruction"]["share"], near["response"]["share"], near["pair"]["share"]) == (pytest.approx(1 / 3), 0.0, 0.0)
+
+
+def test_a_rerun_answers_from_the_finished_file_and_mends_the_page(tmp_path, measured, capsys):
+    path = write_jsonl(tmp_path / "mine.jsonl", examples(30))
+    first = measured(path)
+    folder = only_folder(tmp_path)
+    page, before = (folder / "measure.html").read_bytes(), (folder / "measure.json").stat().st_mtime_ns
+    (folder / "measure.html").unlink()
+    capsys.readouterr()
+    assert measured(path) == json.loads(json.dumps(first))
+    assert capsys.readouterr().err == ""
+    assert (folder / "measure.json").stat().st_mtime_ns == before
+    assert (folder / "measure.html").read_bytes() == page
+    path.rename(tmp_path / "elsewhere.jsonl")
+    measured(tmp_path / "elsewhere.jsonl")
+    names = sorted(folder.name for folder in (tmp_path / "outputs" / "measure").iterdir())
+    assert [name[-7:] for name in names] == [folder.name[-7:]] * 2  # the same content: the same hash
+    measured(tmp_path / "elsewhere.jsonl", "matched.seed=1")
+    assert len(list((tmp_path / "outputs" / "measure").iterdir())) == 3
+
+
+def test_what_an_interrupted_measurement_has_done_is_kept(tmp_path, measured, monkeypatch):
+    path = write_jsonl(tmp_path / "mine.jsonl", examples(30))
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sftdiv.survey, "near_duplicates", stop)
+        with pytest.raises(KeyboardInterrupt):
+            measured(path)
+    assert not (tmp_path / "outputs").exists()
+    monkeypatch.setattr(sftdiv.survey, "describe", stop)  # the sides were measured before
+    assert set(measured(path)["datasets"][0]["sides"]) == {"instruction", "response", "both"}
+
+
+class Page(HTMLParser):
+    """The elements, what they refer to, and the visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in {"src", "href", "xlink:href", "action", "data", "srcset"}]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_needs_nothing_but_itself_and_shows_data_as_text(tmp_path, measured):
+    rows = examples(30)
+    for row in rows:
+        row["output"] += " <script>alert(1)</script> <img src=http://example.org/x.png> & more"
+        row["source"] = "<b>bold</b>" if len(row["output"]) % 2 else "$\\alpha$"
+    measured(write_jsonl(tmp_path / "a<b>&'c.jsonl", rows))
+    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert not {"script", "img", "iframe", "link", "b><"} & set(page.tags)
+    assert set(page.links) - {link for link in page.links if link.startswith("#")} == {"measure.json", "token_bands.png"}
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert "default-src 'none'" in html and "prefers-color-scheme: dark" in html
+    text = " ".join(page.text)
+    assert "a<b>&'c" in text and "<b>bold</b>" in text
+
+
+def test_every_id_of_the_page_is_there_once_and_every_reference_leads_to_one(tmp_path, measured):
+    measured(write_jsonl(tmp_path / "mine.jsonl", examples(30)))
+    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', html)) <= set(ids)
+
+
+def test_a_baseline_stands_beside_the_dataset(tmp_path, measured, capsys):
+    rich = write_jsonl(tmp_path / "rich.jsonl", examples(200, words=400))
+    poor = write_jsonl(tmp_path / "poor.jsonl", examples(120, words=10, seed=1))
+    found = measured(rich, f"baseline={poor}", "matched.draws=8")
+    assert only_folder(tmp_path).name.startswith("rich-vs-poor-h")
+    assert found["size"] == 60  # half of the smaller one
+    rows = {row["metric"]: row for row in found["comparison"]["sides"]["response"]}
+    assert rows["entropy"]["more_diverse"] == rows["self_bleu"]["more_diverse"] == rows["ngram_ratio"]["more_diverse"] == "dataset"
+    assert rows["self_bleu"]["value"] < rows["self_bleu"]["baseline"] and rows["self_bleu"]["high"] < 0
+    assert rows["length"]["more_diverse"] is None
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "Responses: rich is more diverse by" in shown
+    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    assert "Side by side" in html and html.count("poor") > 10
+
+
+def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured):
+    path = write_jsonl(tmp_path / "mine.jsonl", examples(80))
+    found = measured(path, f"baseline={path}")
+    verdicts = {row["more_diverse"] for rows in found["comparison"]["sides"].values() for row in rows}
+    assert verdicts == {"unclear", None}
+    assert {row["difference"] for rows in found["comparison"]["sides"].values() for row in rows} == {0.0}
+    assert all(row["of_baseline"] == row["of_dataset"] == 1.0 for row in found["coverage"])
+
+
+def test_a_baseline_is_measured_once_for_all(tmp_path, measured, capsys):
+    base = write_jsonl(tmp_path / "base.jsonl", examples(80))
+    measured(base, "matched.size=20")
+    capsys.readouterr()
+    measured(write_jsonl(tmp_path / "mine.jsonl", examples(80, seed=2)), f"baseline={base}", "matched.size=20")
+    told = capsys.readouterr().err
+    assert "mine, response: tokens" in told and "base, response: tokens" not in told
+
+
+def as_messages(row):
+    return [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["output"]}]
+
+
+def write_all_formats(folder, rows):
+    """The same examples in every form that people have them in: name -> path."""
+    turns = [[{"from": "human", "value": row["instruction"]}, {"from": "gpt", "value": row["output"]}] for row in rows]
+    paths = {
+        "alpaca": write_jsonl(folder / "alpaca.jsonl", rows),
+        "messages": write_jsonl(folder / "messages.jsonl", [{"messages": as_messages(row)} for row in rows]),
+        "sharegpt": write_jsonl(folder / "sharegpt.jsonl", [{"conversations": each} for each in turns]),
+        "prompt": write_jsonl(folder / "prompt.jsonl", [{"prompt": row["instruction"], "completion": row["output"]} for row in rows]),
+        "json": folder / "rows.json",
+        "parquet": folder / "rows.parquet",
+        "subset": folder / "subset.parquet",
+        "csv": folder / "rows.csv",
+        "folder": folder / "several",
+    }
+    paths["json"].write_text(json.dumps(rows), encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), paths["parquet"])
+    whole = [{"id": "", "messages": as_messages(row), "instruction": row["instruction"], "response": row["output"]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(whole), paths["subset"])  # as a run writes its subset
+    with paths["csv"].open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, ["instruction", "output"])
+        writer.writeheader()
+        writer.writerows(rows)
+    paths["folder"].mkdir()
+    write_jsonl(paths["folder"] / "a.jsonl", rows[:7])
+    write_jsonl(paths["folder"] / "b.jsonl", rows[7:])
+    return paths
+
+
+@pytest.mark.slow
+def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
+    found = {name: measured(path)["datasets"][0] for name, path in write_all_formats(tmp_path, examples(20)).items()}
+    told = {name: json.dumps({key: value for key, value in one.items() if key != "name"}, sort_keys=True) for name, one in found.items()}
+    assert set(told) == {"alpaca", "messages", "sharegpt", "prompt", "json", "parquet", "subset", "csv", "folder"}
+    assert {name for name, text in told.items() if text != told["alpaca"]} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(examples(1), id="one example"),
+        pytest.param(examples(1) * 50, id="identical rows"),
+        pytest.param([{"instruction": "?", "output": "!"}, {"instruction": "?", "output": "\u200b"}], id="signs alone"),
+        pytest.param([{"instruction": "写一首诗。", "output": f"春眠不觉晓。处处闻啼鸟{n}。"} for n in range(12)], id="Chinese"),
+        pytest.param([{"instruction": "हिन्दी में लिखो", "output": f"नमस्ते दुनिया {n}"} for n in range(12)], id="Hindi"),
+        pytest.param([*examples(5), {"instruction": "long", "output": "word " * 200_000}], id="a huge row"),
+    ],
+)
+def test_odd_datasets_are_measured_too(tmp_path, measured, rows):
+    found = measured(write_jsonl(tmp_path / "mine.jsonl", rows), quick=["matched.draws=3"])
+    (dataset,) = found["datasets"]
+    assert dataset["counts"]["examples"] == len({json.dumps(row) for row in rows})
+    assert all("leaves" in units["problem"] or "phrase" in units["problem"] for units in dataset["units"])  # no band, no phrase: a line
+    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    assert "at least 100 are needed" in html and "nan" not in " ".join(Page(html).text).lower().split()
+
+
+def test_units_are_counted_where_there_are_any(tmp_path, measured):
+    rows = [{"instruction": f"w{n} w{n + 1} w{n + 2}", "output": "yes"} for n in range(150)]
+    band = ["corpus.band.low=2", "corpus.band.high=3", "units.micro_token.sides=[instruction]"]
+    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), *band)["datasets"]
+    (units,) = dataset["units"]
+    assert units["types"] == 150  # w1 and w150 stand in two texts, those between in three, w0 and w151 in one
+    assert units["units"] == 2 * 2 + 148 * 3 and units["without"] == 0
+    shares = np.array([2, 2] + [3] * 148) / 448
+    assert units["entropy"] == pytest.approx(float(-(shares * np.log2(shares)).sum()))
+    assert [each["examples"] for each in units["commonest"]] == [3] * 40
+
+
+def test_tags_of_a_column_are_units(tmp_path, measured):
+    rows = [{**row, "task": ["animals", "odd" if number % 2 else "even"]} for number, row in enumerate(examples(20))]
+    asked = ["corpus.columns=[task]", "units.meso_tag.tagger=column", "+units.meso_tag.column=task", "matched.draws=3"]
+    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), *asked, quick=["units.micro_token=null"])["datasets"]
+    (units,) = dataset["units"]
+    assert (units["strategy"], units["types"], units["per_example"]) == ("meso_tag", 3, 2.0)
+    assert units["commonest"] == [{"name": "animals", "examples": 20}, {"name": "even", "examples": 10}, {"name": "odd", "examples": 10}]
+    assert "Commonest tags" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+
+
+def test_bad_rows_are_counted_or_are_errors(tmp_path, measured):
+    path = write_jsonl(tmp_path / "mine.jsonl", [*examples(10), {"instruction": "nothing", "output": " "}, {"text": "?"}])
+    found = measured(path)
+    assert found["datasets"][0]["counts"]["rejected"] == 2
+    assert len((only_folder(tmp_path) / "rejected.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(SftdivError, match="line 11"):
+        measured(path, "corpus.on_bad_row=error")
+
+
+def command(*arguments, cwd=None):
+    return subprocess.run([sys.executable, "-m", "sftdiv.measure", *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["corpus=files"], "corpus.path must be given"),
+        (["bseline=x"], "unknown setting 'bseline'. Did you mean 'baseline'? Known: baseline, corpus, embedder"),
+        (["metrics=[entropie]"], "'entropie' is unknown. Did you mean 'entropy'?"),
+        (["units.meso_tag.sides=[respons]"], "Did you mean 'response'? Known: instruction, response"),
+        (["+units.meso_tag.tager=column"], "units.meso_tag.tager='column' changes nothing that is there"),
+        (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'?"),
+        (["seed=-1"], "seed=-1 must be a whole number"),
+    ],
+)
+def test_mistakes_end_as_a_message_with_the_alternatives(overrides, message):
+    wrong = command(*overrides)
+    assert wrong.returncode == 1
+    assert message in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_the_command_by_its_own_and_its_rerun(tmp_path):
+    write_jsonl(tmp_path / "mine.jsonl", examples(30))
+    asked = ["corpus=files", "corpus.path=mine.jsonl", *QUICK, f"paths.cache={tmp_path}/cache"]
+    done = command(*asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = done.stdout.rstrip().splitlines()[-1]
+    assert page == str(only_folder(tmp_path) / "measure.html")
+    again = command(*asked, cwd=tmp_path)
+    assert (again.stdout, again.stderr) == (done.stdout, "")
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_help_and_cfg_answer_without_heavy_libraries(flags):
+    program = f"""
+import sys
+sys.argv = ["sftdiv.measure", *{flags!r}]
+from sftdiv.measure import main
+try:
+    main()
+finally:
+    print(sorted(set(sys.modules) & {HEAVY!r}))
+"""
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout.rstrip().endswith("[]")
+    assert "near_duplicates" in shown.stdout
+
+
+@pytest.mark.slow
+def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
+    places = [f"paths.outputs={tmp_path}/outputs", f"paths.cache={tmp_path}/cache"]
+    given = ["corpus.samples=2000", "embedder=lsa", "matched.draws=3", *places]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        (dataset,) = measure(compose("measure", overrides=given), given)["datasets"]
+    distances = {side: dataset["sides"][side]["metrics"]["embedding_distance"] for side in ("instruction", "response", "both")}
+    assert distances["both"] == pytest.approx((distances["instruction"] + distances["response"]) / 2, abs=1e-6)
+    assert {"vendi", "novel_sum", "log_determinant"} <= set(dataset["sides"]["both"]["metrics"])
+    (topics,) = (units for units in dataset["units"] if units["strategy"] == "macro_topic")
+    assert topics["types"] >= 2
+    assert "Largest topics" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
