@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
 
 SAMPLE = 3_000
-ALL = 68_769  # distinct instructions of the pool
 
 
 def labelled(path: str) -> pd.DataFrame:
@@ -38,18 +37,18 @@ def labelled(path: str) -> pd.DataFrame:
     return pool.drop_duplicates("instruction").sort_values("instruction").reset_index(drop=True)
 
 
-def predicted(held: scipy.sparse.csr_array, task: Sequence[str]) -> float:
+def predicted(held: scipy.sparse.csr_array, task: Iterable[str]) -> float:
     """Accuracy of the task from the tags, over five folds."""
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.naive_bayes import MultinomialNB
 
     folds = KFold(5, shuffle=True, random_state=0)
-    return float(cross_val_score(MultinomialNB(alpha=0.01), scipy.sparse.csr_matrix(held), task, cv=folds).mean())
+    return float(cross_val_score(MultinomialNB(alpha=0.01), scipy.sparse.csr_matrix(held), list(task), cv=folds).mean())
 
 
-def keyphrases(texts: Sequence[str]) -> list[list[str]]:
-    tagger = KeyphraseTagger(per_example=4, longest=2, min_documents=2, max_share=0.1)
-    return [list(tags) for tags in tagger.tag(texts, Path()).tags]
+def keyphrases(prefer_long: float, least: int) -> Callable[[Sequence[str]], list[list[str]]]:
+    tagger = KeyphraseTagger(per_example=4, longest=2, min_documents=least, max_share=0.1, prefer_long=prefer_long)
+    return lambda texts: [list(tags) for tags in tagger.tag(texts, Path()).tags]
 
 
 def yake(texts: Sequence[str]) -> list[list[str]]:
@@ -75,21 +74,28 @@ def rake(texts: Sequence[str]) -> list[list[str]]:
 
 
 def taggers(path: str) -> None:
-    rows = labelled(path).sample(SAMPLE, random_state=0)
-    print(
-        f"| tagger | s for {SAMPLE:,} | for {ALL:,} | distinct tags | held by 2 or more | texts with such a tag | task |\n|" + " --- |" * 7
-    )
-    for name, tag in (("key phrases (TF-IDF)", keyphrases), ("YAKE 0.7.3", yake), ("RAKE (rake-nltk 1.0.6)", rake)):
-        started = time.process_time()
-        tags = tag(rows["instruction"].tolist())
-        seconds = time.process_time() - started
-        names, held = incidence(tags)
-        kept = [name if count > 1 else None for name, count in zip(names, counts_of(held), strict=True)]
-        shared_names, shared = renamed(held, kept)
-        tagged = (np.diff(shared.indptr) > 0).mean()
-        cost = f"{seconds:.1f} | {seconds / SAMPLE * ALL:,.0f}"
-        print(f"| {name} | {cost} | {len(names):,} | {len(shared_names):,} | {tagged:.1%} | {predicted(shared, rows['task']):.3f} |")
-        print("   ", list(zip([text[:60] for text in rows["instruction"][:4]], tags[:4], strict=True)), file=sys.stderr)
+    """All taggers on a sample, where tags that two texts share count; and without YAKE on all, where they must be shared by twenty."""
+    everything = labelled(path)
+    sample = everything.sample(SAMPLE, random_state=0)
+    head = ["tagger", "texts", "shared by", "processor s", "tags", "tags a text", "texts with a tag", "task"]
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    for rows, least in ((sample, 2), (everything, 20)):
+        ours = {f"key phrases, prefer_long={power}": keyphrases(power, least) for power in (0.0, 1.0)}
+        for name, tag in (ours | {"RAKE (rake-nltk 1.0.6)": rake} | ({"YAKE 0.7.3": yake} if rows is sample else {})).items():
+            compare(name, tag, rows, least)
+
+
+def compare(name: str, tag: Callable[[Sequence[str]], list[list[str]]], rows: pd.DataFrame, least: int) -> None:
+    started = time.process_time()
+    tags = tag(rows["instruction"].tolist())
+    seconds = time.process_time() - started
+    names, held = incidence(tags)
+    kept, shared = renamed(held, [tag if count >= least else None for tag, count in zip(names, counts_of(held), strict=True)])
+    tagged = (np.diff(shared.indptr) > 0).mean()
+    of_text = f"{shared.nnz / len(rows):.2f} | {tagged:.1%} | {predicted(shared, rows['task']):.3f}"
+    print(f"| {name} | {len(rows):,} | {least} | {seconds:.1f} | {len(kept):,} | {of_text} |", flush=True)
+    common = [kept[tag] for tag in np.argsort(-counts_of(shared), kind="stable")[:15]]
+    print("   ", name, common, list(zip([text[:60] for text in rows["instruction"][:4]], tags[:4], strict=True)), file=sys.stderr)
 
 
 def composed_units(path: str, *overrides: str) -> tuple[Any, Any, float]:
@@ -115,6 +121,7 @@ def steps(path: str) -> None:
     variants = [f"strategy/normalise={name}" for name in ("none", "light", "instag", "instag_offline")]
     variants += ["strategy/normalise=light strategy.units.normaliser.frequency=null"]
     variants += ["strategy/normalise=instag strategy.units.normaliser.association.mutual=false"]
+    variants = [f"{variant} strategy.units.tagger.prefer_long=1" for variant in variants]
     column = ["strategy/tagger=column strategy.column=task", "strategy/tagger=column strategy.column=task strategy/normalise=instag"]
     print(
         "| setting | s | step | tags before | after | tags a text before | after | texts without before | after | task |\n|" + " --- |" * 10
@@ -126,7 +133,7 @@ def steps(path: str) -> None:
         first = texts[~texts["source"].str.startswith("alpacaeval")].drop_duplicates("text").index.to_numpy()
         task = "" if "column" in variant else f"{predicted(units.matrix[first], texts['task'].to_numpy()[first]):.3f}"
         made = units.made_by
-        print(f"| `{variant}` | {seconds:.1f} | all | {made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz / len(texts):.2f} | | "
+        print(f"| `{variant}` | {seconds:.1f} | all | {made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz:,} | | "
               f"{made['untagged']:,} of {len(texts):,} rows | {task} |")  # fmt: skip
         for step in units.record["steps"]:
             numbers = [f"{step[f'{what}_{when}']:,}" for what in ("tags", "assignments", "untagged") for when in ("before", "after")]
@@ -137,7 +144,7 @@ def steps(path: str) -> None:
 def llm(path: str) -> None:
     """The same texts from a clean server and from one that fails; the tags must be equal."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from openai_server import Behaviour, often, serving
+    from openai_server import Behaviour, often, serving  # type: ignore[import-not-found]
 
     prompt = 'Name tags.\n[begin]\n{text}\n[end]\nAnswer as [{"tag": str, "explanation": str}].'
     texts = labelled(path)["instruction"].sample(SAMPLE, random_state=0).tolist()

@@ -48,7 +48,7 @@ def held(units: Units) -> list[list[str]]:
 
 
 def tagger(**settings: Any) -> KeyphraseTagger:
-    return KeyphraseTagger(**{"per_example": 2, "longest": 2, "min_documents": 1, "max_share": 1.0, **settings})
+    return KeyphraseTagger(**{"per_example": 2, "longest": 2, "min_documents": 1, "max_share": 1.0, "prefer_long": 0.0, **settings})
 
 
 def phrases(normaliser: Normaliser = NONE, tag_map: Path | None = None, **settings: Any) -> TagUnits:
@@ -79,6 +79,13 @@ def test_tags_of_one_text_share_no_word_and_are_at_most_per_example() -> None:
         words = [word for tag in tags for word in tag.split()]
         assert len(tags) == 3
         assert len(words) == len(set(words))
+
+
+def test_long_phrases_can_be_preferred() -> None:
+    texts = ["solar panel solar", "solar panel roof", "panel roof", "solar roof"]
+    assert held(phrases(per_example=1).find(side_of(texts)))[0] == ["solar"]
+    assert held(phrases(per_example=1, prefer_long=1.0).find(side_of(texts)))[0] == ["panel solar"]
+    assert held(phrases(per_example=1, prefer_long=1.0).find(side_of(texts)))[1] == ["panel roof"]
 
 
 def test_equal_texts_hold_equal_tags_and_a_text_without_a_shared_phrase_none() -> None:
@@ -210,7 +217,7 @@ def composed_units(*overrides: str) -> Any:
 
 
 def test_config_chooses_the_tagger() -> None:
-    keyphrase = KeyphraseTagger(per_example=4, longest=2, min_documents=20, max_share=0.1)
+    keyphrase = KeyphraseTagger(per_example=4, longest=2, min_documents=20, max_share=0.1, prefer_long=0.0)
     assert composed_units().tagger == keyphrase
     assert composed_units("strategy.units.tagger.min_documents=2").tagger.min_documents == 2
     assert composed_units("strategy/tagger=column") == ColumnTagUnits(column="tags", normaliser=NONE, tag_map=None)
