@@ -65,12 +65,13 @@ def test_embedding_distance_equals_the_mean_over_all_pairs() -> None:
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 1, 2, 7, math.inf])
 def test_vendi_by_the_dual_equals_the_definition_by_the_similarity_matrix(q: float) -> None:
-    rows = random_rows(40)
+    rows = random_rows(40).astype(np.float64)
     values = np.linalg.eigvalsh(cosines(rows, rows) / 40)
     shares = values[values > 1e-10]
     renyi = {1: -np.sum(shares * np.log(shares)), math.inf: -np.log(shares.max())}
     expected = math.exp(renyi[q] if q in renyi else np.log(np.sum(shares**q)) / (1 - q))
     assert vendi_score(rows, q=q) == pytest.approx(expected, rel=1e-10)
+    assert vendi_score(rows.astype(np.float32), q=q) == pytest.approx(expected, rel=1e-6)
 
 
 def test_vendi_counts_texts_that_share_nothing_and_ignores_copies_and_zeros() -> None:
@@ -88,7 +89,8 @@ def test_log_determinant_equals_that_of_all_pairs() -> None:
     rows = random_rows(40)
     for alpha in (0.3, 1.0, 50.0):
         expected = np.linalg.slogdet(np.eye(40) + alpha * cosines(rows, rows)).logabsdet
-        assert log_determinant(rows, alpha=alpha) == pytest.approx(expected, rel=1e-10)
+        assert log_determinant(rows.astype(np.float64), alpha=alpha) == pytest.approx(expected, rel=1e-10)
+        assert log_determinant(rows, alpha=alpha) == pytest.approx(expected, rel=1e-6)
     assert log_determinant(np.eye(3, dtype=np.float32)) == pytest.approx(3 * math.log(2))
 
 
@@ -180,7 +182,7 @@ def test_more_texts_never_lower_volume_and_coverage(rows: Vectors) -> None:
     corpus = random_rows(6, 3)
     volumes = [log_determinant(rows[:n]) for n in range(1, len(rows) + 1)]
     coverage = [facility_location(rows[:n], corpus) for n in range(1, len(rows) + 1)]
-    assert volumes == sorted(volumes) and coverage == sorted(coverage)
+    assert np.diff(volumes).min() >= -1e-6 and np.diff(coverage).min() >= -1e-12
 
 
 @given(vectors)

@@ -22,7 +22,7 @@ def vendi_scores(embeddings: NDArray[np.floating], *, orders: Sequence[float]) -
     ``exp(-sum p ln p)`` for q = 1 and ``(sum p^q)^(1 / (1 - q))`` else (Friedman and Dieng 2023, arXiv 2210.02410; orders: Pasarkar
     and Dieng 2024, arXiv 2310.12952); the number of eigenvalues for q = 0, one over the largest for q = infinity. A low order weighs rare
     directions as much as common ones. The eigenvalues of ``X X^T / texts`` are those of ``X^T X / texts`` and zeros: O(texts d^2 + d^3) for
-    d dimensions instead of O(texts^3). Those under the rounding error of the largest count as zeros (they would decide orders
+    d dimensions instead of O(texts^3). Those under d machine epsilons of the largest count as zeros (rounding errors would decide orders
     below 1), and rows of zeros as no text. Bounded by min(texts, d), it rises with the size of the set until it nears d.
 
     Args:
@@ -40,7 +40,7 @@ def vendi_scores(embeddings: NDArray[np.floating], *, orders: Sequence[float]) -
     values = np.linalg.eigvalsh(gram(embeddings))
     if not len(values) or values[-1] <= 0:
         return [float("nan")] * len(orders)
-    values = values[values > values[-1] * max(embeddings.shape) * np.finfo(np.float64).eps]
+    values = values[values > values[-1] * embeddings.shape[1] * np.finfo(embeddings.dtype).eps]
     return [float(_effective_number(values / values.sum(), q)) for q in orders]
 
 
