@@ -8,32 +8,23 @@ it and only shows it again. The trade: heavy libraries are imported once there i
 from __future__ import annotations
 
 import copy
-import difflib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
+from rich.markup import escape
 
-import sftdiv
-from sftdiv.cells import flatten
 from sftdiv.command import conf_dir, register_resolvers, run_app
-from sftdiv.measuring.settings import LAYOUT, Matched, Runs
-from sftdiv.records import SIDES, SftdivError
-from sftdiv.settings import folder_identity
-from sftdiv.store import content_hash
+from sftdiv.measure_settings import NAME, baseline_config, check, composed_strategies, dataset_names, place
+from sftdiv.measuring.settings import Matched, Runs
 
 register_resolvers()
-NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
 REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")
-OF_FILES = ("format", "on_bad_row", "id_column", "source_column", "columns", "remove", "max_row_bytes", "band", "dedup")
 
 
 def main() -> None:
@@ -62,14 +53,14 @@ def measure(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     matched, runs = check(config)
     configs = [config, *([] if config.baseline is None else [baseline_config(config, overrides)])]
     strategies = composed_strategies(config, overrides)
-    names = [dataset_name(each.corpus) for each in configs]
+    names = dataset_names(configs)
     folder = place(config, configs, names, strategies)
     console = Console(stderr=True)
     measured = finished(folder)
     if measured is None:
         say = _Clock(console)
         measured = _measured(configs, names, strategies, matched, runs, overrides, say, folder)
-        write_report(measured, folder)
+        measured = write_report(measured, folder)
         say("done")
     show(measured, folder)
     return measured
@@ -88,6 +79,7 @@ def _measured(
     """Everything that ``measure.json`` holds; the rows that could not be read are put into the folder."""
     from sftdiv.artifacts import Artifacts, plain
     from sftdiv.compared import copy_rejected, measure_all, versions
+    from sftdiv.diversity.catalogue import metric_families
     from sftdiv.store import Store
     from sftdiv.survey import Survey
 
@@ -100,7 +92,7 @@ def _measured(
     survey = Survey(
         tokenizer=config.tokenizer,
         revision=config.tokenizer_revision,
-        metrics=plain(config.metrics),
+        metrics=metric_families(plain(config.metrics)),
         matched=matched,
         runs=runs,
         near=plain(config.near_duplicates),
@@ -123,115 +115,7 @@ class _Clock:
         self._started = time.perf_counter()
 
     def __call__(self, text: str) -> None:
-        self._console.print(f"[dim]{time.perf_counter() - self._started:7.1f} s[/]  {text}", highlight=False)
-
-
-def check(config: DictConfig) -> tuple[Matched, Runs]:
-    """Refuse what cannot be right before anything is read.
-
-    Raises:
-        SftdivError: With the setting, its value and what it may be.
-    """
-    from sftdiv.diversity.catalogue import EVERY
-
-    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
-    for family in config.metrics:
-        _one_of("metrics", family, EVERY)
-    for name, wanted in config.units.items():
-        _one_of("units", name, sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml")))
-        for side in [] if wanted is None else wanted.sides:
-            _one_of(f"units.{name}.sides", side, SIDES)
-    if not isinstance(config.seed, int) or config.seed < 0:
-        raise SftdivError(f"seed={config.seed!r} must be a whole number of at least 0")
-    return Matched(**config.matched), Runs(**config.repeated)
-
-
-def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise SftdivError(f"{name}: {value!r} is unknown.{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}")
-
-
-def composed_strategies(config: DictConfig, overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """The strategies that ``units`` names, on each of its sides, with the changes that stand beside ``sides``.
-
-    Raises:
-        SftdivError: If a change names no setting of its strategy.
-    """
-    embeds = "_target_" in config.embedder
-    others = [text for text in overrides if not text.lstrip("+~").startswith(("units", "hydra", "baseline"))]
-    found: list[dict[str, Any]] = []
-    for name, wanted in config.units.items():
-        changes = {} if wanted is None else flatten(OmegaConf.to_container(wanted, resolve=True))  # type: ignore[arg-type]
-        changes = {key: value for key, value in changes.items() if key != "sides" and value is not None}
-        groups = {key: value for key, value in changes.items() if (conf_dir() / "strategy" / key).is_dir()}
-        chosen = [f"strategy/{key}={value}" for key, value in groups.items()]
-        for side in [] if wanted is None else wanted.sides:
-            whole = compose(NAME, overrides=[*others, f"+strategy={name}", *chosen])
-            whole.strategy.side = side
-            for key, value in changes.items():
-                if key not in groups:
-                    _change(whole, f"strategy.{key}", value, f"units.{name}.{key}")
-            strategy: dict[str, Any] = OmegaConf.to_container(whole.strategy, resolve=True)  # type: ignore[assignment]
-            if embeds or strategy["needs"] != "embeddings":
-                found.append(strategy)
-    return found
-
-
-def _change(config: DictConfig, key: str, value: Any, told: str) -> None:
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(config, parent)
-    if not isinstance(node, DictConfig) or name not in node:
-        groups = [path.name for path in (conf_dir() / "strategy").iterdir() if path.is_dir() and not parent.count(".")]
-        known = ", ".join(sorted([*groups, *(map(str, node) if isinstance(node, DictConfig) else [])]))
-        raise SftdivError(f"{told}={value!r} changes nothing that is there. Known beside it: {known}")
-    OmegaConf.update(config, key, value)
-
-
-def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The same settings for the baseline: its path in place of the dataset's; what lies on this machine is read as files."""
-    path = config.baseline
-    if config.corpus.name == "files" or (config.corpus.name == "hub" and not (isinstance(path, str) and Path(path).expanduser().exists())):
-        other = copy.deepcopy(config)
-        other.corpus.path = path
-        return other
-    others = [text for text in overrides if not text.lstrip("+~").startswith(("corpus", "hydra"))]
-    other = compose(NAME, overrides=[*others, "corpus=files"])
-    other.corpus.path = path
-    for key in OF_FILES:
-        if key in config.corpus and key in other.corpus:
-            other.corpus[key] = config.corpus[key]
-    return other
-
-
-def dataset_name(corpus: DictConfig) -> str:
-    """What people call it: the file's or folder's name, the last part of a hub id, or ``embedded``."""
-    if corpus.name == "embedded":
-        return "embedded"
-    paths = [corpus.path] if isinstance(corpus.path, str) else list(corpus.path)
-    name = Path(str(paths[0])).expanduser().absolute().stem if corpus.name == "files" else str(paths[0]).rpartition("/")[2]
-    return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
-
-
-def place(config: DictConfig, configs: Sequence[DictConfig], names: Sequence[str], strategies: Sequence[Mapping[str, Any]]) -> Path:
-    """The folder of this measurement: the names to read, and a hash of the contents and settings that its numbers depend on."""
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    tokenizer = str(config.tokenizer)
-    settings["tokenizer"] = folder_identity(Path(tokenizer)) if Path(tokenizer).is_dir() else tokenizer
-    settings["embedder"] = dict(instantiate(config.embedder, _convert_="all").identity()) if "_target_" in config.embedder else None
-    settings["corpora"] = [_corpus_identity(each) for each in configs]
-    kept = {key: value for key, value in settings.items() if key not in ("corpus", "baseline", "units", "paths")}
-    made = content_hash({**kept, "strategies": list(strategies), "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
-    name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
-    return Path(config.paths.outputs).expanduser().absolute() / NAME / f"{name}-h{made}"
-
-
-def _corpus_identity(config: DictConfig) -> dict[str, Any]:
-    corpus: dict[str, Any] = OmegaConf.to_container(config.corpus, resolve=True)  # type: ignore[assignment]
-    reader = dict(instantiate(config.corpus.reader, _convert_="all").identity())
-    return {**{key: value for key, value in corpus.items() if key != "path"}, "reader": reader}
+        self._console.print(f"[dim]{time.perf_counter() - self._started:7.1f} s[/]  {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _with_tokenizer(config: DictConfig) -> DictConfig:

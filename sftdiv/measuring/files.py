@@ -33,11 +33,13 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return measured
 
 
-def write_report(measured: Mapping[str, Any], folder: Path) -> None:
-    """Write everything, the numbers last."""
+def write_report(measured: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write everything, the numbers last, and give what was measured as it will be read again."""
     text = json.dumps(finite(measured), ensure_ascii=False, allow_nan=False, indent=1)
-    _write_shown(json.loads(text), folder)  # as it will be read again
+    kept: dict[str, Any] = json.loads(text)
+    _write_shown(kept, folder)
     write_atomically(folder / NUMBERS, text + "\n")
+    return kept
 
 
 def finite(value: Any) -> Any:

@@ -27,9 +27,9 @@ class Matched:
 
     def __post_init__(self) -> None:
         if self.size != AUTO:
-            _whole("matched.size", self.size, least=1, also=f", or {AUTO}")
-        _whole("matched.draws", self.draws, least=2)
-        _whole("matched.seed", self.seed, least=0)
+            whole("matched.size", self.size, least=1, also=f", or {AUTO}")
+        whole("matched.draws", self.draws, least=2)
+        whole("matched.seed", self.seed, least=0)
 
     def resolved(self, examples: int) -> int:
         """The size for datasets of which the smallest holds ``examples``.
@@ -66,13 +66,18 @@ class Runs:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self) if field.name != "min_share"):
-            _whole(f"repeated.{name}", getattr(self, name), least={"shortest": 3, "seed": 0}.get(name, 1))
+            whole(f"repeated.{name}", getattr(self, name), least={"shortest": 3, "seed": 0}.get(name, 1))
         if isinstance(self.min_share, bool) or not isinstance(self.min_share, int | float) or not 0 <= self.min_share <= 1:
             raise SftdivError(f"repeated.min_share={self.min_share!r} must be a number in [0, 1]")
         if self.longest < self.shortest:
             raise SftdivError(f"repeated.longest={self.longest} must not be below repeated.shortest={self.shortest}")
 
 
-def _whole(name: str, value: object, *, least: int, also: str = "") -> None:
+def whole(name: str, value: object, *, least: int, also: str = "") -> None:
+    """Refuse a setting that is no whole number of at least ``least``.
+
+    Raises:
+        SftdivError: With the setting and its value.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SftdivError(f"{name}={value!r} must be a whole number of at least {least}{also}")
