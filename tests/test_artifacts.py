@@ -124,3 +124,45 @@ def test_an_unknown_column_and_source_name_the_known(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.sources=[web]")
     with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has"):
         pipeline.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+
+
+def test_what_counts_as_a_duplicate_is_a_setting(composed, tmp_path):
+    # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five words are shared
+    long = " ".join(f"word{i}" for i in range(40))
+    pairs = [
+        ("Say a.", "a"),
+        ("Say a.", "a"),
+        (long, long),
+        (long.replace("word20", "other"), long),
+        *((f"Say {i}.", str(i)) for i in range(40)),
+    ]
+    path = tmp_path / "twice.jsonl"
+    path.write_text("".join(json.dumps({"instruction": instruction, "output": output}) + "\n" for instruction, output in pairs))
+    kept = {
+        dedup: len(artifacts_of(composed, tmp_path, path, f"corpus.dedup={dedup}", "corpus.heldout=0", "corpus.near.threshold=0.7").corpus)
+        for dedup in ("none", "exact", "near")
+    }
+    assert kept == {"none": 44, "exact": 43, "near": 42}
+
+
+def test_metrics_of_a_subset_are_a_setting(composed, tmp_path, pairs):
+    def columns(*overrides):
+        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
+        units = artifacts.units(plain(artifacts.config.strategy))
+        selection = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units))
+        return pipeline.diversity(artifacts.config, selection, artifacts)["diversity"]["response"]
+
+    paper = {"embedding_distance", "length", "compression_ratio", "self_bleu", "entropy", "ngram_ratio"} | {
+        f"ngram_ratio_{n}" for n in range(1, 5)
+    }
+    lsa = "embedder.max_share=1.0"
+    assert set(columns(lsa)) == paper
+    assert set(columns("embedder=none")) == paper - {"embedding_distance"}
+    assert {"vendi", "novel_sum", "mtld", "log_determinant", "homogenisation"} < set(columns(lsa, "diversity.metrics=all"))
+    assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == {"length", "mtld"}
+
+
+def test_how_the_embeddings_were_made_is_told(composed, tmp_path, pairs):
+    artifacts = artifacts_of(composed, tmp_path, pairs, "embedder.max_share=1.0")
+    told = pipeline.how_counted(artifacts.config, artifacts)
+    assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]

@@ -100,6 +100,25 @@ def test_the_same_command_again_skips(finished):
     assert (only_cell(folder) / "result.json").stat().st_mtime_ns == before
 
 
+def test_a_finished_cell_is_exported_without_running_again(finished, tmp_path):
+    from sftdiv.export.lineage import verify_export
+
+    folder, _ = finished
+    cell = only_cell(folder)
+    before = (cell / "result.json").stat().st_mtime_ns
+    again = sftdiv(folder, "export.format=messages", f"export.folder={tmp_path}", "export.name=mine")
+    assert again.returncode == 0, again.stderr
+    assert (cell / "result.json").stat().st_mtime_ns == before
+    assert [path.name for path in verify_export(tmp_path)] == ["mine.jsonl"]
+    subset = pq.read_table(cell / "subset.parquet")
+    written = [json.loads(line)["messages"] for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
+    assert written == subset.column("messages").to_pylist()
+    lineage = json.loads((tmp_path / "lineage.json").read_text())["mine"]
+    assert lineage["ids"] == subset.column("id").to_pylist()
+    assert lineage["corpus"]["fingerprint"] == row_of(cell)["corpus_hash"] and lineage["tokenizer"]["files"]
+    assert json.loads((tmp_path / "dataset_info.json").read_text())["mine"]["file_name"] == "mine.jsonl"
+
+
 def test_w_and_b_was_offline_and_its_run_is_named_by_the_cell(finished):
     folder, _ = finished
     runs = list((folder / "outputs" / "single" / "wandb").glob("offline-run-*"))
