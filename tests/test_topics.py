@@ -133,8 +133,8 @@ def test_topics_run_from_the_largest_to_the_smallest_without_gaps() -> None:
 
 def test_nearest_in_blocks_equals_nearest_at_once() -> None:
     rng = np.random.default_rng(0)
-    vectors, centres = rng.normal(size=(9_000, 4)).astype(np.float32), rng.normal(size=(6, 4)).astype(np.float32)
-    found = rng.integers(-1, 6, size=9_000)
+    vectors, centres = rng.normal(size=(90_000, 4)).astype(np.float32), rng.normal(size=(6, 4)).astype(np.float32)
+    found = rng.integers(-15, 6, size=90_000).clip(-1)  # noise is more than half, and more than one block
     expected = np.where(found == -1, (vectors @ centres.T).argmax(axis=1), found)
     assert np.array_equal(with_noise(vectors, found, centres, noise="nearest"), expected)
 

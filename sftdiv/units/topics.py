@@ -27,6 +27,7 @@ from sftdiv.units.topic_words import central_rows, one_hot, telling_words
 Noise = Literal["drop", "nearest", "own"]
 NO_TOPIC = -1
 EXAMPLES, LONGEST = 3, 200  # texts that show a topic in a report, and characters of each
+COPIED = 65_536  # rows of noise that are looked at together: 100 MB at 384 dimensions
 NAMED = ("numpy", "scikit-learn", "scipy")  # whose versions can change a name, whatever the clusterer
 
 
@@ -72,7 +73,7 @@ class TopicUnits:
         """
         texts, first, row = canonical(side.texts)
         embeddings = side.embeddings()
-        placed = np.flatnonzero(embeddings.any(axis=1)[first])
+        placed = np.flatnonzero(np.any(embeddings, axis=1)[first])
         vectors, placed_texts = embeddings[first[placed]], [texts[place] for place in placed]
         found = by_size(self.clusterer.cluster(vectors))
         topics = int(found.max(initial=NO_TOPIC)) + 1
@@ -126,7 +127,9 @@ def with_noise(vectors: NDArray[np.float32], found: NDArray[np.int64], centres: 
         topic[rows] = len(centres) + np.arange(len(rows))
     elif noise == "nearest":
         with in_ranges() as ranges:
-            topic[rows] = nearest_centre(vectors[rows], centres, ranges)
+            for start in range(0, len(rows), COPIED):
+                block = rows[start : start + COPIED]
+                topic[block] = nearest_centre(vectors[block], centres, ranges)
     return topic
 
 
