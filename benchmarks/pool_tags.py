@@ -52,7 +52,7 @@ def keyphrases(prefer_long: float, least: int) -> Callable[[Sequence[str]], list
 
 
 def yake(texts: Sequence[str]) -> list[list[str]]:
-    from yake import KeywordExtractor
+    from yake import KeywordExtractor  # type: ignore[import-not-found]
 
     extractor = KeywordExtractor(lan="en", n=2, top=4)
     return [[phrase.lower() for phrase, _ in extractor.extract_keywords(text)] for text in texts]
@@ -61,7 +61,7 @@ def yake(texts: Sequence[str]) -> list[list[str]]:
 def rake(texts: Sequence[str]) -> list[list[str]]:
     import re
 
-    from rake_nltk import Rake
+    from rake_nltk import Rake  # type: ignore[import-not-found]
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     sentences, words = re.compile(r"(?<=[.!?])\s+"), re.compile(r"\w+|[^\w\s]")  # in place of NLTK's, which are a download

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import track
 
 from sftdiv.records import SftdivError
@@ -88,7 +89,8 @@ class LocalTagger:
         model, tokenizer = self._load()
         prompts = sorted(((len(ids), text, ids) for text in texts for ids in [self._prompt_ids(tokenizer, text)]), reverse=True)
         starts = range(0, len(prompts), self.batch_size)
-        for start in track(starts, description="tagging", transient=True):
+        console = Console(stderr=True)
+        for start in track(starts, description="tagging", transient=True, console=console, disable=not console.is_terminal):
             batch = prompts[start : start + self.batch_size]
             padded = tokenizer.pad({"input_ids": [ids for _, _, ids in batch]}, return_tensors="pt").to(model.device)
             with torch.inference_mode():
