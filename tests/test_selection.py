@@ -308,6 +308,23 @@ def test_subsets_are_exact_distinct_and_deterministic(held, prune, seed, share):
 
 
 @settings(max_examples=60, deadline=None)
+@given(held=corpora, seed=st.integers(0, 5))
+def test_support_pruning_equals_the_naive_one(held, seed):
+    held = [types for types in held if types]
+    units = units_of(*held)
+    ties = tie_ranks(units.names, seed=seed)
+    live, order = list(held), []
+    while live:
+        support = {t: sum(t in types for types in live) for t in set().union(*held) - set(order)}
+        gone = min(support, key=lambda t: (support[t], ties[t]))
+        order.append(gone)
+        live = [types for types in live if gone not in types]
+    ladder = build_ladder(units.matrix, ties, prune="support")
+    assert ladder.type_order.tolist()[: len(order)] == order
+    assert ladder.example_step.tolist() == [1 + min(order.index(t) for t in types if t in order) for types in held]
+
+
+@settings(max_examples=60, deadline=None)
 @given(held=corpora, prune=st.sampled_from(PRUNINGS))
 def test_pools_are_nested_and_hold_live_types_only(held, prune):
     units = units_of(*held)

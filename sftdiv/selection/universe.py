@@ -74,10 +74,11 @@ def build_universe(
 
 def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str) -> NDArray[np.int64]:
     """The stratum of each example: its response-length quintile and/or its source, numbered without gaps."""
-    keys = np.zeros((len(lengths), 2), dtype=np.int64)
+    key = np.zeros(len(lengths), dtype=np.int64)
     if "length" in match:
         edges = np.quantile(lengths, np.arange(1, LENGTH_STRATA) / LENGTH_STRATA, method="higher")
-        keys[:, 0] = np.searchsorted(edges, lengths, side="right")
+        key = np.searchsorted(edges, lengths, side="right")
     if "source" in match:
-        keys[:, 1] = np.unique(sources, return_inverse=True)[1]
-    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        names, source = np.unique(sources, return_inverse=True)
+        key = key * len(names) + source
+    return np.unique(key, return_inverse=True)[1]
