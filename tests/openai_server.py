@@ -113,15 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.allowed():
             return
-        behaviour = self.behaviour
-        with behaviour.lock:
-            behaviour.in_flight += 1
-            behaviour.most_in_flight = max(behaviour.most_in_flight, behaviour.in_flight)
-        try:
-            self.answer(asked)
-        finally:
-            with behaviour.lock:
-                behaviour.in_flight -= 1
+        self.answer(asked)
 
     def answer(self, asked: dict[str, Any]) -> None:
         behaviour, schema = self.behaviour, "response_format" in asked
@@ -135,7 +127,11 @@ class Handler(BaseHTTPRequestHandler):
             behaviour.seen[text] += 1
             behaviour.requests.append(asked)
             behaviour.served[str(fault)] += 1
+            behaviour.in_flight += 1
+            behaviour.most_in_flight = max(behaviour.most_in_flight, behaviour.in_flight)
         time.sleep(behaviour.slow if fault == "slow" else behaviour.delay)
+        with behaviour.lock:
+            behaviour.in_flight -= 1
         match fault:
             case "429":
                 return self.refuse(429, "Too many requests.", {"Retry-After": "0"})
