@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "selection"
 PEERS = HERE.parent / "build" / "peers-selection"
 PACKAGES = ("apricot-select==0.6.1", "scikit-learn")  # apricot imports scikit-learn and does not say so
-PEER_SECONDS, PEER_GIB = 600, 8  # of the processor (300 s of two cores): others may be using the machine
+PEER_SECONDS, PEER_GIB = 300, 8  # of the processor: others may be using the machine
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 PARTS = ("grid", "same", "scale", "peers")
 

@@ -84,7 +84,7 @@ def peers(part: dict[str, Any]) -> str:
         "## Beside apricot\n\n"
         "Seconds of one subset (ours: ladder and draw at level 1) from the first rows of the micro units of responses. Apricot 0.6.1,\n"
         "lazy greedy: FeatureBasedSelection (square root) on the same sparse units, FacilityLocationSelection\n"
-        "(cosine) on LSA embeddings, which it needs dense; 600 s of processor and 8 GiB a run at most. Each\n"
+        "(cosine) on LSA embeddings, which it needs dense; 300 s of processor and 8 GiB a run at most. Each\n"
         "maximises another function, so this compares cost, not quality.\n"
         f"Ours reads the whole corpus: {part['ours']['peak_gib']:.1f} GiB. {measured(part)}"
     )
