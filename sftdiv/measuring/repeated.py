@@ -110,13 +110,25 @@ def _texts_a_run(ids: NDArray[np.int64], text: NDArray[np.int32], runs: int) -> 
 
 def _ends(level: _Level, longer: _Level | None) -> NDArray[np.int64]:
     """The runs that no longer run replaces, those in the most texts first."""
-    best = np.zeros(len(level.texts), dtype=np.int64)
-    if longer is not None and len(longer.starts):
-        at = np.searchsorted(level.starts, longer.starts)
-        np.maximum.at(best, level.ids[at], longer.texts[longer.ids])
-        np.maximum.at(best, level.ids[at + 1], longer.texts[longer.ids])
+    none = np.empty(0, dtype=np.int64)
+    starts, held = (none, none) if longer is None else (longer.starts, longer.texts[longer.ids])
+    best = _held_longer(level.starts, level.ids, len(level.texts), starts, held)
     stays = np.flatnonzero(best < KEPT * level.texts)
     return stays[np.argsort(-level.texts[stays], kind="stable")]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _held_longer(
+    starts: NDArray[np.int64], ids: NDArray[np.int64], runs: int, longer: NDArray[np.int64], held: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Of each run the most texts that hold a run one token longer, which begins at it or one token before it; all starts ascend."""
+    best, at = np.zeros(runs, dtype=np.int64), 0
+    for i in range(len(longer)):
+        while starts[at] < longer[i]:
+            at += 1
+        best[ids[at]] = max(best[ids[at]], held[i])
+        best[ids[at + 1]] = max(best[ids[at + 1]], held[i])
+    return best
 
 
 def _apart(

@@ -35,7 +35,7 @@ def alone(measured: Measured) -> Table:
         table.add_column(side, justify="right")
     for row in views.metrics(measured, every=False):
         table.add_row(_name(row), *(f"{value} [dim]{half}[/]" for value, half in row["fields"]))
-    found = {(row["kind"], row["side"]): row["drawn"][1] for row in views.units(measured) if not row["problem"]}
+    found = {(row["kind"], row["side"]): row["entropy"] for row in views.units(measured) if not row["problem"]}
     for kind in dict.fromkeys(kind for kind, _ in found):
         entropies = [found.get((kind, side), ("", "")) for side in SIDE_NAMES]
         table.add_row(f"Entropy of {kind} (bits) \u2191 [dim]NL[/]", *(f"{value} [dim]{half}[/]" for value, half in entropies))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sftdiv.measuring.comparison import estimate, half_width
+from sftdiv.measuring.texts import cut
 from sftdiv.measuring.wording import (
     ARROWS,
     MISSING,
@@ -16,6 +17,7 @@ from sftdiv.measuring.wording import (
     UNIT_NAMES,
     headline,
     large,
+    length,
     moves_with,
     number,
     percent,
@@ -27,6 +29,7 @@ from sftdiv.measuring.wording import (
 
 Measured = Mapping[str, Any]
 Row = dict[str, Any]
+SHOWN = 320  # characters of a repeated run
 
 
 def tiles(measured: Measured) -> list[Row]:
@@ -39,7 +42,7 @@ def tiles(measured: Measured) -> list[Row]:
     shown = [
         tile("examples", (whole(each["counts"]["examples"]) for each in datasets), "distinct"),
         tile("tokens", (large(each["sides"]["both"]["tokens"]) for each in datasets), "both sides"),
-        tile("mean response", (number(each["sides"]["response"]["length"]["mean"]) for each in datasets), "tokens"),
+        tile("mean response", (length(each["sides"]["response"]["length"]["mean"]) for each in datasets), "tokens"),
         tile("repeated instructions", (percent(_repeated(each)) for each in datasets), "word for word"),
     ]
     if datasets[0]["near_duplicates"]:
@@ -104,8 +107,8 @@ def lengths(measured: Measured) -> list[Row]:
     rows = []
     for dataset in measured["datasets"]:
         for side in SIDE_NAMES:
-            length = dataset["sides"][side]["length"]
-            fields = [number(length["mean"]), *(number(value) for value in length["percentiles"].values())]
+            measured_length = dataset["sides"][side]["length"]
+            fields = [length(measured_length["mean"]), *(length(value) for value in measured_length["percentiles"].values())]
             rows.append({"dataset": dataset["name"], "side": SIDE_NAMES[side], "fields": fields})
     return rows
 
@@ -126,11 +129,16 @@ def units(measured: Measured) -> list[Row]:
             if "problem" in found:
                 rows.append({**named, "problem": found["problem"], "fields": []})
                 continue
-            drawn = {name: _drawn(dataset, found["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy")}
+            types, entropy = (_drawn(dataset, found["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy"))
             share = found["without"] / dataset["counts"]["examples"]
-            evenness = number(2 ** found["entropy"])
-            whole_set = [whole(found["types"]), number(found["per_example"]), percent(share), number(found["entropy"]), evenness]
-            rows.append({**named, "problem": "", "fields": whole_set, "drawn": list(drawn.values())})
+            fields = [
+                (whole(found["types"]), " ".join(types)),
+                (number(found["per_example"]), ""),
+                (percent(share), ""),
+                (number(found["entropy"]), " ".join(entropy)),
+                (whole(2 ** found["entropy"]), ""),
+            ]
+            rows.append({**named, "problem": "", "fields": fields, "entropy": entropy})
     return rows
 
 
@@ -184,11 +192,10 @@ def repeated(measured: Measured) -> list[Row]:
             looked_at = found["repeated"]["texts"]
             rows = [
                 {
-                    "text": readable(run["tokens"]),
+                    "text": cut(readable(run["tokens"]), SHOWN),
                     "length": whole(len(run["tokens"])),
                     "texts": whole(run["texts"]),
                     "share": percent(run["texts"] / looked_at),
-                    "bar": run["texts"] / looked_at,
                     "occurrences": whole(run["occurrences"]),
                 }
                 for run in found["repeated"]["runs"]

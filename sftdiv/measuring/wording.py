@@ -27,6 +27,11 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def length(value: float) -> str:
+    """A number of tokens, which may be a mean or a percentile."""
+    return whole(value) if value >= 100 or float(value).is_integer() else f"{value:.1f}"
+
+
 def large(value: float) -> str:
     """A count in words where it is long."""
     for size, name in ((1e9, "billion"), (1e6, "million")):
