@@ -31,7 +31,8 @@ from sftdiv.store import Store, content_hash
 SIZE, SLACK, LEVELS = 10_000, 1.5, tuple(step / 6 for step in range(7))
 MATCHES = ("none", "length")
 KINDS, PARTS = ("wall", "processor"), ("read", "universe", "ladder", "draws")
-STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=nearest"], "meso_tag": [], "micro_token": []}
+TOPICS = ["strategy/clusterer=kmeans", "strategy.units.clusterer.clusters=200", "strategy.units.stability.seeds=0"]
+STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=nearest", *TOPICS], "meso_tag": [], "micro_token": []}
 ROWS = (12_000, 37_000, 117_000, 370_000)  # and all that there are
 SIZE_SHARE = 1 / 12  # of the rows, where cost is measured against their number: the subset grows with the corpus
 PER_MILLION = ["corpus.band.scale=per_million", "corpus.band.low=0.6", "corpus.band.high=29"]  # 10 to 500 in the pool's 17 million tokens
