@@ -123,9 +123,9 @@ def steps(path: str) -> None:
     variants += ["strategy/normalise=instag strategy.units.normaliser.association.mutual=false"]
     variants = [f"{variant} strategy.units.tagger.prefer_long=1" for variant in variants]
     column = ["strategy/tagger=column strategy.column=task", "strategy/tagger=column strategy.column=task strategy/normalise=instag"]
-    print(
-        "| setting | s | step | tags before | after | tags a text before | after | texts without before | after | task |\n|" + " --- |" * 10
-    )
+    changes = [f"{what} {when}" for what in ("tags", "held", "texts without") for when in ("before", "after")]
+    head = ["setting", "processor s", "step", *changes, "task"]
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for variant in [*variants, *column]:
         artifacts, units, seconds = composed_units(path, *variant.split())
         corpus = artifacts.corpus
