@@ -110,7 +110,7 @@ def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory
         artifacts = Artifacts(composed(*small), Store(cache))
         units = artifacts.units(plain(artifacts.config.strategy))
         selection = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units))
-        measured = pipeline.diversity(selection, artifacts)["diversity"]["units"]
+        measured = pipeline.diversity(artifacts.config, selection, artifacts)["diversity"]["units"]
         assert len(set(selection.subset.indices.tolist())) == 400
         entropies.append(measured["entropy"])
         reached.append(measured["types"])
