@@ -31,6 +31,7 @@ from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.store import write_atomically
 from sftdiv.units.encoding import tokenizer_identity
+from sftdiv.units.tagging.tag_map import save_tag_map
 
 log = logging.getLogger(__name__)
 TRAINED = "sftdiv_training.json"  # written into the model's folder once it is whole: the record of its training
@@ -183,6 +184,12 @@ def write_samples(config: DictConfig, artifacts: Artifacts, cell: Path) -> None:
     names = ("id", "source", "instruction", "reference", "response")
     lines = [json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) for values in columns]
     write_atomically(cell / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def write_tag_map(units: Units, cell: Path) -> None:
+    """Put the map from raw to final tags beside the result, to be read, edited and given back as ``strategy.units.tag_map``."""
+    if "tag_map" in units.record:
+        save_tag_map(units.record["tag_map"], units.record["tag_counts"], cell / "tag_map.csv")
 
 
 def copy_rejected(corpus: Corpus, cell: Path) -> None:

@@ -73,6 +73,7 @@ def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> pip
         universe, ladders = pipeline.universe_and_ladders(config, artifacts, units)
     with recorder.stage("draw"):
         selection = pipeline.draw(config, artifacts, units, universe, ladders)
+        pipeline.write_tag_map(units, recorder.cell.folder)
         pipeline.write_subset(selection.subset, artifacts, recorder.cell.folder / "subset.parquet")
         recorder.add(pipeline.ladder_numbers(selection))
         if config.size.n == "all":

@@ -166,3 +166,18 @@ def test_how_the_embeddings_were_made_is_told(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "embedder.max_share=1.0")
     told = pipeline.how_counted(artifacts.config, artifacts)
     assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]
+
+
+def test_the_map_of_tags_can_be_edited_and_given_back(composed, tmp_path, pairs):
+    def units_of(*overrides):
+        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides)
+        return artifacts.units(plain(artifacts.config.strategy))
+
+    units = units_of()
+    pipeline.write_tag_map(units, tmp_path)
+    path = tmp_path / "tag_map.csv"
+    kept = units_of(f"strategy.units.tag_map={path}")
+    assert (list(kept.names), (kept.matrix != units.matrix).nnz) == (list(units.names), 0)
+    path.write_text(path.read_text().replace("river,river", "river,water"))
+    renamed = units_of(f"strategy.units.tag_map={path}")
+    assert "water" in renamed.names and "river" not in renamed.names
