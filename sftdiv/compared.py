@@ -8,7 +8,7 @@ holds of the other's is told beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +22,43 @@ from sftdiv.corpora.build import rejected_file
 from sftdiv.diversity.catalogue import CATALOGUE
 from sftdiv.measuring.comparison import compare
 from sftdiv.measuring.settings import LAYOUT
-from sftdiv.records import Corpus, SftdivError, Side
+from sftdiv.records import SIDES, Corpus, Embedder, Embeddings, SftdivError, Side
 from sftdiv.store import write_atomically
 from sftdiv.survey import Say, Survey
 from sftdiv.units.tokens import frequencies
+
+
+@dataclass(frozen=True)
+class FittedTogether:
+    """An embedder that learns from its texts, fitted on those of all datasets; else each dataset would be stretched to fill the space.
+
+    Attributes:
+        embedder: The embedder.
+        corpora: All datasets.
+        own: Which of them is embedded.
+    """
+
+    embedder: Embedder
+    corpora: Sequence[Corpus]
+    own: int
+
+    def identity(self) -> Mapping[str, Any]:
+        """That of the embedder, and what it is fitted on."""
+        return {**self.embedder.identity(), "fitted_on": sorted(corpus.fingerprint for corpus in self.corpora)}
+
+    def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
+        """Vectors of one side of the own dataset, the same side of the others at hand."""
+        side = next(side for side in SIDES if self.corpora[self.own].column(side) == list(texts))
+        others = [text for number, corpus in enumerate(self.corpora) if number != self.own for text in corpus.column(side)]
+        found = self.embedder.embed([*texts, *others], partial)
+        return Embeddings(found.vectors[: len(texts)], found.made_by)
+
+
+def _fit_together(artifacts: Sequence[Artifacts]) -> None:
+    if len(artifacts) > 1 and artifacts[0].embeds and getattr(artifacts[0].embedder, "learns", False):
+        corpora = [each.corpus for each in artifacts]
+        for own, each in enumerate(artifacts):
+            each.embedder = FittedTogether(each.embedder, corpora, own)
 
 
 def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[str], say: Say) -> dict[str, Any]:
@@ -37,6 +70,7 @@ def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[
         names: Of each dataset.
         say: Is told what begins.
     """
+    _fit_together(artifacts)
     size = survey.matched.resolved(min(len(each.corpus) for each in artifacts))
     several = len(names) > 1
     datasets = [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,9 +16,11 @@ from hydra import compose, initialize_config_dir
 
 import sftdiv.survey
 from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.compared import FittedTogether
+from sftdiv.embedders.lsa import LsaEmbedder
 from sftdiv.measure import measure
 from sftdiv.measuring.files import finished
-from sftdiv.records import SftdivError
+from sftdiv.records import SIDES, Corpus, SftdivError
 
 QUICK = ["matched.draws=3", "units.meso_tag.sides=[]"]
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy", "matplotlib"}
@@ -359,3 +362,19 @@ def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
     (topics,) = (units for units in dataset["units"] if units["strategy"] == "macro_topic")
     assert topics["types"] >= 2
     assert "Largest topics" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+
+
+def test_an_embedder_that_learns_is_fitted_on_both_datasets(tmp_path):
+    """What both datasets say has one vector, whichever of them is measured; fitted alone, each has vectors of its own."""
+    shared = [f"{one} and {other} are animals" for one in ANIMALS[:5] for other in ANIMALS[:5]]
+    own = [[f"{one} likes {other}" for one in ANIMALS for other in words] for words in (("jazz", "rock"), ("tea", "milk", "wine"))]
+    tables = [datasets.Dataset.from_dict({side: [*shared, *texts] for side in SIDES}) for texts in own]
+    corpora = [Corpus(table, str(number), {}) for number, table in enumerate(tables)]
+    embedder = LsaEmbedder(dimensions=5, min_documents=2, max_share=0.5, max_words=1000, iterations=4, seed=0)
+    together = [FittedTogether(embedder, corpora, number) for number in range(2)]
+    first, second = (each.embed(corpora[number].column("response"), tmp_path).vectors for number, each in enumerate(together))
+    assert np.array_equal(first[: len(shared)], second[: len(shared)])
+    assert (len(first), len(second)) == (len(tables[0]), len(tables[1]))
+    alone = [embedder.embed(corpus.column("response"), tmp_path).vectors for corpus in corpora]
+    assert not np.allclose(alone[0][: len(shared)], alone[1][: len(shared)])
+    assert together[0].identity() == together[1].identity() != embedder.identity()

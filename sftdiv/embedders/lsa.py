@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class LsaEmbedder:
         iterations: Power iterations of the randomised SVD (Halko et al. 2011); 4 suffice for text.
         seed: Seed of the randomised SVD.
     """
+
+    learns: ClassVar[bool] = True  # from the texts it is given: vectors of two calls do not compare
 
     dimensions: int
     min_documents: int
