@@ -43,7 +43,8 @@ def grid(part: dict[str, Any]) -> str:
         "## Seven levels, three granularities, two sides, unmatched and length-matched\n\n"
         f"10,000 examples each; in all {total}. Seconds of wall time and, in brackets, of the processor: reading the units from the\n"
         "store with its checksums (once for both matches), the universe, the ladder, seven draws. Left out: starting Python, mapping\n"
-        f"the corpus, splitting its responses into words, compiling. Topics: 200 by k-means\nof LSA embeddings, one for every example. {measured(part)}"
+        f"the corpus, splitting its responses into words, compiling. Topics: 200 by k-means\n"
+        f"of LSA embeddings, one for every example. {measured(part)}"
     )
     return text + "\n\n" + table(["strategy", "side", "match", "examples", "types", "non-zeros", *(f"{name} s" for name in names)], rows)
 
