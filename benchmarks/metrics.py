@@ -43,7 +43,7 @@ def peers() -> Path:
     python, done = PEERS / "bin" / "python", PEERS / "installed"
     if not done.exists():
         venv.create(PEERS, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", FILES / "peers.txt"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--quiet", "-r", FILES / "peers.txt"], check=True)
         done.touch()
     return python
 
