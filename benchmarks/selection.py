@@ -74,8 +74,9 @@ def scale(pool: Path, big: Path) -> dict[str, Any]:
     if not big.exists():
         write_big_pool(pool, big, copies=10, seed=0)
     tokenizer, cache = step("tokenizer", pool)["tokenizer"], str(big.with_suffix(".cache"))
-    made = step("units_of_big", big, f"strategy.tokenizer={tokenizer}", SFTDIV_CACHE=cache)
-    return {**step("scale", big, f"strategy.tokenizer={tokenizer}", SFTDIV_CACHE=cache), "made": made}
+    model = ["model.source=pretrained", f"model.path={tokenizer}"]
+    made = step("units_of_big", big, *model, SFTDIV_CACHE=cache)
+    return {**step("scale", big, *model, SFTDIV_CACHE=cache), "made": made}
 
 
 def peers(pool: Path, big: Path) -> dict[str, Any]:
