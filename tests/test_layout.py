@@ -32,6 +32,7 @@ GLUE = {
     "run",
     "exports",
     "measure",
+    "measure_settings",
     "survey",
     "compared",
     "steps",

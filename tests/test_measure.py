@@ -19,6 +19,7 @@ from sftdiv.command import conf_dir, register_resolvers
 from sftdiv.compared import FittedTogether
 from sftdiv.embedders.lsa import LsaEmbedder
 from sftdiv.measure import measure
+from sftdiv.measure_settings import baseline_config
 from sftdiv.measuring.files import finished
 from sftdiv.records import SIDES, Corpus, SftdivError
 
@@ -299,6 +300,26 @@ def test_bad_rows_are_counted_or_are_errors(tmp_path, measured):
     assert len((only_folder(tmp_path) / "rejected.jsonl").read_text().splitlines()) == 2
     with pytest.raises(SftdivError, match="line 11"):
         measured(path, "corpus.on_bad_row=error")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["corpus=files", "corpus.path=a.jsonl", "baseline=b.jsonl", "corpus.format=alpaca"], ("files", "b.jsonl", "alpaca")),
+        (["corpus=files", "corpus.path=a.jsonl", "baseline=[b.jsonl,c.csv]"], ("files", ["b.jsonl", "c.csv"], "auto")),
+        (["corpus=hub", "corpus.path=org/a", "baseline=org/b", "corpus.format=prompt"], ("hub", "org/b", "prompt")),
+        (["corpus=hub", "corpus.path=org/a", "baseline=here.jsonl", "corpus.format=prompt"], ("files", "here.jsonl", "prompt")),
+        (["corpus=embedded", "baseline=here.jsonl"], ("files", "here.jsonl", "auto")),
+    ],
+)
+def test_a_baseline_on_this_machine_is_read_as_files(tmp_path, monkeypatch, overrides, expected):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "here.jsonl", examples(1))
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        corpus = baseline_config(compose("measure", overrides=overrides), overrides).corpus
+    assert (corpus.name, corpus.path, corpus.format) == expected
+    assert corpus.on_bad_row == "skip" and corpus.reader.path == corpus.path
 
 
 def command(*arguments, cwd=None):

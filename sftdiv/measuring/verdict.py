@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sftdiv.measuring.wording import SIDE_NAMES, WITH_LENGTH, headline, large, number, percent, whole
+from sftdiv.measuring.wording import SIDE_NAMES, headline, large, number, percent, whole
 
 LONGER = 1.2  # times, from which lengths differ enough to be said
 FEW = 200  # examples, below which most metrics say little
@@ -88,8 +88,8 @@ def cautions(measured: Measured) -> list[str]:
     said = [
         f"Metrics marked N move with the number of texts: across datasets compare the values of samples of {whole(measured['size'])} "
         "examples, and only with samples of that size.",
-        f"Metrics marked L move with the length of the texts ({', '.join(name.replace('_', ' ') for name in WITH_LENGTH)}): "
-        "a dataset of long texts beside one of short texts differs in them for that reason alone.",
+        "Metrics marked L move with the length of the texts: a dataset of long texts beside one of short texts differs in them for that "
+        "reason alone.",
         f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers made with another one do not compare.",
     ]
     if min(examples) < FEW:
