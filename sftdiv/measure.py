@@ -93,6 +93,7 @@ def _measured(
         tokenizer=config.tokenizer,
         revision=config.tokenizer_revision,
         metrics=metric_families(plain(config.metrics)),
+        pair_tokens=config.pair_tokens,
         matched=matched,
         runs=runs,
         near=plain(config.near_duplicates),

@@ -47,6 +47,7 @@ def check(config: DictConfig) -> tuple[Matched, Runs]:
         for side in [] if wanted is None else wanted.sides:
             _one_of(f"units.{name}.sides", side, SIDES)
     whole("seed", config.seed, least=0)
+    whole("pair_tokens", config.pair_tokens, least=1)
     return Matched(**config.matched), Runs(**config.repeated)
 
 

@@ -7,43 +7,36 @@ measurement goes on from the parts that are whole, and a baseline is measured on
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import sftdiv
 from sftdiv.artifacts import Artifacts
 from sftdiv.corpora.dedup import NearDuplicates, both, near_duplicates
 from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.size_matched import subset_values
-from sftdiv.measuring.files import finite
-from sftdiv.measuring.joined import joined_tokens, joined_vectors
+from sftdiv.measuring.joined import beginnings, joined_tokens
 from sftdiv.measuring.lengths import lengths_of
 from sftdiv.measuring.repeated import repeated_runs
-from sftdiv.measuring.settings import LAYOUT, Matched, Runs
+from sftdiv.measuring.settings import Matched, Runs
 from sftdiv.measuring.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.measuring.token_bands import token_bands
-from sftdiv.records import SIDES, SftdivError, Side, TokenIds, Units
-from sftdiv.store import write_atomically
+from sftdiv.records import SIDES, SftdivError, TokenIds, Units
+from sftdiv.survey_parts import BOTH, Vectors, kept_part, one_side, texts_of, vectors_of
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 
-BOTH = "both"
 GROUPS, TEXTS_A_GROUP, CHARACTERS = 8, 3, 240  # of near duplicates that are shown, and of each text
 COMMONEST = 40  # types of each kind of unit that are listed
-PART = "part.json"
+PAIRS, PAIRED = "homogenisation", 20_000  # the family that compares pairs, and the texts that they are drawn from at most
 
 Say = Callable[[str], None]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +47,7 @@ class Survey:
         tokenizer: See ``units.encoding``.
         revision: Of a tokenizer's hub id.
         metrics: Families of ``diversity.catalogue``.
+        pair_tokens: Tokens of each text, from its beginning, that homogenisation compares.
         matched: Samples of one size.
         runs: Repeated runs of tokens.
         near: Settings of ``near_duplicates``, or None to leave them out.
@@ -65,6 +59,7 @@ class Survey:
     tokenizer: str
     revision: str | None
     metrics: Sequence[str]
+    pair_tokens: int
     matched: Matched
     runs: Runs
     near: Mapping[str, Any] | None
@@ -98,23 +93,24 @@ class Survey:
             "tokenizer": tokenizer_identity(self.tokenizer, self.revision),
             "embedder": dict(artifacts.embedder.identity()) if artifacts.embeds else None,
             "metrics": list(self.metrics),
+            "pair_tokens": self.pair_tokens,
             "matched": {**asdict(self.matched), "size": size},
             "runs": asdict(self.runs),
             "band": dict(self.band),
             "seed": self.seed,
         }
-        return _part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, say))
+        return kept_part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, say))
 
     def _measured(self, artifacts: Artifacts, side: str, size: int, say: Say) -> dict[str, Any]:
         say(f"{side}: tokens")
-        texts, tokens, vectors = _texts(artifacts, side), self._tokens(artifacts, side), _vectors(artifacts, side)
+        texts, tokens, vectors = texts_of(artifacts, side), self._tokens(artifacts, side), vectors_of(artifacts, side)
         say(f"{side}: {len(tokens.flat):,} tokens; metrics of all {len(texts):,} texts")
 
         def measure(rows: NDArray[np.int64]) -> Mapping[str, float]:
             chosen = None if vectors is None else np.asarray(vectors[rows])
-            return describe(tokens.take(rows), [texts[row] for row in rows], chosen, metrics=self.metrics, rng=self._rng())
+            return self._metrics(tokens.take(rows), [texts[row] for row in rows], chosen)
 
-        metrics = describe(tokens, texts, vectors, metrics=self.metrics, rng=self._rng())
+        metrics = self._metrics(tokens, texts, vectors)
         say(f"{side}: the same of {self.matched.draws} samples of {size:,}")
         repeats = self.matched.draws if size < len(texts) else 1
         drawn = subset_values(measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed))
@@ -126,6 +122,15 @@ class Survey:
             "drawn": {name: values.tolist() for name, values in drawn.items()},
         }
         return found if side == BOTH else found | self._repetition(texts, tokens, side, say)
+
+    def _metrics(self, tokens: TokenIds, texts: Sequence[str], vectors: Vectors | None) -> dict[str, float]:
+        """All metrics; of pairs of texts the beginnings are compared, for whole ones would cost the product of their lengths."""
+        found = describe(tokens, texts, vectors, metrics=[name for name in self.metrics if name != PAIRS], rng=self._rng())
+        if PAIRS not in self.metrics:
+            return found
+        rng = self._rng()
+        few = np.arange(len(texts)) if len(texts) <= PAIRED else np.sort(rng.choice(len(texts), PAIRED, replace=False))
+        return found | describe(beginnings(tokens.take(few), self.pair_tokens), (), None, metrics=[PAIRS], rng=rng)
 
     def _repetition(self, texts: ColumnTexts, tokens: TokenIds, side: str, say: Say) -> dict[str, Any]:
         """What is told of one side alone: its token bands, its distinct texts and the runs that they share."""
@@ -150,7 +155,7 @@ class Survey:
     def _tokens(self, artifacts: Artifacts, side: str) -> TokenIds:
         if side == BOTH:
             return joined_tokens(*(artifacts.token_ids(one, self.tokenizer) for one in SIDES))
-        return artifacts.token_ids(_one(side), self.tokenizer)
+        return artifacts.token_ids(one_side(side), self.tokenizer)
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
@@ -158,17 +163,17 @@ class Survey:
     def _near(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
         """Near duplicates by each side alone, and by both."""
         key = {"near": dict(self.near or {}), "library": version("datasketch")}
-        found = _part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, say))
+        found = kept_part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, say))
         return {on: found[on] for on in ("pair", *SIDES)}
 
     def _near_groups(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
         alike: dict[str, NearDuplicates] = {}
         for side in SIDES:
             say(f"near duplicates: {side}")
-            alike[side] = near_duplicates(_texts(artifacts, side), **(self.near or {}))
+            alike[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
         pair = both(alike["instruction"], alike["response"])
         found = {"pair": (pair, BOTH), **{side: (groups, side) for side, groups in alike.items()}}
-        return {on: _groups(groups, _texts(artifacts, side)) for on, (groups, side) in found.items()}
+        return {on: _groups(groups, texts_of(artifacts, side)) for on, (groups, side) in found.items()}
 
     def _units(self, artifacts: Artifacts, strategy: Mapping[str, Any], size: int, say: Say) -> dict[str, Any]:
         """Units of one granularity and side; a corpus that has none is a line of the report, not the end of it."""
@@ -210,34 +215,3 @@ def _groups(found: NearDuplicates, texts: ColumnTexts) -> dict[str, Any]:
         shown = dict.fromkeys(cut(texts[row], CHARACTERS) for row in members[:: max(len(members) // 50, 1)].tolist())
         examples.append({"size": len(members), "texts": list(shown)[:TEXTS_A_GROUP]})
     return {**found.counts(), "made_by": dict(found.made_by), "examples": examples}
-
-
-def _part(artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A part from the store, made first where it is not there; ``seconds`` says how long making it took."""
-
-    def build(folder: Path) -> None:
-        started = time.perf_counter()
-        made = make()
-        text = json.dumps(finite(made | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
-        write_atomically(folder / PART, text)
-
-    whole = {"layout": LAYOUT, "sftdiv": sftdiv.__version__, "corpus": artifacts.corpus.fingerprint, "part": name, **key}
-    kept: dict[str, Any] = json.loads((artifacts.store.folder("measured", whole, build) / PART).read_text(encoding="utf-8"))
-    return kept
-
-
-def _texts(artifacts: Artifacts, side: str) -> ColumnTexts:
-    data = artifacts.corpus.table.data
-    return ColumnTexts(*(data.column(name) for name in (SIDES if side == BOTH else (side,))))
-
-
-def _vectors(artifacts: Artifacts, side: str) -> Vectors | None:
-    if not artifacts.embeds:
-        return None
-    if side == BOTH:
-        return joined_vectors(*(artifacts.embeddings(one) for one in SIDES))
-    return artifacts.embeddings(_one(side))
-
-
-def _one(side: str) -> Side:
-    return "instruction" if side == "instruction" else "response"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftdiv.measuring.comparison import compare, estimate, half_width
-from sftdiv.measuring.joined import joined_tokens, joined_vectors
+from sftdiv.measuring.joined import beginnings, joined_tokens, joined_vectors
 from sftdiv.measuring.lengths import bin_edges, lengths_of
 from sftdiv.measuring.repeated import KEPT, repeated_runs
 from sftdiv.measuring.settings import Matched, Runs
@@ -119,6 +119,11 @@ def test_both_sides_are_one_text():
     assert both.names == ["a", "b", "c"]
     same = joined_tokens(one, one)
     assert words_of(same) == [["a", "b", "a", "b"], []] and same.names == ["a", "b"]
+
+
+def test_beginnings_of_texts():
+    cut_short = beginnings(token_ids("abcd", "", "ab", "bcd"), 3)
+    assert words_of(cut_short) == [["a", "b", "c"], [], ["a", "b"], ["b", "c", "d"]]
 
 
 def test_the_cosine_of_both_sides_is_the_mean_of_the_cosines():

@@ -1,4 +1,4 @@
-"""Both sides of every example as one text: the tokens of the instruction, then those of the response."""
+"""Token ids put together and cut: both sides of every example as one text, and the beginnings of texts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def joined_tokens(instruction: TokenIds, response: TokenIds) -> TokenIds:
     flat[~of_response] = instruction.flat
     flat[of_response] = response.flat if number is None else number[response.flat]
     return TokenIds(flat, offsets, names)
+
+
+def beginnings(token_ids: TokenIds, most: int) -> TokenIds:
+    """The first ``most`` tokens of each text."""
+    lengths = np.minimum(token_ids.lengths(), most)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    within = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], lengths)
+    return TokenIds(token_ids.flat[np.repeat(token_ids.offsets[:-1], lengths) + within], offsets, token_ids.names)
 
 
 def joined_vectors(instruction: NDArray[np.float32], response: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sftdiv.measuring import figures, verdict, views
+from sftdiv.measuring import figures, provenance, verdict, views
 from sftdiv.measuring.wording import SIDE_NAMES, percent, whole
 
 HERE = Path(__file__).parent
@@ -57,9 +57,9 @@ def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[
         tags=views.commonest(measured, "meso_tag"),
         repeated=views.repeated(measured),
         near=views.near_duplicates(measured),
-        sources=views.sources(measured),
-        counts=views.counts(measured),
-        facts=views.facts(measured),
+        sources=provenance.sources(measured),
+        counts=provenance.counts(measured),
+        facts=provenance.facts(measured),
         command=shlex.join(measured["command"]),
         settings=yaml.safe_dump(measured["settings"], allow_unicode=True, sort_keys=False),
         beside=beside,

@@ -161,11 +161,12 @@ def commonest(measured: Measured, strategy: str) -> list[Row]:
         for found in dataset["units"]:
             if found["strategy"] == strategy and "commonest" in found:
                 told = {topic["name"]: topic.get("examples", []) for topic in found["record"].get("topics", [])}
-                blocks.append({**_named_block(dataset, found["side"]), "bars": _bars(found["commonest"], dataset, told)})
+                blocks.append({**_named_block(dataset, found["side"]), "bars": bars_of(found["commonest"], dataset, told)})
     return blocks
 
 
-def _bars(types: Sequence[Measured], dataset: Measured, told: Mapping[str, Sequence[str]]) -> list[Row]:
+def bars_of(types: Sequence[Measured], dataset: Measured, told: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Bars as long as the types are common, the commonest as wide as there is room."""
     most, examples = max([one["examples"] for one in types], default=1), dataset["counts"]["examples"]
     return [
         {
@@ -216,41 +217,3 @@ def near_duplicates(measured: Measured) -> list[Row]:
             fields = [percent(found["share"]), whole(found["dropped"]), whole(found["groups"]), whole(found["largest"])]
             rows.append({"dataset": dataset["name"], "on": titles[on], "fields": fields, "examples": found["examples"]})
     return rows
-
-
-def sources(measured: Measured) -> list[Row]:
-    """Bars of the sources of each dataset that names several."""
-    blocks = []
-    for dataset in measured["datasets"]:
-        counts = dataset["sources"]
-        if len(counts) > 1:
-            bars = [{"name": name, "examples": count} for name, count in list(counts.items())[:40]]
-            blocks.append({"dataset": dataset["name"], "bars": _bars(bars, dataset, {}), "more": max(len(counts) - 40, 0)})
-    return blocks
-
-
-def counts(measured: Measured) -> list[tuple[str, list[str]]]:
-    """What was read and left out, a row a count, a value a dataset."""
-    names = list(dict.fromkeys(name for dataset in measured["datasets"] for name in dataset["counts"] if name != "heldout"))
-    told = {"read": "rows read", "rejected": "rejected", "duplicates": "exact duplicates", "groups": "distinct instructions, normalised"}
-    return [
-        (
-            told.get(name, name.replace("_", " ").replace("rejected.", "rejected: ")),
-            [whole(each["counts"].get(name, 0)) for each in measured["datasets"]],
-        )
-        for name in names
-    ]
-
-
-def facts(measured: Measured) -> list[tuple[str, str]]:
-    """How the numbers were made."""
-    settings = measured["settings"]
-    paths = [str(path) for path in (settings["corpus"].get("path", "embedded world"), settings["baseline"]) if path is not None]
-    embedder = settings["embedder"].get("path") or settings["embedder"].get("_target_", "none").rpartition(".")[2]
-    return [
-        ("data", " and ".join(paths)),
-        ("tokenizer", measured["tokenizer"]),
-        ("embedder", embedder),
-        ("samples", f"{measured['draws']} of {whole(measured['size'])} examples, without replacement"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in measured["versions"].items())),
-    ]
