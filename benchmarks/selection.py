@@ -126,8 +126,10 @@ def main() -> None:
     given = parser.parse_args()
     path = RESULTS / "results.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    step("units", given.pool)
-    for name in given.only.split(","):
+    asked = given.only.split(",")
+    if {"grid", "peers"} & set(asked):
+        step("units", given.pool)
+    for name in asked:
         load, stamp = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
         made = globals()[name](given.pool, given.big)
         results[name] = {**made, "date": stamp, "load_before": load, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}

@@ -36,7 +36,7 @@ STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=neares
 ROWS = (12_000, 37_000, 117_000, 370_000)  # and all that there are
 SIZE_SHARE = 1 / 12  # of the rows, where cost is measured against their number: the subset grows with the corpus
 PER_MILLION = ["corpus.band.scale=per_million", "corpus.band.low=0.6", "corpus.band.high=29"]  # 10 to 500 in the pool's 17 million tokens
-PEER_ROWS = (15_000, 30_000, 60_000)  # and all that there are
+PEER_ROWS = (15_000, 20_000, 30_000)  # and all that there are
 
 
 def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
