@@ -80,8 +80,8 @@ class _Growing:
 
     def add(self, flat: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
         """Add the ids of some texts, end to end, and how many each text has."""
-        self._flat.frombytes(flat.view(np.uint8))
-        self._lengths.frombytes(lengths.view(np.uint8))
+        self._flat.frombytes(flat.tobytes())
+        self._lengths.frombytes(lengths.tobytes())
 
     def tokens(self, names: Sequence[str]) -> TokenIds:
         """All of them, not copied."""
