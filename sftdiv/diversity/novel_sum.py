@@ -70,16 +70,17 @@ def _weighted_distances(rows: NDArray[np.float64], power: float) -> NDArray[np.f
 
 def _densities(rows: NDArray[np.float64], reference: NDArray[np.floating], neighbours: int) -> NDArray[np.float64]:
     """One over the mean squared distance of each row to its nearest distinct reference vectors but the first, shape (rows,)."""
-    distinct = unit_rows(reference[_first_of_each(reference)])
+    distinct = _first_of_each(reference)
     if len(distinct) <= neighbours:
         raise SftdivError(f"a density from {neighbours} neighbours needs more distinct reference vectors than that, got {len(distinct)}")
-    densities = np.empty(len(rows))
-    height = max(1, CELLS // len(distinct))
-    for start in range(0, len(rows), height):
-        distances = np.maximum(2 - 2 * (rows[start : start + height] @ distinct.T), 0)
-        nearest = np.partition(distances, neighbours, axis=1)[:, : neighbours + 1]
-        densities[start : start + height] = 1 / ((nearest.sum(axis=1) - nearest.min(axis=1)) / neighbours + FLOOR)
-    return densities
+    nearest = np.full((len(rows), neighbours + 1), np.inf)
+    width = max(neighbours + 1, CELLS // len(rows))
+    for start in range(0, len(distinct), width):
+        others = unit_rows(reference[distinct[start : start + width]])
+        seen = np.concatenate([nearest, 2 - 2 * (rows @ others.T)], axis=1)
+        nearest = np.partition(seen, neighbours, axis=1)[:, : neighbours + 1]
+    squares = np.maximum(nearest, 0)
+    return 1 / ((squares.sum(axis=1) - squares.min(axis=1)) / neighbours + FLOOR)
 
 
 def _first_of_each(rows: NDArray[np.floating]) -> NDArray[np.int64]:
