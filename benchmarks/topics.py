@@ -172,7 +172,7 @@ def table(results: dict[str, dict[str, Any]], group: str) -> list[str]:
 
 
 def write_readme(results: dict[str, dict[str, Any]]) -> None:
-    """The tables between the words of README.head.md."""
+    """README.md: the words of head.md with a table for each TABLE line."""
     text = (HERE / "head.md").read_text(encoding="utf-8")
     for group in CASES:
         text = text.replace(f"TABLE {group}", "\n".join(table(results, group)))
