@@ -1,10 +1,9 @@
 """What selection costs, on 117,000 real pairs, against the size of the corpus and beside apricot; and that it gives one result.
 
-    python benchmarks/selection.py ../shared/data/pool-117k.parquet [--big /tmp/pool-10x.parquet] [--only grid,same,scale,peers]
+    python benchmarks/selection.py ../shared/data/pool-117k.parquet [--only grid,same,scale,peers]
 
-Makes the units first where the store lacks them (half an hour on two cores, most of it the tokens of the big pool), the big pool where the
-file is not there (`big_pool.py`), and apricot's environment (``build/peers-selection``). Each measurement is a process of its own
-(`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md from it.
+Makes the units first where the store lacks them (some minutes on two cores), and apricot's environment (``build/peers-selection``).
+Each measurement is a process of its own (`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from big_pool import write as write_big_pool
 from selection_steps import SIZE, SLACK
 from selection_tables import readme
 
@@ -46,12 +44,12 @@ def step(name: str, path: Path, *overrides: str, **environment: str) -> dict[str
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def grid(pool: Path, big: Path) -> dict[str, Any]:
+def grid(pool: Path) -> dict[str, Any]:
     """The whole grid at once, from warm units."""
     return step("grid", pool)
 
 
-def same(pool: Path, big: Path) -> dict[str, Any]:
+def same(pool: Path) -> dict[str, Any]:
     """One thread, two threads, and the file's rows in another order: the ids must be equal."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -69,17 +67,12 @@ def same(pool: Path, big: Path) -> dict[str, Any]:
     return {"runs": list(found), **first}
 
 
-def scale(pool: Path, big: Path) -> dict[str, Any]:
-    """Cost against the size of the corpus, on the big pool, tokenized as the pool is; what is made of it is kept beside it."""
-    if not big.exists():
-        write_big_pool(pool, big, copies=10, seed=0)
-    tokenizer, cache = step("tokenizer", pool)["tokenizer"], str(big.with_suffix(".cache"))
-    model = ["model.source=pretrained", f"model.path={tokenizer}"]
-    made = step("units_of_big", big, *model, SFTDIV_CACHE=cache)
-    return {**step("scale", big, *model, SFTDIV_CACHE=cache), "made": made}
+def scale(pool: Path) -> dict[str, Any]:
+    """Cost against the size of the corpus."""
+    return step("scale", pool)
 
 
-def peers(pool: Path, big: Path) -> dict[str, Any]:
+def peers(pool: Path) -> dict[str, Any]:
     """Greedy selections of apricot on more and more rows, until it takes longer or needs more memory than it may."""
     python = PEERS / "bin" / "python"
     if not python.exists():
@@ -121,17 +114,16 @@ def bounded() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("pool", type=Path)
-    parser.add_argument("--big", type=Path, default=Path(tempfile.gettempdir()) / "pool-10x.parquet")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to measure again; the others keep their results")
     given = parser.parse_args()
     path = RESULTS / "results.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     asked = given.only.split(",")
-    if {"grid", "peers"} & set(asked):
+    if {"grid", "scale", "peers"} & set(asked):
         step("units", given.pool)
     for name in asked:
         load, stamp = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
-        made = globals()[name](given.pool, given.big)
+        made = globals()[name](given.pool)
         results[name] = {**made, "date": stamp, "load_before": load, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
         write_atomically(path, json.dumps(results, indent=1) + "\n")
         write_atomically(RESULTS / "README.md", readme(results))

@@ -23,10 +23,11 @@ from hydra import compose, initialize_config_dir
 
 from sftdiv.artifacts import Artifacts, plain
 from sftdiv.command import conf_dir, register_resolvers
-from sftdiv.records import SIDES, Ladder, Subset, Units, Universe
+from sftdiv.records import SIDES, Ladder, SideText, Subset, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
 from sftdiv.store import Store, content_hash
+from sftdiv.units.tokens import TokenUnits
 
 SIZE, SLACK, LEVELS = 10_000, 1.5, tuple(step / 6 for step in range(7))
 MATCHES = ("none", "length")
@@ -35,7 +36,9 @@ TOPICS = ["strategy/clusterer=kmeans", "strategy.units.clusterer.clusters=200", 
 STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=nearest", *TOPICS], "meso_tag": [], "micro_token": []}
 ROWS = (12_000, 37_000, 117_000, 370_000)  # and all that there are
 SIZE_SHARE = 1 / 12  # of the rows, where cost is measured against their number: the subset grows with the corpus
-PER_MILLION = ["corpus.band.scale=per_million", "corpus.band.low=0.6", "corpus.band.high=29"]  # 10 to 500 in the pool's 17 million tokens
+COPIES, NOISE = 10, 0.05
+# 10 to 500 occurrences in the pool's 17 million tokens
+PER_MILLION: dict[str, Any] = {"low": 0.6, "high": 29, "unit": "occurrences", "scale": "per_million"}
 PEER_ROWS = (15_000, 20_000, 30_000)  # and all that there are
 
 
@@ -98,20 +101,6 @@ def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def step_tokenizer(path: str, overrides: list[str]) -> dict[str, Any]:
-    """The tokenizer that the default model has of this corpus."""
-    return {"tokenizer": artifacts_of(path, overrides).tokenizer}
-
-
-def step_units_of_big(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Corpus, token ids and units of the big pool, each timed unless the store has it."""
-    artifacts = artifacts_of(path, ["strategy=micro_token", *PER_MILLION, *overrides])
-    corpus, *built = timed(lambda: artifacts.corpus)
-    after_corpus = peak_gib()
-    units, *made = timed(artifacts.units, plain(artifacts.config.strategy))
-    return {"rows": len(corpus), "types": len(units.names), **spent(corpus=built, units=made), "corpus.peak_gib": after_corpus}
-
-
 def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
     """Seven levels of every strategy, side and match, units read from the store."""
     columns, rows = columns_of(artifacts_of(path, overrides)), []
@@ -138,14 +127,15 @@ def spent(**parts: Sequence[float]) -> dict[str, float]:
 
 
 def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Ladder and draws of the first rows in canonical order, more and more of them; the best of three where it is quick."""
-    artifacts = artifacts_of(path, ["strategy=micro_token", *PER_MILLION, *overrides])
-    columns, whole = columns_of(artifacts), artifacts.units(plain(artifacts.config.strategy))
+    """Ladder and draws of the first rows of the pool ten times over, more and more of them; the best of three where it is quick."""
+    artifacts = artifacts_of(path, ["strategy=micro_token", *overrides])
+    whole = micro_units(copies(artifacts.token_ids("response", artifacts.tokenizer), COPIES, np.random.default_rng(0)))
     compile_kernels()
     everyone, rows = whole.matrix.shape[0], []
     for count in (*(count for count in ROWS if count < everyone), everyone):
         units = Units(whole.matrix[:count], whole.names, whole.made_by)
-        universe = universe_of(units, "none", {name: column[:count] for name, column in columns.items()})
+        columns = {"heldout": np.zeros(count, dtype=bool), "lengths": np.zeros(count), "sources": ["one"] * count}
+        universe = universe_of(units, "none", columns)
         size, times = round(count * SIZE_SHARE), []
         for _ in range(3 if count < 200_000 else 1):
             ladders, *pruned = timed(ladders_of, units, universe)
@@ -155,7 +145,33 @@ def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
         held = units.matrix[universe.indices]
         told = {"rows": count, "nonzeros": int(held.nnz), "types": len(np.unique(held.indices)), "size": size}
         rows.append(told | spent(ladder=pruned, draws=drawn))
-    return {"rows": rows, "exponent": {name: exponent(rows, name) for name in ("ladder", "draws", "both")}}
+    return {"rows": rows, **exponents(rows)}
+
+
+def micro_units(tokens: TokenIds) -> Units:
+    """Mid-frequency tokens, by frequencies per million."""
+    side = SideText([""] * len(tokens.lengths()), lambda: tokens, lambda: np.empty(0, dtype=np.float32), lambda name: [])
+    return TokenUnits(**PER_MILLION).find(side)
+
+
+def copies(tokens: TokenIds, count: int, rng: np.random.Generator) -> TokenIds:
+    """The texts several times over; in all copies but the first one token in twenty is replaced by one drawn from all tokens."""
+    flat = np.tile(tokens.flat, count)
+    for start in range(len(tokens.flat), len(flat), len(tokens.flat)):
+        copy = flat[start : start + len(tokens.flat)]
+        replaced = rng.integers(len(copy), size=int(NOISE * len(copy)))
+        copy[replaced] = tokens.flat[rng.integers(len(copy), size=len(replaced))]
+    offsets = np.concatenate([[0], np.cumsum(np.tile(tokens.lengths(), count))])
+    return TokenIds(flat, offsets, tokens.names)
+
+
+def exponents(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of all sizes, and of those from the pool's own on, where what does not grow (hashing the types' names) is small beside the rest."""
+    large = [row for row in rows if row["rows"] >= ROWS[2]]
+    return {
+        name: {part: exponent(some, part) for part in ("ladder", "draws", "both")}
+        for name, some in (("exponent", rows), ("exponent_from_pool", large))
+    }
 
 
 def exponent(rows: Sequence[dict[str, Any]], part: str) -> float:

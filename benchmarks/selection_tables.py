@@ -64,13 +64,13 @@ def scale(part: dict[str, Any]) -> str:
         [*(f"{row[name]:,}" for name in ("rows", "nonzeros", "types", "size")), *(seconds(row, name) for name in ("ladder", "draws"))]
         for row in part["rows"]
     ]
-    power, made = {name: f"{value:.2f}" for name, value in part["exponent"].items()}, part["made"]
+    powers = [", ".join(f"{name} {value:.2f}" for name, value in part[key].items()) for key in ("exponent_from_pool", "exponent")]
     text = (
         "## Cost against the size of the corpus\n\n"
-        f"Micro units of the responses of the pool ten times over with noise (`big_pool.py`: {made['rows']:,} examples), the first rows\n"
-        "in canonical order; band per million tokens, a twelfth of the rows chosen, seven levels. Time goes with the\n"
-        f"non-zeros to the power **{power['both']}** (ladder {power['ladder']}, draws {power['draws']}; least squares of logs,\n"
-        f"processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
+        "Micro units of the responses of the pool ten times over (in each further copy one token in twenty is another one), the\n"
+        "first rows; band per million tokens, a twelfth of the rows chosen, seven levels. Time goes with the non-zeros to the power\n"
+        f"{powers[0]} from the pool's own size on, and {powers[1]} over all sizes, where what does not grow weighs more\n"
+        f"(least squares of logs, processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
     )
     return text + "\n\n" + table(["rows", "non-zeros", "types", "subset", "ladder s", "seven draws s"], rows)
 
