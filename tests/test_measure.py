@@ -151,28 +151,37 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_needs_nothing_but_itself_and_shows_data_as_text(tmp_path, measured):
+@pytest.fixture(scope="module")
+def page_of_odd_names(tmp_path_factory):
+    """The page of a dataset whose name, texts and sources are full of markup."""
+    folder = tmp_path_factory.mktemp("page")
     rows = examples(30)
     for number, row in enumerate(rows):
         row["output"] += " <script>alert(1)</script> <img src=http://example.org/x.png> & more"
         row["source"] = "<b>bold</b>" if number % 2 else "$\\alpha$"
-    measured(write_jsonl(tmp_path / "a<b>&'c.jsonl", rows))
-    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
-    page = Page(html)
+    write_jsonl(folder / "a<b>&'c.jsonl", rows)
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("measure", overrides=["corpus=files", *QUICK, f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"])
+        config.corpus.path = str(folder / "a<b>&'c.jsonl")
+        measure(config, QUICK)
+    return (only_folder(folder) / "measure.html").read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_but_itself_and_shows_data_as_text(page_of_odd_names):
+    html, page = page_of_odd_names, Page(page_of_odd_names)
     assert not {"script", "img", "iframe", "link", "b><"} & set(page.tags)
-    assert set(page.links) - {link for link in page.links if link.startswith("#")} == {"measure.json", "token_bands.png"}
+    assert {link for link in page.links if not link.startswith("#")} == {"measure.json", "token_bands.png"}
     assert not re.search(r"url\((?!#)|@import", html)
     assert "default-src 'none'" in html and "prefers-color-scheme: dark" in html
     text = " ".join(page.text)
     assert "a<b>&'c" in text and "<b>bold</b>" in text
 
 
-def test_every_id_of_the_page_is_there_once_and_every_reference_leads_to_one(tmp_path, measured):
-    measured(write_jsonl(tmp_path / "mine.jsonl", examples(30)))
-    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
-    ids = re.findall(r'\bid="([^"]+)"', html)
+def test_every_id_of_the_page_is_there_once_and_every_reference_leads_to_one(page_of_odd_names):
+    ids = re.findall(r'\bid="([^"]+)"', page_of_odd_names)
     assert len(ids) == len(set(ids))
-    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', html)) <= set(ids)
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page_of_odd_names)) <= set(ids)
 
 
 def test_a_baseline_stands_beside_the_dataset(tmp_path, measured, capsys):
@@ -201,6 +210,7 @@ def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured):
     assert all(row["of_baseline"] == row["of_dataset"] == 1.0 for row in found["coverage"])
 
 
+@pytest.mark.slow
 def test_a_baseline_is_measured_once_for_all(tmp_path, measured, capsys):
     base = write_jsonl(tmp_path / "base.jsonl", examples(80))
     measured(base, "matched.size=20")
@@ -330,20 +340,28 @@ def command(*arguments, cwd=None):
     ("overrides", "message"),
     [
         (["corpus=files"], "corpus.path must be given"),
-        (["bseline=x"], "unknown setting 'bseline'. Did you mean 'baseline'? Known: baseline, corpus, embedder"),
         (["metrics=[entropie]"], "'entropie' is unknown. Did you mean 'entropy'?"),
-        (["units.meso_tag.sides=[respons]"], "Did you mean 'response'? Known: instruction, response"),
-        (["+units.meso_tag.tager=column"], "units.meso_tag.tager='column' changes nothing that is there"),
-        (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'?"),
+        (["units.meso_tag.sides=[respons]"], "Did you mean 'response'[?] Known: instruction, response"),
+        (["+units.meso_tag.tager=column"], "units.meso_tag.tager='column' changes nothing that is there. Known beside it: .*tagger"),
+        (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),
+        (["pair_tokens=0"], "pair_tokens=0 must be a whole number of at least 1"),
+        (["corpus=files", "corpus.path=/nowhere"], "corpus.path='/nowhere' names no file"),
     ],
 )
-def test_mistakes_end_as_a_message_with_the_alternatives(overrides, message):
-    wrong = command(*overrides)
-    assert wrong.returncode == 1
-    assert message in wrong.stderr and "Traceback" not in wrong.stderr
+def test_mistakes_are_refused_with_the_alternatives(overrides, message):
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"), pytest.raises(SftdivError, match=message):
+        measure(compose("measure", overrides=overrides), overrides)
 
 
+def test_an_unknown_setting_names_its_neighbours():
+    wrong = command("bseline=x")
+    assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
+    assert "unknown setting 'bseline'. Did you mean 'baseline'? Known: baseline, corpus, embedder" in wrong.stderr
+
+
+@pytest.mark.slow
 def test_the_command_by_its_own_and_its_rerun(tmp_path):
     write_jsonl(tmp_path / "mine.jsonl", examples(30))
     asked = ["corpus=files", "corpus.path=mine.jsonl", *QUICK, f"paths.cache={tmp_path}/cache"]
@@ -355,7 +373,7 @@ def test_the_command_by_its_own_and_its_rerun(tmp_path):
     assert (again.stdout, again.stderr) == (done.stdout, "")
 
 
-@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+@pytest.mark.parametrize("flags", [["--help"]])
 def test_help_and_cfg_answer_without_heavy_libraries(flags):
     program = f"""
 import sys
