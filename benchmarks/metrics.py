@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from sftdiv.diversity.embedding_distance import embedding_distance
@@ -30,8 +31,8 @@ from sftdiv.diversity.self_bleu import self_bleu_scores
 from sftdiv.diversity.self_repetition import self_repetition
 from sftdiv.diversity.vendi import vendi_score
 from sftdiv.embedders.lsa import LsaEmbedder
+from sftdiv.records import TokenIds
 from sftdiv.store import write_atomically
-from sftdiv.units.encoding import encode
 
 HERE = Path(__file__).parent
 FILES, PEERS, WORK = HERE / "metrics", HERE.parent / "build" / "peers", HERE.parent / "build" / "metrics"
@@ -82,19 +83,27 @@ def vectors_file(texts: list[str]) -> tuple[np.ndarray, Path]:
     return vectors, path
 
 
+def numbered_words(texts: list[str]) -> TokenIds:
+    """Whitespace words, which is what the packages count, numbered as they come."""
+    split = [text.split() for text in texts]
+    flat, names = pd.factorize(np.array([word for words in split for word in words], dtype=object))
+    return TokenIds(flat.astype(np.int32), np.cumsum([0, *map(len, split)]), names)
+
+
 def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
     """Every comparison of one run: what, who, seconds of both, ratio, bar; asserts that the values agree."""
     rows = []
 
     def compare(what: str, peer: str, ours: dict[str, Any], theirs: dict[str, Any], bar: float) -> None:
         ratio = theirs["seconds"] / ours["seconds"]
-        rows.append(
-            {"metric": what, "peer": peer, "peer seconds": theirs["seconds"], "seconds": ours["seconds"], "ratio": ratio, "bar": bar}
-        )
-        print(f"{what}: {peer} {theirs['seconds']:.4g} s, ours {ours['seconds']:.4g} s, {ratio:,.1f} times (bar {bar:g})", flush=True)
+        work = theirs["cpu"] / ours["cpu"]
+        seconds = {"peer seconds": theirs["seconds"], "seconds": ours["seconds"], "peer cpu": theirs["cpu"], "cpu": ours["cpu"]}
+        rows.append({"metric": what, "peer": peer, **seconds, "ratio": ratio, "cpu ratio": work, "bar": bar})
+        spent = f"{peer} {theirs['seconds']:.4g} s, ours {ours['seconds']:.4g} s"
+        print(f"{what}: {spent}, {ratio:,.1f} times (of processor time {work:,.1f}; bar {bar:g})", flush=True)
 
     texts, path = texts_file(responses, 4000)
-    ours = timed(lambda: self_repetition(encode(texts, "words")), 5)
+    ours = timed(lambda: self_repetition(numbered_words(texts)), 5)
     theirs = child(python, FILES / "peer.py", "self_repetition", path)
     assert math.isclose(ours["value"], theirs["value"], rel_tol=1e-12), (ours["value"], theirs["value"])
     compare("self-repetition, 4,000 texts, splitting included", "diversity", ours, theirs, 20)
@@ -114,7 +123,7 @@ def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
     compare("Vendi score, 5,000 x 384", "vendi-score score", ours, theirs, 20)
 
     texts, path = texts_file(responses, 1000)
-    ours = timed(lambda: self_bleu_scores(encode(texts, "words")), 5)
+    ours = timed(lambda: self_bleu_scores(numbered_words(texts)), 5)
     theirs = child(python, FILES / "peer.py", "self_bleu", path)
     assert ours["value"].tolist() == theirs["value"]  # every text, to the last bit
     compare("self-BLEU, 1,000 texts, splitting included", "NLTK sentence_bleu", ours, theirs, 100)
@@ -146,7 +155,7 @@ def main() -> None:
     responses = pq.read_table(arguments.pool, columns=["response"]).column(0).to_pylist()
     rows = [] if "peers" in arguments.without else against_peers(peers(), responses)
     texts, path = texts_file(responses, 30_000)
-    words = encode(texts, "words")
+    words = numbered_words(texts)
     started = time.perf_counter()
     scores = self_bleu_scores(words)
     seconds = time.perf_counter() - started
