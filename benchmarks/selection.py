@@ -100,6 +100,8 @@ def peer(python: Path, kind: str, folder: str, count: int) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=bounded)
     if done.returncode == -signal.SIGXCPU:
         return {"failed": f"more than {PEER_SECONDS} s of processor"}
+    if done.returncode < 0:
+        raise RuntimeError(f"the peer was killed from outside (signal {-done.returncode}): this says nothing of its cost")
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else f"exit code {done.returncode}"}
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -117,18 +119,18 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="parts to measure again; the others keep their results")
     given = parser.parse_args()
     path = RESULTS / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     asked = given.only.split(",")
     if {"grid", "scale", "peers"} & set(asked):
         step("units", given.pool)
     for name in asked:
         load, stamp = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
         made = globals()[name](given.pool)
+        results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}  # another run may have written meanwhile
         results[name] = {**made, "date": stamp, "load_before": load, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
         write_atomically(path, json.dumps(results, indent=1) + "\n")
         write_atomically(RESULTS / "README.md", readme(results))
         print(f"{name}: done", flush=True)
-    print(readme(results))
+    print(readme(json.loads(path.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":
