@@ -25,12 +25,14 @@ STAGES = {
     "analysis",
     "export",
     "measuring",
+    "publishing",
 }
 SHARED = {"records", "store", "cells", "causal"}  # causal: what training and evaluation both know of a language model's folder
 ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
 GLUE = {
     "run",
     "exports",
+    "published",
     "measure",
     "measure_settings",
     "survey",
@@ -39,6 +41,7 @@ GLUE = {
     "sweeps",
     "command",
     "settings",
+    "training_settings",
     "artifacts",
     "pipeline",
 }  # the only ones that know Hydra

@@ -1,0 +1,46 @@
+"""A finished cell's model for others: its card, and with ``train.push_to_hub`` its way to the hub.
+
+In: a config, a cell and its row. Out: ``model/README.md``; an upload. Uploading changes no result, so it is no part of a cell's name: a
+cell that is done is uploaded by the same command with ``train.push_to_hub``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sftdiv.artifacts import plain
+from sftdiv.cells import Cell
+from sftdiv.publishing.card import write_model_card
+from sftdiv.publishing.push import check_push, push, repository
+
+
+def check_publishing(config: DictConfig) -> None:
+    """Refuse an upload that could not succeed, before anything is trained.
+
+    Raises:
+        SftdivError: As `check_push` does.
+    """
+    if config.train.push_to_hub is not None and config.stop_after != "select":
+        check_push(repository(config.train.push_to_hub, "model"), private=config.train.private)
+
+
+def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:
+    """Write the card of the cell's model, from what is known of it so far."""
+    settings = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
+    again = config.get("command") or f"python -m sftdiv.run {settings}"
+    write_model_card(cell.folder / "model", row, plain(config), command=again)
+
+
+def publish_cell(config: DictConfig, cell: Cell) -> str | None:
+    """Upload the model of a finished cell where ``train.push_to_hub`` asks for it; a failure is a warning, and the cell stays done.
+
+    Returns:
+        The model's address; None where nothing is asked for, or the upload failed.
+    """
+    target = config.train.push_to_hub
+    if target is None or config.stop_after == "select":
+        return None
+    return push(cell.folder / "model", repository(target, cell.name), private=config.train.private, message=f"sftdiv {cell.name}")

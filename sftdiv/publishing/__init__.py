@@ -1,0 +1,1 @@
+"""What a finished model's folder says of itself, and its way to the hub."""
