@@ -14,7 +14,14 @@ from sftdiv.training.tokenizer import train_tokenizer
 
 TEMPLATES = sorted((conf_dir() / "model" / "template").glob("*.yaml"))
 END, SYSTEM, USER, ASSISTANT = 0, 2, 3, 4
-A, B, C, D, E = 69, 70, 71, 72, 73  # with no merges every byte is a token, and the printable ones come in order after five special ones
+A, B, C, D, E, THOUGHT = (
+    69,
+    70,
+    71,
+    72,
+    73,
+    88,
+)  # with no merges every byte is a token, and the printable ones come in order after five special ones
 TWO_TURNS = [
     {"role": "user", "content": "a"},
     {"role": "assistant", "content": "bc"},
@@ -72,11 +79,75 @@ def test_a_template_without_end_token_is_refused(letters):
         label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99)
 
 
+def reasoning(tokenizer):
+    """A tokenizer whose template, as reasoning models' do, writes a thought (`t`) into the last turn alone."""
+    thought = "{% if message['role'] == 'assistant' and loop.last %}t{% endif %}{{ message['content'] }}"
+    tokenizer.chat_template = tokenizer.chat_template.replace(" + message['content'] }}", " }}" + thought)
+    return tokenizer
+
+
 def test_a_template_that_rewrites_earlier_turns_is_refused(letters):
+    with pytest.raises(SftdivError, match=r"turn 2 of 4 differently.*loss.turns=last.*model/template=chatml"):
+        label_conversations(reasoning(load_tokenizer(letters)), [TWO_TURNS], max_length=99)
+
+
+def test_the_last_response_is_learned_alone_and_only_it_needs_to_stay_as_it_is(letters):
+    (example,) = label_conversations(reasoning(load_tokenizer(letters)), [TWO_TURNS], max_length=99, loss_turns="last")
+    assert example.input_ids.tolist() == [USER, A, ASSISTANT, B, C, END, USER, D, ASSISTANT, THOUGHT, E, END]
+    assert example.labels.tolist() == [-100, -100, -100, -100, -100, -100, -100, -100, -100, THOUGHT, E, END]
+
+
+def test_with_the_last_response_the_text_ends(letters):
+    (example,) = label_conversations(load_tokenizer(letters), [TWO_TURNS[:3]], max_length=99, loss_turns="last")
+    assert example.input_ids.tolist() == [USER, A, ASSISTANT, B, C, END]
+    assert example.labels.tolist() == [-100, -100, -100, B, C, END]
+
+
+def test_a_prompt_that_its_turn_does_not_begin_with_is_refused(letters):
     own = load_tokenizer(letters).chat_template
-    tokenizer = load_tokenizer(letters, template=f"{{{{ messages | length }}}}{own}")
-    with pytest.raises(SftdivError, match=r"turn 2 of 4 differently.*model/template=chatml"):
-        label_conversations(tokenizer, [TWO_TURNS], max_length=99)
+    tokenizer = load_tokenizer(letters, template=own.replace("'<|assistant|>'", "'<|assistant|>think'"))
+    with pytest.raises(SftdivError, match=r"a prompt for turn 2 of 2 that the turn does not begin with: it ends with '.*think'"):
+        label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99, loss_turns="last")
+
+
+def test_a_template_that_refuses_a_conversation_says_which(letters):
+    tokenizer = load_tokenizer(letters, template="{{ raise_exception('roles must alternate') }}")
+    with pytest.raises(SftdivError, match=r"refuses the turns user, assistant: roles must alternate.*model/template=chatml"):
+        label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99)
+
+
+def test_loss_on_all_learns_every_token_but_a_begin_of_sequence(letters):
+    tokenizer = load_tokenizer(letters)
+    (example,) = label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99, loss_on="all")
+    assert example.labels.tolist() == example.input_ids.tolist() == [USER, A, ASSISTANT, B, C, END]
+    assert example.label_tokens == 5  # before the first token stands nothing that it could be learned from
+    tokenizer.bos_token = "<|system|>"
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    (example,) = label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99, loss_on="all")
+    assert example.input_ids.tolist() == [SYSTEM, USER, A, ASSISTANT, B, C, END]
+    assert example.labels.tolist() == [-100, USER, A, ASSISTANT, B, C, END]
+
+
+def test_what_is_too_long_is_cut_or_marked_and_left_whole(letters):
+    tokenizer, talks = load_tokenizer(letters), [TWO_TURNS, TWO_TURNS[:2]]
+    cut = label_conversations(tokenizer, talks, max_length=6)
+    marked = label_conversations(tokenizer, talks, max_length=6, too_long="drop")
+    assert [(len(example), example.truncated, example.dropped) for example in cut] == [(6, True, False), (6, False, False)]
+    assert [(len(example), example.truncated, example.dropped) for example in marked] == [(11, False, True), (6, False, False)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss_on": "answer"}, "loss.on is 'answer'; known: response, all"),
+        ({"loss_turns": "first"}, "loss.turns is 'first'; known: all, last"),
+        ({"too_long": "cut"}, "data.too_long is 'cut'; known: truncate, drop"),
+        ({"loss_on": "all", "loss_turns": "last"}, "loss.turns=last goes with loss.on=response"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_known_ones(letters, settings, message):
+    with pytest.raises(SftdivError, match=message):
+        label_conversations(load_tokenizer(letters), [TWO_TURNS], max_length=99, **settings)
 
 
 @pytest.mark.parametrize(
