@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CARD = "README.md"
-ADAPTER = "adapter_config.json"  # of which `peft` knows its folders
+ADAPTER = "adapter_config.json"  # by which `peft` knows its folders
+ENDING = "generation_config.json"  # which `transformers` reads of a whole model, but not of an adapter
 
 
 def write_model_card(folder: Path, row: Mapping[str, Any], settings: Mapping[str, Any], *, command: str) -> Path:
@@ -43,7 +44,8 @@ def write_model_card(folder: Path, row: Mapping[str, Any], settings: Mapping[str
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     adapter = (folder / ADAPTER).exists()
-    body = environment.get_template("card.md.jinja").render(**_said(row, settings, command=command, adapter=adapter))
+    said = _said(row, settings, adapter=adapter) | {"command": command, "own_ending": adapter and (folder / ENDING).exists()}
+    body = environment.get_template("card.md.jinja").render(said)
     metadata = _metadata(row, settings, adapter=adapter).to_yaml()
     write_atomically(folder / CARD, str(ModelCard(f"---\n{metadata}\n---\n\n{body}")))
     return folder / CARD
@@ -70,7 +72,7 @@ def _metadata(row: Mapping[str, Any], settings: Mapping[str, Any], *, adapter: b
     )
 
 
-def _said(row: Mapping[str, Any], settings: Mapping[str, Any], *, command: str, adapter: bool) -> dict[str, Any]:
+def _said(row: Mapping[str, Any], settings: Mapping[str, Any], *, adapter: bool) -> dict[str, Any]:
     """Everything that the template puts into words."""
     trained = row["kind"] != "base"
     return {
@@ -89,6 +91,5 @@ def _said(row: Mapping[str, Any], settings: Mapping[str, Any], *, command: str, 
             for name, (value, error) in scores_of(row).items()
         ],
         "better": {True: "Higher is better.", False: "Lower is better."}.get(row.get("higher_is_better"), ""),  # type: ignore[arg-type]
-        "command": command,
         "versions": ", ".join(f"{key.removeprefix('versions.')} {row[key]}" for key in row if key.startswith("versions.")),
     }
