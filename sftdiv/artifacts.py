@@ -180,7 +180,7 @@ class Artifacts:
     def hardware(self) -> Hardware:
         """Where training and evaluation run."""
         hardware: Hardware = instantiate(self.config.trainer)
-        return hardware
+        return hardware.resolved()
 
     def base(self) -> str:
         """The model that fine-tuning starts from: a folder or a hub id."""
@@ -191,7 +191,7 @@ class Artifacts:
             "tokenizer": tokenizer_identity(self.tokenizer),
             "texts": self._base_text_key(),
             "settings": {name: plain(model[name]) for name in ("architecture", "pretrain", "seed")},
-            "hardware": plain(self.config.trainer),
+            "hardware": {name: getattr(self.hardware, name) for name in ("accelerator", "precision", "threads")},
             "versions": {name: version(name) for name in ("torch", "transformers")},
         }
         return str(self.store.folder("base", key, self._train_base))

@@ -10,7 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from sftdiv.artifacts import Artifacts, plain
-from sftdiv.cells import write_json
 from sftdiv.corpora.build import rejected_file
 from sftdiv.diversity.catalogue import metric_families
 from sftdiv.diversity.describe import describe
@@ -30,11 +29,12 @@ from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Tracker, 
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.store import write_atomically
+from sftdiv.training.summary import FILE, row
+from sftdiv.training_settings import training_settings
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tagging.tag_map import save_tag_map
 
 log = logging.getLogger(__name__)
-TRAINED = "sftdiv_training.json"  # written into the model's folder once it is whole: the record of its training
 
 
 @dataclass(frozen=True)
@@ -119,38 +119,35 @@ def how_counted(config: DictConfig, artifacts: Artifacts) -> dict[str, Any]:
 
 
 def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker) -> dict[str, Any]:
-    """Fine-tune the base on the subset; a model that an interrupted run has finished is kept."""
-    done = folder / TRAINED
+    """Fine-tune the base on the subset; a model that an interrupted run has finished is kept. Gives the columns of the row."""
+    done = folder / FILE
     if done.exists():
-        return dict(json.loads(done.read_text(encoding="utf-8")))
-    from sftdiv.training.fit import fine_tune
+        return row(json.loads(done.read_text(encoding="utf-8")))
+    from sftdiv.training.launch import launch
 
-    chosen, model = artifacts.corpus.table.select(selection.subset.indices), config.model
-    record = fine_tune(
+    chosen = artifacts.corpus.table.select(selection.subset.indices)
+    record = launch(
         base,
         chosen["messages"][:],
         chosen["id"][:],
         folder,
-        revision=model.revision,
-        template=model.template.jinja,
-        max_length=model.max_length,
-        **plain(model.finetune),
+        groups=chosen["group"][:],
+        revision=config.model.revision,
+        **training_settings(config),
         hardware=artifacts.hardware,
         seed=config.seed,
         tracker=tracker,
     )
-    write_json(done, asdict(record))
-    return asdict(record)
+    return row(record)
 
 
 def train_nothing(config: DictConfig, base: str, folder: Path) -> dict[str, Any]:
     """The base model as it is, in the same form as a fine-tuned one, so that both are evaluated alike."""
     from sftdiv.training.fit import save_untrained
 
-    if not (folder / TRAINED).exists():
+    if not (folder / FILE).exists():
         save_untrained(base, folder, revision=config.model.revision, template=config.model.template.jinja)
-        write_json(folder / TRAINED, {"steps": 0})
-    return {"steps": 0, "tokens": 0, "label_tokens": 0}
+    return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
 def evaluate(config: DictConfig, artifacts: Artifacts, checkpoint: Path) -> dict[str, Any]:

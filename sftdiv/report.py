@@ -37,6 +37,8 @@ def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             ("training", f"{row['train.steps']:,} steps, {row['train.label_tokens']:,} label tokens, loss {row['train.loss']:.3f}")
         )
+    if "speed.mfu" in row:
+        lines.append(("speed", f"{row['speed.tokens_per_second']:,.0f} tokens a second, MFU {row['speed.mfu']:.1%}"))
     for name in (key for key in row if key.startswith("score.") and not key.endswith(".stderr")):
         error = row.get(f"{name}.stderr")
         star = "  (primary)" if name == f"score.{row['primary']}" else ""

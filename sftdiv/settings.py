@@ -21,6 +21,7 @@ from sftdiv.cells import flatten
 from sftdiv.export.write import FORMATS
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
+from sftdiv.training_settings import training_settings
 
 STOPS = (None, "select", "train")
 CHOICES = {
@@ -35,6 +36,7 @@ CHOICES = {
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
 PATHS = {"path", "tag_map"}  # settings below embedder and strategy that may name something on this machine
 HOW_FAST = {"endpoint", "devices", "device", "batch_tokens", "batch_size", "dtype"}  # ... that change no result (but for its last bits)
+HOW_FAST |= {"nodes", "prefix", "offload", "checkpoint_minutes", "checkpoint_steps", "push_to_hub", "private"}
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
@@ -73,8 +75,10 @@ def check(config: DictConfig) -> None:
     _number("selection.slack", config.selection.slack, least=1)
     for name in ("seed", "selection.seed", "samples", "corpus.heldout"):
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
-    for name in ("epochs", "batch_size", "accumulate"):
+    for name in ("epochs", "batch_size", "micro_batch"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
+    instantiate(config.trainer)
+    training_settings(config)
     metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)
     _check_sweep(config.sweep)
@@ -164,7 +168,7 @@ def identified(config: DictConfig) -> dict[str, Any]:
     for owner, key in ((model, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
         if owner.get(key) and Path(str(owner[key])).is_dir():
             owner[key] = folder_identity(Path(owner[key]))
-    for group in ("embedder", "strategy"):
+    for group in ("embedder", "strategy", "train", "trainer"):
         settings[group] = _by_content(settings[group])
     return settings
 

@@ -53,9 +53,9 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
             with recorder.stage("train"):
                 model = cell.folder / "model"
                 if selection is None:
-                    recorder.add(pipeline.train_nothing(config, base, model), "train.")
+                    recorder.add(pipeline.train_nothing(config, base, model))
                 else:
-                    recorder.add(pipeline.train(config, artifacts, selection, base, model, tracker), "train.")
+                    recorder.add(pipeline.train(config, artifacts, selection, base, model, tracker))
         if config.stop_after is None:
             with recorder.stage("evaluate"):
                 recorder.add(pipeline.evaluate(config, artifacts, cell.folder / "model"))

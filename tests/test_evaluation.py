@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from thimble import fine_tuning
 
 from sftdiv.causal.checkpoint import load_model, load_tokenizer
 from sftdiv.causal.labels import label_conversations
@@ -15,7 +16,7 @@ from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.records import Score, SftdivError
 from sftdiv.training.base import make_model
 from sftdiv.training.fit import fine_tune
-from sftdiv.training.settings import Architecture, Hardware
+from sftdiv.training.settings import Architecture
 from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
@@ -37,17 +38,7 @@ def parrot(tmp_path_factory):
         TALKS,
         list(SOUNDS),
         folder / "model",
-        template=None,
-        max_length=64,
-        epochs=150,
-        batch_size=2,
-        accumulate=1,
-        learning_rate=0.01,
-        warmup=0.1,
-        weight_decay=0.0,
-        clip=1.0,
-        hardware=Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1),
-        seed=0,
+        **fine_tuning(epochs=150, batch_size=2, weight_decay=0.0),
     )
     return folder / "model"
 

@@ -21,7 +21,7 @@ SMALL = [
     "samples=3",
 ]
 SMALL += ["model.finetune.epochs=1", "strategy=micro_token", "diversity_level=0.8"]
-COST = ("time.", "memory.")
+COST = ("time.", "speed.", "memory.")
 
 
 def command(folder, *overrides):

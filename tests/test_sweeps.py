@@ -30,7 +30,7 @@ SMALL = [
     "trainer.threads=1",
     "tracking=none",
 ]
-COST = ("time.", "memory.")
+COST = ("time.", "speed.", "memory.")
 BAD = """
 import os, signal, sys
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Training on models that fit in a thimble: the plan of the steps, the loss, the schedule, determinism, and what is left on the disk."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from thimble import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, Qwen3Config
 
@@ -15,35 +18,21 @@ from sftdiv.causal.labels import IGNORED, Labelled, label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
 from sftdiv.command import conf_dir
 from sftdiv.records import SftdivError
-from sftdiv.training.base import make_model, pack, train_base
+from sftdiv.training.base import make_model, pack
 from sftdiv.training.batches import Steps, plan_steps
 from sftdiv.training.fit import fine_tune
 from sftdiv.training.module import learning_rate_share
+from sftdiv.training.packing import lay_out, pack_rows
 from sftdiv.training.settings import Architecture, Hardware
-from sftdiv.training.tokenizer import train_tokenizer
 
-CPU = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1)
-SHAPE = Architecture(width=16, layers=1, heads=2, mlp_width=32, positions=64)
-ADAM = {"learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.01, "clip": 1.0}
-FINE = {"template": None, "max_length": 64, "epochs": 2, "batch_size": 4, "accumulate": 1, "hardware": CPU, "seed": 0, **ADAM}
-FACTS = [f"the {animal} says {sound}" for animal, sound in [("cat", "meow"), ("dog", "woof"), ("cow", "moo"), ("duck", "quack")]]
-TALKS = [[{"role": "user", "content": fact.split(" says ")[0]}, {"role": "assistant", "content": fact}] for fact in FACTS] * 3
 OTHER = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
 OTHER |= {"num_attention_heads": 2, "num_key_value_heads": 1}
-NAMES = [f"talk-{number}" for number in range(len(TALKS))]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A base model that has read four sentences for five steps."""
-    folder = tmp_path_factory.mktemp("base")
-    train_tokenizer(FACTS, folder / "tokenizer", vocab_size=300)
-    pretrain(folder / "tokenizer", folder / "model")
-    return folder / "model"
-
-
-def pretrain(tokenizer, folder, *, seed=0):
-    return train_base(FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, hardware=CPU, seed=seed, **ADAM)
+    return make_base(tmp_path_factory.mktemp("base"))
 
 
 def weights(folder):
@@ -62,41 +51,72 @@ def labelled(length):
 # the plan of the steps
 
 
-def test_a_plan_of_one_window_sorts_by_length_and_cuts_steps_into_micro_batches():
-    plan = plan_steps([5, 1, 4, 2, 3, 6, 7], epochs=1, batch_size=2, accumulate=2, rng=np.random.default_rng(0))
-    steps = sorted(([batch.tolist() for batch in step] for step in plan), key=str)
-    assert steps == [[[0, 5], [6]], [[1, 3], [4, 2]]]
+def test_a_plan_of_one_window_sorts_by_length_and_cuts_it_into_steps():
+    plan = plan_steps([5, 1, 4, 2, 3, 6, 7], epochs=1, batch_size=4, rng=np.random.default_rng(0))
+    assert sorted(step.tolist() for step in plan) == [[0, 5, 6], [1, 3, 4, 2]]
 
 
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=300),
     epochs=st.integers(1, 3),
-    size=st.integers(1, 7),
-    accumulate=st.integers(1, 3),
+    size=st.integers(1, 20),
+    micro_batch=st.integers(1, 7),
+    ranks=st.integers(1, 3),
+    packed=st.booleans(),
 )
-def test_every_example_comes_once_an_epoch(lengths, epochs, size, accumulate):
-    plan = plan_steps(lengths, epochs=epochs, batch_size=size, accumulate=accumulate, rng=np.random.default_rng(1))
-    assert np.bincount([i for step in plan for batch in step for i in batch]).tolist() == [epochs] * len(lengths)
-    assert max(len(batch) for step in plan for batch in step) <= size
-    assert max(len(step) for step in plan) <= accumulate
+def test_every_example_comes_once_an_epoch_however_steps_are_laid_out(lengths, epochs, size, micro_batch, ranks, packed):
+    plan = plan_steps(lengths, epochs=epochs, batch_size=size, rng=np.random.default_rng(1))
+    assert np.bincount(np.concatenate(plan)).tolist() == [epochs] * len(lengths)
+    layouts = [
+        lay_out(step.tolist(), np.array(lengths), micro_batch=micro_batch, ranks=ranks, capacity=90 if packed else None) for step in plan
+    ]
+    for step, layout in zip(plan, layouts, strict=True):
+        assert sorted(i for batches in layout for rows in batches for row in rows for i in row) == sorted(step.tolist())
+        assert len({len(batches) for batches in layout}) == 1  # all ranks compute as often
+        assert max(len(rows) for batches in layout for rows in batches) <= micro_batch
+        assert max(sum(lengths[i] for i in row) for batches in layout for rows in batches for row in rows) <= 90
+        assert packed or all(len(row) == 1 for batches in layout for rows in batches for row in rows)
+
+
+def test_steps_instead_of_epochs():
+    plan = plan_steps([3] * 10, epochs=1, batch_size=4, steps=7, rng=np.random.default_rng(0))
+    assert len(plan) == 7
+    assert np.bincount(np.concatenate(plan[:6])).tolist() == [2] * 10
 
 
 def test_like_lengths_leave_little_padding_and_the_order_is_the_seeds():
     lengths = np.random.default_rng(0).lognormal(3.5, 0.6, 2000).astype(int) + 1
-    plans = [plan_steps(lengths, epochs=2, batch_size=16, accumulate=1, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    positions = sum(len(batch) * lengths[batch].max() for step in plans[0] for batch in step)
+    plans = [plan_steps(lengths, epochs=2, batch_size=16, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    positions = sum(len(step) * lengths[step].max() for step in plans[0])
     assert 1 - 2 * lengths.sum() / positions < 0.05  # 59 % in an order that does not look at lengths
-    first, again, other = ([batch.tolist() for step in plan for batch in step] for plan in plans)
+    first, again, other = ([step.tolist() for step in plan] for plan in plans)
     assert first == again != other
     assert first[:125] != first[125:]
 
 
+def test_rows_are_packed_and_then_made_even():
+    lengths = np.array([6, 5, 4, 3, 2])
+    assert pack_rows(range(5), lengths, capacity=11) == [[0, 3, 4], [1, 2]]  # 11 and 9 tokens
+    assert pack_rows(range(5), lengths, capacity=10) == [[0, 2], [1, 3, 4]]  # dealt as above they would be too long
+
+
 def test_a_step_counts_the_labels_of_all_its_micro_batches():
-    steps = Steps([labelled(4), labelled(6), labelled(9)], "abc", [[np.array([0, 1]), np.array([2])]], pad_id=99)
-    (short, long), label_tokens = steps[0]
-    assert (short.names, long.names, label_tokens) == (["a", "b"], ["c"], 2 + 3 + 5)
-    assert short.input_ids.tolist() == [[0, 1, 2, 3, 99, 99], [0, 1, 2, 3, 4, 5]]
-    assert short.labels.tolist() == [[-100, -100, 2, 3, -100, -100], [-100, -100, -100, 3, 4, 5]]
+    steps = Steps([labelled(4), labelled(6), labelled(9)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2)
+    (short, long), label_tokens, lengths = steps[0]
+    assert (short.names, long.names, label_tokens, lengths.tolist()) == (["a"], ["b", "c"], 2 + 3 + 5, [4, 6, 9])
+    assert long.input_ids.tolist() == [[0, 1, 2, 3, 4, 5, 99, 99, 99], [0, 1, 2, 3, 4, 5, 6, 0, 1]]
+    assert long.labels.tolist() == [[-100, -100, -100, 3, 4, 5, -100, -100, -100], [-100, -100, -100, -100, 4, 5, 6, 0, 1]]
+    assert long.position_ids is None
+
+
+def test_packed_rows_begin_their_positions_anew_and_learn_no_first_token():
+    steps = Steps([labelled(1), labelled(2), labelled(4)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2, capacity=5)
+    (batch,), label_tokens, _ = steps[0]
+    assert batch.lengths == [[2, 1], [4]]
+    assert batch.input_ids.tolist() == [[0, 1, 0, 99], [0, 1, 2, 3]]
+    assert batch.position_ids.tolist() == [[0, 1, 0, 0], [0, 1, 2, 3]]
+    assert batch.labels.tolist() == [[-100, 1, -100, -100], [-100, -100, 2, 3]]
+    assert label_tokens == 0 + 1 + 2
 
 
 # the loss and the schedule
@@ -133,8 +153,8 @@ def test_the_learning_rate_rises_then_falls_as_half_a_cosine():
 
 
 def test_micro_batches_do_not_change_what_is_learned(base, tmp_path):
-    fine_tune(base, TALKS, NAMES, tmp_path / "whole", **FINE | {"batch_size": 4})
-    fine_tune(base, TALKS, NAMES, tmp_path / "parts", **FINE | {"batch_size": 1, "accumulate": 4})
+    fine_tune(base, TALKS, NAMES, tmp_path / "whole", **fine_tuning())
+    fine_tune(base, TALKS, NAMES, tmp_path / "parts", **fine_tuning(micro_batch=1))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     for name in whole:
         torch.testing.assert_close(whole[name], parts[name], atol=1e-4, rtol=1e-4)
@@ -155,7 +175,7 @@ class Notebook:
 
 def test_fine_tuning_learns_and_records_what_it_did(base, tmp_path):
     tracker = Notebook()
-    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **FINE | {"epochs": 20}, tracker=tracker)
+    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=20), tracker=tracker)
     examples = label_conversations(load_tokenizer(base), TALKS, max_length=64)
     assert (record.steps, record.truncated, record.dropped) == (60, 0, 0)
     assert record.tokens == 20 * sum(map(len, examples))
@@ -163,12 +183,14 @@ def test_fine_tuning_learns_and_records_what_it_did(base, tmp_path):
     assert 0 <= record.padding < 0.2
     assert [step for step, _ in tracker.pages] == list(range(60))
     assert tracker.pages[0][1]["train.loss"] > 2 * record.loss
-    assert set(tracker.pages[0][1]) == {"train.loss", "train.learning_rate", "train.gradient_norm"}
+    told = {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "mfu"}
+    assert set(tracker.pages[0][1]) == {f"train.{name}" for name in told}
+    assert json.loads((tmp_path / "model" / "train.json").read_text())["losses"] == record.losses
 
 
 def test_same_seed_same_weights_to_the_bit(base, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        fine_tune(base, TALKS, NAMES, tmp_path / name, **FINE | {"seed": seed})
+        fine_tune(base, TALKS, NAMES, tmp_path / name, **fine_tuning(seed=seed))
     assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not equal(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
@@ -186,16 +208,16 @@ def test_same_seed_same_base_and_global_random_state_is_left_alone(base, tmp_pat
 
 def test_nothing_but_the_model_folder_is_left(base, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    fine_tune(base, TALKS, NAMES, tmp_path / "model", **FINE)
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= {
+    fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "preview.txt"]
+    assert {"config.json", "train.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= {
         path.name for path in (tmp_path / "model").iterdir()
     }
     assert "Trainer" not in "".join(capfd.readouterr())
 
 
 def test_an_interrupted_save_leaves_the_old_model(base, tmp_path):
-    fine_tune(base, TALKS, NAMES, tmp_path / "model", **FINE)
+    fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
     before, tokenizer = weights(tmp_path / "model"), load_tokenizer(base)
 
     class Interrupted:
@@ -204,18 +226,18 @@ def test_an_interrupted_save_leaves_the_old_model(base, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(make_model(SHAPE, tokenizer, seed=3), Interrupted(), tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "preview.txt"]
     assert equal(weights(tmp_path / "model"), before)
 
 
 def test_no_label_left_is_an_error_before_training(base, tmp_path):
     with pytest.raises(SftdivError, match="none of 2 conversations has a label token"):
-        fine_tune(base, [TALKS[0][:1], TALKS[1][:1]], NAMES[:2], tmp_path / "model", **FINE)
+        fine_tune(base, [TALKS[0][:1], TALKS[1][:1]], NAMES[:2], tmp_path / "model", **fine_tuning())
     assert not list(tmp_path.iterdir())
 
 
 def test_conversations_without_response_are_counted_not_trained_on(base, tmp_path):
-    assert fine_tune(base, [*TALKS, TALKS[0][:1]], [*NAMES, "mute"], tmp_path / "model", **FINE).dropped == 1
+    assert fine_tune(base, [*TALKS, TALKS[0][:1]], [*NAMES, "mute"], tmp_path / "model", **fine_tuning()).dropped == 1
 
 
 def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
@@ -223,7 +245,7 @@ def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
     model.model.norm.weight.data[:] = float("nan")
     save_checkpoint(model, tokenizer, tmp_path / "broken")
     with pytest.raises(SftdivError, match=r"the loss is nan at step 0 on the examples talk-\d+, talk-\d+, talk-\d+, talk-\d+$"):
-        fine_tune(tmp_path / "broken", TALKS, NAMES, tmp_path / "model", **FINE)
+        fine_tune(tmp_path / "broken", TALKS, NAMES, tmp_path / "model", **fine_tuning())
     assert not (tmp_path / "model").exists()
 
 
@@ -248,8 +270,8 @@ def test_packing_wastes_nothing_and_ends_every_text(base):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accelerator": "tpu"}, "trainer.accelerator is 'tpu'; known: cpu, gpu"),
-        ({"precision": "fp8"}, "trainer.precision is 'fp8'; known: 32-true"),
+        ({"accelerator": "tpu"}, "trainer.accelerator is 'tpu'; known: auto, cpu, gpu"),
+        ({"precision": "fp8"}, "trainer.precision is 'fp8'; known: auto, 32-true"),
         ({"precision": "bf16-mixed"}, "20 times slower than 32-true on a CPU"),
     ],
 )
@@ -267,4 +289,4 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 def test_a_gpu_that_is_not_there_is_said(base, tmp_path):
     gpu = Hardware(accelerator="gpu", devices=1, precision="bf16-mixed", threads=None)
     with pytest.raises(SftdivError, match="torch finds no GPU here; use trainer=cpu"):
-        fine_tune(base, TALKS, NAMES, tmp_path / "model", **FINE | {"hardware": gpu})
+        fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning() | {"hardware": gpu})

@@ -16,7 +16,7 @@ import pandas as pd
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.store import write_atomically
 
-OF_THE_MACHINE = ("time.", "memory.")
+OF_THE_MACHINE = ("time.", "speed.", "memory.")
 
 
 def write_tables(analysis: Analysis, folder: Path) -> list[Path]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sftdiv.records import SftdivError
 
@@ -47,25 +47,69 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None, template: s
 
 
 def load_model(
-    path: str | Path, *, dtype: torch.dtype | Literal["auto"], revision: str | None = None, device: str = "cpu"
+    path: str | Path,
+    *,
+    dtype: torch.dtype | Literal["auto"],
+    revision: str | None = None,
+    device: str = "cpu",
+    attention: str | None = None,
+    quantization: Any = None,
 ) -> PreTrainedModel:
-    """A causal language model from a folder or a hub id, in a given precision or, with "auto", in the one that it was saved in.
+    """A causal language model from a folder or a hub id; of an adapter's folder, its base with the adapter.
+
+    Args:
+        path: A folder or a hub id.
+        dtype: Its precision; "auto" is the one that it was saved in.
+        revision: Of the hub.
+        device: Where it is put.
+        attention: One of `transformers`' implementations; None leaves it to the model.
+        quantization: How weights are held, as `transformers` takes it; None holds them as they are.
+
+    Raises:
+        SftdivError: It cannot be found or reached.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    how: dict[str, Any] = {"revision": revision, "dtype": dtype, "attn_implementation": attention, "quantization_config": quantization}
+    how = {name: value for name, value in how.items() if value is not None}
+    if quantization is not None:
+        how["device_map"] = {"": device}
+    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
+    if quantization is None:
+        model.to(device)  # type: ignore[arg-type]
+    return model.eval()
+
+
+def load_outline(
+    path: str | Path, *, dtype: torch.dtype | None = None, revision: str | None = None, attention: str | None = None
+) -> PreTrainedModel:
+    """A model without its weights, on the meta device: its modules, shapes and names, in no memory.
+
+    Args:
+        path: A folder or a hub id, of which the config alone is read.
+        dtype: Of its parameters; None is torch's default.
+        revision: Of the hub.
+        attention: As `load_model` takes it.
 
     Raises:
         SftdivError: It cannot be found or reached.
     """
     import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    logging.disable_progress_bar()
-    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype))
-    model.to(torch.device(device))
+    config = _load(path, lambda name: AutoConfig.from_pretrained(name, revision=revision))
+    with torch.device("meta"):
+        how = {} if attention is None else {"attn_implementation": attention}
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, **how)
     return model.eval()
 
 
-def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a model and its tokenizer as one folder, whole or not at all; what ``folder`` held before is replaced."""
+def save_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, files: Mapping[str, str] | None = None
+) -> None:
+    """Write a model, its tokenizer and more text ``files`` as one folder, whole or not at all; what ``folder`` held before is replaced."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -74,6 +118,8 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     try:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        for name, text in (files or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)  # mkdtemp makes it private
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)

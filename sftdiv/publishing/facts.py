@@ -25,7 +25,7 @@ TRAINED = {  # columns of a row that tell of the training
     "train.truncated": "conversations cut to the length",
     "train.dropped": "conversations left out: nothing in them is learned",
     "train.too_long": "conversations left out: too long",
-    "time.train_tokens_per_second": "tokens a second",
+    "speed.tokens_per_second": "tokens a second",
 }
 
 

@@ -1,6 +1,6 @@
-"""One cell a GPU: cells that run at once on one machine each take a device that no other cell holds.
+"""Cells that run at once on one machine each take the GPUs they need, which no other cell holds.
 
-In: whether a GPU is wanted. Out: the environment of the cell's process, with ``CUDA_VISIBLE_DEVICES`` set to its device. Who holds a device
+In: how many are wanted. Out: the environment of the cell's process, with ``CUDA_VISIBLE_DEVICES`` set to its devices. Who holds a device
 is told by a file lock, which the system lets go when its holder dies. The trade: locks bind the processes of one user on one machine;
 a cluster's own scheduler (Slurm) already shows each job its devices alone, and then there is one to take.
 """
@@ -12,7 +12,7 @@ import getpass
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,35 +21,40 @@ SECONDS_BETWEEN_TRIES = 1.0
 
 
 @contextlib.contextmanager
-def own_gpu(*, wanted: bool, locks: Path | None = None) -> Iterator[dict[str, str]]:
-    """Hold one of the visible GPUs; wait while all are taken.
+def own_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[str, str]]:
+    """Hold some of the visible GPUs; wait while too few are free.
 
     Args:
-        wanted: False takes nothing and gives an empty environment.
+        count: How many; None for all that are to be seen, 0 takes nothing and gives an empty environment.
         locks: The folder of the locks; by default one a user in the system's temporary folder.
 
     Yields:
-        Variables for the process that is to use the device; empty where no device is to be seen (the training then says so itself).
+        Variables for the process that is to use the devices; empty where too few are to be seen (the training then says so itself).
     """
-    devices = visible_gpus() if wanted else []
-    if not devices:
+    devices = visible_gpus() if count != 0 else []
+    wanted = len(devices) if count is None else count
+    if not devices or wanted > len(devices):
         yield {}
         return
     folder = locks or Path(tempfile.gettempdir()) / f"sftdiv-gpus-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        for device in devices:
-            lock = FileLock(folder / f"{device.replace('/', '_')}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                yield {"CUDA_VISIBLE_DEVICES": device}
-            finally:
-                lock.release()
-            return
-        time.sleep(SECONDS_BETWEEN_TRIES)
+    with contextlib.ExitStack() as held:
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(_take(devices, wanted, folder, held))}
+
+
+def _take(devices: Sequence[str], wanted: int, folder: Path, held: contextlib.ExitStack) -> list[str]:
+    """Take devices as they become free; one taker at a time, so that no two wait for what the other has."""
+    taken: list[str] = []
+    with FileLock(folder / "taking.lock"):
+        while True:
+            for device in devices:
+                if device not in taken and len(taken) < wanted:
+                    with contextlib.suppress(Timeout):
+                        held.enter_context(FileLock(folder / f"{device.replace('/', '_')}.lock", timeout=0))
+                        taken.append(device)
+            if len(taken) == wanted:
+                return taken
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def visible_gpus() -> list[str]:

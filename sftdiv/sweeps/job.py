@@ -17,7 +17,7 @@ from sftdiv.cells import FAILURE, RUNNING, Cell, plan_cell, stage_of, write_fail
 from sftdiv.exports import export_cell
 from sftdiv.settings import identified
 from sftdiv.store import write_atomically
-from sftdiv.sweeps.devices import own_gpu
+from sftdiv.sweeps.devices import own_gpus
 from sftdiv.sweeps.isolation import run_isolated
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,18 @@ def run_in_sweep(config: DictConfig, root: Path) -> None:
         (root / cell.study / STOP).touch()
 
 
+def _gpus(trainer: DictConfig) -> int | None:
+    """How many a cell takes on this machine; None for all that it sees."""
+    if trainer.accelerator == "cpu":
+        return 0
+    return None if trainer.devices == "auto" else int(trainer.devices)
+
+
 def _run(config: DictConfig, cell: Cell) -> None:
     (cell.folder / FAILURE).unlink(missing_ok=True)
     (cell.folder / RUNNING).unlink(missing_ok=True)
     write_atomically(cell.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    with own_gpu(wanted=config.trainer.accelerator == "gpu") as environment:
+    with own_gpus(count=_gpus(config.trainer)) as environment:
         if config.sweep.isolate is False:
             _run_here(config, cell)
             return

@@ -72,9 +72,20 @@ def train_base(
     packed = PackedSteps(rows.reshape(steps, batch_size, context))
     model = make_model(architecture, tokenizer, seed=seed)
     optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
-    losses = train(model, packed, count=steps, optimizer=optimizer, hardware=hardware, seed=seed, tracker=tracker, title="base model")
+    module, _ = train(
+        model,
+        packed,
+        count=steps,
+        optimizer=optimizer,
+        hardware=hardware.resolved().alone(),
+        seed=seed,
+        title="base model",
+        tracker=tracker,
+        work=lambda step: 6.0 * model.num_parameters() * float(step.lengths.sum()),
+        peak=1e11,
+    )
     save_checkpoint(model, tokenizer, folder)
-    return float(np.mean(losses[-max(1, steps // 10) :]))
+    return float(np.mean(module.losses[-max(1, steps // 10) :]))
 
 
 def make_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> LlamaForCausalLM:
@@ -131,4 +142,5 @@ class PackedSteps(Dataset[Step]):
     def __getitem__(self, position: int) -> Step:
         input_ids = torch.from_numpy(self.rows[position])
         count, context = input_ids.shape
-        return Step([Batch([f"row {row}" for row in range(count)], input_ids, input_ids)], count * (context - 1))
+        batch = Batch([f"row {row}" for row in range(count)], input_ids, input_ids, None, [[context]] * count)
+        return Step([batch], count * (context - 1), np.full(count, context))

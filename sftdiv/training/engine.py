@@ -1,58 +1,55 @@
 """One way to run a training, for base models and for fine-tuning: Lightning's Trainer, told to be quiet and to leave no files.
 
-In: a model, its steps and the settings of optimizer and hardware. Out: the loss of each step; the model is trained in place.
-On a CPU equal seeds give equal weights to the bit, for a given number of threads.
+In: a model, its steps and the settings of optimizer and hardware. Out: the loss of each step and the speed; the model is trained in place.
+On a CPU equal seeds give equal weights to the bit, for a given number of threads. Where ranks share the work, torchrun has started each of
+them, and all call this.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from pytorch_lightning import Callback, Trainer
 
 from sftdiv.records import SftdivError, Tracker
-from sftdiv.training.batches import StepsModule
+from sftdiv.training.batches import Step, StepsModule
 from sftdiv.training.module import CausalModule
+from sftdiv.training.noise import EmbeddingNoise
+from sftdiv.training.progress import Meter, ProgressBar
 from sftdiv.training.settings import Hardware, Optimizer
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.data import Dataset
     from transformers import PreTrainedModel
 
-    from sftdiv.training.batches import Step
+LESS_MEMORY = (
+    "less is needed with train.batch=auto or a smaller number, train.gradient_checkpointing=true, a smaller model.max_length, train=lora, "
+    "train=qlora, trainer.precision=bf16-true, or trainer=fsdp over more devices"
+)
 
 
-class ProgressBar(Callback):
-    """One line in the terminal: what is trained, how far it is, its loss."""
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast the steps of a training were, and what they took: ``peak_memory_gib`` is the device's, on a CPU the process's."""
 
-    def __init__(self, title: str, steps: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self.progress = Progress(
-            *columns, TextColumn("loss {task.fields[loss]:.3f}"), console=console, transient=True, disable=not console.is_terminal
-        )
-        self.task = self.progress.add_task(title, total=steps, loss=float("nan"))
+    seconds: float
+    tokens_per_second: float
+    mfu: float
+    peak_memory_gib: float
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the line."""
-        self.progress.start()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """One step further."""
-        self.progress.update(self.task, advance=1, loss=outputs["loss"].item())
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the line away."""
-        self.progress.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the line away, so that the error is read."""
-        self.progress.stop()
+def this_rank() -> int:
+    """The number of this process among those that torchrun has started; 0 where it has not."""
+    return int(os.environ.get("RANK", 0))
 
 
 def train(
@@ -63,50 +60,112 @@ def train(
     optimizer: Optimizer,
     hardware: Hardware,
     seed: int,
-    tracker: Tracker | None,
     title: str,
-) -> list[float]:
+    tracker: Tracker | None,
+    work: Callable[[Step], float],
+    peak: float,
+    first: int = 0,
+    shard: Callable[[PreTrainedModel, DeviceMesh], None] | None = None,
+    noise: EmbeddingNoise | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[CausalModule, Speed]:
     """Train a model in place over all steps.
 
     Args:
         model: In the precision that it is to be trained in.
-        steps: The steps in their order.
-        count: How many there are.
+        steps: The steps that are left, in their order.
+        count: How many there are in all.
         optimizer: Settings of AdamW and its schedule.
-        hardware: Where it runs.
-        seed: Of dropout, where the model has any.
-        tracker: Is told of each step.
+        hardware: Where it runs; resolved.
+        seed: Of dropout and noise, where there is any.
         title: What the progress bar says.
+        tracker: Is told of each step.
+        work: Floating-point operations of a step.
+        peak: Those that the devices can do in a second, over all ranks.
+        first: Steps that are done.
+        shard: Spreads the model over a device mesh, where it is spread.
+        noise: On its embeddings.
+        callbacks: Further observers of the steps, called in their order.
 
     Returns:
-        The mean loss a label token of each step, in nats.
+        The module, with the mean loss a label token of each step in nats, and the speed.
 
     Raises:
-        SftdivError: A loss is not finite, or there is no GPU where one is asked for.
+        SftdivError: A loss is not finite, or the memory does not suffice.
     """
-    if hardware.accelerator == "gpu" and not torch.cuda.is_available():
-        raise SftdivError("trainer.accelerator=gpu, but torch finds no GPU here; use trainer=cpu")
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
-    module = CausalModule(model.train(), steps=count, optimizer=optimizer, tracker=tracker)
+    module = CausalModule(
+        model.train(), steps=count, optimizer=optimizer, first=first, ranks=hardware.ranks, shard=shard, noise=noise, tracker=tracker
+    )
+    meter = Meter(work, peak)
+    observers = [meter, *callbacks]
+    if this_rank() == 0:
+        observers.append(ProgressBar(title, count, meter))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    if hardware.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with warnings.catch_warnings(), torch.random.fork_rng(), _memory_error():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers and intervals that one process has no use for
-        torch.manual_seed(seed)
-        _trainer(hardware, ProgressBar(title, count)).fit(module, datamodule=StepsModule(steps))
+        torch.manual_seed(seed + this_rank())
+        _trainer(hardware, observers).fit(module, datamodule=StepsModule(steps))
     model.eval()
-    return module.losses
+    return module, Speed(
+        seconds=meter.seconds, tokens_per_second=meter.tokens_per_second, mfu=meter.mfu, peak_memory_gib=_peak_memory(hardware) / 2**30
+    )
 
 
-def _trainer(hardware: Hardware, progress: ProgressBar) -> Trainer:
+def _trainer(hardware: Hardware, callbacks: list[Callback]) -> Trainer:
+    sharded = hardware.strategy == "fsdp"
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        precision=hardware.precision,
+        num_nodes=hardware.nodes,
+        strategy=_strategy(hardware),
+        precision="32-true" if sharded else hardware.precision,  # a sharded model casts what it gathers, see `shard`
+        use_distributed_sampler=False,  # each rank has its own steps
         max_epochs=1,  # the plan of the steps holds the epochs
-        callbacks=[progress],
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )
+
+
+def _strategy(hardware: Hardware) -> Any:
+    if hardware.ranks == 1 and hardware.strategy != "deepspeed":
+        return "auto"
+    if hardware.strategy == "ddp":
+        from pytorch_lightning.strategies import DDPStrategy
+
+        return DDPStrategy(gradient_as_bucket_view=True)
+    if hardware.strategy == "fsdp":
+        from pytorch_lightning.strategies import ModelParallelStrategy
+
+        return ModelParallelStrategy(data_parallel_size=hardware.ranks, tensor_parallel_size=1)
+    from pytorch_lightning.strategies import DeepSpeedStrategy
+
+    return DeepSpeedStrategy(stage=3, offload_optimizer=hardware.offload, offload_parameters=hardware.offload)
+
+
+@contextmanager
+def _memory_error() -> Iterator[None]:
+    """Say what helps where memory runs out."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise SftdivError(
+            f"the memory does not suffice ({str(error).splitlines()[0] if str(error) else 'MemoryError'}); {LESS_MEMORY}"
+        ) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise SftdivError(f"the machine's memory does not suffice ({str(error).splitlines()[0]}); {LESS_MEMORY}") from error
+
+
+def _peak_memory(hardware: Hardware) -> float:
+    """Bytes."""
+    if hardware.device == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

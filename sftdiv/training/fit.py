@@ -1,41 +1,44 @@
 """Fine-tune a causal language model on conversations.
 
-In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format and a record of the training.
-All weights are trained. Only responses are learned, each token of an optimizer step with equal weight.
+In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format, with the record of the training in it. Every
+label token of an optimizer step has equal weight, however the step is cut into micro-batches, rows and ranks. Where ranks share the work,
+each of them calls this with the same arguments (see `launch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer, save_checkpoint
-from sftdiv.causal.labels import Labelled, Messages, end_token, label_conversations
-from sftdiv.records import SftdivError, Tracker
-from sftdiv.training.batches import Plan, Steps, plan_steps
-from sftdiv.training.engine import train
-from sftdiv.training.settings import Hardware, Optimizer
+from sftdiv.causal.checkpoint import load_model, load_outline, load_tokenizer
+from sftdiv.causal.labels import Messages
+from sftdiv.records import Tracker
+from sftdiv.store import write_atomically
+from sftdiv.training.conversations import Named, read_conversations
+from sftdiv.training.course import plan_course
+from sftdiv.training.engine import this_rank, train
+from sftdiv.training.guards import preview
+from sftdiv.training.noise import EmbeddingNoise
+from sftdiv.training.prepare import prepare_model, save_model, save_ready
+from sftdiv.training.record import TrainingRecord, record_of
+from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.shard import shard
+from sftdiv.training.summary import FILE
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRecord:
-    """What a training did: ``loss`` is its last epoch's mean in nats a label token, ``padding`` the share of positions without a token."""
-
-    steps: int
-    tokens: int
-    label_tokens: int
-    loss: float
-    padding: float
-    truncated: int
-    dropped: int
+log = logging.getLogger(__name__)
+CHECKPOINT, PREVIEW = "checkpoint", "preview.txt"  # beside the model
 
 
 def fine_tune(
@@ -44,16 +47,12 @@ def fine_tune(
     names: Sequence[str],
     folder: Path,
     *,
+    groups: Sequence[str] | None = None,
     revision: str | None = None,
-    template: str | None,
-    max_length: int,
-    epochs: int,
-    batch_size: int,
-    accumulate: int,
-    learning_rate: float,
-    warmup: float,
-    weight_decay: float,
-    clip: float,
+    reading: Reading,
+    length: Length,
+    method: Method,
+    optimizer: Optimizer,
     hardware: Hardware,
     seed: int,
     tracker: Tracker | None = None,
@@ -64,40 +63,69 @@ def fine_tune(
         base: The model to start from.
         messages: The conversations.
         names: What errors call each of them.
-        folder: Where the model is saved; what it held before is replaced.
+        folder: Where the model is saved; what it held before is replaced. Beside it lie ``preview.txt`` and, until the end, checkpoints.
+        groups: Of each conversation; a group is validated on or trained on as a whole. None: each conversation for itself.
         revision: A branch, tag or commit, where the base is a hub id; None is its main branch.
-        template: A Jinja chat template; None takes the base's own.
-        max_length: Tokens a conversation at most.
-        epochs: Passes over the conversations.
-        batch_size: Conversations in a micro-batch.
-        accumulate: Micro-batches in an optimizer step.
-        learning_rate: The peak of AdamW's.
-        warmup: Share of the steps in which the learning rate rises; then it falls as half a cosine.
-        weight_decay: Of matrices.
-        clip: Gradient norm to clip at.
+        reading: What of the conversations is read and learned.
+        length: How long is trained, in what portions.
+        method: How the weights are trained.
+        optimizer: Settings of AdamW.
         hardware: Where it runs.
-        seed: Decides the order of the conversations.
+        seed: Decides the order of the conversations, the adapters' first weights, dropout and noise.
         tracker: Is told of each step.
 
+    Returns:
+        What the training did; the same lies in the folder as ``train.json``.
+
     Raises:
-        SftdivError: No conversation has anything to learn, the base cannot be loaded, or a loss is not finite.
+        SftdivError: Too few conversations have anything to learn, the base cannot be loaded or does not fit, or a loss is not finite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint is left, from which the same call goes on.
     """
-    tokenizer = load_tokenizer(base, revision=revision, template=template)
-    labelled = label_conversations(tokenizer, messages, max_length=max_length)
-    kept = [position for position, example in enumerate(labelled) if example.label_tokens]
-    if not kept:
-        raise SftdivError(f"none of {len(messages)} conversations has a label token: is there an assistant turn after a user turn?")
-    examples = [labelled[position] for position in kept]
-    lengths, rng = [len(example) for example in examples], np.random.default_rng(seed)
-    plan = plan_steps(lengths, epochs=epochs, batch_size=batch_size, accumulate=accumulate, rng=rng)
-    steps = Steps(examples, [names[position] for position in kept], plan, pad_id=int(tokenizer.pad_token_id))
-    model = load_model(base, revision=revision, dtype=torch.bfloat16 if hardware.precision == "bf16-true" else torch.float32)
-    optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
-    losses = train(model, steps, count=len(plan), optimizer=optimizer, hardware=hardware, seed=seed, tracker=tracker, title="fine-tuning")
-    if hardware.precision != "32-true":
-        model.to(torch.bfloat16)  # what it computed in, and half of the size
-    _save(model, tokenizer, folder)
-    return _record(examples, plan, losses, epochs=epochs, dropped=len(messages) - len(kept))
+    hardware = hardware.resolved()
+    tokenizer = load_tokenizer(base, revision=revision, template=reading.template)
+    outline = load_outline(base, revision=revision)
+    vocabulary = int(outline.get_input_embeddings().weight.shape[0])
+    data = read_conversations(tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed)
+    _show(tokenizer, data.train, folder.parent)
+    model = prepare_model(base, revision=revision, method=method, hardware=hardware, packing=reading.packing, seed=seed)
+    settings = {"base": str(base), "seed": seed} | {type(one).__name__: asdict(one) for one in (reading, length, optimizer, method)}
+    course = plan_course(
+        data,
+        folder.parent / CHECKPOINT,
+        settings,
+        pad_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]  # load_tokenizer has seen to it
+        length=length,
+        method=method,
+        capacity=reading.max_length if reading.packing else None,
+        rank=this_rank(),
+        ranks=hardware.ranks,
+        micro_batch=int(length.micro_batch),
+        seed=seed,
+    )
+    module, speed = train(
+        model,
+        course.steps,
+        count=len(course.steps.plan),
+        optimizer=optimizer,
+        hardware=hardware,
+        seed=seed,
+        title="fine-tuning",
+        tracker=tracker,
+        work=lambda step: 6.0 * outline.num_parameters() * float(step.lengths.sum()),
+        peak=1e11,
+        first=course.steps.first,
+        shard=_sharding(hardware),
+        noise=EmbeddingNoise(model.get_input_embeddings(), method.neftune) if method.neftune else None,
+        callbacks=course.callbacks,
+    )
+    if course.checkpoints.stopped:
+        raise KeyboardInterrupt
+    course.validation.restore_best(module)
+    record = record_of(data, course.steps, module, validation=course.validation.losses, speed=speed, hardware=hardware)
+    saved = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
+    save_model(module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved)
+    course.checkpoints.remove()
+    return record
 
 
 def save_untrained(base: str | Path, folder: Path, *, revision: str | None = None, template: str | None) -> None:
@@ -110,27 +138,20 @@ def save_untrained(base: str | Path, folder: Path, *, revision: str | None = Non
         template: The chat template; None for the tokenizer's own.
     """
     tokenizer = load_tokenizer(base, revision=revision, template=template)
-    _save(load_model(base, revision=revision, dtype="auto"), tokenizer, folder)
+    model = load_model(base, revision=revision, dtype="auto")
+    save_ready(model, tokenizer, folder, files={FILE: json.dumps({"steps": 0, "tokens": 0, "label_tokens": 0}) + "\n"})
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    model.generation_config.eos_token_id = end_token(tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    save_checkpoint(model, tokenizer, folder)
+def _show(tokenizer: PreTrainedTokenizerBase, data: Named, folder: Path) -> None:
+    """What the model will see, before it sees it: in the log, and as a file."""
+    if this_rank() == 0:
+        shown = preview(tokenizer, data.examples, data.names)
+        log.info("what is learned stands in the marks:\n%s", shown)
+        write_atomically(folder / PREVIEW, shown)
 
 
-def _record(examples: Sequence[Labelled], plan: Plan, losses: Sequence[float], *, epochs: int, dropped: int) -> TrainingRecord:
-    lengths = np.array([len(example) for example in examples])
-    learned = np.array([example.label_tokens for example in examples])
-    last = slice(len(plan) - len(plan) // epochs, len(plan))
-    weights = [sum(int(learned[batch].sum()) for batch in step) for step in plan[last]]
-    positions = sum(len(batch) * int(lengths[batch].max()) for step in plan for batch in step)
-    return TrainingRecord(
-        steps=len(plan),
-        tokens=int(lengths.sum()) * epochs,
-        label_tokens=int(learned.sum()) * epochs,
-        loss=float(np.average(losses[last], weights=weights)),
-        padding=1 - int(lengths.sum()) * epochs / positions,
-        truncated=sum(example.truncated for example in examples),
-        dropped=dropped,
-    )
+def _sharding(hardware: Hardware) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:
+    if hardware.strategy != "fsdp" or hardware.ranks == 1:
+        return None
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if hardware.device == "cuda" else torch.device("cpu")
+    return partial(shard, device=device, precision=hardware.precision, offload=hardware.offload)

@@ -1,0 +1,86 @@
+"""The course of a training before it begins: its steps, when it validates, where it is resumed.
+
+In: the conversations and the settings. Out: the steps of this rank that are left, and the callbacks that watch over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning import Callback
+
+from sftdiv.store import content_hash
+from sftdiv.training.batches import Steps, plan_steps
+from sftdiv.training.conversations import Conversations
+from sftdiv.training.resume import Checkpoints
+from sftdiv.training.settings import Length, Method
+from sftdiv.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Course:
+    """The steps that are left, and who watches them."""
+
+    steps: Steps
+    validation: Validation
+    checkpoints: Checkpoints
+
+    @property
+    def callbacks(self) -> Sequence[Callback]:
+        """In the order in which they are called: a checkpoint holds what validation found."""
+        return [self.validation, self.checkpoints]
+
+
+def plan_course(
+    data: Conversations,
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    pad_id: int,
+    length: Length,
+    method: Method,
+    capacity: int | None,
+    rank: int,
+    ranks: int,
+    micro_batch: int,
+    seed: int,
+) -> Course:
+    """Plan the steps, from the checkpoint on that a training of the same identity has left.
+
+    Args:
+        data: What is trained on and what validates.
+        folder: Of the checkpoints.
+        identity: What else decides the weights.
+        pad_id: The token that fills rows up.
+        length: How long is trained.
+        method: How often checkpoints are kept.
+        capacity: Tokens of a packed row; None packs nothing.
+        rank: This process, of ``ranks``.
+        ranks: That share each step.
+        micro_batch: Rows computed at once.
+        seed: Of the order.
+    """
+    lengths = [len(example) for example in data.train.examples]
+    plan = plan_steps(lengths, epochs=length.epochs, batch_size=length.batch_size, steps=length.steps, rng=np.random.default_rng(seed))
+    layout = partial(Steps, pad_id=pad_id, micro_batch=micro_batch, capacity=capacity, rank=rank, ranks=ranks)
+    held = range(len(data.held))
+    portions = [np.array(held[start : start + length.batch_size]) for start in range(0, len(held), length.batch_size)]
+    an_epoch = -(-len(lengths) // length.batch_size)
+    validation = Validation(
+        layout(data.held.examples, data.held.names, portions),
+        every=max(1, round(length.validate_every * an_epoch)),
+        patience=length.patience,
+    )
+    checkpoints = Checkpoints(
+        folder,
+        plan=content_hash([dict(identity), list(data.train.names), [chosen.tolist() for chosen in plan]]),
+        minutes=method.checkpoint_minutes,
+        steps=method.checkpoint_steps,
+        validation=validation,
+    )
+    return Course(layout(data.train.examples, data.train.names, plan, first=checkpoints.done), validation, checkpoints)

@@ -1,0 +1,61 @@
+"""Models that fit in a thimble, what they read, and how they are trained: shared by the tests of training and evaluation."""
+
+from dataclasses import fields, replace
+
+from sftdiv.training.base import train_base
+from sftdiv.training.settings import Architecture, Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.tokenizer import train_tokenizer
+
+CPU = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1)
+SHAPE = Architecture(width=16, layers=2, heads=2, mlp_width=32, positions=64)
+ADAM = {"learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.01, "clip": 1.0}
+FACTS = [f"the {animal} says {sound}" for animal, sound in [("cat", "meow"), ("dog", "woof"), ("cow", "moo"), ("duck", "quack")]]
+TALKS = [[{"role": "user", "content": fact.split(" says ")[0]}, {"role": "assistant", "content": fact}] for fact in FACTS] * 3
+NAMES = [f"talk-{number}" for number in range(len(TALKS))]
+SETTINGS = {
+    "reading": Reading(
+        template=None,
+        max_length=64,
+        too_long="truncate",
+        packing=False,
+        loss_on="response",
+        loss_turns="all",
+        max_masked_share=0.1,
+        validation=0.0,
+    ),
+    "length": Length(epochs=2, steps=None, batch_size=4, micro_batch=4, validate_every=0.5, patience=None),
+    "method": Method(
+        adapter=None,
+        gradient_checkpointing=False,
+        neftune=0.0,
+        liger=False,
+        compile=False,
+        attention="auto",
+        checkpoint_minutes=None,
+        checkpoint_steps=None,
+    ),
+    "optimizer": Optimizer(**ADAM),
+    "hardware": CPU,
+}
+
+
+def fine_tuning(*, seed=0, **changes):
+    """The settings of a training of seconds, with changes by the names of their fields."""
+    settings = {}
+    for group, record in SETTINGS.items():
+        own = {field.name: changes.pop(field.name) for field in fields(record) if field.name in changes}
+        settings[group] = replace(record, **own)
+    assert not changes, changes
+    return {**settings, "seed": seed}
+
+
+def pretrain(tokenizer, folder, *, seed=0):
+    """A base model that has read four sentences for five steps."""
+    return train_base(FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, hardware=CPU, seed=seed, **ADAM)
+
+
+def make_base(folder):
+    """Its folder, with a tokenizer of its own beside it."""
+    train_tokenizer(FACTS, folder / "tokenizer", vocab_size=300)
+    pretrain(folder / "tokenizer", folder / "model")
+    return folder / "model"
