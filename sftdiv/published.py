@@ -9,9 +9,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.artifacts import plain
 from sftdiv.cells import Cell
 from sftdiv.publishing.card import write_model_card
 from sftdiv.publishing.push import check_push, push, repository
@@ -29,9 +28,9 @@ def check_publishing(config: DictConfig) -> None:
 
 def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:
     """Write the card of the cell's model, from what is known of it so far."""
-    settings = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
-    again = config.get("command") or f"python -m sftdiv.run {settings}"
-    write_model_card(cell.folder / "model", row, plain(config), command=again)
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    here = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
+    write_model_card(cell.folder / "model", row, settings, command=settings.get("command") or f"python -m sftdiv.run {here}")
 
 
 def publish_cell(config: DictConfig, cell: Cell) -> str | None:
