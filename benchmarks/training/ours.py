@@ -1,0 +1,101 @@
+"""sftdiv's own training, through its one door, with the settings of its YAML files.
+
+In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that makes a step, and in the tracker that is
+told of each step.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipe import CLIP, WARMUP, WEIGHT_DECAY, Case, Clock
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def train(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
+    """Batches of samples of like length."""
+    return _train(case, clock, seed=seed, packing=False)
+
+
+def train_packed(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
+    """Rows that hold several samples, each attending to itself."""
+    return _train(case, clock, seed=seed, packing=True)
+
+
+def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from sftdiv.training.fit import fine_tune
+    from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading
+
+    _watch(clock)
+    rows, size = case.conversations("train"), case.settings["batch_size"]
+    folder = Path(tempfile.mkdtemp()) / "model"
+    fine_tune(
+        case.base,
+        [[{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}] for row in rows],
+        [row["id"] for row in rows],
+        folder,
+        reading=Reading(
+            template=None,
+            max_length=case.settings["positions"],
+            too_long="truncate",
+            packing=packing,
+            loss_on="response",
+            loss_turns="all",
+            max_masked_share=0.0,
+            validation=0.0,
+        ),
+        length=Length(epochs=1, steps=None, batch_size=size, micro_batch=size, validate_every=0.25, patience=None),
+        method=Method(
+            adapter=None,
+            gradient_checkpointing=False,
+            neftune=0.0,
+            liger=False,
+            compile=False,
+            attention="auto",
+            checkpoint_minutes=10,
+            checkpoint_steps=None,
+        ),
+        optimizer=Optimizer(learning_rate=case.settings["learning_rate"], warmup=WARMUP, weight_decay=WEIGHT_DECAY, clip=CLIP),
+        hardware=Hardware(accelerator="cpu", devices=1, precision="32-true", threads=case.threads),
+        seed=seed,
+        tracker=Watch(clock),
+    )
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+class Watch:
+    """A tracker that looks at the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """A step is over."""
+        self.clock.end()
+
+    def samples(self, path: Path) -> None:
+        """There are none."""
+
+    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
+        """There is nothing to close."""
+
+
+def _watch(clock: Clock) -> None:
+    from sftdiv.training.module import CausalModule
+
+    step = CausalModule.training_step
+
+    def watched(self: CausalModule, batch: Any, position: int) -> Any:
+        clock.begin()
+        clock.seen.extend((one.input_ids, one.labels, one.position_ids) for one in batch.batches)
+        return step(self, batch, position)
+
+    CausalModule.training_step = watched  # type: ignore[method-assign, assignment]
