@@ -20,6 +20,7 @@ from sftdiv.causal.checkpoint import load_tokenizer, save_checkpoint
 from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Batch, Step
 from sftdiv.training.engine import train
+from sftdiv.training.flops import peak_flops, work_of
 from sftdiv.training.settings import Architecture, Hardware, Optimizer
 
 if TYPE_CHECKING:
@@ -72,17 +73,18 @@ def train_base(
     packed = PackedSteps(rows.reshape(steps, batch_size, context))
     model = make_model(architecture, tokenizer, seed=seed)
     optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
+    alone = hardware.resolved().alone()
     module, _ = train(
         model,
         packed,
         count=steps,
         optimizer=optimizer,
-        hardware=hardware.resolved().alone(),
+        hardware=alone,
         seed=seed,
         title="base model",
         tracker=tracker,
-        work=lambda step: 6.0 * model.num_parameters() * float(step.lengths.sum()),
-        peak=1e11,
+        work=work_of(model),
+        peak=peak_flops(alone.device, alone.precision),
     )
     save_checkpoint(model, tokenizer, folder)
     return float(np.mean(module.losses[-max(1, steps // 10) :]))

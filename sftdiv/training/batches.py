@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sftdiv.causal.labels import IGNORED, Labelled
-from sftdiv.training.packing import MicroBatch, lay_out
+from sftdiv.training.packing import MicroBatch, lay_out, pack_rows
 
 WINDOW = 64  # steps among which examples are sorted by length: 1 to 4 % of padding is left on 2,000 examples in batches of 16
 
@@ -124,10 +124,13 @@ class Steps(Dataset[Step]):
                 count += len(rows) * max(int(self.lengths[row].sum()) for row in rows)
         return count
 
-    def heaviest(self) -> Batch:
-        """A micro-batch of the longest examples, which no other exceeds in memory."""
-        rows = [[int(i)] for i in np.argsort(-self.lengths, kind="stable")[: self.micro_batch]]
-        return self._batch(rows)
+    def heaviest(self, rows: int) -> Batch:
+        """A micro-batch of so many rows of the longest examples, of which none takes more memory."""
+        longest = np.argsort(-self.lengths, kind="stable")
+        if self.capacity is None:
+            return self._batch([[int(i)] for i in longest[:rows]])
+        per_row = max(1, self.capacity // max(1, int(self.lengths.min())))
+        return self._batch(pack_rows(longest[: rows * per_row].tolist(), self.lengths, capacity=self.capacity)[:rows])
 
     def _batch(self, rows: MicroBatch) -> Batch:
         if not rows:

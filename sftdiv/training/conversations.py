@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sftdiv.causal.labels import Labelled, Messages, end_token, label_conversations
 from sftdiv.records import SftdivError
@@ -90,7 +91,7 @@ def read_conversations(
     return Conversations(train, validation, checked)
 
 
-def _held(groups: np.ndarray, share: float, *, seed: int) -> np.ndarray:
+def _held(groups: NDArray[np.object_], share: float, *, seed: int) -> NDArray[np.bool_]:
     """Which conversations validate: whole groups, drawn until they hold the share, at least one where the share is above 0."""
     if not share:
         return np.zeros(len(groups), dtype=bool)

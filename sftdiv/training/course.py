@@ -5,9 +5,8 @@ In: the conversations and the settings. Out: the steps of this rank that are lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,47 +37,37 @@ class Course:
 
 def plan_course(
     data: Conversations,
+    layout: Callable[..., Steps],
     folder: Path,
     identity: Mapping[str, Any],
     *,
-    pad_id: int,
     length: Length,
     method: Method,
-    capacity: int | None,
-    rank: int,
-    ranks: int,
-    micro_batch: int,
     seed: int,
 ) -> Course:
     """Plan the steps, from the checkpoint on that a training of the same identity has left.
 
     Args:
         data: What is trained on and what validates.
+        layout: Makes `Steps` of examples, names and a plan.
         folder: Of the checkpoints.
         identity: What else decides the weights.
-        pad_id: The token that fills rows up.
         length: How long is trained.
         method: How often checkpoints are kept.
-        capacity: Tokens of a packed row; None packs nothing.
-        rank: This process, of ``ranks``.
-        ranks: That share each step.
-        micro_batch: Rows computed at once.
         seed: Of the order.
     """
     lengths = [len(example) for example in data.train.examples]
     plan = plan_steps(lengths, epochs=length.epochs, batch_size=length.batch_size, steps=length.steps, rng=np.random.default_rng(seed))
-    layout = partial(Steps, pad_id=pad_id, micro_batch=micro_batch, capacity=capacity, rank=rank, ranks=ranks)
-    held = range(len(data.held))
-    portions = [np.array(held[start : start + length.batch_size]) for start in range(0, len(held), length.batch_size)]
+    held = [np.arange(start, min(start + length.batch_size, len(data.held))) for start in range(0, len(data.held), length.batch_size)]
     an_epoch = -(-len(lengths) // length.batch_size)
     validation = Validation(
-        layout(data.held.examples, data.held.names, portions),
+        layout(data.held.examples, data.held.names, held),
         every=max(1, round(length.validate_every * an_epoch)),
         patience=length.patience,
     )
     checkpoints = Checkpoints(
         folder,
-        plan=content_hash([dict(identity), list(data.train.names), [chosen.tolist() for chosen in plan]]),
+        plan=content_hash([dict(identity), seed, list(data.train.names), [chosen.tolist() for chosen in plan]]),
         minutes=method.checkpoint_minutes,
         steps=method.checkpoint_steps,
         validation=validation,

@@ -21,6 +21,7 @@ from pytorch_lightning import Callback, Trainer
 
 from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Step, StepsModule
+from sftdiv.training.flops import Work
 from sftdiv.training.module import CausalModule
 from sftdiv.training.noise import EmbeddingNoise
 from sftdiv.training.progress import Meter, ProgressBar
@@ -62,7 +63,7 @@ def train(
     seed: int,
     title: str,
     tracker: Tracker | None,
-    work: Callable[[Step], float],
+    work: Work,
     peak: float,
     first: int = 0,
     shard: Callable[[PreTrainedModel, DeviceMesh], None] | None = None,
@@ -80,7 +81,7 @@ def train(
         seed: Of dropout and noise, where there is any.
         title: What the progress bar says.
         tracker: Is told of each step.
-        work: Floating-point operations of a step.
+        work: What a token costs in floating-point operations.
         peak: Those that the devices can do in a second, over all ranks.
         first: Steps that are done.
         shard: Spreads the model over a device mesh, where it is spread.

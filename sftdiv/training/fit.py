@@ -22,6 +22,7 @@ from sftdiv.causal.checkpoint import load_model, load_outline, load_tokenizer
 from sftdiv.causal.labels import Messages
 from sftdiv.records import Tracker
 from sftdiv.store import write_atomically
+from sftdiv.training.batches import Steps
 from sftdiv.training.conversations import Named, read_conversations
 from sftdiv.training.course import plan_course
 from sftdiv.training.engine import this_rank, train
@@ -31,6 +32,7 @@ from sftdiv.training.prepare import prepare_model, save_model, save_ready
 from sftdiv.training.record import TrainingRecord, record_of
 from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading
 from sftdiv.training.shard import shard
+from sftdiv.training.sizing import Size, size_up, try_out
 from sftdiv.training.summary import FILE
 
 if TYPE_CHECKING:
@@ -87,21 +89,20 @@ def fine_tune(
     vocabulary = int(outline.get_input_embeddings().weight.shape[0])
     data = read_conversations(tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed)
     _show(tokenizer, data.train, folder.parent)
+    size = size_up(
+        outline, data.train, reading=reading, length=length, method=method, optimizer=optimizer.name, hardware=hardware, seed=seed
+    )
     model = prepare_model(base, revision=revision, method=method, hardware=hardware, packing=reading.packing, seed=seed)
-    settings = {"base": str(base), "seed": seed} | {type(one).__name__: asdict(one) for one in (reading, length, optimizer, method)}
-    course = plan_course(
-        data,
-        folder.parent / CHECKPOINT,
-        settings,
+    layout = partial(
+        Steps,
         pad_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]  # load_tokenizer has seen to it
-        length=length,
-        method=method,
+        micro_batch=_micro_batch(model, size, data.train, reading=reading, length=length, hardware=hardware),
         capacity=reading.max_length if reading.packing else None,
         rank=this_rank(),
         ranks=hardware.ranks,
-        micro_batch=int(length.micro_batch),
-        seed=seed,
     )
+    identity = {"base": str(base), **{type(one).__name__: asdict(one) for one in (reading, length, optimizer, method)}}
+    course = plan_course(data, layout, folder.parent / CHECKPOINT, identity, length=length, method=method, seed=seed)
     module, speed = train(
         model,
         course.steps,
@@ -111,8 +112,8 @@ def fine_tune(
         seed=seed,
         title="fine-tuning",
         tracker=tracker,
-        work=lambda step: 6.0 * outline.num_parameters() * float(step.lengths.sum()),
-        peak=1e11,
+        work=size.work,
+        peak=size.peak,
         first=course.steps.first,
         shard=_sharding(hardware),
         noise=EmbeddingNoise(model.get_input_embeddings(), method.neftune) if method.neftune else None,
@@ -121,7 +122,7 @@ def fine_tune(
     if course.checkpoints.stopped:
         raise KeyboardInterrupt
     course.validation.restore_best(module)
-    record = record_of(data, course.steps, module, validation=course.validation.losses, speed=speed, hardware=hardware)
+    record = record_of(data, course, module, speed=speed, hardware=hardware, memory=size.memory)
     saved = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
     save_model(module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved)
     course.checkpoints.remove()
@@ -148,6 +149,15 @@ def _show(tokenizer: PreTrainedTokenizerBase, data: Named, folder: Path) -> None
         shown = preview(tokenizer, data.examples, data.names)
         log.info("what is learned stands in the marks:\n%s", shown)
         write_atomically(folder / PREVIEW, shown)
+
+
+def _micro_batch(model: PreTrainedModel, size: Size, examples: Named, *, reading: Reading, length: Length, hardware: Hardware) -> int:
+    """What was estimated; where it is left to us and there is one GPU, no more than passes on it."""
+    if length.micro_batch != "auto" or hardware.device != "cuda" or hardware.ranks > 1:
+        return size.micro_batch
+    capacity = reading.max_length if reading.packing else None
+    steps = Steps(examples.examples, examples.names, [], pad_id=0, micro_batch=size.micro_batch, capacity=capacity)
+    return try_out(model.to("cuda"), steps.heaviest, rows=size.micro_batch, hardware=hardware)
 
 
 def _sharding(hardware: Hardware) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sftdiv.training.batches import Step
+from sftdiv.training.flops import Work
 from sftdiv.training.module import CausalModule
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ class Meter(Callback):
     """Counts tokens, floating-point operations and seconds.
 
     Args:
-        work: Floating-point operations of a step, over all ranks.
+        work: What a token costs in floating-point operations.
         peak: Operations a second that the devices can do, of all ranks.
     """
 
-    def __init__(self, work: Callable[[Step], float], peak: float) -> None:
+    def __init__(self, work: Work, peak: float) -> None:
         self.work, self.peak = work, peak
         self.tokens, self.operations, self.seconds = 0, 0.0, 0.0
         self._started = 0.0
@@ -51,7 +51,11 @@ class Meter(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int) -> None:
         """The step's loss has been read, so that it is over on the device too."""
-        seconds, tokens, operations = time.perf_counter() - self._started, int(batch.lengths.sum()), self.work(batch)
+        seconds, tokens, operations = (
+            time.perf_counter() - self._started,
+            int(batch.lengths.sum()),
+            self.work.of_step(batch.lengths, batch.label_tokens),
+        )
         self.tokens, self.operations, self.seconds = self.tokens + tokens, self.operations + operations, self.seconds + seconds
         pl_module.measured |= {"train.tokens_per_second": tokens / seconds, "train.mfu": operations / seconds / self.peak}
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sftdiv.training.batches import Steps
 from sftdiv.training.conversations import Conversations
+from sftdiv.training.course import Course
 from sftdiv.training.engine import Speed
 from sftdiv.training.module import CausalModule
 from sftdiv.training.settings import Hardware
@@ -25,7 +25,7 @@ class TrainingRecord:
     ``tokens`` and ``label_tokens`` are those seen over all epochs; ``loss`` is the last epoch's mean in nats a label token; ``padding`` the
     share of positions without a token; ``truncated``, ``dropped`` (nothing to learn), ``too_long`` (dropped by choice) and ``validated``
     count conversations, and ``ended`` is the share of the whole ones that learn to end. ``losses`` holds every step's, ``validation`` pairs
-    of step and loss; ``how`` the device, precision and micro-batch that were used.
+    of step and loss; ``how`` the device, precision and micro-batch that were used, and the estimate of the memory.
     """
 
     steps: int
@@ -54,15 +54,15 @@ class TrainingRecord:
 
 def record_of(
     data: Conversations,
-    steps: Steps,
+    course: Course,
     module: CausalModule,
     *,
-    validation: Sequence[tuple[int, float]],
     speed: Speed,
     hardware: Hardware,
+    memory: str,
 ) -> TrainingRecord:
-    """The record of a training that ran these steps."""
-    losses = module.losses
+    """The record of a training that is over."""
+    steps, losses, validation = course.steps, module.losses, course.validation.losses
     done = steps.plan[: len(losses)]
     seen = np.concatenate(done)
     an_epoch = min(len(done), -(-len(data.train) // max(map(len, done))))
@@ -92,5 +92,6 @@ def record_of(
             "precision": hardware.precision,
             "micro_batch": steps.micro_batch,
             "packed": steps.capacity is not None,
+            "memory": memory,
         },
     )

@@ -24,9 +24,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.training.batches import Step
 from sftdiv.training.module import CausalModule
@@ -34,7 +35,7 @@ from sftdiv.training.validation import Validation
 
 log = logging.getLogger(__name__)
 PROGRESS = "progress.json"
-TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)  # dcp.load is strict: what is trained must be there
+TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)  # `load` is strict: what is trained must be there
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -117,7 +118,7 @@ class Checkpoints(Callback):
         _wait(module)
         state = self._state(trainer, module)
         with _alone_is_meant():
-            dcp.save(state, checkpoint_id=temporary, no_dist=module.ranks == 1)
+            save(state, checkpoint_id=temporary, no_dist=module.ranks == 1)
         _save_random_state(temporary / f"random-{trainer.global_rank}.pt")
         _wait(module)
         if first:
@@ -137,7 +138,7 @@ class Checkpoints(Callback):
             self.validation.keep_best(module)  # which makes room for what is read
         state = self._state(trainer, module)
         with _alone_is_meant():
-            dcp.load(state, checkpoint_id=place, no_dist=module.ranks == 1)
+            load(state, checkpoint_id=place, no_dist=module.ranks == 1)
         set_state_dict(
             module.model, trainer.optimizers, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=TRAINED_ONLY
         )

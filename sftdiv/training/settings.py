@@ -187,7 +187,7 @@ class Adapter:
     """
 
     rank: int
-    alpha: float
+    alpha: int
     dropout: float
     targets: str | Sequence[str]
     quantize: str | None
