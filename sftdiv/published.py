@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.cells import Cell
 from sftdiv.publishing.card import write_model_card
 from sftdiv.publishing.push import check_push, push, repository
+from sftdiv.records import SftdivError
 
 
 def check_publishing(config: DictConfig) -> None:
@@ -24,6 +25,25 @@ def check_publishing(config: DictConfig) -> None:
     """
     if config.train.push_to_hub is not None and config.stop_after != "select":
         check_push(repository(config.train.push_to_hub, "model"), private=config.train.private)
+
+
+def check_names(config: DictConfig, cells: int) -> None:
+    """Refuse a sweep whose models would replace one another on the hub.
+
+    Args:
+        config: Of the multirun, not resolved.
+        cells: How many it has.
+
+    Raises:
+        SftdivError: They would.
+    """
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    target = settings["train"]["push_to_hub"]
+    if cells > 1 and target is not None and not (target.endswith("/") or "${" in target):
+        raise SftdivError(
+            f"train.push_to_hub={target} names one model, and this sweep makes {cells}: {target.partition('/')[0]}/ calls each like its "
+            f"cell, or a name may hold what differs, as '{target}-d${{diversity_level}}'"
+        )
 
 
 def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:

@@ -27,10 +27,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from sftdiv.causal.checkpoint import load_tokenizer, save_checkpoint
 from sftdiv.causal.labels import end_token, label_conversations
 from sftdiv.cells import Cell
-from sftdiv.published import write_card
+from sftdiv.published import check_names, write_card
 from sftdiv.publishing.card import write_model_card
 from sftdiv.publishing.command import command_of
 from sftdiv.publishing.push import repository
+from sftdiv.records import SftdivError
 from sftdiv.training.base import make_model
 from sftdiv.training.settings import Architecture
 from sftdiv.training.tokenizer import train_tokenizer
@@ -456,3 +457,11 @@ def test_what_the_hub_cannot_say_now_is_a_warning(hub, tmp_path):
 def test_a_sweeps_models_are_called_like_their_cells():
     assert repository("me/", "cell-d0.5") == "me/cell-d0.5"
     assert repository("me/cow", "cell-d0.5") == "me/cow"
+
+
+@pytest.mark.parametrize("target", ["null", "me/", "'me/cow-d${diversity_level}'"])
+def test_a_sweeps_models_do_not_replace_one_another(composed, target):
+    check_names(composed(f"train.push_to_hub={target}"), 4)
+    check_names(composed("train.push_to_hub=me/cow"), 1)
+    with pytest.raises(SftdivError, match="me/cow names one model, and this sweep makes 4: me/ calls each like its cell"):
+        check_names(composed("train.push_to_hub=me/cow"), 4)
