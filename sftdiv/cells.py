@@ -18,7 +18,7 @@ from typing import Any
 from sftdiv.store import content_hash, write_atomically
 
 RESULT, FAILURE, RUNNING = "result.json", "failure.json", ".running.json"
-NOT_RESULT = ("study", "paths", "tracking", "sweep", "export")  # settings that do not change the result
+NOT_RESULT = ("study", "paths", "tracking", "sweep", "export", "command")  # settings that do not change the result
 
 
 @dataclass(frozen=True)

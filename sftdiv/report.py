@@ -25,15 +25,8 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
 
 
 def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = [
-        ("strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"),
-        ("subset", f"{row['n']:,} examples from a pool of {row['pool']:,} in a universe of {row['universe']:,}"),
-        ("types", f"k = {row['k_asked']:,} of {row['k_max']:,} (lowest {row['k_min']:,}); {row['k_reached']:,} reached"),
-        ("units", f"{row['diversity.units.per_example']:.1f} an example, entropy {row['diversity.units.entropy']:.2f} bit"),
-    ]
-    for side in ("instruction", "response"):
-        lines.append((f"diversity, {side}", _listed(row, f"diversity.{side}.", leave_out="ngram_ratio_")))
-    if "train.steps" in row:
+    lines = _subset_lines(row) if row["n"] else [("subset", "none: the base model as it is")]
+    if "train.loss" in row:
         lines.append(
             ("training", f"{row['train.steps']:,} steps, {row['train.label_tokens']:,} label tokens, loss {row['train.loss']:.3f}")
         )
@@ -45,6 +38,18 @@ def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append((name, f"{_number(row[name])}{'' if error is None else f' ± {_number(error)}'}{star}"))
     seconds = {key.removeprefix("time."): value for key, value in row.items() if key.startswith("time.")}
     lines.append(("seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()) + f"; in all {sum(seconds.values()):.1f}"))
+    return lines
+
+
+def _subset_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines = [
+        ("strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"),
+        ("subset", f"{row['n']:,} examples from a pool of {row['pool']:,} in a universe of {row['universe']:,}"),
+        ("types", f"k = {row['k_asked']:,} of {row['k_max']:,} (lowest {row['k_min']:,}); {row['k_reached']:,} reached"),
+        ("units", f"{row['diversity.units.per_example']:.1f} an example, entropy {row['diversity.units.entropy']:.2f} bit"),
+    ]
+    for side in ("instruction", "response"):
+        lines.append((f"diversity, {side}", _listed(row, f"diversity.{side}.", leave_out="ngram_ratio_")))
     return lines
 
 

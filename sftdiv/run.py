@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from sftdiv.cells import plan_cell
 from sftdiv.command import conf_dir, register_resolvers, run_app
 from sftdiv.exports import export_cell
+from sftdiv.published import publish_cell
 from sftdiv.records import SftdivError
 from sftdiv.report import show_result
 from sftdiv.settings import identified, prepare
@@ -61,6 +62,7 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
     if row is not None:
         show_result(row, cell.folder, done_before=True)
         export_cell(config, cell, row)
+        publish_cell(config, cell)
         return row
     cell.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cell.folder / ".lock"):
@@ -71,6 +73,7 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
             row = run_steps(config, cell)
     show_result(row, cell.folder, done_before=False)
     export_cell(config, cell, row)
+    publish_cell(config, cell)
     return row
 
 

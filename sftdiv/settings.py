@@ -19,6 +19,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.cells import flatten
 from sftdiv.export.write import FORMATS
+from sftdiv.published import check_publishing
+from sftdiv.publishing.command import command_of
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
 from sftdiv.training_settings import training_settings
@@ -54,6 +56,8 @@ def prepare(config: DictConfig, overrides: Sequence[str], strategies: Path) -> N
     if isinstance(config.diversity_level, str) and re.fullmatch(r"\d+/[1-9]\d*", config.diversity_level):
         config.diversity_level = float(Fraction(config.diversity_level))
     check(config)
+    with open_dict(config):
+        config.command = command_of(overrides)
     resolve_universe(config, overrides, strategies)
 
 
@@ -79,6 +83,7 @@ def check(config: DictConfig) -> None:
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
     instantiate(config.trainer)
     training_settings(config)
+    check_publishing(config)
     metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)
     _check_sweep(config.sweep)

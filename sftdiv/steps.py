@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv import pipeline
 from sftdiv.artifacts import Artifacts, plain
 from sftdiv.cells import Cell
+from sftdiv.published import write_card
 from sftdiv.recorder import Recorder
 from sftdiv.store import Store, content_hash, write_atomically
 from sftdiv.tracking.contents import cell_tags
@@ -62,6 +63,8 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
             with recorder.stage("generate"):
                 pipeline.write_samples(config, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
+        if config.stop_after != "select":
+            write_card(config, cell, recorder.row)
     return recorder.row
 
 

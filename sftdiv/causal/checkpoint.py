@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -68,7 +70,7 @@ def load_model(
     Raises:
         SftdivError: It cannot be found or reached.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -76,7 +78,10 @@ def load_model(
     how = {name: value for name, value in how.items() if value is not None}
     if quantization is not None:
         how["device_map"] = {"": device}
-    model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
+    with peft_is_late():
+        model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
+    if (Path(path) / "adapter_config.json").exists() and (Path(path) / "generation_config.json").exists():
+        model.generation_config = GenerationConfig.from_pretrained(path)  # not the base's, which ends with another token
     if quantization is None:
         model.to(device)  # type: ignore[arg-type]
     return model.eval()
@@ -120,11 +125,24 @@ def save_checkpoint(
         tokenizer.save_pretrained(temporary)
         for name, text in (files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp makes it private
+        if getattr(model, "peft_config", None) and model.generation_config is not None:
+            model.generation_config.save_pretrained(temporary)  # peft saves none, and the base's names another end token
+        temporary.chmod(0o755)  # mkdtemp makes it private, safetensors its files: others shall read them too
+        for path in temporary.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def peft_is_late() -> Iterator[None]:
+    """Let peft 0.21 ask transformers 5.23 by names that it will lose, without a warning that no user can do anything about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*_gradient_checkpointing.* is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r".*gradient_checkpointing_enable.* is deprecated", category=FutureWarning)
+        yield
 
 
 def _load(path: str | Path, load: Callable[[str], Loaded]) -> Loaded:

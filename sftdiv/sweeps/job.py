@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.cells import FAILURE, RUNNING, Cell, plan_cell, stage_of, write_failure
 from sftdiv.exports import export_cell
+from sftdiv.published import publish_cell
 from sftdiv.settings import identified
 from sftdiv.store import write_atomically
 from sftdiv.sweeps.devices import own_gpus
@@ -41,6 +42,7 @@ def run_in_sweep(config: DictConfig, root: Path) -> None:
     row = cell.result()
     if row is not None:
         export_cell(config, cell, row)
+        publish_cell(config, cell)
     if row is None and config.sweep.on_error == "stop":
         (root / cell.study / STOP).touch()
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 
 from sftdiv.cells import FAILURE, RESULT, RUNNING, plan_cell, write_failure, write_json
 from sftdiv.command import conf_dir
+from sftdiv.published import check_names
 from sftdiv.records import SftdivError
 from sftdiv.settings import identified, prepare
 from sftdiv.store import content_hash
@@ -72,6 +73,7 @@ def plan_sweep(master: DictConfig, loader: ConfigLoader, combinations: Sequence[
             folder = root / master.study / f"refused-h{content_hash(sorted(overrides), length=6)}"
             write_failure(folder, "settings", f"{error} ({' '.join(overrides)})")
         planned.setdefault(folder, PlannedCell(tuple(overrides), folder))
+    check_names(master, len(planned))
     return list(planned.values())
 
 

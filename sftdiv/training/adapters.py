@@ -6,13 +6,12 @@ In: a model and the settings of LoRA. Out: the same model with adapters in its l
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftdiv.causal.checkpoint import load_model
+from sftdiv.causal.checkpoint import load_model, peft_is_late
 from sftdiv.records import SftdivError
 from sftdiv.training.settings import Adapter
 
@@ -53,8 +52,7 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> PeftM
     settings = LoraConfig(
         r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 by names that it will lose
+    with torch.random.fork_rng(), peft_is_late():
         torch.manual_seed(seed)
         try:
             return get_peft_model(model, settings, autocast_adapter_dtype=False)  # type: ignore[return-value]
@@ -69,7 +67,7 @@ def merged(adapted: PeftModel, base: str | Path, *, revision: str | None, adapte
         return adapted.merge_and_unload()  # type: ignore[operator, no-any-return]
     from peft import PeftModel
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, peft_is_late():
         adapted.save_pretrained(folder)
         whole = PeftModel.from_pretrained(load_model(base, revision=revision, dtype="auto"), folder)
         return whole.merge_and_unload()  # type: ignore[operator, no-any-return]
