@@ -1,0 +1,78 @@
+"""The arithmetic of a training: what is counted equals what torch counts, and padding, recomputation and frozen weights do not count."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
+
+from sftdiv.training.flops import Work, peak_flops, work_of
+
+ROWS, LENGTH, LABELS = 2, 48, 16
+ENDS = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
+WIDE = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+CONFIGS = [
+    LlamaConfig(vocab_size=97, tie_word_embeddings=False, **WIDE, **ENDS),
+    GPT2Config(vocab_size=97, n_embd=64, n_layer=3, n_head=4, **ENDS),
+    Qwen3Config(vocab_size=97, head_dim=32, **WIDE, **ENDS),
+]
+
+
+def counted(model):
+    """What torch counts in a forward and a backward pass; it multiplies whole score matrices, the later tokens' half included."""
+    ids = torch.zeros(ROWS, LENGTH, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, logits_to_keep=LABELS, use_cache=False).logits.sum().backward()
+    return counter.get_total_flops()
+
+
+def with_whole_scores(work):
+    return work.token * ROWS * LENGTH + work.label * ROWS * LABELS + work.pair * ROWS * LENGTH**2
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
+def test_work_is_what_torch_counts(config):
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    assert with_whole_scores(work_of(model)) == counted(model)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers by its old name
+def test_the_weights_of_a_frozen_base_get_no_gradient():
+    from peft import LoraConfig, get_peft_model
+
+    base = AutoModelForCausalLM.from_config(CONFIGS[0], attn_implementation="eager")
+    base.get_input_embeddings().register_forward_hook(lambda module, inputs, output: output.requires_grad_())  # as if layers lay before
+    full = work_of(base)
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    assert with_whole_scores(work_of(adapted)) == counted(adapted)
+    assert 4 / 6 < work_of(adapted).token / full.token < 0.85  # adapters of rank 4 are no small part of a width of 64
+
+
+def test_a_step_by_hand():
+    work = Work(token=100.0, label=10.0, pair=1.0)
+    assert work.of_step(np.array([3, 5]), label_tokens=4) == 100 * 8 + 10 * 4 + (1 + 2 + 3) + (1 + 2 + 3 + 4 + 5)
+    windowed = Work(token=0.0, label=0.0, pair=0.0, window_pair=1.0, window=2)
+    assert windowed.of_step(np.array([4]), label_tokens=0) == 1 + 2 + 2 + 2
+
+
+def test_layers_of_a_window_see_no_more():
+    config = Gemma2Config(vocab_size=97, head_dim=16, sliding_window=8, **WIDE, **ENDS)
+    work = work_of(AutoModelForCausalLM.from_config(config))
+    assert (work.pair, work.window_pair, work.window) == (1 * 12 * 64, 2 * 12 * 64, 8)  # every second layer sees all
+
+
+def test_the_model_may_be_without_weights():
+    with torch.device("meta"):
+        assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])) == work_of(AutoModelForCausalLM.from_config(CONFIGS[0]))
+    assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])).token == 6 * 3 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 176)
+
+
+def test_peak_is_measured_on_a_cpu_and_read_on_a_gpu(monkeypatch):
+    assert 1e9 < peak_flops("cpu", "32-true") < 1e14
+    assert peak_flops("cpu", "32-true") == peak_flops("cpu", "32-true")  # once a process
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    assert peak_flops("cuda", "bf16-mixed") == 989.4e12  # dense; Lightning's table says 2e15, which is with sparsity
+    from sftdiv.training import flops
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
+    assert flops._listed(torch.device("cuda"), torch.bfloat16) == 312e12
