@@ -81,7 +81,7 @@ def test_what_saves_memory_changes_no_weight(base, tmp_path, change):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit
+@pytest.mark.filterwarnings("ignore")  # the compiler's own, of torch.jit and of gradients
 def test_a_compiled_model_learns_the_same(base, tmp_path):
     plain = fine_tune(base, TALKS, NAMES, tmp_path / "plain", **fine_tuning())
     compiled = fine_tune(base, TALKS, NAMES, tmp_path / "compiled", **fine_tuning(compile=True))
