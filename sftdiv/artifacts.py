@@ -212,7 +212,7 @@ class Artifacts:
 
     def exam(self) -> Exam:
         """What an evaluation may ask of this run."""
-        return Exam(self._heldout, self._world_tasks, self.hardware.device, self.config.model.max_length)
+        return Exam(self._heldout, self._world_tasks, self.hardware.device, self.config.model.max_length, self.config.loss.turns)
 
     def _heldout(self) -> Heldout:
         held = self.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)

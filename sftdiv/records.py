@@ -207,12 +207,16 @@ class Heldout:
 
 @dataclass(frozen=True)
 class Exam:
-    """What an evaluation may ask of a run; what is costly is made when called. ``device`` is torch's name, ``max_length`` in tokens."""
+    """What an evaluation may ask of a run; what is costly is made when called.
+
+    ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses of a conversation are learned: all or the last.
+    """
 
     heldout: Callable[[], Heldout]
     world_tasks: Callable[[], Path]
     device: str
     max_length: int
+    loss_turns: str = "all"
 
 
 class Reader(Protocol):

@@ -23,6 +23,7 @@ from sftdiv.published import check_publishing
 from sftdiv.publishing.command import command_of
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
+from sftdiv.training.settings import check_together
 from sftdiv.training_settings import training_settings
 
 STOPS = (None, "select", "train")
@@ -81,8 +82,8 @@ def check(config: DictConfig) -> None:
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
     for name in ("epochs", "batch_size", "micro_batch"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
-    instantiate(config.trainer)
-    training_settings(config)
+    training = training_settings(config)
+    check_together(training["method"], training["optimizer"], instantiate(config.trainer))
     check_publishing(config)
     metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)

@@ -11,14 +11,28 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 from thimble import ADAM
-from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen3Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Qwen3Config,
+)
 
 from sftdiv.causal.labels import IGNORED, Labelled
 from sftdiv.causal.loss import token_losses
+from sftdiv.records import SftdivError
 from sftdiv.training.batches import Steps
+from sftdiv.training.confined import check_confined
+from sftdiv.training.conversations import Named
 from sftdiv.training.engine import train
 from sftdiv.training.flops import work_of
 from sftdiv.training.settings import Hardware, Optimizer
+from sftdiv.training.shard import decoder_layers
 
 SIXTEEN = [5, 9, 2, 14, 7, 7, 3, 11, 6, 4, 8, 12, 10, 13, 2, 15]
 SHAPE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -101,6 +115,27 @@ def test_a_packed_example_has_the_loss_that_it_has_alone(config):
     for name in packed.names:
         alone = Steps(examples, names, [np.array([int(name)])], pad_id=0, micro_batch=1)[0].batches[0]
         torch.testing.assert_close(next(together), token_losses(model, alone.input_ids, alone.labels), atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_that_carries_a_state_is_refused_before_it_is_packed():
+    examples = Named(conversations([8, 9]), ["a", "b"])
+    check_confined(AutoModelForCausalLM.from_config(LLAMA), examples, pad_id=0)
+    mamba = MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, state_size=4)
+    with pytest.raises(SftdivError, match=r"data\.packing=true.*MambaForCausalLM"):
+        check_confined(AutoModelForCausalLM.from_config(mamba), examples, pad_id=0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["llama", "gpt2", "qwen3", "gemma2", "mistral", "gpt_neox", "opt", "bloom", "phi", "falcon", "mixtral", "olmo2"]
+)
+def test_the_layers_to_shard_are_found_in_every_decoder_family(kind):
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
+    layers = decoder_layers(model)
+    assert len(layers) == model.config.num_hidden_layers
+    held = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+    vectors = {id(parameter) for parameter in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)}
+    assert held > 0.97 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in vectors)
 
 
 RANKS = """

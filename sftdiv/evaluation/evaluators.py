@@ -93,6 +93,7 @@ class HeldoutLoss:
             held.groups,
             batch_size=self.batch_size,
             max_length=exam.max_length,
+            loss_turns=exam.loss_turns,
             device=exam.device,
         )
 

@@ -26,6 +26,7 @@ def response_loss(
     *,
     batch_size: int,
     max_length: int,
+    loss_turns: str = "all",
     device: str,
 ) -> dict[str, Score]:
     """Mean loss of held-out responses.
@@ -37,6 +38,7 @@ def response_loss(
         groups: What each shares with others that are not independent of it: its instruction.
         batch_size: Conversations at once.
         max_length: Tokens of a conversation that count.
+        loss_turns: Which responses of a conversation count: ``all`` or the ``last``.
         device: torch's name of where it runs.
 
     Returns:
@@ -46,7 +48,7 @@ def response_loss(
         SftdivError: Nothing is held out, or none of it has a response.
     """
     tokenizer = load_tokenizer(model_folder)
-    examples = label_conversations(tokenizer, messages, max_length=max_length)
+    examples = label_conversations(tokenizer, messages, max_length=max_length, loss_turns=loss_turns)
     kept = np.array([position for position, example in enumerate(examples) if example.label_tokens], dtype=np.int64)
     if not len(kept):
         raise SftdivError(f"none of {len(messages)} held-out conversations has a response; is corpus.heldout 0? eval=none needs none")

@@ -21,17 +21,9 @@ if TYPE_CHECKING:
 
 
 def quantization(adapter: Adapter | None) -> Any:
-    """How the base is held, for `transformers`: 4-bit NormalFloat with double quantization as in the paper of QLoRA, or None.
-
-    Raises:
-        SftdivError: bitsandbytes is not installed.
-    """
+    """How the base is held, for `transformers`: 4-bit NormalFloat with double quantization as in the paper of QLoRA, or None."""
     if adapter is None or adapter.quantize is None:
         return None
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError as error:
-        raise SftdivError("train=qlora needs bitsandbytes: pip install 'sftdiv[bnb]'; or use train=lora") from error
     from transformers import BitsAndBytesConfig
 
     compute = torch.bfloat16 if torch.cuda.is_available() else torch.float32

@@ -23,6 +23,7 @@ from sftdiv.causal.labels import Messages
 from sftdiv.records import Tracker
 from sftdiv.store import write_atomically
 from sftdiv.training.batches import Steps
+from sftdiv.training.confined import check_confined
 from sftdiv.training.conversations import Named, read_conversations
 from sftdiv.training.course import plan_course
 from sftdiv.training.engine import this_rank, train
@@ -30,7 +31,7 @@ from sftdiv.training.guards import preview
 from sftdiv.training.noise import EmbeddingNoise
 from sftdiv.training.prepare import prepare_model, save_model, save_ready
 from sftdiv.training.record import TrainingRecord, record_of
-from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading, check_together
 from sftdiv.training.shard import shard
 from sftdiv.training.sizing import Size, size_up, try_out
 from sftdiv.training.summary import FILE
@@ -83,6 +84,7 @@ def fine_tune(
         SftdivError: Too few conversations have anything to learn, the base cannot be loaded or does not fit, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint is left, from which the same call goes on.
     """
+    check_together(method, optimizer, hardware)
     hardware = hardware.resolved()
     tokenizer = load_tokenizer(base, revision=revision, template=reading.template)
     outline = load_outline(base, revision=revision)
@@ -93,9 +95,12 @@ def fine_tune(
         outline, data.train, reading=reading, length=length, method=method, optimizer=optimizer.name, hardware=hardware, seed=seed
     )
     model = prepare_model(base, revision=revision, method=method, hardware=hardware, packing=reading.packing, seed=seed)
+    pad_id = int(tokenizer.pad_token_id)  # type: ignore[arg-type]  # load_tokenizer has seen to it
+    if reading.packing and this_rank() == 0:
+        check_confined(model, data.train, pad_id=pad_id)
     layout = partial(
         Steps,
-        pad_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]  # load_tokenizer has seen to it
+        pad_id=pad_id,
         micro_batch=_micro_batch(model, size, data.train, reading=reading, length=length, hardware=hardware),
         capacity=reading.max_length if reading.packing else None,
         rank=this_rank(),

@@ -15,7 +15,6 @@ import torch
 
 from sftdiv.causal.checkpoint import load_model, load_outline, save_checkpoint
 from sftdiv.causal.labels import end_token
-from sftdiv.records import SftdivError
 from sftdiv.training.adapters import add_adapter, merged, quantization
 from sftdiv.training.engine import this_rank
 from sftdiv.training.settings import Hardware, Method
@@ -41,9 +40,8 @@ def prepare_model(
         seed: Of the adapters' first weights.
 
     Raises:
-        SftdivError: It cannot be loaded, or an extra is missing that the settings need.
+        SftdivError: It cannot be loaded.
     """
-    check_extras(method, hardware)
     how: dict[str, Any] = {
         "dtype": DTYPES.get(hardware.precision, torch.float32),
         "revision": revision,
@@ -79,22 +77,6 @@ def attention(method: Method, hardware: Hardware, *, packing: bool) -> str:
     if hardware.device == "cuda" and packing:
         return "flash_attention_2" if importlib.util.find_spec("flash_attn") else "flex_attention"
     return "sdpa"
-
-
-def check_extras(method: Method, hardware: Hardware) -> None:
-    """Refuse what cannot work together, or needs a package that is not there."""
-    gpu = hardware.device == "cuda"
-    if method.liger and not (gpu and importlib.util.find_spec("liger_kernel")):
-        raise SftdivError("train.liger=true needs a GPU and Liger's kernels: pip install 'sftdiv[liger]'; or leave it false")
-    if hardware.strategy == "deepspeed" and not importlib.util.find_spec("deepspeed"):
-        raise SftdivError("trainer=deepspeed needs DeepSpeed: pip install 'sftdiv[deepspeed]'; trainer=fsdp does the same with torch alone")
-    quantized = method.adapter is not None and method.adapter.quantize is not None
-    if quantized and hardware.strategy in ("fsdp", "deepspeed"):
-        raise SftdivError(
-            f"train=qlora cannot be sharded: its weights are packed integers; trainer={hardware.strategy} train=lora, or trainer=ddp"
-        )
-    if hardware.strategy == "fsdp" and hardware.precision == "16-mixed":
-        raise SftdivError("trainer=fsdp does not scale losses as trainer.precision=16-mixed needs; use bf16-mixed or 32-true")
 
 
 def save_model(

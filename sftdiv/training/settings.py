@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from sftdiv.records import SftdivError
@@ -145,6 +146,8 @@ class Reading:
         one_of("loss.on", self.loss_on, ("response", "all"))
         one_of("loss.turns", self.loss_turns, ("all", "last"))
         at_least("model.max_length", self.max_length, 2)
+        if (self.loss_on, self.loss_turns) == ("all", "last"):
+            raise SftdivError("loss.on=all learns every token of every turn; loss.turns=last goes with loss.on=response")
         share("data.max_masked_share", self.max_masked_share)
         share("data.validation", self.validation)
 
@@ -238,3 +241,35 @@ class Architecture:
             raise SftdivError(
                 f"model.architecture.width={self.width} does not divide into model.architecture.heads={self.heads} heads of even width"
             )
+
+
+def check_together(method: Method, optimizer: Optimizer, hardware: Hardware) -> None:
+    """Refuse settings that cannot work together, or that need a package which is not there.
+
+    Raises:
+        SftdivError: With what to install, or what to choose instead.
+    """
+    quantized = method.adapter is not None and method.adapter.quantize is not None
+    needs = [
+        (
+            hardware.strategy == "deepspeed",
+            "trainer=deepspeed",
+            "deepspeed",
+            "deepspeed",
+            "trainer=fsdp, which does the same with torch alone",
+        ),
+        (quantized, "train=qlora", "bitsandbytes", "bnb", "train=lora"),
+        (optimizer.name == "adamw_8bit", "train.optimizer=adamw_8bit", "bitsandbytes", "bnb", "train.optimizer=adamw"),
+        (method.liger, "train.liger=true", "liger_kernel", "liger", "train.liger=false"),
+    ]
+    for asked, setting, package, extra, instead in needs:
+        if asked and not find_spec(package):
+            raise SftdivError(f"{setting} needs the package {package}: pip install 'sftdiv[{extra}]'; or use {instead}")
+    if method.liger and hardware.accelerator == "cpu":
+        raise SftdivError("train.liger=true: Liger's kernels run on GPUs only; with trainer=cpu leave it false")
+    if quantized and hardware.strategy in ("fsdp", "deepspeed"):
+        raise SftdivError(
+            f"train=qlora with trainer={hardware.strategy}: packed integers cannot be sharded; use train=lora, or trainer=ddp"
+        )
+    if hardware.strategy == "fsdp" and hardware.precision == "16-mixed":
+        raise SftdivError("trainer=fsdp does not scale losses as trainer.precision=16-mixed needs; use bf16-mixed or 32-true")
