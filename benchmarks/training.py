@@ -1,6 +1,6 @@
 """Fine-tuning against a loop in plain PyTorch and against TRL's SFTTrainer: same model, same conversations, same tokens, same optimizer.
 
-    python benchmarks/training.py ../shared/data/pool-117k.parquet [--only tiny 3m] [--samples 2000] [--repeats 3] [--threads 2]
+    python benchmarks/training.py ../shared/data/pool-117k.parquet [--only tiny 3m] [--samples 2000] [--turns 2] [--threads 2]
 
 Each measurement is a process of its own (`training/one.py`), which asserts that the samples it has computed are the given ones, ids and
 labels alike. Sides take turns, in the opposite order every second time; a ratio is the median over the turns of what two sides of one turn
@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent / "training"
 WORK = HERE.parents[1] / "build" / "training"
 RESULTS = HERE / "results.json"
 CASES: dict[str, dict[str, Any]] = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
-STARTING = ("ours", "trl", "plain")
+STARTING, START_TURNS = ("ours", "trl", "plain"), 3
 NAMES = {
     "ours": "sftdiv",
     "ours_packed": "sftdiv, packing",
@@ -62,33 +62,33 @@ def measure(side: str, folder: Path, *words: str, seed: int, threads: int) -> di
     return result
 
 
-def turns(sides: list[str], once: list[str], repeats: int, run: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+def turns(sides: list[str], once: list[str], count: int, run: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
     """Every side in every turn, forth and back; some in the first turn only."""
     results = []
-    for turn in range(repeats):
+    for turn in range(count):
         order = sides + once if turn == 0 else sides
         results += [run(side, turn) for side in (order if turn % 2 == 0 else reversed(order))]
     return results
 
 
-def run_case(name: str, pool: Path, *, samples: int | None, repeats: int, threads: int) -> dict[str, Any]:
+def run_case(name: str, pool: Path, *, samples: int | None, repeats: int | None, threads: int) -> dict[str, Any]:
     """All measurements of one case."""
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     case = child("data.py", pool, name, str(samples or CASES[name]["samples"]), folder, threads=threads)
     print(f"{name}: {case['parameters']:,} parameters, {case['samples']:,} samples, {case['tokens']:,} tokens", flush=True)
-    runs = turns(case["sides"], case["once"], repeats, lambda side, turn: measure(side, folder, seed=turn, threads=threads))
-    return {"case": case, "runs": runs}
+    whole = lambda side, turn: measure(side, folder, seed=turn, threads=threads)  # noqa: E731
+    return {"case": case, "runs": turns(case["sides"], case["once"], repeats or case["turns"], whole)}
 
 
-def run_start(pool: Path, *, samples: int | None, repeats: int, threads: int) -> dict[str, Any]:
+def run_start(pool: Path, *, samples: int | None, repeats: int | None, threads: int) -> dict[str, Any]:
     """The start alone, with the 3M model."""
     folder = WORK / "start"
     shutil.rmtree(folder, ignore_errors=True)
     case = child("data.py", pool, "3m", str(samples or CASES["3m"]["samples"]), folder, threads=threads)
     print(f"start: {case['samples']:,} samples", flush=True)
     only = lambda side, turn: measure(side, folder, "--only-start", seed=turn, threads=threads)  # noqa: E731
-    return {"case": case, "runs": turns(list(STARTING), [], repeats, only)}
+    return {"case": case, "runs": turns(list(STARTING), [], repeats or START_TURNS, only)}
 
 
 def ratio(runs: list[dict[str, Any]], side: str, key: str) -> float:
@@ -171,13 +171,13 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*CASES, "start"], default=[*CASES, "start"])
     parser.add_argument("--samples", type=int, help="instead of each case's own number")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, help="instead of each case's own number")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--into", type=Path, default=RESULTS, help="the results' file; the page is written beside it")
     arguments = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     results = json.loads(arguments.into.read_text(encoding="utf-8")) if arguments.into.exists() else {}
-    settings = {"samples": arguments.samples, "repeats": arguments.repeats, "threads": arguments.threads}
+    settings = {"samples": arguments.samples, "repeats": arguments.turns, "threads": arguments.threads}
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "pytorch-lightning", "trl"))
     for name in arguments.only:
         began, before = time.perf_counter(), os.getloadavg()[0]

@@ -24,7 +24,7 @@ from sftdiv.publishing.command import command_of
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.store import content_hash, file_digest
 from sftdiv.training.settings import check_together
-from sftdiv.training_settings import training_settings
+from sftdiv.training_settings import made, training_settings
 
 STOPS = (None, "select", "train")
 CHOICES = {
@@ -83,7 +83,7 @@ def check(config: DictConfig) -> None:
     for name in ("epochs", "batch_size", "micro_batch"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
     training = training_settings(config)
-    check_together(training["method"], training["optimizer"], instantiate(config.trainer))
+    check_together(training["method"], training["optimizer"], made(config.trainer))
     check_publishing(config)
     metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.records import SftdivError
 from sftdiv.training.settings import Length, Method, Optimizer, Reading
 
 OF_METHOD = ("gradient_checkpointing", "neftune", "liger", "compile", "attention", "checkpoint_minutes", "checkpoint_steps")
@@ -44,6 +46,20 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             validate_every=how.validate_every,
             patience=how.patience,
         ),
-        "method": Method(adapter=instantiate(how.adapter, _convert_="all"), **{name: how[name] for name in OF_METHOD}),
+        "method": Method(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
         "optimizer": Optimizer(**tuning, name=how.optimizer, schedule=how.schedule),
     }
+
+
+def made(node: Any) -> Any:
+    """What a config node describes; a setting that its class refuses is told as such, and not as Hydra's failure to make one.
+
+    Raises:
+        SftdivError: As the class does.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, SftdivError):
+            raise error.__cause__ from None
+        raise
