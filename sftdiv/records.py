@@ -209,7 +209,7 @@ class Heldout:
 class Exam:
     """What an evaluation may ask of a run; what is costly is made when called.
 
-    ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses of a conversation are learned: all or the last.
+    ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses are learned: of all turns or the last.
     """
 
     heldout: Callable[[], Heldout]

@@ -52,16 +52,17 @@ def test_all_options_of_the_issues_are_there():
     wanted = {
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
-        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m qwen3_0_6b",
+        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
         "eval": "embedded heldout custom none",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",
         "strategy/clusterer": "hdbscan umap_hdbscan kmeans evoc",
         "strategy/tagger": "keyphrase column llm instagger",
-        "trainer": "cpu gpu",
+        "trainer": "cpu gpu ddp fsdp deepspeed",
+        "train": "full lora qlora",
         "tracking": "wandb none",
         "sweep": "plain grid",
-        "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model",
+        "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model llama2_70b full_fsdp",
     }
     assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
 

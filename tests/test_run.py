@@ -65,12 +65,20 @@ def test_a_full_run_leaves_exactly_these_files(finished):
     assert sorted(path.name for path in cell.iterdir() if path.name != ".lock") == [
         "config.yaml",
         "model",
+        "preview.txt",
         "result.json",
         "samples.jsonl",
         "subset.parquet",
     ]
-    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= {
-        path.name for path in (cell / "model").iterdir()
+    assert {path.name for path in (cell / "model").iterdir()} == {
+        "README.md",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "train.json",
     }
 
 

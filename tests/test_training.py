@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from thimble import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain
@@ -56,6 +56,7 @@ def test_a_plan_of_one_window_sorts_by_length_and_cuts_it_into_steps():
     assert sorted(step.tolist() for step in plan) == [[0, 5, 6], [1, 3, 4, 2]]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=300),
     epochs=st.integers(1, 3),

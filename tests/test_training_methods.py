@@ -159,6 +159,9 @@ class Hungry(torch.nn.Module):
         super().__init__()
         self.model, self.most = model, most
 
+    def get_output_embeddings(self):
+        return self.model.get_output_embeddings()
+
     def forward(self, input_ids, **others):
         if len(input_ids) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -150,12 +150,12 @@ class CausalModule(LightningModule):
 
     @contextmanager
     def _averaging(self, *, last: bool) -> Iterator[None]:
-        """Let the ranks average their gradients with the last micro-batch of a step only."""
-        if self.ranks > 1:
-            if hasattr(self.model, "set_requires_gradient_sync"):  # sharded
-                self.model.set_requires_gradient_sync(last)
-            elif hasattr(wrapped := self.trainer.strategy.model, "require_backward_grad_sync"):  # DistributedDataParallel
-                wrapped.require_backward_grad_sync = last
+        """Let copies of a model average their gradients with the last micro-batch of a step only.
+
+        A sharded model does so with each: else every rank would hold all of its gradients from one micro-batch to the next.
+        """
+        if self.ranks > 1 and hasattr(wrapped := self.trainer.strategy.model, "require_backward_grad_sync"):  # DistributedDataParallel
+            wrapped.require_backward_grad_sync = last
         yield
 
     def _check_finite(self, total: Tensor, losses: list[Tensor], step: Step) -> None:
