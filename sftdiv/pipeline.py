@@ -146,7 +146,8 @@ def train_nothing(config: DictConfig, base: str, folder: Path) -> dict[str, Any]
     from sftdiv.training.fit import save_untrained
 
     if not (folder / FILE).exists():
-        save_untrained(base, folder, revision=config.model.revision, template=config.model.template.jinja)
+        template = config.model.template
+        save_untrained(base, folder, revision=config.model.revision, template=template.jinja, prefer_own=template.prefer_own)
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 

@@ -30,6 +30,7 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
     return {
         "reading": Reading(
             template=model.template.jinja,
+            prefer_own=model.template.prefer_own,
             max_length=model.max_length,
             too_long=data.too_long,
             packing=data.packing,

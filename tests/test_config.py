@@ -60,6 +60,7 @@ def test_all_options_of_the_issues_are_there():
         "strategy/tagger": "keyphrase column llm instagger",
         "trainer": "cpu gpu ddp fsdp deepspeed",
         "train": "full lora qlora",
+        "model/template": "auto own plain alpaca chatml",
         "tracking": "wandb none",
         "sweep": "plain grid",
         "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model llama2_70b full_fsdp",

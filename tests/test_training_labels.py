@@ -12,7 +12,7 @@ from sftdiv.command import conf_dir
 from sftdiv.records import SftdivError
 from sftdiv.training.tokenizer import train_tokenizer
 
-TEMPLATES = sorted((conf_dir() / "model" / "template").glob("*.yaml"))
+TEMPLATES = [path for path in sorted((conf_dir() / "model" / "template").glob("*.yaml")) if path.stem != "auto"]  # plain, or own
 END, SYSTEM, USER, ASSISTANT = 0, 2, 3, 4
 A, B, C, D, E, THOUGHT = (
     69,
@@ -174,6 +174,15 @@ def test_a_tokenizer_without_template_says_how_to_give_one(letters, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(SftdivError, match="no chat template; give one: model/template=plain, alpaca or chatml"):
         load_tokenizer(tmp_path)
+
+
+def test_a_template_may_stand_in_where_there_is_none(letters, tmp_path):
+    own = load_tokenizer(letters)
+    assert load_tokenizer(letters, template="{{ 1 }}").chat_template == "{{ 1 }}"
+    assert load_tokenizer(letters, template="{{ 1 }}", prefer_own=True).chat_template == own.chat_template
+    own.chat_template = None
+    own.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path, template="{{ 1 }}", prefer_own=True).chat_template == "{{ 1 }}"
 
 
 def test_a_missing_model_is_named(tmp_path):

@@ -15,6 +15,7 @@ NAMES = [f"talk-{number}" for number in range(len(TALKS))]
 SETTINGS = {
     "reading": Reading(
         template=None,
+        prefer_own=False,
         max_length=64,
         too_long="truncate",
         packing=False,

@@ -44,6 +44,7 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
         folder,
         reading=Reading(
             template=None,
+            prefer_own=False,
             max_length=case.settings["positions"],
             too_long="truncate",
             packing=packing,

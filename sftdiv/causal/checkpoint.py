@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 Loaded = TypeVar("Loaded")
 
 
-def load_tokenizer(path: str | Path, *, revision: str | None = None, template: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    path: str | Path, *, revision: str | None = None, template: str | None = None, prefer_own: bool = False
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, with a chat template and a token to pad with.
 
     Args:
         path: A folder or a hub id.
         revision: A branch, tag or commit of the hub; None is its main branch.
         template: A Jinja chat template that replaces the tokenizer's own; None keeps its own.
+        prefer_own: Let the template replace none, but stand in where there is none.
 
     Raises:
         SftdivError: It cannot be loaded, has no template of its own and none is given, or has no end-of-sequence token.
@@ -37,7 +40,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None, template: s
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = _load(path, lambda name: AutoTokenizer.from_pretrained(name, revision=revision))
-    if template is not None:
+    if template is not None and not (prefer_own and tokenizer.chat_template):
         tokenizer.chat_template = template
     if tokenizer.chat_template is None:
         raise SftdivError(f"the tokenizer of {str(path)!r} has no chat template; give one: model/template=plain, alpaca or chatml")

@@ -86,7 +86,7 @@ def fine_tune(
     """
     check_together(method, optimizer, hardware)
     hardware = hardware.resolved()
-    tokenizer = load_tokenizer(base, revision=revision, template=reading.template)
+    tokenizer = load_tokenizer(base, revision=revision, template=reading.template, prefer_own=reading.prefer_own)
     outline = load_outline(base, revision=revision)
     vocabulary = int(outline.get_input_embeddings().weight.shape[0])
     data = read_conversations(tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed)
@@ -134,7 +134,7 @@ def fine_tune(
     return record
 
 
-def save_untrained(base: str | Path, folder: Path, *, revision: str | None = None, template: str | None) -> None:
+def save_untrained(base: str | Path, folder: Path, *, revision: str | None = None, template: str | None, prefer_own: bool) -> None:
     """Save a base model as `fine_tune` saves a trained one: with the chat template and the token that ends an answer.
 
     Args:
@@ -142,8 +142,9 @@ def save_untrained(base: str | Path, folder: Path, *, revision: str | None = Non
         folder: Where it is saved.
         revision: Of the hub.
         template: The chat template; None for the tokenizer's own.
+        prefer_own: Take the tokenizer's own where it has one.
     """
-    tokenizer = load_tokenizer(base, revision=revision, template=template)
+    tokenizer = load_tokenizer(base, revision=revision, template=template, prefer_own=prefer_own)
     model = load_model(base, revision=revision, dtype="auto")
     save_ready(model, tokenizer, folder, files={FILE: json.dumps({"steps": 0, "tokens": 0, "label_tokens": 0}) + "\n"})
 

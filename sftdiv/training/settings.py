@@ -129,10 +129,12 @@ class Reading:
     ``max_length`` tokens a conversation at most: what is ``too_long`` is truncated or dropped. ``loss_on`` the response tokens or all,
     of all turns or the last (``loss_turns``). ``packing`` puts several conversations into one row, each attending to itself alone.
     Conversations without a label token are dropped, and above ``max_masked_share`` of them the training is refused. ``template`` is
-    a Jinja chat template, None the model's own. ``validation`` is the share of the instruction groups that is not trained on.
+    a Jinja chat template; None, and with ``prefer_own`` any other, leaves a model the one that it has. ``validation`` is the share of the
+    instruction groups that is not trained on.
     """
 
     template: str | None
+    prefer_own: bool
     max_length: int
     too_long: str
     packing: bool
