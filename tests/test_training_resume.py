@@ -181,6 +181,19 @@ def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, 
 
 
 @pytest.mark.slow
+def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
+    """Two torchruns of one process each, as srun would start them on two machines."""
+    (tmp_path / "twice.sh").write_text('#!/bin/sh\n"$@" & one=$!\n"$@" & other=$!\nwait $one && wait $other\n')
+    (tmp_path / "twice.sh").chmod(0o755)
+    hardware = replace(CPU, strategy="ddp", nodes=2, prefix=str(tmp_path / "twice.sh"))
+    how = {"groups": NAMES, "tracker": None, "revision": None, **fine_tuning()}
+    two = launch(base, TALKS, NAMES, tmp_path / "two" / "model", **how | {"hardware": hardware})
+    one = launch(base, TALKS, NAMES, tmp_path / "one" / "model", **how)
+    assert two["how"]["ranks"] == 2
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
+
+
+@pytest.mark.slow
 def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
     settings = fine_tuning(adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20)
     hardware = replace(CPU, strategy="fsdp", devices=2)
