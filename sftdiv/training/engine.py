@@ -113,20 +113,20 @@ def train(
     with warnings.catch_warnings(), torch.random.fork_rng(), _memory_error():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers and intervals that one process has no use for
         torch.manual_seed(seed + this_rank())
-        _trainer(hardware, observers).fit(module, datamodule=StepsModule(steps))
+        _trainer(hardware, observers, clip=optimizer.clip).fit(module, datamodule=StepsModule(steps))
     model.eval()
     return module, Speed(
         seconds=meter.seconds, tokens_per_second=meter.tokens_per_second, mfu=meter.mfu, peak_memory_gib=_peak_memory(hardware) / 2**30
     )
 
 
-def _trainer(hardware: Hardware, callbacks: list[Callback]) -> Trainer:
+def _trainer(hardware: Hardware, callbacks: list[Callback], *, clip: float) -> Trainer:
     sharded = hardware.strategy == "fsdp" and hardware.ranks > 1
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        strategy=_strategy(hardware),
+        strategy=_strategy(hardware, clip),
         precision="32-true" if sharded else hardware.precision,  # a sharded model casts what it gathers, see `shard`
         use_distributed_sampler=False,  # each rank has its own steps
         max_epochs=1,  # the plan of the steps holds the epochs
@@ -138,7 +138,7 @@ def _trainer(hardware: Hardware, callbacks: list[Callback]) -> Trainer:
     )
 
 
-def _strategy(hardware: Hardware) -> Any:
+def _strategy(hardware: Hardware, clip: float) -> Any:
     if hardware.ranks == 1 and hardware.strategy != "deepspeed":
         return "auto"
     if hardware.strategy == "ddp":
@@ -151,7 +151,9 @@ def _strategy(hardware: Hardware) -> Any:
         return ModelParallelStrategy(data_parallel_size=hardware.ranks, tensor_parallel_size=1)
     from pytorch_lightning.strategies import DeepSpeedStrategy
 
-    return DeepSpeedStrategy(stage=3, offload_optimizer=hardware.offload, offload_parameters=hardware.offload)
+    strategy = DeepSpeedStrategy(stage=3, offload_optimizer=hardware.offload, offload_parameters=hardware.offload)
+    strategy.config["gradient_clipping"] = clip
+    return strategy
 
 
 @contextmanager

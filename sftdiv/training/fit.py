@@ -122,7 +122,7 @@ def fine_tune(
         first=course.steps.first,
         shard=_sharding(hardware),
         noise=EmbeddingNoise(model.get_input_embeddings(), method.neftune) if method.neftune else None,
-        callbacks=course.callbacks,
+        callbacks=course.callbacks if hardware.strategy != "deepspeed" else [course.validation],  # whose state is its own
     )
     if course.checkpoints.stopped:
         raise KeyboardInterrupt
@@ -131,6 +131,8 @@ def fine_tune(
     saved = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
     save_model(module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved)
     course.checkpoints.remove()
+    if course.checkpoints.asked:  # in the last step, which needed no checkpoint
+        raise KeyboardInterrupt
     return record
 
 

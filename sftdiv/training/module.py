@@ -144,7 +144,9 @@ class CausalModule(LightningModule):
         return token_losses(self.model, batch.input_ids, batch.labels, batch.position_ids)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, where gradients are whole and unscaled."""
+        """Clip, where gradients are whole and unscaled; DeepSpeed does it by itself."""
+        if not any(parameter.grad is not None for parameter in self.model.parameters()):
+            return
         norm = nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.settings.clip)
         self._norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
 

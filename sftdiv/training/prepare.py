@@ -102,12 +102,13 @@ def save_model(
         method: How; an adapter is merged into the model, or saved alone.
         files: More files of the folder.
     """
-    state = whole_state(model) if hardware.strategy == "fsdp" and hardware.ranks > 1 else None
+    sharded = hardware.strategy == "deepspeed" or (hardware.strategy == "fsdp" and hardware.ranks > 1)
+    state = whole_state(model, strategy=hardware.strategy) if sharded else None
     if this_rank() > 0:
         return
     if state is not None:  # put the collected weights into a model of one piece
         model = prepare_model(base, revision=revision, method=method, hardware=hardware.alone(), packing=False, seed=0)
-        model.load_state_dict(state)
+        model.load_state_dict(state, strict=False)  # of weights that are tied one name may be missing
     if method.adapter is not None and method.adapter.merge:
         model = merged(model, base, revision=revision, adapter=method.adapter)  # type: ignore[arg-type]
     if hardware.precision in ("bf16-mixed", "16-mixed"):

@@ -63,6 +63,11 @@ class Checkpoints(Callback):
         """Steps that the checkpoint holds; 0 where there is none."""
         return 0 if self._place is None else int(_progress(self._place)["done"])
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self._asked is not None
+
     def remove(self) -> None:
         """Remove the folder, once the model is saved."""
         if int(os.environ.get("RANK", 0)) == 0:

@@ -69,8 +69,16 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, device: torch.device, pre
         _set_buffer(model, name, moved)
 
 
-def whole_state(model: nn.Module) -> dict[str, Any]:
-    """All weights of a sharded model in rank 0's memory; nothing on the other ranks. Every rank must call it."""
+def whole_state(model: nn.Module, *, strategy: str) -> dict[str, Any]:
+    """All weights of a model that ``fsdp`` or ``deepspeed`` has sharded in rank 0's memory. Every rank must call it."""
+    if strategy == "deepspeed":
+        from deepspeed.zero import GatheredParameters
+
+        state = {}
+        for name, parameter in model.named_parameters():
+            with GatheredParameters(parameter):
+                state[name] = parameter.detach().cpu().clone()
+        return state
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 

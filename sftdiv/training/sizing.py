@@ -78,6 +78,11 @@ def size_up(
         rows = _agreed(partial(largest_micro_batch, config, there, **how, most=most, length=longest, labels=labels), hardware.ranks)
     else:
         rows = min(int(length.micro_batch), most)
+    if hardware.strategy == "deepspeed" and rows < most:
+        raise SftdivError(
+            f"trainer=deepspeed spreads gradients with every pass, so that a step must be one: train.batch={rows} is below the {most} "
+            "conversations of a step on each device; take more devices, a smaller model.finetune.batch_size, or trainer=fsdp"
+        )
     needed = estimate(config, **how, rows=rows, length=longest, labels=labels)
     check_fits(needed, there, **how, rows=rows, length=longest)
     told = needed.describe(there)
