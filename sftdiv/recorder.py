@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from sftdiv.cells import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure, write_json
 from sftdiv.records import Tracker
+from sftdiv.training.capacity import peak_memory
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
-            self.row["memory.process_peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            self.row["memory.process_peak_gib"] = peak_memory() / 2**30
             write_json(self.cell.folder / RESULT, self.row)
             (self.cell.folder / RUNNING).unlink(missing_ok=True)
             self.tracker.finish(self.row, 0)

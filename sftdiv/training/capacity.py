@@ -7,6 +7,7 @@ swapping, or what the control group of a container leaves, whichever is less.
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 from sftdiv.training.settings import Hardware
@@ -35,6 +36,17 @@ def machine_memory() -> float:
     """Bytes that this machine, or the container on it, has left."""
     free = _kernel()
     return min([free, *_groups()])
+
+
+def peak_memory() -> float:
+    """Bytes that this process has held at most; getrusage would also count the process that started it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
+    return float(most)
 
 
 def _kernel() -> float:

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import resource
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from pytorch_lightning import Callback, Trainer
 
 from sftdiv.records import SftdivError, Tracker
 from sftdiv.training.batches import Step, StepsModule
+from sftdiv.training.capacity import peak_memory
 from sftdiv.training.flops import Work
 from sftdiv.training.module import CausalModule
 from sftdiv.training.noise import EmbeddingNoise
@@ -187,4 +187,4 @@ def _peak_memory(hardware: Hardware) -> float:
     """Bytes."""
     if hardware.device == "cuda":
         return float(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return peak_memory()
