@@ -134,7 +134,7 @@ def number(value: Any) -> str:
     """A number to be read; none where there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def percent(share: float) -> str:
