@@ -117,6 +117,17 @@ def test_a_packed_example_has_the_loss_that_it_has_alone(config):
         torch.testing.assert_close(next(together), token_losses(model, alone.input_ids, alone.labels), atol=1e-5, rtol=1e-5)
 
 
+def test_rows_end_to_end_without_padding_have_the_same_losses():
+    torch.manual_seed(0)
+    model, names = AutoModelForCausalLM.from_config(LLAMA).eval(), [str(number) for number in range(16)]
+    how = {"pad_id": 0, "micro_batch": 4, "capacity": 20}
+    rows, flat = (Steps(conversations(SIXTEEN), names, [np.arange(16)], flat=flat, **how)[0] for flat in (False, True))
+    for padded, end_to_end in zip(rows.batches, flat.batches, strict=True):
+        assert end_to_end.input_ids.shape == (1, sum(map(sum, padded.lengths)))
+        ours, theirs = (token_losses(model, each.input_ids, each.labels, each.position_ids) for each in (padded, end_to_end))
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_a_model_that_carries_a_state_is_refused_before_it_is_packed():
     examples = Named(conversations([8, 9]), ["a", "b"])
     check_confined(AutoModelForCausalLM.from_config(LLAMA), examples, pad_id=0)

@@ -73,6 +73,7 @@ def load_model(
     Raises:
         SftdivError: It cannot be found or reached.
     """
+    import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
@@ -81,11 +82,13 @@ def load_model(
     how = {name: value for name, value in how.items() if value is not None}
     if quantization is not None:
         how["device_map"] = {"": device}
+    elif device == "cuda" and torch.cuda.device_count() > 1:
+        how["device_map"] = "sequential"  # what does not fit the first GPU goes on to the next
     with peft_is_late():
         model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
     if (Path(path) / "adapter_config.json").exists() and (Path(path) / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(path)  # not the base's, which ends with another token
-    if quantization is None:
+    if "device_map" not in how:
         model.to(device)  # type: ignore[arg-type]
     return model.eval()
 

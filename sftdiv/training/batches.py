@@ -81,6 +81,7 @@ class Steps(Dataset[Step]):
         pad_id: The token that fills rows up.
         micro_batch: Rows that are computed at once.
         capacity: Tokens of a row, where several examples are packed into one; None packs nothing.
+        flat: Put all packed rows of a micro-batch end to end into one, without padding: as varlen flash attention wants them.
         rank: This process, of ``ranks``.
         ranks: Processes that share each step.
         first: The steps before this one are done and left out.
@@ -95,12 +96,14 @@ class Steps(Dataset[Step]):
         pad_id: int,
         micro_batch: int,
         capacity: int | None = None,
+        flat: bool = False,
         rank: int = 0,
         ranks: int = 1,
         first: int = 0,
     ) -> None:
         self.examples, self.names, self.plan, self.pad_id = examples, names, plan, pad_id
-        self.micro_batch, self.capacity, self.rank, self.ranks, self.first = micro_batch, capacity, rank, ranks, first
+        self.micro_batch, self.capacity, self.flat = micro_batch, capacity, flat and capacity is not None
+        self.rank, self.ranks, self.first = rank, ranks, first
         self.lengths = np.array([len(example) for example in examples], dtype=np.int64)
         self.label_tokens = np.array([example.label_tokens for example in examples], dtype=np.int64)
 
@@ -135,6 +138,8 @@ class Steps(Dataset[Step]):
     def _batch(self, rows: MicroBatch) -> Batch:
         if not rows:
             return self._nothing()
+        if self.flat:
+            rows = [[i for row in rows for i in row]]
         lengths = [[int(self.lengths[i]) for i in row] for row in rows]
         width = max(map(sum, lengths))
         input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)

@@ -29,7 +29,7 @@ from sftdiv.training.course import plan_course
 from sftdiv.training.engine import this_rank, train
 from sftdiv.training.guards import preview
 from sftdiv.training.noise import EmbeddingNoise
-from sftdiv.training.prepare import prepare_model, save_model, save_ready
+from sftdiv.training.prepare import attention, prepare_model, save_model, save_ready
 from sftdiv.training.record import TrainingRecord, record_of
 from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading, check_together
 from sftdiv.training.shard import shard
@@ -103,6 +103,7 @@ def fine_tune(
         pad_id=pad_id,
         micro_batch=_micro_batch(model, size, data.train, reading=reading, length=length, hardware=hardware),
         capacity=reading.max_length if reading.packing else None,
+        flat=attention(method, hardware, packing=reading.packing) == "flash_attention_2",
         rank=this_rank(),
         ranks=hardware.ranks,
     )
