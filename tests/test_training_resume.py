@@ -1,5 +1,6 @@
 """A training that is interrupted, by a signal or by kill -9 amid a checkpoint, on one rank or two, goes on as if it had not been."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -199,18 +200,45 @@ def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
     hardware = replace(CPU, strategy="fsdp", devices=2)
     one = fine_tune(base, TALKS, NAMES, tmp_path / "one" / "model", **settings)
     how = {"groups": NAMES, "tracker": None, "revision": None, **settings, "hardware": hardware}
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import test_training_resume as t; t.launch_for_ctrl_c(*sys.argv[2:])"
-    words = [sys.executable, "-c", script, str(Path(__file__).parent), str(base), str(tmp_path / "two")]
-    process = subprocess.Popen(words)
-    started = time.monotonic()
-    while not list((tmp_path / "two" / "checkpoint").glob(f"step-*/{PROGRESS}")):
-        assert time.monotonic() - started < 200 and process.poll() is None
-        time.sleep(0.05)
+    process = start_sharded(base, tmp_path / "two")
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 130
     two = launch(base, TALKS, NAMES, tmp_path / "two" / "model", **how)
     assert 0 < two["resumed_at"] < 60
     assert two["losses"] == pytest.approx(one.losses, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path):
+    process = start_sharded(base, tmp_path)
+    assert running(tmp_path)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not running(tmp_path))
+
+
+def start_sharded(base, folder):
+    """A process that trains on two ranks, once its first checkpoint is written."""
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import test_training_resume as t; t.launch_for_ctrl_c(*sys.argv[2:])"
+    process = subprocess.Popen([sys.executable, "-c", script, str(Path(__file__).parent), str(base), str(folder)])
+    wait_until(lambda: list((folder / "checkpoint").glob(f"step-*/{PROGRESS}")))
+    return process
+
+
+def wait_until(true):
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < 200
+        time.sleep(0.05)
+
+
+def running(folder):
+    """Processes that were told of the folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [place] * (f"{folder}/ranks".encode() in place.read_bytes())
+    return found
 
 
 def launch_for_ctrl_c(base, folder):

@@ -86,7 +86,8 @@ def _write(
     settings: dict[str, Any],
 ) -> None:
     plain = {name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in settings.items()}
-    spec = {"base": str(base), "folder": str(folder.absolute()), "hardware": asdict(hardware), **plain}
+    launcher = {"host": socket.gethostname(), "process": os.getpid()}
+    spec = {"base": str(base), "folder": str(folder.absolute()), "hardware": asdict(hardware), "launcher": launcher, **plain}
     (place / SPEC).write_text(json.dumps(spec), encoding="utf-8")
     with (place / MESSAGES).open("w", encoding="utf-8") as stream:
         for turns, name, group in zip(messages, names, groups, strict=True):

@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from sftdiv.store import write_atomically
 from sftdiv.training.settings import Adapter, Hardware, Length, Method, Optimizer, Reading
 
 SPEC, MESSAGES, STEPS, ERROR = "spec.json", "messages.jsonl", "steps.jsonl", "error.txt"
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Lines:
@@ -44,8 +49,10 @@ def main(folder: Path) -> int:
     from sftdiv.training.fit import fine_tune
 
     first = os.environ["RANK"] == "0"
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO if first else logging.ERROR)
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    if spec["launcher"]["host"] == socket.gethostname():
+        threading.Thread(target=_end_with, args=(spec["launcher"]["process"],), daemon=True).start()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO if first else logging.ERROR)
     rows = [json.loads(line) for line in (folder / MESSAGES).read_text(encoding="utf-8").splitlines()]
     method = spec["method"]
     if method["adapter"] is not None:
@@ -72,6 +79,13 @@ def main(folder: Path) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _end_with(process: int) -> None:
+    """Die with the process that waits for this training, however it ends: nobody else would stop the ranks of a killed run."""
+    while Path(f"/proc/{process}").exists() or not Path("/proc").exists():
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _tell(folder: Path, message: str) -> None:
