@@ -129,6 +129,17 @@ def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
     assert 0 < scores["heldout.loss_token"].value < 0.1
 
 
+def test_heldout_loss_counts_the_turns_that_are_learned(parrot):
+    talk = [*TALKS[0], *TALKS[1]]
+    how = {"batch_size": 1, "max_length": 64, "device": "cpu"}
+    every, last = (response_loss(parrot, [talk], ["pet"], ["a"], loss_turns=turns, **how) for turns in ("all", "last"))
+    model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
+    losses = token_losses(model, *pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0)).detach().numpy()
+    (final,) = label_conversations(tokenizer, [talk], max_length=64, loss_turns="last")
+    assert every["heldout.loss_token"].value == pytest.approx(losses.mean(), rel=1e-4)
+    assert last["heldout.loss_token"].value == pytest.approx(losses[-final.label_tokens :].mean(), rel=1e-4)
+
+
 def test_nothing_held_out_is_an_error(parrot):
     with pytest.raises(SftdivError, match="none of 0 held-out conversations has a response"):
         response_loss(parrot, [], [], [], batch_size=2, max_length=64, device="cpu")
