@@ -119,6 +119,7 @@ def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
         "config.yaml",
         "log.txt",
         "model",
+        "preview.txt",
         "result.json",
         "samples.jsonl",
         "subset.parquet",
