@@ -175,7 +175,7 @@ def _memory_error() -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Let glibc keep what tensors let go, for those of the next step, instead of handing it back and asking the kernel to clear it again.
 
-    Models with tens of millions of parameters are faster with it, up to 60 % more memory is held for it, and small ones gain nothing (LOG.md).
+    Models with tens of millions of parameters are faster with it; up to 60 % more memory is held. Small ones gain nothing (LOG.md).
     """
     trim_threshold, most_mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to be told
