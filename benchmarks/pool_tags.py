@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from sftdiv.units.tagging.endpoint import Endpoint
+from sftdiv.llm.endpoint import Endpoint
 from sftdiv.units.tagging.keyphrase import KeyphraseTagger
 from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
@@ -151,7 +151,8 @@ def llm(path: str) -> None:
     tags: list[Any] = []
     for share in (0.0, 0.3):
         with serving(Behaviour(faults=often(share), slow=4.0)) as address, tempfile.TemporaryDirectory() as partial:
-            endpoint = Endpoint(base_url=address, api_key_env=None, concurrency=64, timeout=3, tries=8, wait=0.01, longest_wait=0.5)
+            hurried: dict[str, Any] = {"tries": 8, "wait": 0.01, "longest_wait": 0.5, "requests_per_minute": None}
+            endpoint = Endpoint(base_url=address, api_key_env=None, concurrency=64, timeout=3, **hurried)
             asked: dict[str, Any] = {"structured": "auto", "temperature": 0.0, "retry_temperature": 0.7, "seed": 0, "max_tokens": 512}
             limits: dict[str, Any] = {"max_chars": 2000, "retries": 4, "max_failed": 0.0, "extra": {}}
             started = time.perf_counter()

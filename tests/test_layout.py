@@ -27,7 +27,7 @@ STAGES = {
     "measuring",
     "publishing",
 }
-SHARED = {"records", "store", "cells", "causal"}  # causal: what training and evaluation both know of a language model's folder
+SHARED = {"records", "store", "cells", "causal", "llm"}  # causal: what training and evaluation both know of a language model's folder
 ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
 GLUE = {
     "run",
@@ -38,6 +38,7 @@ GLUE = {
     "survey",
     "compared",
     "steps",
+    "evaluated",
     "sweeps",
     "command",
     "settings",

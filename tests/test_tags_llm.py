@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from openai_server import FAULTS, Behaviour, often, serving, tags_of
 
+from sftdiv.llm.endpoint import Endpoint
+from sftdiv.llm.ledger import Ledger
 from sftdiv.records import SftdivError
-from sftdiv.units.tagging.answers import Answers, text_key
-from sftdiv.units.tagging.endpoint import Endpoint
+from sftdiv.units.tagging.answers import tags_of as tags_in
+from sftdiv.units.tagging.answers import text_key
 from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.parsing import parse_tags
 
@@ -24,7 +26,7 @@ TEXTS = [f"write poem number {i} about {topic}" for i in range(40) for topic in 
 
 
 def tagger(base_url: str, *, api_key_env: str | None = None, concurrency: int = 16, timeout: float = 5, **settings: Any) -> LlmTagger:
-    hurried: dict[str, Any] = {"tries": 8, "wait": 0.002, "longest_wait": 0.02}
+    hurried: dict[str, Any] = {"tries": 8, "wait": 0.002, "longest_wait": 0.02, "requests_per_minute": None}
     asked: dict[str, Any] = {
         "model": "tagger-1",
         "prompt": PROMPT,
@@ -50,7 +52,7 @@ def test_each_text_gets_its_tags_and_every_answer_is_kept(tmp_path: Path) -> Non
     with serving(Behaviour()) as address:
         raw = tagger(address).tag(TEXTS, tmp_path)
     assert raw.tags == [tags_of(text) for text in TEXTS]
-    assert {line["text"] for line in lines(tmp_path)} == {text_key(text) for text in TEXTS}
+    assert {line["key"] for line in lines(tmp_path)} == {text_key(text) for text in TEXTS}
     expected = {"asked": 120, "clean": 120, "repaired": 0, "cut": 0, "failed": 0, "asked_again": 0, "errors": {}, "cut_texts": 0}
     assert {name: raw.record[name] for name in expected} == expected
     assert raw.record["tokens"] == {"completion_tokens": 1200, "prompt_tokens": 12000}
@@ -92,8 +94,8 @@ def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> No
         process.send_signal(signal.SIGKILL)
         process.wait()
         with answers.open("ab") as stream:
-            stream.write(b'{"text": "0123')  # a line that the kill tore
-        done = {json.loads(line)["text"] for line in answers.read_bytes().split(b"\n")[:-1]}
+            stream.write(b'{"key": "0123')  # a line that the kill tore
+        done = {json.loads(line)["key"] for line in answers.read_bytes().split(b"\n")[:-1]}
         assert 30 <= len(done) < len(TEXTS)
         behaviour.delay = 0.0
         behaviour.seen.clear()
@@ -144,9 +146,9 @@ def test_a_list_that_the_token_limit_cuts_keeps_its_whole_entries_and_is_not_ask
 def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_an_error(tmp_path: Path) -> None:
     behaviour = Behaviour(faults=lambda text, before: "prose" if "bread" in text else None)
     with serving(behaviour) as address:
-        with pytest.raises(SftdivError, match=r"1 texts got no readable answer, more than max_failed=0 allows; the last: malformed"):
+        with pytest.raises(SftdivError, match=r"1 got no readable answer, more than the 0 that max_failed allows; the last: an answer"):
             tagger(address).tag(TEXTS, tmp_path)
-        answered = {line["text"] for line in lines(tmp_path) if line["state"] == "clean"}
+        answered = {line["key"] for line in lines(tmp_path) if line["state"] == "clean"}
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)  # goes on from what there is
         assert [bool(tags) for tags in raw.tags] == ["bread" not in text for text in TEXTS]
         assert raw.record["failed"] == 40
@@ -215,11 +217,11 @@ def test_identity_is_what_is_asked_and_not_where_or_how_fast() -> None:
 
 
 def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
-    good = json.dumps({"text": text_key("red"), "answer": '[{"tag": "colour"}]', "state": "clean"})
+    good = json.dumps({"key": text_key("red"), "answer": '[{"tag": "colour"}]', "state": "clean"})
     (tmp_path / "answers.jsonl").write_text(f"{good}\nnot json\n[1]\n")
-    with Answers(tmp_path) as answers:
-        assert answers.missing(["red", "green"]) == ["green"]
-        assert answers.tags(["red", "green"]) == [["colour"], []]
+    with Ledger(tmp_path / "answers.jsonl") as ledger:
+        assert [ledger.done(text_key(text)) for text in ("red", "green")] == [True, False]
+        assert tags_in(ledger, ["red", "green"]) == [["colour"], []]
 
 
 @pytest.mark.parametrize(

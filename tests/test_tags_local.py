@@ -92,7 +92,7 @@ def test_nonsense_is_counted_has_no_tags_and_is_an_error_where_it_is_too_much(mo
 
 
 def test_it_goes_on_where_it_stopped(models: dict[str, Path], tmp_path: Path) -> None:
-    done = {"text": text_key("hello"), "answer": '["greeting"]', "state": "clean"}
+    done = {"key": text_key("hello"), "answer": '["greeting"]', "state": "clean"}
     (tmp_path / "answers.jsonl").write_text(json.dumps(done) + "\n")
     raw = tagger(models["taught"]).tag(list(TAUGHT), tmp_path)
     assert raw.tags == [*list(TAUGHT.values())[:3], ["greeting"]]

@@ -1,6 +1,6 @@
 """Tags from a local causal language model such as InsTagger, without a server.
 
-In: distinct texts and a transformers model. Out: the tags of each, with every answer kept (``tagging.answers``), so that a killed run goes
+In: distinct texts and a transformers model. Out: the tags of each, with every answer kept (``llm.ledger``), so that a killed run goes
 on where it stopped. InsTagger (Lu et al. 2023, arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template; the prompt
 in YAML is that. Batches are sorted by length, the longest first, padded on the left and decoded greedily.
 The trade: plain ``generate`` on one device; for several, or for many texts, serve the model with vLLM and use the tagger ``llm``.
@@ -18,10 +18,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from sftdiv.llm.interview import summary
+from sftdiv.llm.ledger import FAILED, Ledger
 from sftdiv.records import SftdivError
 from sftdiv.store import MANIFEST, content_hash, file_digest
-from sftdiv.units.tagging.answers import FAILED, Answers, summary, text_key
-from sftdiv.units.tagging.parsing import parse_tags
+from sftdiv.units.tagging.answers import FILE, STATES, answer_line, tags_of, text_key
 from sftdiv.units.tagging.raw import RawTags
 
 log = logging.getLogger(__name__)
@@ -70,19 +71,19 @@ class LocalTagger:
         Raises:
             SftdivError: If the model cannot be loaded, or more texts than ``max_failed`` end without a readable answer.
         """
-        with Answers(partial) as answers:
-            missing = [text for text in texts if text_key(text) not in answers.lines]  # greedy: a second answer is the first
+        with Ledger(partial / FILE) as ledger:
+            missing = [text for text in texts if ledger.state(text_key(text)) is None]  # greedy: a second answer is the first
             if missing:
-                self._answer(missing, answers)
-            counts = summary(answers.lines.values())
+                self._answer(missing, ledger)
+            counts = summary(ledger.lines(), states=STATES)
             if counts[FAILED] > self.max_failed * len(texts):
                 raise SftdivError(
                     f"{counts[FAILED]} of {len(texts)} texts got no readable answer from {self.path!r}, more than "
-                    f"max_failed={self.max_failed:g} allows; {answers.path} holds them"
+                    f"max_failed={self.max_failed:g} allows; {ledger.path} holds them"
                 )
-            return RawTags(answers.tags(texts), {"prompt": self.prompt, **counts})
+            return RawTags(tags_of(ledger, texts), {"prompt": self.prompt, **counts})
 
-    def _answer(self, texts: list[str], answers: Answers) -> None:
+    def _answer(self, texts: list[str], ledger: Ledger) -> None:
         """Generate and write down an answer for each text."""
         import torch
 
@@ -97,7 +98,7 @@ class LocalTagger:
                 settings = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "pad_token_id": tokenizer.pad_token_id}
                 generated = model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
             for (_, text, _), answer in zip(batch, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
-                answers.add(answer_line(text, answer))
+                ledger.add({"key": text_key(text), **answer_line(answer)})
 
     def _prompt_ids(self, tokenizer: Any, text: str) -> list[int]:
         """Token ids of the prompt; the text is cut until they fit, what stands around it never is."""
@@ -126,12 +127,6 @@ class LocalTagger:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return model.to(device).eval(), tokenizer
-
-
-def answer_line(text: str, answer: str) -> dict[str, Any]:
-    """What is written down of one answer."""
-    state = parse_tags(answer).state
-    return {"text": text_key(text), "answer": answer, "state": FAILED if state == "malformed" else state}
 
 
 @cache

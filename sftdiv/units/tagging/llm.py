@@ -1,6 +1,6 @@
 """Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as InsTag had them.
 
-In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``tagging.answers``). The prompt is InsTag's (Lu et al.
+In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``llm.ledger``). The prompt is InsTag's (Lu et al.
 2023, arXiv 2308.07074), in YAML; where the server can, its answer is held to a JSON schema. A malformed answer is asked for again,
 warmer, since at temperature 0 a model repeats itself; what stays malformed is counted and holds no tags.
 The trade: the address is not part of what decides the tags, so that a run can resume on another server; a model's name is.
@@ -8,23 +8,24 @@ The trade: the address is not part of what decides the tags, so that a run can r
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftdiv.llm.endpoint import Endpoint
+from sftdiv.llm.interview import Asker, Question, UnansweredError, interview, summary
+from sftdiv.llm.ledger import FAILED, Ledger
 from sftdiv.records import SftdivError
 from sftdiv.store import content_hash
-from sftdiv.units.tagging.answers import Answers, summary
-from sftdiv.units.tagging.asking import Interview
-from sftdiv.units.tagging.endpoint import Endpoint
+from sftdiv.units.tagging.answers import FILE, STATES, answer_line, tags_of, text_key
 from sftdiv.units.tagging.raw import RawTags
 
 log = logging.getLogger(__name__)
 STRUCTURED = ("auto", "schema", "none")
 PLACE = "{text}"  # where the text stands in the prompt
+FORMAT_WORDS = ("response_format", "json_schema", "structured", "guided")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +79,15 @@ class LlmTagger:
             SftdivError: If the server cannot be reached or refuses, or more texts than ``max_failed`` end without a readable answer.
         """
         self.endpoint.key()
-        with Answers(partial) as answers:
-            missing = answers.missing(texts)
-            if missing:
-                log.info("%d of %d texts are asked about at %s", len(missing), len(texts), self.endpoint.base_url)
-                asyncio.run(Interview(self, answers, total=len(texts)).run(missing))
-            counts = summary(answers.lines.values())
+        asking = _Asking(self)
+        with Ledger(partial / FILE) as ledger:
+            log.info("%d of %d texts are answered; %s is asked about the others", len(ledger), len(texts), self.endpoint.base_url)
+            questions = (asking.question(text) for text in texts)
+            total = len(texts)
+            interview(self.endpoint, questions, ledger, total=total, max_failed=self.max_failed, label="tagging", model=self.model)
+            counts = summary(ledger.lines(), states=STATES)
             record = {"prompt": self.prompt, "cut_texts": sum(len(text) > self.max_chars for text in texts), **counts}
-            return RawTags(answers.tags(texts), record)
+            return RawTags(tags_of(ledger, texts), record)
 
     def request(self, text: str, *, attempt: int, schema: bool) -> dict[str, Any]:
         """The body of one request, shape of OpenAI's chat completions; settings that are None are left out."""
@@ -98,6 +100,56 @@ class LlmTagger:
             "response_format": SCHEMA if schema else None,
         }
         return {name: value for name, value in asked.items() if value is not None} | dict(self.extra)
+
+
+class _Asking:
+    """The questions of one tagging; once a server has refused a schema, the others are asked without."""
+
+    def __init__(self, tagger: LlmTagger) -> None:
+        self._tagger = tagger
+        self._schema = tagger.structured != "none"
+
+    def question(self, text: str) -> Question:
+        """Ask about one text until its answer can be read."""
+
+        async def ask(asker: Asker) -> dict[str, Any]:
+            try:
+                return await self._readable(asker, text)
+            except UnansweredError as refused:
+                self._forgo_schema(refused)
+                return await self._readable(asker, text)
+
+        return Question(text_key(text), ask)
+
+    async def _readable(self, asker: Asker, text: str) -> dict[str, Any]:
+        """A line of tags; a list that ends in the middle is asked for again, unless its own limit cut it, and kept if no better comes."""
+        kept: dict[str, Any] = {}
+
+        def read(answer: str, ended: str) -> dict[str, Any]:
+            line = answer_line(answer)
+            if line["state"] != "cut" or ended == "length":
+                return line
+            kept.update(line)
+            return {"state": FAILED}
+
+        def request(attempt: int) -> dict[str, Any]:
+            return self._tagger.request(text, attempt=attempt, schema=self._schema)
+
+        line = await asker.readable(request, read, tries=self._tagger.retries + 1)
+        return kept or line if line["state"] == FAILED else line
+
+    def _forgo_schema(self, refused: UnansweredError) -> None:
+        """Ask without a schema where the server knows none and the tagger may do without.
+
+        Raises:
+            UnansweredError: If the refusal is about something else.
+        """
+        about_format = any(word in refused.reply.message for word in FORMAT_WORDS)
+        if self._tagger.structured != "auto" or refused.reply.status not in {400, 422} or not about_format:
+            raise refused
+        if self._schema:
+            log.info("the server knows no response_format of a JSON schema: answers are asked for in words alone")
+        self._schema = False
 
 
 ENTRY = {

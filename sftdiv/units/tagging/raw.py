@@ -40,7 +40,7 @@ class Tagger(Protocol):
 def build_raw_tags(tagger: Tagger, texts: Sequence[str], folder: Path, partial: Path) -> None:
     """Tag the texts into ``folder``; what the tagger left in ``partial`` is copied, not moved: the build may still be killed."""
     raw = tagger.tag(texts, partial)
-    shutil.copytree(partial, folder, dirs_exist_ok=True)
+    shutil.copytree(partial, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
     with (folder / TAGS).open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(list(tags), ensure_ascii=False) + "\n" for tags in raw.tags)
     (folder / RECORD).write_text(json.dumps(dict(raw.record), ensure_ascii=False, indent=1), encoding="utf-8")

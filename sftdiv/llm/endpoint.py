@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: requests that are bounded in number, tried again when that can help, and counted.
+"""An OpenAI-compatible endpoint: requests that are bounded in number and rate, tried again when that can help, and counted.
 
 In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx, timeouts, broken connections and bodies that
 are no JSON are tried again after a wait that doubles, with jitter, or that ``Retry-After`` names; other refusals come back at once. aiohttp
@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -43,6 +44,7 @@ class Endpoint:
         tries: Of one request, the first included.
         wait: Seconds before the second try; doubled for each further one.
         longest_wait: Seconds at most, unless the server asks for more.
+        requests_per_minute: Requests begin no closer than this allows, tries again included; None sets no bound.
     """
 
     base_url: str
@@ -52,12 +54,15 @@ class Endpoint:
     tries: int
     wait: float
     longest_wait: float
+    requests_per_minute: float | None
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
             raise SftdivError(f"base_url={self.base_url!r} is no address; it starts with http:// or https:// and mostly ends in /v1")
         if min(self.concurrency, self.tries) < 1:
             raise SftdivError(f"concurrency={self.concurrency} and tries={self.tries} must be at least 1")
+        if self.requests_per_minute is not None and self.requests_per_minute <= 0:
+            raise SftdivError(f"requests_per_minute={self.requests_per_minute:g} must be above 0; null sets no bound")
 
     def key(self) -> str | None:
         """The key itself.
@@ -72,15 +77,15 @@ class Endpoint:
         return value
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Connection]:
-        """A session with the server."""
+    async def connect(self, *, most_calls: int | None = None) -> AsyncIterator[Connection]:
+        """A session with the server, of ``most_calls`` chat requests at most, tries again included."""
         import aiohttp
 
         key = self.key()
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         limit, timeout = aiohttp.TCPConnector(limit=self.concurrency), aiohttp.ClientTimeout(total=self.timeout)
         async with aiohttp.ClientSession(headers=headers, trust_env=True, connector=limit, timeout=timeout) as session:
-            yield Connection(self, session, key)
+            yield Connection(self, session, key, most_calls)
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,25 @@ class Reply:
     errors: Mapping[str, int]
 
 
-class Connection:
-    """A session with an endpoint."""
+class StoppedError(SftdivError):
+    """Nothing more is sent: the session was closed, or has sent as many requests as it may."""
 
-    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None) -> None:
+
+class Connection:
+    """A session with an endpoint; all that ask through it share its bounds."""
+
+    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None) -> None:
         self._endpoint = endpoint
         self._session = session
         self._key = key
+        self._left = most_calls
+        self._closed = asyncio.Event()
+        self._next = 0.0  # when the next request may begin, where the rate is bounded
         self._jitter = np.random.default_rng()  # of waits alone: it spreads the clients of one server, and no result depends on it
+
+    def close(self) -> None:
+        """Send nothing more: what is in flight may end, whatever waits raises `StoppedError`."""
+        self._closed.set()
 
     async def models(self) -> list[str]:
         """Names of the models that the server lists; none where it keeps no list.
@@ -120,20 +136,51 @@ class Connection:
         except (ValueError, KeyError, TypeError):
             return []
 
-    async def chat(self, request: Mapping[str, Any]) -> Reply:
-        """Post to ``chat/completions`` until there is an answer, a refusal, or no try left."""
-        errors: Counter[str] = Counter()
+    async def chat(self, request: Mapping[str, Any], errors: Counter[str] | None = None) -> Reply:
+        """Post to ``chat/completions`` until there is an answer, a refusal, or no try left.
+
+        Args:
+            request: The body.
+            errors: Where to count what fails, so that it is known too when nothing comes back.
+
+        Raises:
+            StoppedError: If the session is closed or its calls are spent.
+        """
+        errors = Counter() if errors is None else errors
+        before = Counter(errors)
         for attempt in range(self._endpoint.tries):
+            await self._turn()
             status, text, asked_wait = await self._once("POST", "chat/completions", request)
             body = _decoded(text) if status == 200 else None
             if body is not None:
-                return Reply(body, status, "", errors)
+                return Reply(body, status, "", errors - before)
             errors[_kind(status, text)] += 1
             if status not in {0, 200} and status not in AGAIN and status < 500:
                 break
             if attempt + 1 < self._endpoint.tries:
-                await asyncio.sleep(self._wait(attempt, asked_wait))
-        return Reply(None, status, text or "an answer that is no JSON", errors)
+                await self._sleep(self._wait(attempt, asked_wait))
+        return Reply(None, status, text if status != 200 else "an answer that is no JSON", errors - before)
+
+    async def _turn(self) -> None:
+        """Wait until one more request may be sent."""
+        if self._endpoint.requests_per_minute is not None:
+            now = time.monotonic()
+            begins = max(now, self._next)
+            self._next = begins + 60 / self._endpoint.requests_per_minute
+            await self._sleep(begins - now)
+        if self._closed.is_set():
+            raise StoppedError("stopped before an answer")
+        if self._left is not None:
+            if self._left <= 0:
+                raise StoppedError(
+                    "all requests that max_calls allows are sent; nothing is lost: a higher max_calls asks only what is missing"
+                )
+            self._left -= 1
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but no longer than the session is open."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
 
     async def _once(self, method: str, path: str, request: Mapping[str, Any] | None) -> tuple[int, str, float | None]:
         """Status, text (the reason where the status is 0: no answer at all) and the wait that the server asks for."""
@@ -185,3 +232,15 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def content(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The text of a decoded answer and why it ended."""
+    choice = body["choices"][0]
+    return str((choice.get("message") or {}).get("content") or ""), str(choice.get("finish_reason"))
+
+
+def used(body: Mapping[str, Any]) -> dict[str, int]:
+    """Tokens of the prompt and the answer, where the server counts them."""
+    usage = body.get("usage") or {}
+    return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens") if usage.get(name)}

@@ -1,0 +1,1 @@
+"""Language models behind an OpenAI-compatible endpoint: one client, one ledger, one place for retries, whoever asks."""

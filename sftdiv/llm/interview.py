@@ -1,0 +1,245 @@
+"""Asking a model many questions at once: what is in flight, what is asked again, when to stop, and what is written down of it.
+
+In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. The first question is asked alone, so that a wrong model,
+key or setting is one clear error before any work. The trade: a question that the server refuses later (too long, a content filter) or never
+answers is counted as failed and the rest goes on, until more have failed than may; on a stop nothing more is sent, and what is in flight is
+waited for, since it is paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sftdiv.llm.endpoint import AGAIN, SHOWN, Connection, Endpoint, Reply, StoppedError, content, used
+from sftdiv.llm.ledger import FAILED, Ledger
+from sftdiv.llm.progress import Advance, progress
+from sftdiv.records import SftdivError
+
+OF_THE_TEXT = {400, 413, 422}  # refusals that may be about one text: too long, filtered
+
+
+class UnansweredError(Exception):
+    """A request that came to nothing: refused, or out of tries. An interview makes a failed line of it; a question may catch it."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"{reply.status or ''} {reply.message}".strip())
+        self.reply = reply
+
+
+class Asker:
+    """What a question may use to ask; it counts what its line is told of.
+
+    Attributes:
+        errors: Requests that failed, by kind.
+        tokens: Of prompts and answers, where the server counts them.
+        answers: Requests that were answered.
+        asked_again: Answers that could not be read, each of which was asked for again or given up.
+        malformed: The last of these, shortened.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.errors: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.answers = 0
+        self.asked_again = 0
+        self.malformed: str | None = None
+
+    async def reply(self, request: Mapping[str, Any]) -> Reply:
+        """The answer to one request, which the endpoint tries again where that can help.
+
+        Raises:
+            UnansweredError: If there is none.
+        """
+        reply = await self._connection.chat(request, self.errors)
+        if reply.body is None:
+            raise UnansweredError(reply)
+        self.answers += 1
+        self.tokens.update(used(reply.body))
+        return reply
+
+    async def readable(
+        self, request: Callable[[int], Mapping[str, Any]], read: Callable[[str, str], dict[str, Any]], *, tries: int
+    ) -> dict[str, Any]:
+        """Ask ``request(0)``, ``request(1)``, ... until ``read(text, finish_reason)`` gives a line that did not fail.
+
+        Raises:
+            UnansweredError: If a request comes to nothing.
+        """
+        return await self.readable_body(request, lambda body: read(*content(body)), tries=tries)
+
+    async def readable_body(
+        self, request: Callable[[int], Mapping[str, Any]], read: Callable[[Mapping[str, Any]], dict[str, Any]], *, tries: int
+    ) -> dict[str, Any]:
+        """As ``readable``, where ``read`` takes the whole decoded body: what reads the log-probabilities needs them."""
+        for attempt in range(tries):
+            body = (await self.reply(request(attempt))).body or {}
+            line = read(body)
+            if line["state"] != FAILED:
+                break
+            self.malformed = content(body)[0][:SHOWN]
+            self.asked_again += attempt + 1 < tries
+        return line
+
+    def counts(self) -> dict[str, Any]:
+        """What its line is told of."""
+        calls = self.errors.total() + self.answers
+        malformed = {} if self.malformed is None else {"malformed": self.malformed}
+        return {**malformed, "errors": dict(self.errors), "tokens": dict(self.tokens), "calls": calls, "asked_again": self.asked_again}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the key of the line that it ends as, and how; ``ask`` gives the line's further fields, with ``state``."""
+
+    key: str
+    ask: Callable[[Asker], Awaitable[dict[str, Any]]]
+
+
+def interview(
+    endpoint: Endpoint,
+    questions: Iterable[Question],
+    ledger: Ledger,
+    *,
+    total: int,
+    max_failed: float,
+    label: str,
+    model: str,
+    max_calls: int | None = None,
+) -> list[str]:
+    """Ask every question that the ledger holds no answer to, and write a line for each as soon as it ends.
+
+    Args:
+        endpoint: Where the model answers; it bounds how many are asked at once.
+        questions: Taken one by one, as they can be asked.
+        ledger: Open; lines that failed are asked again.
+        total: Number of questions, those that are answered already included.
+        max_failed: Share of them that may end as a failed line.
+        label: What it is called while it runs, such as ``tagging``.
+        model: Its name, for messages.
+        max_calls: HTTP requests at most, over all runs of this ledger (but for those that were in flight when a run was killed).
+
+    Returns:
+        The models that the server lists; none where it keeps no list, or nothing was asked.
+
+    Raises:
+        SftdivError: If the server cannot be reached or refuses the first request, too many questions fail, or the calls are spent.
+    """
+    return asyncio.run(_Interview(endpoint, ledger, allowed=max_failed * total, label=label, model=model).run(questions, total, max_calls))
+
+
+class _Interview:
+    """One pass over the questions."""
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, label: str, model: str) -> None:
+        self._endpoint = endpoint
+        self._ledger = ledger
+        self._allowed = allowed
+        self._label = label
+        self._model = model
+        self._failed = 0
+        self._models: list[str] = []
+        self._stop: SftdivError | None = None
+
+    async def run(self, questions: Iterable[Question], total: int, max_calls: int | None) -> list[str]:
+        """Ask what is missing: the first question alone, then as many at once as the endpoint allows."""
+        with progress(self._label, total) as advance:
+            queue = self._missing(questions, advance)
+            first = next(queue, None)
+            if first is None:
+                return []
+            left = None if max_calls is None else max_calls - self._ledger.calls
+            async with self._endpoint.connect(most_calls=left) as connection:
+                self._models = await connection.models()
+                await self._ask(connection, first, first=True)
+                advance(True)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(min(self._endpoint.concurrency, total - 1)):
+                            group.create_task(self._work(connection, queue, advance))
+                except* Exception as failed:  # a fault of a question, or of the disk
+                    raise failed.exceptions[0] from None
+        if self._stop is not None:
+            raise self._stop
+        return self._models
+
+    def _missing(self, questions: Iterable[Question], advance: Advance) -> Iterator[Question]:
+        """The questions without an answer, one at a time."""
+        for question in questions:
+            if self._ledger.done(question.key):
+                advance(False)
+            else:
+                yield question
+
+    async def _work(self, connection: Connection, queue: Iterator[Question], advance: Advance) -> None:
+        """Ask one question after the other until there is none left or a reason to stop."""
+        for question in queue:  # shared by all workers: each takes the next
+            try:
+                await self._ask(connection, question, first=False)
+            except SftdivError as stop:
+                self._stop = self._stop or stop
+                connection.close()
+            advance(True)
+            if self._stop is not None:
+                return
+
+    async def _ask(self, connection: Connection, question: Question, *, first: bool) -> None:
+        """Ask one question and write down what came of it."""
+        asker = Asker(connection)
+        try:
+            line = await question.ask(asker)
+        except UnansweredError as refused:
+            self._check_refusal(refused.reply, first=first)
+            line = {"state": FAILED, "refused": str(refused)}
+        except StoppedError as stopped:
+            if asker.errors or asker.answers:  # its calls count, whatever became of them
+                self._ledger.add({"key": question.key, "state": FAILED, "refused": str(stopped), **asker.counts()})
+            raise
+        self._ledger.add({"key": question.key, **line, **asker.counts()})
+        self._failed += line["state"] == FAILED
+        if self._failed > self._allowed:
+            raise self._too_many(line, asker)
+
+    def _check_refusal(self, reply: Reply, *, first: bool) -> None:
+        """Stop at a refusal that is not about one text."""
+        if 400 <= reply.status < 500 and reply.status not in AGAIN and (first or reply.status not in OF_THE_TEXT):
+            listed = f" The server lists the models {', '.join(self._models)}." if self._models and reply.status == 404 else ""
+            raise SftdivError(f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}")
+        if first:
+            raise SftdivError(
+                f"{self._endpoint.base_url} gave no answer to the first request in {self._endpoint.tries} tries; "
+                f"the last: {reply.status or ''} {reply.message}"
+            )
+
+    def _too_many(self, line: Mapping[str, Any], asker: Asker) -> SftdivError:
+        """The error of an interview of which more failed than may."""
+        last = line.get("refused") or f"an answer that cannot be read: {(asker.malformed or '')[:100]!r}"
+        return SftdivError(
+            f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that max_failed allows; the last: "
+            f"{last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only what is missing"
+        )
+
+
+def summary(lines: Iterable[Mapping[str, Any]], *, states: Iterable[str] = (FAILED,)) -> dict[str, Any]:
+    """Counts over lines: of each state (``states`` are named even where there are none), answers asked for again, calls, errors, tokens."""
+    counted: Counter[str] = Counter(dict.fromkeys(states, 0))
+    errors: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    asked = again = calls = 0
+    for line in lines:
+        asked, again, calls = asked + 1, again + int(line.get("asked_again", 0)), calls + int(line.get("calls", 0))
+        counted[str(line["state"])] += 1
+        errors.update(line.get("errors", {}))
+        tokens.update(line.get("tokens", {}))
+    return {
+        "asked": asked,
+        **counted,
+        "asked_again": again,
+        "calls": calls,
+        "errors": dict(sorted(errors.items())),
+        "tokens": dict(sorted(tokens.items())),
+    }
