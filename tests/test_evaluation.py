@@ -8,9 +8,9 @@ import torch
 from thimble import fine_tuning
 
 from sftdiv.causal.checkpoint import load_model, load_tokenizer
+from sftdiv.causal.generate import generate
 from sftdiv.causal.labels import label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.evaluation.generations import generate
 from sftdiv.evaluation.harness import run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.records import Score, SftdivError

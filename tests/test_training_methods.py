@@ -11,9 +11,9 @@ from thimble import ADAM, CPU, NAMES, TALKS, fine_tuning, make_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sftdiv.causal.checkpoint import load_model, load_tokenizer
+from sftdiv.causal.generate import generate
 from sftdiv.causal.labels import label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.evaluation.generations import generate
 from sftdiv.records import SftdivError
 from sftdiv.training.fit import fine_tune
 from sftdiv.training.module import learning_rate_share
