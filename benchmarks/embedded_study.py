@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
 from sftdiv.artifacts import Artifacts
+from sftdiv.cells import plan_cell
 from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.evaluated import evaluate
 from sftdiv.run import run
-from sftdiv.settings import check
+from sftdiv.settings import check, identified
 from sftdiv.store import Store
 
 SIDED = [(strategy, side) for strategy in ("micro_token", "meso_tag", "macro_topic") for side in ("response", "instruction")]
@@ -42,8 +43,9 @@ def base_scores(extra: list[str], world: int) -> dict[str, float]:
     """What the base model scores without any fine-tuning."""
     config = compose("config", overrides=[f"corpus.seed={world}", f"model.seed={world}", *extra])
     artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
-    scores = instantiate(config.eval, _convert_="all").score(Path(artifacts.base()), artifacts.exam())
-    return {name: scores[name].value for name in SCORES}
+    exam = artifacts.exam(plan_cell(identified(config), ROOT))
+    scores = evaluate(config, exam, Path(artifacts.base()))
+    return {name: scores[f"score.{name}"] for name in SCORES}
 
 
 def study(extra: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
+from sftdiv.cells import Cell
 from sftdiv.corpora.build import load_corpus
 from sftdiv.records import (
     Corpus,
@@ -210,9 +211,21 @@ class Artifacts:
             seed=model.seed,
         )
 
-    def exam(self) -> Exam:
+    def exam(self, cell: Cell) -> Exam:
         """What an evaluation may ask of this run."""
-        return Exam(self._heldout, self._world_tasks, self.hardware.device, self.config.model.max_length, self.config.loss.turns)
+        return Exam(
+            heldout=self._heldout,
+            world_tasks=self._world_tasks,
+            base=self.base,
+            keep=self._keep,
+            device=self.hardware.device,
+            max_length=self.config.model.max_length,
+            loss_turns=self.config.loss.turns,
+            folder=cell.folder / "evaluation",
+            study=cell.folder.parent,
+            cell=cell.name,
+            seed=self.config.seed,
+        )
 
     def _heldout(self) -> Heldout:
         held = self.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)

@@ -32,6 +32,7 @@ def conf_dir() -> Path:
 def register_resolvers() -> None:
     """Make the resolvers of ``conf/config.yaml`` known; calling it again changes nothing."""
     resolvers: dict[str, Callable[..., Any]] = {
+        "given": lambda value, otherwise: otherwise if value is None else value,
         "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
         "hardware": lambda: "gpu" if _has_gpu() else "cpu",
         "study_of_command": lambda: study_of_command(sys.argv[1:]),

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -151,22 +150,9 @@ def train_nothing(config: DictConfig, base: str, folder: Path) -> dict[str, Any]
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def evaluate(config: DictConfig, artifacts: Artifacts, checkpoint: Path) -> dict[str, Any]:
-    """Every score of the checkpoint as ``score.NAME`` and ``score.NAME.stderr``.
-
-    Raises:
-        SftdivError: If the primary score is not among them.
-    """
-    scores = instantiate(config.eval, _convert_="all").score(checkpoint, artifacts.exam())
-    if config.eval.primary is not None and config.eval.primary not in scores:
-        raise SftdivError(f"eval.primary={config.eval.primary!r} is not among the scores: {', '.join(sorted(scores))}")
-    named = {f"score.{name}": score.value for name, score in scores.items()}
-    return named | {f"score.{name}.stderr": score.stderr for name, score in scores.items()}
-
-
 def write_samples(config: DictConfig, artifacts: Artifacts, cell: Path) -> None:
     """Let the model answer some held-out instructions, spread over the sources, as ``samples.jsonl``."""
-    from sftdiv.evaluation.generations import generate
+    from sftdiv.causal.generate import generate
 
     held = artifacts.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)
     by_source = np.argsort(np.array(held["source"][:], dtype=object), kind="stable")
@@ -195,12 +181,6 @@ def copy_rejected(corpus: Corpus, cell: Path) -> None:
     path = rejected_file(corpus)
     if path is not None and corpus.counts["rejected"]:
         write_atomically(cell / path.name, path.read_text(encoding="utf-8"))
-
-
-def check_evaluation(config: DictConfig, artifacts: Artifacts) -> None:
-    """Refuse, before anything is trained, what could not be evaluated after it."""
-    if config.stop_after is None:
-        instantiate(config.eval, _convert_="all").check(artifacts.exam())
 
 
 def write_subset(subset: Subset, artifacts: Artifacts, path: Path) -> None:

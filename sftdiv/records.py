@@ -210,13 +210,21 @@ class Exam:
     """What an evaluation may ask of a run; what is costly is made when called.
 
     ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses are learned: of all turns or the last.
+    ``folder`` is the cell's ``evaluation/``, where an option keeps whatever else it finds below its own name; ``study`` is where the other
+    cells lie, ``cell`` the name of this one, ``seed`` its seed. ``base()`` is the model before fine-tuning: a folder or a hub id.
     """
 
     heldout: Callable[[], Heldout]
     world_tasks: Callable[[], Path]
+    base: Callable[[], str]
+    keep: Keep
     device: str
     max_length: int
-    loss_turns: str = "all"
+    loss_turns: str
+    folder: Path
+    study: Path
+    cell: str
+    seed: int
 
 
 class Reader(Protocol):
@@ -256,12 +264,18 @@ class Embedder(Protocol):
 
 
 class Evaluator(Protocol):
-    """Scores a checkpoint; ``primary`` names the score that the study uses."""
+    """Scores a checkpoint; ``primary`` names the one of its scores that a study uses, and whether more of that is better."""
 
     primary: str | None
+    higher_is_better: bool | None
 
-    def check(self, exam: Exam) -> None:
-        """Refuse what cannot be scored, before anything is trained."""
+    def check(self, exam: Exam) -> Mapping[str, bool | None] | None:
+        """Refuse what cannot be scored, before anything is trained.
+
+        Returns:
+            The scores that it will give, and whether more is better (None where nobody says). A name that ends in a dot stands for all
+            that begin with it. None: all of them begin with the option's own name and a dot.
+        """
         ...
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:

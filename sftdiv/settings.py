@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.cells import flatten
+from sftdiv.evaluated import check_chosen, chosen
 from sftdiv.export.write import FORMATS
 from sftdiv.published import check_publishing
 from sftdiv.publishing.command import command_of
@@ -37,8 +38,9 @@ CHOICES = {
     "corpus.dedup": ("exact", "near", "none"),
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
-PATHS = {"path", "tag_map"}  # settings below embedder and strategy that may name something on this machine
+PATHS = {"path", "tag_map", "include_path"}  # settings that may name something on this machine
 HOW_FAST = {"endpoint", "devices", "device", "batch_tokens", "batch_size", "dtype"}  # ... that change no result (but for its last bits)
+HOW_FAST |= {"cache_requests"}
 HOW_FAST |= {"nodes", "prefix", "offload", "checkpoint_minutes", "checkpoint_steps", "push_to_hub", "private"}
 WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
@@ -106,11 +108,7 @@ def check(config: DictConfig) -> None:
         )
     if config.export.format is not None and config.size.n == 0:
         raise SftdivError(f"export.format={config.export.format} has nothing to write: with size=none nothing is selected")
-    trains = config.stop_after != "select"
-    if trains and config.eval.get("needs_world", False) and config.corpus.name != "embedded":
-        raise SftdivError(
-            f"eval={config.eval.name} asks about the embedded world; with corpus={config.corpus.name} use eval=heldout, custom or none"
-        )
+    check_chosen(config)
     if config.model.get("reads") == "world" and config.corpus.name != "embedded":
         raise SftdivError(
             f"model={config.model.name} is pretrained on the embedded world; with corpus={config.corpus.name} use model=scratch_3m "
@@ -171,12 +169,18 @@ def identified(config: DictConfig) -> dict[str, Any]:
     corpus, model = settings["corpus"], settings["model"]
     corpus["reader"] = dict(instantiate(config.corpus.reader, _convert_="all").identity())
     corpus.pop("path", None)
-    for owner, key in ((model, "path"), (settings["strategy"], "tokenizer"), (settings["eval"], "include_path")):
+    for owner, key in ((model, "path"), (settings["strategy"], "tokenizer")):
         if owner.get(key) and Path(str(owner[key])).is_dir():
             owner[key] = folder_identity(Path(owner[key]))
-    for group in ("embedder", "strategy", "train", "trainer"):
-        settings[group] = _by_content(settings[group])
-    return settings
+    for group in ("embedder", "strategy", "train", "trainer", "judge", "prompts"):
+        settings[group] = _by_content(settings.get(group))
+    settings["eval"] = {"options": identified_options(config), "primary": config.eval.primary}
+    return {group: node for group, node in settings.items() if node is not None}
+
+
+def identified_options(config: DictConfig) -> dict[str, Any]:
+    """The chosen ways to evaluate, each by name: what decides their scores."""
+    return {name: _by_content(OmegaConf.to_container(node, resolve=True)) for name, node in chosen(config).items()}
 
 
 def _by_content(node: Any) -> Any:

@@ -16,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv import pipeline
 from sftdiv.artifacts import Artifacts, plain
 from sftdiv.cells import Cell
+from sftdiv.evaluated import check_evaluation, evaluate, performance
 from sftdiv.published import write_card
 from sftdiv.recorder import Recorder
+from sftdiv.settings import identified_options
 from sftdiv.store import Store, content_hash, write_atomically
 from sftdiv.tracking.contents import cell_tags
 
@@ -46,7 +48,9 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
         with recorder.stage("corpus"):
             recorder.add({"corpus_hash": artifacts.corpus.fingerprint, "corpus.count": dict(artifacts.corpus.counts)})
             pipeline.copy_rejected(artifacts.corpus, cell.folder)
-            pipeline.check_evaluation(config, artifacts)
+            exam = artifacts.exam(cell)
+            if config.stop_after is None:
+                recorder.add(check_evaluation(config, exam))
         selection = _select(config, artifacts, recorder) if config.size.n else None
         if config.stop_after != "select":
             with recorder.stage("base"):
@@ -59,7 +63,7 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
                     recorder.add(pipeline.train(config, artifacts, selection, base, model, tracker))
         if config.stop_after is None:
             with recorder.stage("evaluate"):
-                recorder.add(pipeline.evaluate(config, artifacts, cell.folder / "model"))
+                recorder.add(evaluate(config, exam, cell.folder / "model"))
             with recorder.stage("generate"):
                 pipeline.write_samples(config, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
@@ -105,11 +109,9 @@ def _head(config: DictConfig, cell: Cell) -> dict[str, Any]:
         "seed": config.seed,
         "model": config.model.name,
         "corpus": config.corpus.name,
-        "eval": config.eval.name,
         "n": 0,
         "config_hash": cell.hash,
-        "eval_hash": content_hash(plain(config.eval)),
-        "primary": config.eval.primary,
-        "higher_is_better": config.eval.higher_is_better,
+        "eval_hash": content_hash(identified_options(config)),
+        **performance(config),
         "versions": {name: version(name) for name in VERSIONS},
     }

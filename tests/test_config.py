@@ -10,8 +10,9 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from sftdiv.command import conf_dir, study_of_command
+from sftdiv.evaluated import chosen, performance
 from sftdiv.records import SftdivError
-from sftdiv.settings import check, identified, resolve_universe
+from sftdiv.settings import check, identified, identified_options, resolve_universe
 
 GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
@@ -70,8 +71,8 @@ def test_all_options_of_the_issues_are_there():
 
 def test_defaults_follow_the_corpus(composed):
     embedded, files = composed(), composed("corpus=files", "corpus.path=mine.jsonl")
-    assert (embedded.model.name, embedded.eval.name, embedded.size.n) == ("tiny", "embedded", 2000)
-    assert (files.model.name, files.eval.name, files.size.n) == ("scratch_3m", "heldout", 2000)
+    assert (embedded.model.name, list(chosen(embedded)), embedded.size.n) == ("tiny", ["embedded"], 2000)
+    assert (files.model.name, list(chosen(files)), files.size.n) == ("scratch_3m", ["heldout"], 2000)
     assert [(config.corpus.band.low, config.corpus.band.high) for config in (embedded, files)] == [(5, 200), (10, 500)]
     assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == ["LsaEmbedder", "SentenceEmbedder"]
     sides = {name: composed(f"strategy={name}").strategy.side for name in ("macro_topic", "meso_tag", "micro_token")}
@@ -102,6 +103,9 @@ def test_defaults_follow_the_corpus(composed):
         ),
         (["corpus=files", "corpus.path=x", "model=tiny"], "model=tiny is pretrained on the embedded world.*scratch_3m"),
         (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
+        (["eval=custom"], r"eval=custom needs tasks: eval.tasks=\[arc_easy,piqa\]"),
+        (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
+        (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on is 'prompt'; known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all learns every token of every turn"),
         (["data.too_long=cut"], "data.too_long is 'cut'; known: truncate, drop"),
@@ -120,6 +124,23 @@ def test_defaults_follow_the_corpus(composed):
 def test_wrong_values_are_refused_with_the_alternatives(composed, overrides, message):
     with pytest.raises(SftdivError, match=message):
         check(composed(*overrides))
+
+
+def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
+    both = composed("eval=[heldout,embedded]", "eval.limit=10", "eval.batch_size=2")
+    assert performance(both) == {"eval": "heldout+embedded", "primary": "heldout.loss_token", "higher_is_better": False}
+    assert (both.eval.embedded.limit, both.eval.embedded.num_fewshot) == (10, 0)
+    assert both.eval.embedded.batch_size == both.eval.heldout.batch_size == 2
+    other = composed("eval=[heldout,embedded]", "eval.primary=sftdiv_embedded_mc.acc")
+    assert performance(other)["primary"] == "sftdiv_embedded_mc.acc"
+    assert performance(composed("eval=none")) == {"eval": "none", "primary": None, "higher_is_better": None}
+    custom = composed("eval=custom", "eval.tasks=[mine]", "eval.include_path=tasks")
+    assert (custom.eval.custom.tasks, custom.eval.custom.include_path) == (["mine"], "tasks")
+
+
+def test_an_evaluation_is_named_by_what_decides_its_scores(composed):
+    plain, quick, few = (identified_options(composed(*how)) for how in ([], ["eval.batch_size=1"], ["eval.limit=5"]))
+    assert plain == quick != few
 
 
 def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):

@@ -24,7 +24,7 @@ SMALL = [
     "corpus.band.high=400",
     "model.pretrain.steps=20",
     "model.finetune.epochs=1",
-    "eval.tasks=[sftdiv_embedded_mc]",
+    "eval.embedded.tasks=[sftdiv_embedded_mc]",
     "eval.limit=10",
     "samples=1",
     "trainer.threads=1",
@@ -243,7 +243,7 @@ def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolat
             "higher_is_better": None,
             "needs_world": False,
         }
-        (tmp_path / "conf" / "eval" / f"{how}.yaml").write_text(json.dumps(settings))
+        (tmp_path / "conf" / "eval" / f"{how}.yaml").write_text(f"# @package eval.{how}\n{json.dumps(settings)}")
     (tmp_path / "bad_evaluator.py").write_text(BAD)
     small = [each for each in SMALL if not each.startswith("eval.")]
     shared = [f"paths.multirun={tmp_path}/multirun", f"paths.cache={tmp_path}/cache", "study=bad", f"sweep.isolate={isolate}"]

@@ -18,7 +18,7 @@ class Tasks:
     """lm-eval tasks: the embedded world's (``needs_world``), those of a folder (``include_path``), or the harness's own."""
 
     name: str
-    primary: str
+    primary: str | None
     higher_is_better: bool
     needs_world: bool
     tasks: Sequence[str]
@@ -30,18 +30,17 @@ class Tasks:
     seed: int
 
     def __post_init__(self) -> None:
+        setting = "eval.tasks" if self.name == "custom" else f"eval.{self.name}.tasks"
+        if not self.tasks:
+            raise SftdivError(f"eval={self.name} needs tasks: {setting}=[arc_easy,piqa], or eval=none")
         if isinstance(self.tasks, str):
-            raise SftdivError(f"eval.tasks={self.tasks} must be a list: eval.tasks=[{self.tasks}]")
+            raise SftdivError(f"{setting}={self.tasks} must be a list: {setting}=[{self.tasks}]")
 
-    def check(self, exam: Exam) -> None:
-        """Refuse unknown tasks and a primary score that none of them gives, before anything is trained."""
-        from sftdiv.evaluation.harness import load_tasks
+    def check(self, exam: Exam) -> dict[str, bool | None]:
+        """Load the tasks and their data, before anything is trained; gives the names of the scores."""
+        from sftdiv.evaluation.harness import load_tasks, score_names
 
-        loaded = load_tasks(self.tasks, self._folder(exam))["tasks"]
-        known = [f"{name}.{metric}" for name, task in loaded.items() for metric in task.aggregation()]
-        of_group = [f"{group}." for group in self.tasks if group not in loaded]  # a group's own metrics are known when it is scored
-        if not any(self.primary == name or self.primary.startswith((f"{name}.", *of_group)) for name in known):
-            raise SftdivError(f"eval.primary={self.primary!r} is none of the scores: {', '.join(known)}")
+        return score_names(self.tasks, load_tasks(self.tasks, self._folder(exam)))
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
         """Every metric of every task, as ``TASK.METRIC``."""
@@ -74,12 +73,15 @@ class HeldoutLoss:
     higher_is_better: bool
     batch_size: int
 
-    def check(self, exam: Exam) -> None:
-        """Refuse a corpus of which nothing is held out."""
-        if not exam.heldout().messages:
+    def check(self, exam: Exam) -> dict[str, bool | None]:
+        """Refuse a corpus of which nothing is held out; gives the names of the scores."""
+        held = exam.heldout()
+        if not held.messages:
             raise SftdivError(
                 f"eval={self.name} needs held-out examples and the corpus holds out none; raise corpus.heldout, or take eval=none"
             )
+        parts = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in set(held.sources))]
+        return {f"{part}.{loss}": False for part in parts for loss in ("loss_token", "loss_sample")}
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
         """Mean loss a token and a sample, in nats."""
@@ -96,19 +98,3 @@ class HeldoutLoss:
             loss_turns=exam.loss_turns,
             device=exam.device,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoScores:
-    """No evaluation: the model is the result."""
-
-    name: str
-    primary: None
-    higher_is_better: None
-
-    def check(self, exam: Exam) -> None:
-        """Nothing can be wrong."""
-
-    def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
-        """No scores."""
-        return {}

@@ -88,15 +88,33 @@ def load_tasks(tasks: Sequence[str], include_path: Path | None) -> dict[str, Any
     return loaded
 
 
+def score_names(tasks: Sequence[str], loaded: Mapping[str, Any]) -> dict[str, bool | None]:
+    """The scores that loaded tasks will give, and whether more of each is better (None where the task does not say).
+
+    A group's own are known once it is scored: its name and a dot stand for them.
+    """
+    names = {
+        _name(name, metric, each.name): task.higher_is_better().get(metric)
+        for name, task in loaded["tasks"].items()
+        for metric in task.aggregation()
+        for each in task._filters
+    }
+    return names | {f"{group}.": None for group in tasks if group not in loaded["tasks"]}
+
+
+def _name(task: str, metric: str, kind: str) -> str:
+    """A score's name; its filter is named unless it is the one that does nothing."""
+    return ".".join([task, metric] + [kind] * (kind != "none"))
+
+
 def _scores(task: str, metrics: Mapping[str, Any]) -> dict[str, Score]:
-    """The harness's ``METRIC,FILTER`` and ``METRIC_stderr,FILTER`` as scores; a filter is named unless it is the one that does nothing."""
+    """The harness's ``METRIC,FILTER`` and ``METRIC_stderr,FILTER`` as scores."""
     scores = {}
     for key, value in metrics.items():
         metric, _, kind = key.partition(",")
         if kind and not metric.endswith("_stderr") and isinstance(value, (int, float)):
             stderr = metrics.get(f"{metric}_stderr,{kind}")
-            name = ".".join([task, metric] + [kind] * (kind != "none"))
-            scores[name] = Score(float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan"))
+            scores[_name(task, metric, kind)] = Score(float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan"))
     return scores
 
 
