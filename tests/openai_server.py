@@ -1,7 +1,8 @@
 """A real HTTP server that speaks OpenAI's chat completions, on a free local port, and fails on purpose when asked to.
 
-Its answers depend on the text alone: the tags are the words of the text between [begin] and [end]. ``faults`` says what goes wrong with
-each request, from the text and how often it was asked about. Also runs by itself: ``python tests/openai_server.py 8000``.
+Its answers depend on the request alone: what ``Behaviour.reply`` makes of it, or else tags, the words of the text between [begin] and
+[end]. ``faults`` says what goes wrong with each request, from its text and how often that was asked about. Also runs by itself:
+``python tests/openai_server.py 8000``.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = ("429", "500", "503", "slow", "hang up", "half a body", "cut", "prose", "fence", "comma")
+HTTP = ("429", "500", "503", "slow", "hang up", "half a body", "broken JSON")  # no answer comes
+BADLY_WRITTEN = ("cut", "prose", "fence", "comma")  # an answer comes, as small models write it
+FAULTS = (*HTTP, *BADLY_WRITTEN)
+Reply = Callable[[dict[str, Any]], str | tuple[str, dict[str, Any]]]  # the request -> the answer, or that and its logprobs
 Faults = Callable[[str, int], str | None]  # text, how often it was asked about before -> a fault
 
 
@@ -27,12 +31,12 @@ def no_faults(text: str, before: int) -> str | None:
     return None
 
 
-def often(share: float) -> Faults:
-    """Each request fails with this probability, in one of all ways; decided by a hash, so that a run is like the next."""
+def often(share: float, ways: Sequence[str] = FAULTS) -> Faults:
+    """Each request fails with this probability, in one of the ways; decided by a hash, so that a run is like the next."""
 
     def fault(text: str, before: int) -> str | None:
         draw = int(hashlib.blake2b(f"{before}:{text}".encode(), digest_size=8).hexdigest(), 16)
-        return FAULTS[draw % len(FAULTS)] if (draw // len(FAULTS)) % 1000 < 1000 * share else None
+        return ways[draw % len(ways)] if (draw // len(ways)) % 1000 < 1000 * share else None
 
     return fault
 
@@ -42,6 +46,7 @@ class Behaviour:
     """How the server behaves, and what it saw."""
 
     faults: Faults = no_faults
+    reply: Reply | None = None  # None: tags
     delay: float = 0.0  # seconds before each answer
     slow: float = 5.0  # seconds of a request that hangs
     knows_schema: bool = True
@@ -60,19 +65,31 @@ def tags_of(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\w+", text)))
 
 
-def answer_of(text: str, fault: str | None, *, schema: bool) -> str:
+def text_of(asked: dict[str, Any]) -> str:
+    """What a request is about: the text between [begin] and [end], or else all that is said in it."""
+    said = "\n".join(message["content"] for message in asked["messages"])
+    return said.split("[begin]\n")[1].split("\n[end]")[0] if "[begin]\n" in said else said
+
+
+def tags_answer(asked: dict[str, Any]) -> str:
+    """The words of the text as a list of tags."""
+    entries = [{"tag": tag, "explanation": f"it says [{tag}], doesn't it?"} for tag in tags_of(text_of(asked))]
+    return json.dumps({"tags": entries} if "response_format" in asked else entries)
+
+
+def badly_written(whole: str, fault: str | None) -> str:
     """The model's answer, whole or as small models write it."""
-    entries = [{"tag": tag, "explanation": f"it says [{tag}], doesn't it?"} for tag in tags_of(text)]
-    whole = json.dumps({"tags": entries} if schema else entries)
     match fault:
         case "cut":
             return whole[: len(whole) * 2 // 3]
         case "prose":
             return "I am sorry, I cannot help with that."
         case "fence":
-            return f"Here are the tags:\n```json\n{whole}\n```\nI hope this helps!"
+            return f"Here it is:\n```json\n{whole}\n```\nI hope this helps!"
         case "comma":
             return whole.replace("}]", "},\n]")
+        case "too long":
+            return whole[:-20]
     return whole
 
 
@@ -84,7 +101,9 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
-        text = json.dumps(body).encode()
+        self.send_text(status, json.dumps(body).encode(), headers, cut=cut)
+
+    def send_text(self, status: int, text: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -121,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(404, f"The model `{asked['model']}` does not exist.")
         if schema and not behaviour.knows_schema:
             return self.refuse(400, "response_format of type json_schema is not supported")
-        text = asked["messages"][0]["content"].split("[begin]\n")[1].split("\n[end]")[0]
+        text = text_of(asked)
         with behaviour.lock:
             fault = behaviour.faults(text, behaviour.seen[text])
             behaviour.seen[text] += 1
@@ -142,17 +161,18 @@ class Handler(BaseHTTPRequestHandler):
             case "hang up":
                 self.close_connection = True
                 return None
-        content = answer_of(text, fault, schema=schema)
-        ended = "length" if fault == "too long" else "stop"
-        message = {"role": "assistant", "content": content[:-20] if fault == "too long" else content}
-        usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        body = {
-            "id": "1",
-            "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "finish_reason": ended}],
-            "usage": usage,
-        }
+        body = self.completion(asked, fault)
+        if fault == "broken JSON":
+            return self.send_text(200, json.dumps(body)[:-9].encode())
         return self.send(200, body, cut=fault == "half a body")
+
+    def completion(self, asked: dict[str, Any], fault: str | None) -> dict[str, Any]:
+        made = (self.behaviour.reply or tags_answer)(asked)
+        content, logprobs = made if isinstance(made, tuple) else (made, None)
+        message = {"role": "assistant", "content": badly_written(content, fault)}
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length" if fault == "too long" else "stop"}
+        usage = {"prompt_tokens": 100, "completion_tokens": 10}
+        return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 class Server(ThreadingHTTPServer):

@@ -1,4 +1,4 @@
-"""Tags from a model over real HTTP: the protocol, 30 % of requests that fail in ten ways, kill -9 and resume, secrets."""
+"""Tags from a model over real HTTP: the protocol, 30 % of requests that fail in eleven ways, kill -9 and resume, secrets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_text_gets_its_tags_and_every_answer_is_kept(tmp_path: Path) -> Non
     assert raw.record["tokens"] == {"completion_tokens": 1200, "prompt_tokens": 12000}
 
 
-def test_thirty_percent_of_requests_failing_in_ten_ways_lose_nothing(tmp_path: Path) -> None:
+def test_thirty_percent_of_requests_failing_in_eleven_ways_lose_nothing(tmp_path: Path) -> None:
     behaviour = Behaviour(faults=often(0.3), slow=5.0)
     with serving(behaviour) as address:
         raw = tagger(address, timeout=2).tag(TEXTS, tmp_path)
@@ -70,6 +70,7 @@ def test_thirty_percent_of_requests_failing_in_ten_ways_lose_nothing(tmp_path: P
         assert 0 < errors[status] <= served[status]  # on a busy machine the client may have given up waiting for it
     assert errors["timeout"] >= served["slow"]
     assert errors["connection"] > 0
+    assert 0 < errors["unreadable"] <= served["broken JSON"]
     assert 0 < raw.record["repaired"] <= served["fence"] + served["comma"]
     assert 0 < raw.record["asked_again"] <= served["cut"] + served["prose"]
     assert (raw.record["cut"], raw.record["failed"]) == (0, 0)
