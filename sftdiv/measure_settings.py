@@ -22,8 +22,7 @@ from sftdiv.cells import flatten
 from sftdiv.command import conf_dir
 from sftdiv.measuring.settings import LAYOUT, Matched, Runs, whole
 from sftdiv.records import SIDES, SftdivError
-from sftdiv.settings import folder_identity
-from sftdiv.store import content_hash
+from sftdiv.store import content_hash, folder_identity
 
 NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
 OF_FILES = ("format", "on_bad_row", "id_column", "source_column", "columns", "remove", "max_row_bytes", "band", "dedup")

@@ -23,7 +23,7 @@ from sftdiv.export.write import FORMATS
 from sftdiv.published import check_publishing
 from sftdiv.publishing.command import command_of
 from sftdiv.records import SIDES, SftdivError
-from sftdiv.store import content_hash, file_digest
+from sftdiv.store import file_digest, folder_identity
 from sftdiv.training.settings import check_together
 from sftdiv.training_settings import made, training_settings
 
@@ -38,11 +38,10 @@ CHOICES = {
     "corpus.dedup": ("exact", "near", "none"),
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
-PATHS = {"path", "tag_map", "include_path"}  # settings that may name something on this machine
+PATHS = {"path", "tag_map", "include_path", "baseline"}  # settings that may name something on this machine
 HOW_FAST = {"endpoint", "devices", "device", "batch_tokens", "batch_size", "dtype"}  # ... that change no result (but for its last bits)
-HOW_FAST |= {"cache_requests"}
+HOW_FAST |= {"cache_requests", "max_calls", "max_unreadable", "prices"}
 HOW_FAST |= {"nodes", "prefix", "offload", "checkpoint_minutes", "checkpoint_steps", "push_to_hub", "private"}
-WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
 def prepare(config: DictConfig, overrides: Sequence[str], strategies: Path) -> None:
@@ -192,21 +191,6 @@ def _by_content(node: Any) -> Any:
         if kept[key] and (place := Path(str(kept[key])).expanduser()).exists():
             kept[key] = folder_identity(place) if place.is_dir() else file_digest(place)
     return kept
-
-
-def folder_identity(folder: Path) -> str:
-    """A digest of a folder's files that takes no minutes for weights: of a file over 64 MiB the size and the first and last MiB count."""
-    return content_hash({path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()})
-
-
-def _digest(path: Path) -> str:
-    size = path.stat().st_size
-    if size <= WHOLE_BELOW:
-        return file_digest(path)
-    with path.open("rb") as stream:
-        head = stream.read(1 << 20)
-        stream.seek(-(1 << 20), 2)
-        return content_hash([size, head.hex(), stream.read().hex()])
 
 
 def _one_of(name: str, value: Any, known: Sequence[Any]) -> None:

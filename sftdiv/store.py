@@ -22,6 +22,7 @@ from filelock import FileLock
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:
@@ -37,6 +38,21 @@ def file_digest(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def folder_identity(folder: Path) -> str:
+    """A digest of a folder's files that takes no minutes for weights: of a file over 64 MiB the size and the first and last MiB count."""
+    return content_hash({path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()})
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    if size <= WHOLE_BELOW:
+        return file_digest(path)
+    with path.open("rb") as stream:
+        head = stream.read(1 << 20)
+        stream.seek(-(1 << 20), 2)
+        return content_hash([size, head.hex(), stream.read().hex()])
 
 
 def write_atomically(path: Path, text: str) -> None:
