@@ -217,6 +217,7 @@ class Artifacts:
             heldout=self._heldout,
             world_tasks=self._world_tasks,
             base=self.base,
+            revision=self.config.model.revision,
             keep=self._keep,
             device=self.hardware.device,
             max_length=self.config.model.max_length,

@@ -211,12 +211,14 @@ class Exam:
 
     ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses are learned: of all turns or the last.
     ``folder`` is the cell's ``evaluation/``, where an option keeps whatever else it finds below its own name; ``study`` is where the other
-    cells lie, ``cell`` the name of this one, ``seed`` its seed. ``base()`` is the model before fine-tuning: a folder or a hub id.
+    cells lie, ``cell`` the name of this one, ``seed`` its seed. ``base()`` is the model before fine-tuning: a folder, or
+    a hub id at ``revision``.
     """
 
     heldout: Callable[[], Heldout]
     world_tasks: Callable[[], Path]
     base: Callable[[], str]
+    revision: str | None
     keep: Keep
     device: str
     max_length: int

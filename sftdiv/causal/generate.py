@@ -51,7 +51,16 @@ class Answer:
 class BatchedModel:
     """A model in this process, by `transformers`."""
 
-    def __init__(self, folder: str | Path, tokenizer: PreTrainedTokenizerBase, *, max_length: int, batch_size: int, device: str) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int,
+        batch_size: int,
+        device: str,
+        revision: str | None = None,
+    ) -> None:
         """Load it.
 
         Args:
@@ -60,8 +69,9 @@ class BatchedModel:
             max_length: Tokens of a prompt at most; its start is cut.
             batch_size: Conversations at once.
             device: torch's name of where it runs.
+            revision: Of the hub.
         """
-        self._model = load_model(folder, dtype="auto", device=device)
+        self._model = load_model(folder, dtype="auto", device=device, revision=revision)
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._batch_size = batch_size

@@ -34,11 +34,21 @@ def check_vllm() -> None:
 class VllmModel:
     """A model in vLLM's engine; see `BatchedModel` for the settings."""
 
-    def __init__(self, folder: str | Path, tokenizer: PreTrainedTokenizerBase, *, max_length: int, max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int,
+        max_new_tokens: int,
+        revision: str | None = None,
+    ) -> None:
         check_vllm()
+        if (Path(folder) / "adapter_config.json").exists():
+            raise SftdivError(f"backend=vllm takes whole models and {folder} is an adapter: train.merge=true, or backend=hf")
         from vllm import LLM  # type: ignore[import-not-found]  # the extra
 
-        self._engine: Any = LLM(model=str(folder), max_model_len=max_length + max_new_tokens, skip_tokenizer_init=True)
+        self._engine: Any = LLM(model=str(folder), revision=revision, max_model_len=max_length + max_new_tokens, skip_tokenizer_init=True)
         self._tokenizer = tokenizer
         self._max_length = max_length
 

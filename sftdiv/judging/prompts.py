@@ -1,0 +1,142 @@
+"""What models are asked before a judge compares them: prompts from benchmarks, from files, or from what the corpus holds out.
+
+In: the chosen sources (config group ``prompts``). Out: distinct prompts, each named by its content. The trade: a prompt that two sources
+share is asked once and counts for the first, since a second verdict on it would be no news but would weigh twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sftdiv.judging.prompt import Prompt
+from sftdiv.judging.prompt_files import prompt_of_row, read_prompts
+from sftdiv.records import Exam, SftdivError
+
+log = logging.getLogger(__name__)
+TURNS = ("all", "first")
+OFFLINE = (
+    "without a network, prompts.{name}.path=FILE takes a local copy, prompts=files a file of your own, prompts=heldout the corpus's own"
+)
+
+
+class PromptSource(Protocol):
+    """Where prompts come from."""
+
+    def load(self, exam: Exam) -> list[Prompt]:
+        """The prompts, in an order that does not change."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldoutPrompts:
+    """Instructions that the corpus holds out, spread over its sources; the responses that it has for them are the references.
+
+    Attributes:
+        limit: How many at most; None for all.
+    """
+
+    limit: int | None
+
+    def load(self, exam: Exam) -> list[Prompt]:
+        """The prompts.
+
+        Raises:
+            SftdivError: Nothing is held out.
+        """
+        held = exam.heldout()
+        rows = zip(held.messages, held.sources, strict=True)
+        prompts = [prompt_of_row({"messages": messages}, source=source or "heldout") for messages, source in rows]
+        if not prompts:
+            raise SftdivError("prompts=heldout asks what the corpus holds out, and it holds out nothing; raise corpus.heldout")
+        return spread(distinct(prompts), self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePrompts:
+    """Prompts of a local file, or of a file in a dataset repository of the Hugging Face hub.
+
+    Attributes:
+        name: The option's name; source of the prompts that name none.
+        path: A local file; it stands in for the hub where both are given.
+        repository: On the hub.
+        file: In the repository.
+        revision: A commit, branch or tag of the repository; with a commit the file is downloaded once and needs no network then.
+        turns: ``all`` of a conversation's user turns, or the ``first`` alone.
+        limit: How many at most, spread over the sources; None for all.
+    """
+
+    name: str
+    path: str | None
+    repository: str | None
+    file: str | None
+    revision: str | None
+    turns: str
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if self.turns not in TURNS:
+            raise SftdivError(f"prompts.{self.name}.turns={self.turns!r} is unknown. Known: {', '.join(TURNS)}")
+
+    def load(self, exam: Exam) -> list[Prompt]:
+        """The prompts.
+
+        Raises:
+            SftdivError: The file cannot be had or read.
+        """
+        path = Path(self.path).expanduser() if self.path else self._download()
+        prompts = read_prompts(path, source=self.name)
+        if self.turns == "first":
+            prompts = [Prompt(prompt.opening, (), prompt.source, prompt.references[:1]) for prompt in prompts]
+        return spread(distinct(prompts), self.limit)
+
+    def _download(self) -> Path:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            return Path(hf_hub_download(self.repository or "", self.file or "", repo_type="dataset", revision=self.revision))
+        except (OSError, HfHubHTTPError) as error:
+            reason = str(error).strip().splitlines()[0]
+            way_out = OFFLINE.format(name=self.name)
+            raise SftdivError(
+                f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file}): {reason} {way_out}"
+            ) from error
+
+
+def load_prompts(sources: Mapping[str, PromptSource], exam: Exam) -> list[Prompt]:
+    """The distinct prompts of all sources, in the order given.
+
+    Raises:
+        SftdivError: No source is chosen, one cannot be read, or none holds a prompt.
+    """
+    if not sources:
+        raise SftdivError("no prompts are chosen: prompts=heldout, alpaca_eval, arena_hard, mt_bench or files, or several as a list")
+    found = [prompt for source in sources.values() for prompt in source.load(exam)]
+    prompts = distinct(found)
+    if not prompts:
+        raise SftdivError(f"prompts={','.join(sources)} hold no prompt")
+    if len(prompts) < len(found):
+        log.info("%d of %d prompts repeat others and are asked once", len(found) - len(prompts), len(found))
+    return prompts
+
+
+def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The first prompt of each content."""
+    kept: dict[str, Prompt] = {}
+    for prompt in prompts:
+        kept.setdefault(prompt.key, prompt)
+    return list(kept.values())
+
+
+def spread(prompts: Sequence[Prompt], limit: int | None) -> list[Prompt]:
+    """At most ``limit`` prompts, evenly over the sources; the same ones whenever it is asked."""
+    if limit is None or limit >= len(prompts):
+        return list(prompts)
+    by_source = sorted(range(len(prompts)), key=lambda row: (prompts[row].source, row))
+    return [prompts[by_source[place]] for place in np.linspace(0, len(prompts) - 1, limit).astype(int)]
