@@ -26,6 +26,7 @@ STAGES = {
     "export",
     "measuring",
     "publishing",
+    "regenerating",
 }
 SHARED = {"records", "store", "cells", "causal", "llm"}  # causal: what training and evaluation both know of a language model's folder
 ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
@@ -35,6 +36,7 @@ GLUE = {
     "published",
     "measure",
     "measure_settings",
+    "regenerate",
     "survey",
     "compared",
     "steps",

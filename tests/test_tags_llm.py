@@ -134,7 +134,7 @@ def test_a_server_without_schemas_is_asked_in_words_and_a_strict_setting_says_so
         assert tagger(address).tag(["red apples"], tmp_path).tags == [["red", "apples"]]
         assert "response_format" not in behaviour.requests[-1]
         with pytest.raises(SftdivError, match=r"refuses model='tagger-1' with 400: .*json_schema is not supported"):
-            tagger(address, structured="schema").tag(["green pears"], tmp_path)
+            tagger(address, structured="schema").tag(["green pears"], tmp_path / "strict")
 
 
 def test_a_list_that_the_token_limit_cuts_keeps_its_whole_entries_and_is_not_asked_again(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_a
         assert tagger(address).tag(TEXTS, tmp_path).record["failed"] == 0  # failed ones are asked again
 
 
-def test_a_refusal_of_one_text_is_counted_and_of_the_first_is_an_error(tmp_path: Path) -> None:
+def test_a_refusal_of_one_text_is_counted_and_of_all_is_an_error(tmp_path: Path) -> None:
     with serving(Behaviour(faults=lambda text, before: "400" if "bread" in text else None)) as address:
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)
         assert raw.record["failed"] == raw.record["errors"]["400"] == 40
         with pytest.raises(SftdivError, match=r"with 400: .*filtered"):
-            tagger(address, max_failed=0.4).tag(["bread is new", "ships"], tmp_path)
+            tagger(address, max_failed=1).tag(["new bread", "newer bread", "newest bread", "ships"], tmp_path / "others")
 
 
 def test_wrong_model_names_those_that_are_there(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
             raise SftdivError(f"base_url={self.base_url!r} is no address; it starts with http:// or https:// and mostly ends in /v1")
+        if "@" in self.base_url.split("/")[2]:
+            raise SftdivError("base_url holds a password, which would end up in files and logs; name a variable by api_key_env instead")
         if min(self.concurrency, self.tries) < 1:
             raise SftdivError(f"concurrency={self.concurrency} and tries={self.tries} must be at least 1")
         if self.requests_per_minute is not None and self.requests_per_minute <= 0:

@@ -1,9 +1,9 @@
 """Asking a model many questions at once: what is in flight, what is asked again, when to stop, and what is written down of it.
 
-In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. The first question is asked alone, so that a wrong model,
-key or setting is one clear error before any work. The trade: a question that the server refuses later (too long, a content filter) or never
-answers is counted as failed and the rest goes on, until more have failed than may; on a stop nothing more is sent, and what is in flight is
-waited for, since it is paid for.
+In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. Where nothing was answered yet, one is asked at a time
+until one is, so that a wrong model, key or setting is one clear error before any work. The trade: a question that the server refuses later
+(too long, a content filter) or never answers is counted as failed and the rest goes on, until more have failed than may; on a stop nothing
+more is sent, and what is in flight is waited for, since it is paid for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from sftdiv.llm.endpoint import AGAIN, SHOWN, Connection, Endpoint, Reply, StoppedError, content, used
@@ -20,6 +21,7 @@ from sftdiv.llm.progress import Advance, progress
 from sftdiv.records import SftdivError
 
 OF_THE_TEXT = {400, 413, 422}  # refusals that may be about one text: too long, filtered
+OPENING = 3  # such refusals in a row, with no answer before, are about the setting
 
 
 class UnansweredError(Exception):
@@ -142,6 +144,7 @@ class _Interview:
         self._label = label
         self._model = model
         self._failed = 0
+        self._last = ""
         self._models: list[str] = []
         self._stop: SftdivError | None = None
 
@@ -152,14 +155,15 @@ class _Interview:
             first = next(queue, None)
             if first is None:
                 return []
+            queue = chain([first], queue)
             left = None if max_calls is None else max_calls - self._ledger.calls
             async with self._endpoint.connect(most_calls=left) as connection:
                 self._models = await connection.models()
-                await self._ask(connection, first, first=True)
-                advance(True)
+                if not any(self._ledger.done(key) for key in self._ledger):
+                    await self._open(connection, queue, advance)
                 try:
                     async with asyncio.TaskGroup() as group:
-                        for _ in range(min(self._endpoint.concurrency, total - 1)):
+                        for _ in range(min(self._endpoint.concurrency, total)):
                             group.create_task(self._work(connection, queue, advance))
                 except* Exception as failed:  # a fault of a question, or of the disk
                     raise failed.exceptions[0] from None
@@ -175,11 +179,24 @@ class _Interview:
             else:
                 yield question
 
+    async def _open(self, connection: Connection, queue: Iterator[Question], advance: Advance) -> None:
+        """Ask one question at a time until one is answered."""
+        refused: UnansweredError | None = None
+        for question in islice(queue, OPENING):
+            refused = await self._ask(connection, question)
+            advance(True)
+            if refused is None or refused.reply.status not in OF_THE_TEXT:
+                break
+        if refused is not None:
+            raise self._refusal(refused.reply)
+        self._check_failed()
+
     async def _work(self, connection: Connection, queue: Iterator[Question], advance: Advance) -> None:
         """Ask one question after the other until there is none left or a reason to stop."""
         for question in queue:  # shared by all workers: each takes the next
             try:
-                await self._ask(connection, question, first=False)
+                await self._ask(connection, question)
+                self._check_failed()
             except SftdivError as stop:
                 self._stop = self._stop or stop
                 connection.close()
@@ -187,41 +204,42 @@ class _Interview:
             if self._stop is not None:
                 return
 
-    async def _ask(self, connection: Connection, question: Question, *, first: bool) -> None:
-        """Ask one question and write down what came of it."""
-        asker = Asker(connection)
+    async def _ask(self, connection: Connection, question: Question) -> UnansweredError | None:
+        """Ask one question and write down what came of it; gives why there was no answer, where there was none."""
+        asker, unanswered = Asker(connection), None
         try:
             line = await question.ask(asker)
         except UnansweredError as refused:
-            self._check_refusal(refused.reply, first=first)
-            line = {"state": FAILED, "refused": str(refused)}
+            if 400 <= refused.reply.status < 500 and refused.reply.status not in AGAIN | OF_THE_TEXT:
+                raise self._refusal(refused.reply) from None
+            unanswered, line = refused, {"state": FAILED, "refused": str(refused)}
         except StoppedError as stopped:
             if asker.errors or asker.answers:  # its calls count, whatever became of them
                 self._ledger.add({"key": question.key, "state": FAILED, "refused": str(stopped), **asker.counts()})
             raise
         self._ledger.add({"key": question.key, **line, **asker.counts()})
-        self._failed += line["state"] == FAILED
-        if self._failed > self._allowed:
-            raise self._too_many(line, asker)
+        if line["state"] == FAILED:
+            self._failed += 1
+            self._last = line.get("refused") or f"an answer that cannot be read: {(asker.malformed or '')[:100]!r}"
+        return unanswered
 
-    def _check_refusal(self, reply: Reply, *, first: bool) -> None:
-        """Stop at a refusal that is not about one text."""
-        if 400 <= reply.status < 500 and reply.status not in AGAIN and (first or reply.status not in OF_THE_TEXT):
+    def _refusal(self, reply: Reply) -> SftdivError:
+        """The error of a server that answers nothing that is asked like this."""
+        if 400 <= reply.status < 500 and reply.status not in AGAIN:
             listed = f" The server lists the models {', '.join(self._models)}." if self._models and reply.status == 404 else ""
-            raise SftdivError(f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}")
-        if first:
-            raise SftdivError(
-                f"{self._endpoint.base_url} gave no answer to the first request in {self._endpoint.tries} tries; "
-                f"the last: {reply.status or ''} {reply.message}"
-            )
-
-    def _too_many(self, line: Mapping[str, Any], asker: Asker) -> SftdivError:
-        """The error of an interview of which more failed than may."""
-        last = line.get("refused") or f"an answer that cannot be read: {(asker.malformed or '')[:100]!r}"
+            return SftdivError(f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}")
         return SftdivError(
-            f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that max_failed allows; the last: "
-            f"{last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only what is missing"
+            f"{self._endpoint.base_url} gave no answer to the first request in {self._endpoint.tries} tries; "
+            f"the last: {reply.status or ''} {reply.message}"
         )
+
+    def _check_failed(self) -> None:
+        """Stop once more have failed than may."""
+        if self._failed > self._allowed:
+            raise SftdivError(
+                f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that max_failed allows; the last: "
+                f"{self._last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only what is missing"
+            )
 
 
 def summary(lines: Iterable[Mapping[str, Any]], *, states: Iterable[str] = (FAILED,)) -> dict[str, Any]:

@@ -75,6 +75,9 @@ class Ledger:
             if line is not None:
                 yield line
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
     def __len__(self) -> int:
         return len(self._places)
 
