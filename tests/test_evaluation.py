@@ -1,8 +1,10 @@
 """Evaluation of a model that has learned four answers by heart: held-out loss, lm-eval tasks, generation."""
 
 import json
+import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from thimble import fine_tuning
@@ -11,9 +13,14 @@ from sftdiv.causal.checkpoint import load_model, load_tokenizer
 from sftdiv.causal.generate import generate
 from sftdiv.causal.labels import label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.evaluation.harness import run_tasks
+from sftdiv.evaluated import chosen
+from sftdiv.evaluation.harness import mean_score, run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
+from sftdiv.evaluation.loading import load_tasks
+from sftdiv.evaluation.model import check_backend, language_model
+from sftdiv.evaluation.paired import compare_cells, paired_difference
 from sftdiv.records import Score, SftdivError
+from sftdiv.store import Store
 from sftdiv.training.base import make_model
 from sftdiv.training.fit import fine_tune
 from sftdiv.training.settings import Architecture
@@ -103,6 +110,116 @@ def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
 def test_an_unknown_task_names_the_nearest(parrot, tasks):
     with pytest.raises(SftdivError, match=r"'chose', which is unknown. Did you mean choose\? .* has: choose, say"):
         run_tasks(parrot, ["chose"], include_path=tasks, **ALL)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
+    """Also where the model's own settings do not say which token ends an answer."""
+    asked = ["quack " * times + "What says the duck?" for times in (9, 90)]
+    long = [{"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"} for text in asked]
+    with (tasks / "items.jsonl").open("a") as items:
+        items.writelines(f"{json.dumps(item)}\n" for item in long)
+
+    how = ALL | {"chat_template": chat}
+
+    def forgets_its_end(*given, **how):
+        model = load_model(*given, **how)
+        model.generation_config.eos_token_id = None
+        return model
+
+    monkeypatch.setattr("sftdiv.evaluation.model.load_model", forgets_its_end)
+    alone, together = (
+        run_tasks(parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size})
+        for size in (1, 16)
+    )
+    read = {(size, task): pq.read_table(tmp_path / str(size) / f"{task}.parquet") for size in (1, 16) for task in ("choose", "say")}
+    likelihoods = [np.concatenate(read[size, "choose"]["log_likelihoods"].to_pylist()) for size in (1, 16)]
+    assert len(likelihoods[0]) == 6 * 4
+    assert np.abs(likelihoods[0] - likelihoods[1]).max() < 1e-4
+    assert read[1, "say"]["response"].to_pylist() == read[16, "say"]["response"].to_pylist()
+    assert {name: score.value for name, score in alone.items()} == pytest.approx({name: score.value for name, score in together.items()})
+    if chat:
+        assert read[16, "say"]["response"].to_pylist()[:4] == list(SOUNDS.values())
+
+
+def test_a_chat_prompt_is_tokenized_as_in_training(parrot):
+    """No special token is put before those of the chat format."""
+    tokenizer = load_tokenizer(parrot)
+    model = language_model(parrot, backend="hf", batch_size="auto", chat_template=True, device="cpu", seed=0)
+    (trained,) = label_conversations(tokenizer, [TALKS[0]], max_length=64)
+    prompt, answer = model._encode_pair(model.apply_chat_template(TALKS[0][:1]), "meow")
+    assert [*prompt, *answer] == trained.input_ids.tolist()[: len(prompt) + len(answer)]
+    assert model.batch_size == 64  # a model this small: as many as the harness takes on a GPU at most
+
+
+def test_an_answer_takes_no_more_than_half_of_the_positions(parrot, tasks, caplog):
+    task = (tasks / "say.yaml").read_text()
+    (tasks / "say.yaml").write_text(task.replace("max_gen_toks: 16", "max_gen_toks: 600"))
+    scores = run_tasks(parrot, ["say"], include_path=tasks, **ALL)
+    assert scores["say.exact_match"].value == 1.0
+    assert "answers of 600 tokens; this model has 512 positions" in caplog.text
+
+
+def test_prompts_are_kept_until_the_data_changes(parrot, tasks, tmp_path):
+    made = []
+    store = Store(tmp_path / "store")
+
+    def keep(kind, key, build):
+        return store.folder(kind, key, lambda folder: (made.append(kind), build(folder, folder)))
+
+    first = run_tasks(parrot, ["choose", "say"], include_path=tasks, keep=keep, **ALL)
+    again = run_tasks(parrot, ["choose", "say"], include_path=tasks, keep=keep, **ALL)
+    assert first["choose.acc"] == again["choose.acc"] and first["say.exact_match"] == again["say.exact_match"]
+    assert made == ["requests", "requests"]
+    items = (tasks / "items.jsonl").read_text().replace("What says the cat?", "What says the dog?")
+    (tasks / "items.jsonl").write_text(items)
+    changed = run_tasks(parrot, ["choose"], include_path=tasks, keep=keep, **ALL)
+    assert made == ["requests"] * 3 and changed["choose.acc"].value == 0.75
+
+
+def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path):
+    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance 1/3, error sqrt(1/12)."""
+    by_hand = paired_difference(np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0]))
+    assert (by_hand.difference, by_hand.items) == (-0.5, 4)
+    assert by_hand.stderr == pytest.approx(12**-0.5)
+    assert (by_hand.low, by_hand.high) == pytest.approx((-0.5 - 1.959964 * 12**-0.5, -0.5 + 1.959964 * 12**-0.5))
+    assert np.isnan(paired_difference(np.array([1.0]), np.array([0.0])).stderr)
+    for cell, how in (("chat", {}), ("bare", {"chat_template": False}), ("less", {"limit": 3})):
+        run_tasks(parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how)
+    found = compare_cells(tmp_path / "chat", tmp_path / "bare")
+    assert found["choose.acc"].first == 1.0 and found["choose.acc"].items == 4
+    with pytest.raises(SftdivError, match="no task in common"):
+        compare_cells(tmp_path / "chat", tmp_path)
+    with pytest.raises(SftdivError, match=r"other items \(4 and 3, of which 3 are the same\)"):
+        compare_cells(tmp_path / "chat", tmp_path / "less")
+
+
+def test_a_mean_counts_each_task_once():
+    assert mean_score([Score(0.5, 0.03), Score(0.7, 0.04)]) == Score(pytest.approx(0.6), pytest.approx(0.025))
+
+
+def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_once(composed, tmp_path, monkeypatch):
+    """The hub is a port where nobody listens, as without a network."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    for name in ("suite_small", "open_llm"):
+        (suite,) = chosen(composed(f"eval={name}")).values()
+        averaged = [score.split(".")[0] for score in suite.mean]
+        assert averaged == list(suite.tasks) and suite.primary == f"{name}.mean"
+        started = time.perf_counter()
+        with pytest.raises(SftdivError, match=rf"task {suite.tasks[0]} .*(HF_HOME.*eval=custom eval.include_path|pip install)"):
+            load_tasks(list(suite.tasks), None)
+        assert time.perf_counter() - started < 100  # most of it to find the harness's 15,000 tasks
+
+
+def test_a_missing_backend_is_told_before_training():
+    with pytest.raises(SftdivError, match=r"needs the package vllm: pip install 'sftdiv\[vllm\]'"):
+        check_backend("vllm")
+    with pytest.raises(SftdivError, match=r"eval.backend='llamacpp' is unknown. Known: hf, vllm"):
+        check_backend("llamacpp")
 
 
 def test_the_error_of_a_ratio_by_hand():

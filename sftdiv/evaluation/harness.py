@@ -1,23 +1,21 @@
 """Scores from the lm-evaluation-harness, in this process.
 
-In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``, with its standard error.
-With ``include_path`` only the tasks in that folder are known and no network is needed; without it the harness's own are, which download.
-The harness's `evaluate` is called, not `simple_evaluate`, which spends seconds on collecting facts about the machine.
+In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``, with its standard error, and what the model
+did with each item. The harness's `evaluate` is called, not `simple_evaluate`, which spends seconds on collecting facts about the machine.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import io
-import logging
-import sys
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer
-from sftdiv.records import Score, SftdivError
+from sftdiv.evaluation.loading import Loaded, load_tasks, quiet
+from sftdiv.evaluation.model import language_model
+from sftdiv.evaluation.requests import remember_requests
+from sftdiv.evaluation.samples import write_samples
+from sftdiv.records import Keep, Score
 
 BOOTSTRAP_DRAWS = 1_000  # for the few metrics, such as a median, whose standard error has no closed form
 
@@ -27,12 +25,15 @@ def run_tasks(
     tasks: Sequence[str],
     *,
     include_path: Path | None,
-    num_fewshot: int | None,
+    num_fewshot: int | Mapping[str, int] | None,
     limit: int | None,
-    batch_size: int,
+    batch_size: int | str,
     chat_template: bool,
     device: str,
     seed: int,
+    backend: str = "hf",
+    samples: Path | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Score]:
     """Evaluate a checkpoint on lm-eval tasks.
 
@@ -40,66 +41,65 @@ def run_tasks(
         model_folder: From `fine_tune`.
         tasks: Names of tasks, groups or tags.
         include_path: A folder with task files; None for the harness's own.
-        num_fewshot: Examples in a prompt; None leaves it to each task.
+        num_fewshot: Solved examples in a prompt, of all tasks or by the name asked for; None, and for a name that is not there, leaves it
+            to the task.
         limit: Items of a task at most; None for all.
-        batch_size: Items at once.
+        batch_size: Items at once, or "auto".
         chat_template: Whether prompts are put in the chat format that the model was trained in.
         device: torch's name of where it runs.
         seed: Of the choice of few-shot examples.
+        backend: "hf" or "vllm".
+        samples: A folder for what the model did with each item, one Parquet file a task; None writes none.
+        keep: Where the prompts are kept for the next model; None makes them anew.
 
     Raises:
-        SftdivError: A task is unknown.
+        SftdivError: A task is unknown or cannot be loaded, or the backend is missing.
     """
     from lm_eval.evaluator import evaluate
-    from lm_eval.models.huggingface import HFLM
 
     loaded = load_tasks(tasks, include_path)
-    for task in loaded["tasks"].values():
-        task.set_config(key="num_fewshot", value=num_fewshot if num_fewshot is not None else task.get_config("num_fewshot") or 0)
-        task.set_fewshot_seed(seed=seed)
-    model = load_model(model_folder, dtype="auto", device=device)
-    language_model = HFLM(pretrained=model, tokenizer=load_tokenizer(model_folder), batch_size=batch_size)
-    with _bars_only_in_a_terminal():
+    _set_up(loaded, num_fewshot, seed)
+    language = language_model(model_folder, backend=backend, batch_size=batch_size, chat_template=chat_template, device=device, seed=seed)
+    remember_requests(loaded.tasks, keep, seed=seed)
+    with quiet():
         results = evaluate(
-            language_model,
-            loaded,
+            language,
+            {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
             limit=limit,
             bootstrap_iters=BOOTSTRAP_DRAWS,
-            log_samples=False,
+            log_samples=samples is not None,
             apply_chat_template=chat_template,
             fewshot_as_multiturn=chat_template,
         )
+    if samples is not None:
+        for name, of_task in results["samples"].items():
+            write_samples(of_task, samples / f"{name}.parquet")
     return {name: score for task, metrics in results["results"].items() for name, score in _scores(task, metrics).items()}
 
 
-def load_tasks(tasks: Sequence[str], include_path: Path | None) -> dict[str, Any]:
-    """Tasks and their data, as the harness loads them; see `run_tasks`.
-
-    Raises:
-        SftdivError: A task is unknown.
-    """
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=str(include_path) if include_path else None, include_defaults=include_path is None)
-    _check_known(tasks, manager.all_tasks, include_path)
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    with _bars_only_in_a_terminal():
-        loaded: dict[str, Any] = manager.load(list(tasks))
-    return loaded
-
-
-def score_names(tasks: Sequence[str], loaded: Mapping[str, Any]) -> dict[str, bool | None]:
-    """The scores that loaded tasks will give, and whether more of each is better (None where the task does not say).
-
-    A group's own are known once it is scored: its name and a dot stand for them.
-    """
+def score_names(loaded: Loaded) -> dict[str, bool | None]:
+    """The scores that loaded tasks will give, and whether more of each is better (None where the task does not say)."""
     names = {
         _name(name, metric, each.name): task.higher_is_better().get(metric)
-        for name, task in loaded["tasks"].items()
+        for name, task in loaded.tasks.items()
         for metric in task.aggregation()
         for each in task._filters
     }
-    return names | {f"{group}.": None for group in tasks if group not in loaded["tasks"]}
+    pooled = {f"{group}.": None for group, settings in loaded.groups.items() if settings.has_aggregation}
+    return names | pooled  # the filters of a group's scores are known once it is scored
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """The mean of some scores, each counted once; its standard error as if they were independent, sqrt(sum of squares) / count."""
+    count = len(scores)
+    return Score(math.fsum(score.value for score in scores) / count, math.sqrt(math.fsum(score.stderr**2 for score in scores)) / count)
+
+
+def _set_up(loaded: Loaded, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
+    for name, task in loaded.tasks.items():
+        shots = num_fewshot.get(loaded.asked[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
+        task.set_config(key="num_fewshot", value=shots if shots is not None else task.get_config("num_fewshot") or 0)
+        task.set_fewshot_seed(seed=seed)
 
 
 def _name(task: str, metric: str, kind: str) -> str:
@@ -116,17 +116,3 @@ def _scores(task: str, metrics: Mapping[str, Any]) -> dict[str, Score]:
             stderr = metrics.get(f"{metric}_stderr,{kind}")
             scores[_name(task, metric, kind)] = Score(float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan"))
     return scores
-
-
-def _check_known(tasks: Sequence[str], known: Sequence[str], include_path: Path | None) -> None:
-    for task in tasks:
-        if task not in known:
-            near = difflib.get_close_matches(task, known, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            where = f"{include_path} has: {', '.join(known) or 'none'}." if include_path else "`lm-eval ls tasks` lists all."
-            raise SftdivError(f"eval.tasks names {task!r}, which is unknown.{hint} {where}")
-
-
-def _bars_only_in_a_terminal() -> contextlib.AbstractContextManager[Any]:
-    """The harness draws bars on stderr and cannot be told not to; elsewhere than in a terminal they would fill the log."""
-    return contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
