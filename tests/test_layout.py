@@ -26,6 +26,7 @@ STAGES = {
     "export",
     "measuring",
     "publishing",
+    "judging",
     "regenerating",
 }
 SHARED = {"records", "store", "cells", "causal", "llm"}  # causal: what training and evaluation both know of a language model's folder
