@@ -1,35 +1,23 @@
-"""An OpenAI-compatible endpoint: requests that are bounded in number and rate, tried again when that can help, and counted.
+"""An OpenAI-compatible endpoint: where a model answers, how hard it may be asked, and how to read what it says.
 
-In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx, timeouts, broken connections and bodies that
-are no JSON are tried again after a wait that doubles, with jitter, or that ``Retry-After`` names; other refusals come back at once. aiohttp
-keeps more requests in flight than httpx does on the same cores. The trade: the key is read from the environment at the last
-moment and cut out of every message, so it is never in a config, an artifact or a log.
+In: an address and bounds. Out: a session to ask through (`sftdiv.llm.connection`). The trade: the key is read from the environment at the
+last moment, so it is never in a config, an artifact or a log, and a process that is started without it must be started again.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:
-    import aiohttp
-
-AGAIN = {408, 409, 425, 429}
-LOOKS = 3  # tries to find a server at all
-SHOWN = 500  # characters of a server's message
+    from sftdiv.llm.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +71,17 @@ class Endpoint:
         """A session with the server, of ``most_calls`` chat requests at most, tries again included."""
         import aiohttp
 
+        from sftdiv.llm.connection import Connection
+
         key = self.key()
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        limit, timeout = aiohttp.TCPConnector(limit=self.concurrency), aiohttp.ClientTimeout(total=self.timeout)
-        async with aiohttp.ClientSession(headers=headers, trust_env=True, connector=limit, timeout=timeout) as session:
+        how: dict[str, Any] = {
+            "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
+            "connector": aiohttp.TCPConnector(limit=self.concurrency),
+            "timeout": aiohttp.ClientTimeout(total=self.timeout),
+            "proxy": _proxy(self.base_url),  # trust_env would look for it, and for a netrc, in a thread before each request
+            "cookie_jar": aiohttp.DummyCookieJar(),
+        }
+        async with aiohttp.ClientSession(**how) as session:
             yield Connection(self, session, key, most_calls)
 
 
@@ -100,142 +95,6 @@ class Reply:
     errors: Mapping[str, int]
 
 
-class StoppedError(SftdivError):
-    """Nothing more is sent: the session was closed, or has sent as many requests as it may."""
-
-
-class Connection:
-    """A session with an endpoint; all that ask through it share its bounds."""
-
-    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None) -> None:
-        self._endpoint = endpoint
-        self._session = session
-        self._key = key
-        self._left = most_calls
-        self._closed = asyncio.Event()
-        self._next = 0.0  # when the next request may begin, where the rate is bounded
-        self._jitter = np.random.default_rng()  # of waits alone: it spreads the clients of one server, and no result depends on it
-
-    def close(self) -> None:
-        """Send nothing more: what is in flight may end, whatever waits raises `StoppedError`."""
-        self._closed.set()
-
-    async def models(self) -> list[str]:
-        """Names of the models that the server lists; none where it keeps no list.
-
-        Raises:
-            SftdivError: If the server cannot be reached or refuses the key.
-        """
-        for attempt in range(LOOKS):
-            status, text, _ = await self._once("GET", "models", None)
-            if status != 0:
-                break
-            await asyncio.sleep(min(1.0, self._wait(attempt, None)))
-        if status in {0, 401, 403}:
-            raise SftdivError(f"{self._endpoint.base_url} {'cannot be reached' if status == 0 else f'answers {status}'}: {text}")
-        try:
-            return [str(model["id"]) for model in json.loads(text)["data"]]
-        except (ValueError, KeyError, TypeError):
-            return []
-
-    async def chat(self, request: Mapping[str, Any], errors: Counter[str] | None = None) -> Reply:
-        """Post to ``chat/completions`` until there is an answer, a refusal, or no try left.
-
-        Args:
-            request: The body.
-            errors: Where to count what fails, so that it is known too when nothing comes back.
-
-        Raises:
-            StoppedError: If the session is closed or its calls are spent.
-        """
-        errors = Counter() if errors is None else errors
-        before = Counter(errors)
-        for attempt in range(self._endpoint.tries):
-            await self._turn()
-            status, text, asked_wait = await self._once("POST", "chat/completions", request)
-            body = _decoded(text) if status == 200 else None
-            if body is not None:
-                return Reply(body, status, "", errors - before)
-            errors[_kind(status, text)] += 1
-            if status not in {0, 200} and status not in AGAIN and status < 500:
-                break
-            if attempt + 1 < self._endpoint.tries:
-                await self._sleep(self._wait(attempt, asked_wait))
-        return Reply(None, status, text if status != 200 else "an answer that is no JSON", errors - before)
-
-    async def _turn(self) -> None:
-        """Wait until one more request may be sent."""
-        if self._endpoint.requests_per_minute is not None:
-            now = time.monotonic()
-            begins = max(now, self._next)
-            self._next = begins + 60 / self._endpoint.requests_per_minute
-            await self._sleep(begins - now)
-        if self._closed.is_set():
-            raise StoppedError("stopped before an answer")
-        if self._left is not None:
-            if self._left <= 0:
-                raise StoppedError(
-                    "all requests that max_calls allows are sent; nothing is lost: a higher max_calls asks only what is missing"
-                )
-            self._left -= 1
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, but no longer than the session is open."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), seconds)
-
-    async def _once(self, method: str, path: str, request: Mapping[str, Any] | None) -> tuple[int, str, float | None]:
-        """Status, text (the reason where the status is 0: no answer at all) and the wait that the server asks for."""
-        import aiohttp
-
-        url = f"{self._endpoint.base_url.rstrip('/')}/{path}"
-        try:
-            async with self._session.request(method, url, json=request) as response:
-                text = await response.text()
-                return response.status, text if response.status == 200 else self._told(text), _seconds(response.headers.get("Retry-After"))
-        except TimeoutError:
-            return 0, f"timeout: nothing within {self._endpoint.timeout:g} s", None
-        except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
-            return 0, self._told(f"connection: {error!r}"), None
-
-    def _wait(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next try: the server's wish, or a doubling one; up to a half more or less, so that clients spread."""
-        if asked is not None:
-            return asked + float(self._jitter.uniform(0, self._endpoint.wait))
-        return min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt) * float(self._jitter.uniform(0.5, 1.5))
-
-    def _told(self, text: str) -> str:
-        """A message fit to be shown: short, and without the key."""
-        return (text if self._key is None else text.replace(self._key, "***"))[:SHOWN]
-
-
-def _decoded(text: str) -> Mapping[str, Any] | None:
-    """The body, where it is a JSON object with a choice in it."""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) and body.get("choices") else None
-
-
-def _kind(status: int, text: str) -> str:
-    return {0: text.split(":")[0], 200: "unreadable"}.get(status, str(status))
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header: a number, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
 def content(body: Mapping[str, Any]) -> tuple[str, str]:
     """The text of a decoded answer and why it ended."""
     choice = body["choices"][0]
@@ -246,3 +105,9 @@ def used(body: Mapping[str, Any]) -> dict[str, int]:
     """Tokens of the prompt and the answer, where the server counts them."""
     usage = body.get("usage") or {}
     return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens") if usage.get(name)}
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for an address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)

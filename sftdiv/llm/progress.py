@@ -28,7 +28,7 @@ def progress(label: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, refresh_per_second=4) as bar:
         task = bar.add_task(label, total=total, speed="")
         started = told = shown = time.monotonic()
-        done = asked = 0
+        done, asked, on_terminal = 0, 0, console.is_terminal
 
         def advance(by_this_run: bool) -> None:
             nonlocal done, asked, told, shown
@@ -36,7 +36,7 @@ def progress(label: str, total: int) -> Iterator[Advance]:
             if now - shown >= 0.25 or done == total:  # the bar's own bookkeeping costs more than a request's
                 shown = now
                 bar.update(task, completed=done, speed=speed(asked, total - done, now - started))
-            if console.is_terminal or now - told < EVERY:
+            if on_terminal or now - told < EVERY:
                 return
             told = now
             log.info("%s: %d of %d, %s", label, done, total, speed(asked, total - done, now - started))
