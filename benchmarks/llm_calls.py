@@ -127,12 +127,12 @@ def status_of(pid: int) -> dict[str, int]:
 def tables(results: Mapping[str, Any]) -> Iterator[str]:
     """The results as Markdown."""
     ideal = IN_FLIGHT / SECONDS
-    limit = next((row["per_second"] for row in results["speed"] if row["client"] == "aiohttp"), ideal)
+    limit = next((row["per_second"] for row in results.get("speed", []) if row["client"] == "aiohttp"), ideal)
     yield f"# LLM calls\n\n`{results['command']}`, {results['date']}, {os.cpu_count()} cores that others used too. {IN_FLIGHT} in flight, "
     yield f"answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} a second; medians of {ROUNDS} runs in turn.\n\n"
     yield "| client | requests/s | slowest to fastest run | of the ideal | of bare aiohttp | processor ms a request |\n"
     yield "|---|---|---|---|---|---|\n"
-    for row in results["speed"]:
+    for row in results.get("speed", []):
         rate, span = row["per_second"], f"{row['slowest']:,.0f} to {row['fastest']:,.0f}"
         yield f"| {NAMES[row['client']]} | {rate:,.0f} | {span} | {rate / ideal:.0%} | {rate / limit:.0%} | {row['cpu_ms']:.2f} |\n"
     if rows := results.get("memory"):

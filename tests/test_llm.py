@@ -163,6 +163,16 @@ def test_what_cannot_be_right_is_one_clear_error_before_any_work(tmp_path: Path)
     assert (tmp_path / "ledger.jsonl").read_bytes() == b""
 
 
+def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Behaviour(reply=loud)) as address:  # which does not look at the host that it is asked for
+        monkeypatch.setenv("http_proxy", address.removesuffix("/v1"))
+        ask_all("http://model.invalid/v1", tmp_path / "ledger.jsonl")
+        monkeypatch.setenv("no_proxy", "model.invalid")
+        with pytest.raises(SftdivError, match=r"http://model.invalid/v1 cannot be reached"):
+            ask_all("http://model.invalid/v1", tmp_path / "other.jsonl")
+    assert len(lines(tmp_path / "ledger.jsonl")) == len(WORDS)
+
+
 def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ledger.jsonl"
     with Ledger(path) as ledger:

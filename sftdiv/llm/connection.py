@@ -17,6 +17,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import numpy as np
 
@@ -41,6 +43,7 @@ class Connection:
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None) -> None:
         self._endpoint = endpoint
         self._base = endpoint.base_url.rstrip("/")
+        self._proxy = _proxy(endpoint.base_url)  # aiohttp's trust_env would look for it, and for a netrc, in threads before each request
         self._session = session
         self._key = key
         self._left = most_calls
@@ -122,12 +125,12 @@ class Connection:
         import aiohttp
 
         try:
-            async with self._session.request(method, f"{self._base}/{path}", json=request) as response:
+            async with self._session.request(method, f"{self._base}/{path}", json=request, proxy=self._proxy) as response:
                 text = await response.text()
                 return response.status, text if response.status == 200 else self._told(text), _seconds(response.headers.get("Retry-After"))
         except TimeoutError:
             return 0, f"timeout: nothing within {self._endpoint.timeout:g} s", None
-        except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeDecodeError, LookupError) as error:
             return 0, self._told(f"connection: {error!r}"), None
 
     def _wait(self, attempt: int, asked: float | None) -> float:
@@ -139,6 +142,12 @@ class Connection:
     def _told(self, text: str) -> str:
         """A message fit to be shown: short, and without the key."""
         return (text if self._key is None else text.replace(self._key, "***"))[:SHOWN]
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for an address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _decoded(text: str) -> Mapping[str, Any] | None:

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from sftdiv.records import SftdivError
 
@@ -78,7 +76,6 @@ class Endpoint:
             "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
             "connector": aiohttp.TCPConnector(limit=self.concurrency),
             "timeout": aiohttp.ClientTimeout(total=self.timeout),
-            "proxy": _proxy(self.base_url),  # trust_env would look for it, and for a netrc, in a thread before each request
             "cookie_jar": aiohttp.DummyCookieJar(),
         }
         async with aiohttp.ClientSession(**how) as session:
@@ -105,9 +102,3 @@ def used(body: Mapping[str, Any]) -> dict[str, int]:
     """Tokens of the prompt and the answer, where the server counts them."""
     usage = body.get("usage") or {}
     return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens") if usage.get(name)}
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for an address."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
