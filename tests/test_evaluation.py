@@ -30,20 +30,22 @@ SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
 TALKS = [
     [{"role": "user", "content": f"What says the {animal}?"}, {"role": "assistant", "content": sound}] for animal, sound in SOUNDS.items()
 ]
+SONG = "cock a doodle doo " * 6  # goes on while the others' answers have ended
+ROOSTER = [{"role": "user", "content": "What says the rooster?"}, {"role": "assistant", "content": SONG.strip()}]
 ALL = {"num_fewshot": None, "limit": None, "batch_size": 3, "chat_template": True, "device": "cpu", "seed": 0}
 
 
 @pytest.fixture(scope="module")
 def parrot(tmp_path_factory):
-    """A model that has learned four answers by heart."""
+    """A model that has learned four short answers and a long one by heart."""
     folder = tmp_path_factory.mktemp("parrot")
-    train_tokenizer([turn["content"] for talk in TALKS for turn in talk], folder / "base", vocab_size=300)
+    train_tokenizer([turn["content"] for talk in [*TALKS, ROOSTER] for turn in talk], folder / "base", vocab_size=300)
     tokenizer = load_tokenizer(folder / "base")
     make_model(Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0).save_pretrained(folder / "base")
     fine_tune(
         folder / "base",
-        TALKS,
-        list(SOUNDS),
+        [*TALKS, ROOSTER],
+        [*SOUNDS, "rooster"],
         folder / "model",
         **fine_tuning(epochs=150, batch_size=2, weight_decay=0.0),
     )
@@ -114,20 +116,24 @@ def test_an_unknown_task_names_the_nearest(parrot, tasks):
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
-    """Also where the model's own settings do not say which token ends an answer."""
-    asked = ["quack " * times + "What says the duck?" for times in (9, 90)]
+    """Also where the model's own settings do not say which token ends an answer, and it would then begin another one."""
+    asked = ["quack " * 90 + "What says the duck?", ROOSTER[0]["content"]]
     long = [{"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"} for text in asked]
     with (tasks / "items.jsonl").open("a") as items:
         items.writelines(f"{json.dumps(item)}\n" for item in long)
 
     how = ALL | {"chat_template": chat}
 
-    def forgets_its_end(*given, **how):
-        model = load_model(*given, **how)
+    def goes_on_after_its_end(*given, **how):
+        model, tokenizer = load_model(*given, **how), load_tokenizer(parrot)
         model.generation_config.eos_token_id = None
+        model.config.tie_word_embeddings = False
+        read = model.get_input_embeddings().weight.detach().clone()
+        read[tokenizer.eos_token_id] = read[tokenizer(":\n")["input_ids"][-1]]  # as the end of a prompt
+        model.set_input_embeddings(torch.nn.Embedding.from_pretrained(read))
         return model
 
-    monkeypatch.setattr("sftdiv.evaluation.model.load_model", forgets_its_end)
+    monkeypatch.setattr("sftdiv.evaluation.model.load_model", goes_on_after_its_end)
     alone, together = (
         run_tasks(parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size})
         for size in (1, 16)
@@ -139,6 +145,7 @@ def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path,
     assert read[1, "say"]["response"].to_pylist() == read[16, "say"]["response"].to_pylist()
     assert {name: score.value for name, score in alone.items()} == pytest.approx({name: score.value for name, score in together.items()})
     if chat:
+        assert read[1, "say"]["response"].to_pylist()[-1] == SONG[: len(read[1, "say"]["response"].to_pylist()[-1])]
         assert read[16, "say"]["response"].to_pylist()[:4] == list(SOUNDS.values())
 
 
