@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, LengthPrior, published_prior
 from sftdiv.records import SftdivError
 
 REQUIRED = ("preference", "output_1", "output_2", "instruction")
@@ -25,6 +26,7 @@ DIFFICULTIES = ("instruction_difficulty", "difficulty")
 SCALES = {"12": (1.0, 2.0), "01": (0.0, 1.0)}  # preference of a lost and of a won prompt
 OTHER = {"12": "01", "01": "12"}
 ROUNDING = 1e-6  # sums of token probabilities pass their bounds by so much
+ALPACA_EVAL_JUDGES = ("weighted_alpaca_eval", "alpaca_eval_gpt4_turbo")  # how the names of AlpacaEval 2's annotators begin
 
 
 @dataclass(frozen=True)
@@ -162,3 +164,11 @@ def _difficulty(entries: Sequence[Mapping[str, Any]], path: Path) -> NDArray[np.
     if bad is not None:
         raise SftdivError(f"{path}, entry {bad} has {key}={values[bad]!r}; where one entry has a difficulty, each needs a number")
     return np.array(values, dtype=np.float64)
+
+
+def choose_prior(file: Annotations) -> LengthPrior:
+    """What is known of the length effect of the file's judge: AlpacaEval's if it is that one, or is not named and judges like it."""
+    judge = file.names.get("judge", "")
+    if judge:
+        return ALPACA_EVAL if judge.startswith(ALPACA_EVAL_JUDGES) else ANY_JUDGE
+    return published_prior(file.preferences, file.candidate_chars - file.baseline_chars)

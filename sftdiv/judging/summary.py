@@ -23,6 +23,7 @@ from sftdiv.records import Score, SftdivError
 
 ORDERS = ("candidate_first", "baseline_first")
 NEEDED = ("prompt", "order", "repeat", "preference", "first", "candidate_chars", "baseline_chars")
+IDENTICAL = "identical"  # state of a verdict that was not asked for, the answers being equal
 DRAWN = 1e-9  # a preference this near one half is a draw
 
 
@@ -85,6 +86,7 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
     ``order_agreement``, ``draws`` (share of prompts), ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``,
     ``baseline_chars`` and, where verdicts were repeated, ``noise`` (standard deviation to expect of the difference of two runs' win rates
     over all prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample). Repeats count for the noise alone.
+    Pairs of equal answers (``state`` identical) are draws and say nothing of the judge: bias, agreement and ``unreadable`` leave them out.
 
     Args:
         verdicts: Columns of ``verdicts.parquet``.
@@ -95,9 +97,11 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
         SftdivError: As ``by_prompt``.
     """
     prompts = by_prompt(verdicts)
-    once, both = prompts.once(), prompts.preferences[0]
+    once = prompts.once()
     counted = np.asarray(verdicts["repeat"]) == 0
-    first = np.asarray(verdicts["first"], dtype=np.float64)[counted]
+    asked = counted & (np.asarray(verdicts.get("state", counted), dtype=str) != IDENTICAL)
+    first = np.asarray(verdicts["first"], dtype=np.float64)[asked]
+    both = prompts.preferences[0][:, np.isin(prompts.names, np.asarray(verdicts["prompt"], dtype=str)[asked])]
     known = once[~np.isnan(once)]
     rng = np.random.default_rng(seed)
     scores = _with_interval("win_rate", win_rate, (once,), draws=draws, rng=rng)
