@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from sftdiv.records import Exam, SftdivError
 
 log = logging.getLogger(__name__)
 TURNS = ("all", "first")
-OFFLINE = (
-    "without a network, prompts.{name}.path=FILE takes a local copy, prompts=files a file of your own, prompts=heldout the corpus's own"
-)
+PROBE_SECONDS = 10.0
+OFFLINE = "Without a network: prompts.{name}.path=FILE for a local copy, prompts=files for your own, prompts=heldout for the corpus's"
 
 
 class PromptSource(Protocol):
@@ -96,17 +95,19 @@ class FilePrompts:
         return spread(distinct(prompts), self.limit)
 
     def _download(self) -> Path:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+        import huggingface_hub as hub
+        from huggingface_hub.constants import ENDPOINT
 
+        what: dict[str, Any] = {"repo_id": self.repository, "filename": self.file, "repo_type": "dataset", "revision": self.revision}
         try:
-            return Path(hf_hub_download(self.repository or "", self.file or "", repo_type="dataset", revision=self.revision))
-        except (OSError, HfHubHTTPError) as error:
-            reason = str(error).strip().splitlines()[0]
+            if not isinstance(hub.try_to_load_from_cache(**what), str):
+                hub.get_session().head(ENDPOINT, timeout=PROBE_SECONDS)  # else a machine without a network tries again for half a minute
+            return Path(hub.hf_hub_download(**what))
+        except Exception as error:  # the hub's HTTP client has changed its name, and with it its errors, between versions
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
             way_out = OFFLINE.format(name=self.name)
-            raise SftdivError(
-                f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file}): {reason} {way_out}"
-            ) from error
+            what_for = f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file})"
+            raise SftdivError(f"{what_for}: {reason}. {way_out}") from error
 
 
 def load_prompts(sources: Mapping[str, PromptSource], exam: Exam) -> list[Prompt]:
