@@ -17,6 +17,7 @@ from sftdiv.settings import check, identified, identified_options, resolve_unive
 GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
 LLM = ["strategy/tagger=llm", "strategy.model=a", "strategy.endpoint.base_url=http://localhost:1/v1"]
+JUDGE = ["judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a"]
 PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
 
 
@@ -29,6 +30,12 @@ def overrides_of(choice):
     if group.startswith("strategy/"):
         needed.append("strategy=" + ("macro_topic" if group.endswith("clusterer") else "meso_tag"))
         needed += LLM if option in ("llm", "of_llm") else []
+    if group in ("judge", "prompts") or choice == "eval=judge":
+        needed += ["eval=judge", *JUDGE, *["prompts.files.path=mine.jsonl"] * (choice == "prompts=files")]
+    if group == "eval" and option == "custom":
+        needed.append("eval.tasks=[mine]")
+    if group == "judge/shared":  # below whichever way of judging
+        return ["eval=judge", *JUDGE]
     return [*(choice,) * (choice not in needed), *needed]
 
 
@@ -54,7 +61,7 @@ def test_all_options_of_the_issues_are_there():
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
         "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
-        "eval": "embedded heldout custom none",
+        "eval": "embedded heldout custom none suite_small open_llm judge",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",
         "strategy/clusterer": "hdbscan umap_hdbscan kmeans evoc",
@@ -64,6 +71,8 @@ def test_all_options_of_the_issues_are_there():
         "model/template": "auto own plain alpaca chatml",
         "tracking": "wandb none",
         "sweep": "plain grid",
+        "judge": "alpaca_eval arena_hard",
+        "prompts": "heldout alpaca_eval arena_hard mt_bench files",
         "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model llama2_70b full_fsdp",
     }
     assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
@@ -105,6 +114,8 @@ def test_defaults_follow_the_corpus(composed):
         (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
         (["eval=custom"], r"eval=custom needs tasks: eval.tasks=\[arc_easy,piqa\]"),
         (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
+        (["eval.backend=vllm"], "needs the package vllm"),
+        (["eval.batch_size=many"], "eval.batch_size='many' must be a whole number of at least 1, or auto"),
         (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on is 'prompt'; known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all learns every token of every turn"),
@@ -134,6 +145,8 @@ def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
     other = composed("eval=[heldout,embedded]", "eval.primary=sftdiv_embedded_mc.acc")
     assert performance(other)["primary"] == "sftdiv_embedded_mc.acc"
     assert performance(composed("eval=none")) == {"eval": "none", "primary": None, "higher_is_better": None}
+    judged = composed("eval=[embedded,judge]", *JUDGE)
+    assert performance(judged) == {"eval": "embedded+judge", "primary": "sftdiv_embedded_mc.word_probability", "higher_is_better": True}
     custom = composed("eval=custom", "eval.tasks=[mine]", "eval.include_path=tasks")
     assert (custom.eval.custom.tasks, custom.eval.custom.include_path) == (["mine"], "tasks")
 

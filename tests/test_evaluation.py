@@ -13,13 +13,13 @@ from sftdiv.causal.checkpoint import load_model, load_tokenizer
 from sftdiv.causal.generate import generate
 from sftdiv.causal.labels import label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.evaluated import chosen
+from sftdiv.evaluated import check_evaluation, chosen
 from sftdiv.evaluation.harness import mean_score, run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.evaluation.loading import load_tasks
 from sftdiv.evaluation.model import check_backend, language_model
 from sftdiv.evaluation.paired import compare_cells, paired_difference
-from sftdiv.records import Score, SftdivError
+from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
 from sftdiv.store import Store
 from sftdiv.training.base import make_model
 from sftdiv.training.fit import fine_tune
@@ -199,6 +199,40 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
         compare_cells(tmp_path / "chat", tmp_path)
     with pytest.raises(SftdivError, match=r"other items \(4 and 3, of which 3 are the same\)"):
         compare_cells(tmp_path / "chat", tmp_path / "less")
+
+
+def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed, tasks, tmp_path):
+    exam = Exam(
+        heldout=lambda: Heldout([TALKS[0]], ["pet"], ["a"]),
+        world_tasks=lambda: tmp_path,
+        base=lambda: "",
+        revision=None,
+        keep=built_anew,
+        device="cpu",
+        max_length=64,
+        loss_turns="all",
+        folder=tmp_path,
+        study=tmp_path,
+        cell="cell",
+        seed=0,
+    )
+    custom = ["eval.tasks=[choose,say]", f"eval.include_path={tasks}"]
+
+    def checked(*overrides):
+        return check_evaluation(composed(*custom, *overrides), exam)
+
+    assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
+    assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
+    assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
+    averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
+    assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
+    with pytest.raises(SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"):
+        checked("eval=custom")
+    with pytest.raises(SftdivError, match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?"):
+        checked("eval=[heldout,custom]", "eval.primary=choose.accuracy")
+    again = ["eval.suite_small.tasks=[say]", "eval.suite_small.mean=[]", f"eval.suite_small.include_path={tasks}"]
+    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small give the score say.exact_match"):
+        checked("eval=[custom,suite_small]", *again)
 
 
 def test_a_mean_counts_each_task_once():
