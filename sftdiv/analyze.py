@@ -1,8 +1,8 @@
 """``python -m sftdiv.analyze multirun/STUDY``: the relation between diversity and performance in a study, and its uncertainty.
 
-In: a study's folder of finished cells. Out, in that folder: ``report.html``, ``figures/``, ``slopes.csv``, ``correlations.csv`` and
-``cells.parquet``; the slope table in the terminal. Every multirun ends in it too. The trade: everything is made anew each time, in
-seconds, so that nothing shown can be older than the cells.
+In: a study's folder of finished cells. Out, in that folder: ``report.html``, ``figures/``, ``slopes.csv``, ``correlations.csv``,
+``cells.parquet`` and, where a judge compared the cells, ``arena.csv``; the slope table in the terminal. Every multirun ends in it too. The
+trade: everything is made anew each time, in seconds, so that nothing shown can be older than the cells.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from sftdiv.analysis.analysis import Analysis, analyze
@@ -23,11 +25,14 @@ from sftdiv.analysis.figures import write_figures
 from sftdiv.analysis.page import render_page
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.terminal import slope_table
+from sftdiv.judging.arena import TABLE as ARENA
+from sftdiv.judging.arena import Arena, judged_cells, read_arena, write_arena
 from sftdiv.records import SftdivError
 from sftdiv.store import write_atomically
 
 SWEEP = "sweep.json"  # where a sweep keeps its own command
 REPORT = "report.html"
+DRAWS = 1000  # of the bootstrap of Arena scores
 
 
 def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, seed: int = 0) -> Analysis:
@@ -48,7 +53,11 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     folder = folder.expanduser().absolute()
     out = (out or folder).expanduser().absolute()
     analysis = analyze(load_study(folder), rng=np.random.default_rng(seed))
+    found, analysis = _arena(folder, analysis, seed=seed)
     written = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
+    if found:
+        write_arena(found, out / ARENA)
+        written.append(out / ARENA)
     away = "" if out == folder else f"{os.path.relpath(folder, out)}/".replace(os.sep, "/")
     page = render_page(
         analysis,
@@ -59,9 +68,23 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         ),
         command=_sweep_command(folder),
         config=_text(folder / str(analysis.study.cells["cell"].iloc[0]) / "config.yaml"),
+        standings=pd.DataFrame(found.rows()) if found else None,
+        standing_words=f"judged by {found.judge} ({found.template}) on {found.prompts:,} prompts; {found.baseline} has 1000"
+        if found
+        else "",
     )
     write_atomically(out / REPORT, page)
     return analysis
+
+
+def _arena(folder: Path, analysis: Analysis, *, seed: int) -> tuple[Arena | None, Analysis]:
+    """The cells' Arena scores where a judge compared them; a note says why where they do not compare."""
+    if not judged_cells(folder):
+        return None, analysis
+    try:
+        return read_arena(folder, draws=DRAWS, seed=seed), analysis
+    except SftdivError as error:
+        return None, replace(analysis, notes=(*analysis.notes, f"no Arena scores: {error}"))
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:

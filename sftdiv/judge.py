@@ -11,13 +11,18 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
 
+if TYPE_CHECKING:
+    from sftdiv.judging.arena import Arena
+
 DRAWS = 1000
 SEED = 0
+CAPTION = "rates and unread verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate; n: prompts"
 
 
 def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -> dict[str, Any]:
@@ -96,8 +101,51 @@ def show_score(scored: Mapping[str, Any], title: str) -> None:
     console.print(f"{lengths}; length coefficient {scored['length_coefficient']:.2f} (prior: {scored['length_prior']})", highlight=False)
 
 
-def _number(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.2f}"
+def arena(study: Path, *, draws: int, seed: int) -> Arena:
+    """The scores of all judged cells of a study, written beside them as ``arena.csv``.
+
+    Raises:
+        SftdivError: If there are none, or they do not compare.
+    """
+    from sftdiv.judging.arena import TABLE, read_arena, write_arena
+
+    if not study.is_dir():
+        raise SftdivError(f"there is no study folder {study}; give one that a sweep wrote, such as multirun/NAME")
+    found = read_arena(study, draws=draws, seed=seed)
+    write_arena(found, study / TABLE)
+    return found
+
+
+def show_arena(found: Arena, study: Path) -> None:
+    """Print the scores of a study as a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{escape(found.judge)} ({escape(found.template)}) on {found.prompts:,} prompts; {escape(found.baseline)} has 1000"
+    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold")
+    for head in ("level", "score", "win rate", "LC", "n", "unread"):
+        table.add_column(head, justify="right")
+    for one in found.standings:
+        rate, low, high = (_number(100 * value, 1) for value in (one.win_rate, one.win_rate_low, one.win_rate_high))
+        table.add_row(
+            escape(one.cell),
+            "" if one.level is None else f"{one.level:.3g}",
+            f"{_number(one.score, 0)}\n[{_number(one.score_low, 0)}, {_number(one.score_high, 0)}]",
+            f"{rate}\n[{low}, {high}]",
+            _number(100 * one.length_controlled_win_rate, 1),
+            f"{one.n:,}",
+            _number(100 * one.unreadable, 1),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"written: {study / 'arena.csv'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return "none" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,6 +184,12 @@ def main(arguments: list[str] | None = None) -> None:
                 print(json.dumps(_plain(scored), allow_nan=False))
             else:
                 show_score(scored, asked.file.name)
+            return
+        found = arena(asked.study, draws=asked.draws, seed=asked.seed)
+        if asked.json:
+            print(json.dumps(_plain(asdict(found)), allow_nan=False))
+        else:
+            show_arena(found, asked.study)
     except SftdivError as error:
         sys.exit(f"sftdiv: {error}")
 
@@ -144,7 +198,7 @@ def _plain(value: Any) -> Any:
     """The same with None for NaN, which every JSON reader knows."""
     if isinstance(value, Mapping):
         return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from sftdiv.analysis import cell_tables, findings, interactive, tables
+from sftdiv.analysis import cell_tables, findings, interactive, judged, tables
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.appearance import GREY, Style, styles
 from sftdiv.analysis.slopes import COLLINEAR
@@ -42,6 +43,7 @@ CONTENTS = [
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
     ("performance", "Performance"),
+    ("arena", "Arena"),
     ("metrics", "Metrics"),
     ("controls", "Confounders"),
     ("differences-of-slopes", "Differences"),
@@ -72,6 +74,8 @@ def render_page(
     analyze_command: str,
     command: str | None = None,
     config: str | None = None,
+    standings: pd.DataFrame | None = None,
+    standing_words: str = "",
 ) -> str:
     """The page.
 
@@ -82,6 +86,8 @@ def render_page(
         analyze_command: The command that makes this page.
         command: The command of the sweep, where it is known.
         config: The resolved settings of one cell, where they are known.
+        standings: The cells' Arena scores, where a judge compared them.
+        standing_words: The judge and the baseline of those scores.
     """
 
     def link(cell: str) -> str:
@@ -95,7 +101,7 @@ def render_page(
     )
     return environment.get_template("page.html.jinja").render(
         name=analysis.study.name,
-        contents=CONTENTS,
+        contents=[entry for entry in CONTENTS if entry[0] != "arena" or standings is not None],
         findings=findings.sentences(analysis),
         notes=analysis.notes,
         facts=findings.setting_facts(analysis),
@@ -110,6 +116,10 @@ def render_page(
         collinear=COLLINEAR,
         has_slopes="controlled-slopes" in specs,
         slopes=tables.slopes(analysis),
+        judge_sentence=judged.judge_noise_sentence(analysis),
+        judge_noise=judged.judge_noise(analysis),
+        arena=None if standings is None else judged.arena(standings, link),
+        arena_words=standing_words,
         controlled=tables.controlled(analysis),
         differences=tables.differences(analysis),
         correlations=tables.correlations(analysis),

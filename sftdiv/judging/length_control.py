@@ -35,7 +35,7 @@ ANY_JUDGE = LengthPrior(mean=1.0, sd=1.0)  # judges favour length, by how much i
 # AlpacaEval 2's judge against gpt4_1106_preview: its 187 published weights (metrics/weights) are 1.5 with a standard deviation of 0.4 given
 # the difficulty, whose part in a verdict (sd 1.5 in logits) shrinks them to 1.1 where it is left out. Narrower than their spread, since a
 # fit without difficulty takes its traces for length; the value is the one that errs least in benchmarks/length_control.py.
-ALPACA_EVAL = LengthPrior(mean=1.1, sd=0.12)
+ALPACA_EVAL = LengthPrior(mean=1.1, sd=0.1)
 DECISIVE = 0.05  # nats a prompt; AlpacaEval's models stay below, judges that go by length alone lie above (same benchmark)
 
 
