@@ -68,7 +68,10 @@ def speed() -> list[dict[str, Any]]:
                 requests = REQUESTS if name != "openai" else REQUESTS // 4
                 python = openai_python() if name == "openai" else sys.executable
                 command = [str(python), str(FILES / "client.py"), name, str(port), str(requests), str(IN_FLIGHT)]
-                runs[name].append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+                busy = os.getloadavg()[0]
+                runs[name].append(
+                    {"load": busy} | json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+                )
                 print(name, runs[name][-1], file=sys.stderr)
     return [
         {
@@ -76,6 +79,7 @@ def speed() -> list[dict[str, Any]]:
             "per_second": median([run["requests"] / run["wall"] for run in each]),
             "slowest": min(run["requests"] / run["wall"] for run in each),
             "fastest": max(run["requests"] / run["wall"] for run in each),
+            "load": median([run["load"] for run in each]),
             "cpu_ms": median([1000 * run["cpu"] / run["requests"] for run in each]),
         }
         for name, each in runs.items()
@@ -128,13 +132,14 @@ def tables(results: Mapping[str, Any]) -> Iterator[str]:
     """The results as Markdown."""
     ideal = IN_FLIGHT / SECONDS
     limit = next((row["per_second"] for row in results.get("speed", []) if row["client"] == "aiohttp"), ideal)
-    yield f"# LLM calls\n\n`{results['command']}`, {results['date']}, {os.cpu_count()} cores that others used too. {IN_FLIGHT} in flight, "
-    yield f"answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} a second; medians of {ROUNDS} runs in turn.\n\n"
-    yield "| client | requests/s | slowest to fastest run | of the ideal | of bare aiohttp | processor ms a request |\n"
-    yield "|---|---|---|---|---|---|\n"
+    yield f"# LLM calls\n\n`{results['command']}`, {results['date']}, {os.cpu_count()} cores "
+    yield f"(load: processes that wanted one, of whomever). {IN_FLIGHT} in flight, answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} a second; medians of {ROUNDS} runs in turn.\n\n"
+    yield "| client | requests/s | slowest to fastest run | of the ideal | of bare aiohttp | processor ms a request | load before |\n"
+    yield "|---|---|---|---|---|---|---|\n"
     for row in results.get("speed", []):
         rate, span = row["per_second"], f"{row['slowest']:,.0f} to {row['fastest']:,.0f}"
-        yield f"| {NAMES[row['client']]} | {rate:,.0f} | {span} | {rate / ideal:.0%} | {rate / limit:.0%} | {row['cpu_ms']:.2f} |\n"
+        shares = f"{rate / ideal:.0%} | {rate / limit:.0%}"
+        yield f"| {NAMES[row['client']]} | {rate:,.0f} | {span} | {shares} | {row['cpu_ms']:.2f} | {row['load']:.1f} |\n"
     if rows := results.get("memory"):
         yield "\n`sftdiv.regenerate` on the pool, answers at once, 1,000 characters each; its mapped corpus has "
         yield f"{rows[-1]['arrow_mib']:,.0f} MiB.\n\n| rows | peak, MiB | of it no mapped file, MiB | seconds in all |\n|---|---|---|---|\n"
