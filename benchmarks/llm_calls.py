@@ -133,7 +133,8 @@ def tables(results: Mapping[str, Any]) -> Iterator[str]:
     ideal = IN_FLIGHT / SECONDS
     limit = next((row["per_second"] for row in results.get("speed", []) if row["client"] == "aiohttp"), ideal)
     yield f"# LLM calls\n\n`{results['command']}`, {results['date']}, {os.cpu_count()} cores "
-    yield f"(load: processes that wanted one, of whomever). {IN_FLIGHT} in flight, answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} a second; medians of {ROUNDS} runs in turn.\n\n"
+    yield f"(load: processes that wanted one, of whomever). {IN_FLIGHT} in flight, "
+    yield f"answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} a second; medians of {ROUNDS} runs in turn.\n\n"
     yield "| client | requests/s | slowest to fastest run | of the ideal | of bare aiohttp | processor ms a request | load before |\n"
     yield "|---|---|---|---|---|---|---|\n"
     for row in results.get("speed", []):
