@@ -73,7 +73,7 @@ class _Interview:
         self._stop: SftdivError | None = None
 
     async def run(self, questions: Iterable[Question], total: int, max_calls: int | None) -> list[str]:
-        """Ask what is missing: the first question alone, then as many at once as the endpoint allows."""
+        """Ask what is missing: one at a time until one is answered, then as many at once as the endpoint allows."""
         with progress(self._label, total) as advance:
             queue = self._missing(questions, advance)
             first = next(queue, None)
