@@ -19,6 +19,7 @@ from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.evaluation.loading import load_tasks
 from sftdiv.evaluation.model import check_backend, language_model
 from sftdiv.evaluation.paired import compare_cells, paired_difference
+from sftdiv.paired import main
 from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
 from sftdiv.store import Store
 from sftdiv.training.base import make_model
@@ -184,7 +185,7 @@ def test_prompts_are_kept_until_the_data_changes(parrot, tasks, tmp_path):
     assert made == ["requests"] * 3 and changed["choose.acc"].value == 0.75
 
 
-def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path):
+def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path, capsys):
     """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance 1/3, error sqrt(1/12)."""
     by_hand = paired_difference(np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0]))
     assert (by_hand.difference, by_hand.items) == (-0.5, 4)
@@ -195,6 +196,9 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
         run_tasks(parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how)
     found = compare_cells(tmp_path / "chat", tmp_path / "bare")
     assert found["choose.acc"].first == 1.0 and found["choose.acc"].items == 4
+    assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choose.acc"]["difference"] == found["choose.acc"].difference
+    assert main([str(tmp_path / "chat"), str(tmp_path)]) == 1 and "no task in common" in capsys.readouterr().err
     with pytest.raises(SftdivError, match="no task in common"):
         compare_cells(tmp_path / "chat", tmp_path)
     with pytest.raises(SftdivError, match=r"other items \(4 and 3, of which 3 are the same\)"):

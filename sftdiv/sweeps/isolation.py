@@ -28,7 +28,7 @@ HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&
     "lm_eval.models.huggingface",
     "numba.np.npyimpl",
     "numba.typed",
-    "sftdiv.evaluation.generations",
+    "sftdiv.causal.generate",
     "sftdiv.evaluation.harness",
     "sftdiv.evaluation.heldout",
     "sftdiv.steps",
