@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name in (key for key in row if key.startswith("score.") and not key.endswith(".stderr")):
         error = row.get(f"{name}.stderr")
         star = "  (primary)" if name == f"score.{row['primary']}" else ""
-        lines.append((name, f"{_number(row[name])}{'' if error is None else f' ± {_number(error)}'}{star}"))
+        lines.append((name, f"{_number(row[name])}{'' if error is None or math.isnan(error) else f' ± {_number(error)}'}{star}"))
     seconds = {key.removeprefix("time."): value for key, value in row.items() if key.startswith("time.")}
     lines.append(("seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()) + f"; in all {sum(seconds.values()):.1f}"))
     return lines
@@ -59,4 +60,6 @@ def _listed(row: Mapping[str, Any], prefix: str, *, leave_out: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+    if value is None:
+        return "none"
+    return f"{value:,.0f}" if abs(value) >= 1000 and value == round(value) else f"{value:.4g}"

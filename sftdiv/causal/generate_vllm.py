@@ -6,6 +6,7 @@ the two agree where nothing is drawn (temperature 0), and there but for near-tie
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,7 +47,11 @@ class VllmModel:
         check_vllm()
         if (Path(folder) / "adapter_config.json").exists():
             raise SftdivError(f"backend=vllm takes whole models and {folder} is an adapter: train.merge=true, or backend=hf")
+        import torch
         from vllm import LLM  # type: ignore[import-not-found]  # the extra
+
+        gc.collect()
+        torch.cuda.empty_cache()  # the engine is a process of its own: what this one holds on to, it cannot have
 
         self._engine: Any = LLM(model=str(folder), revision=revision, max_model_len=max_length + max_new_tokens, skip_tokenizer_init=True)
         self._tokenizer = tokenizer

@@ -9,6 +9,7 @@ before training, at the price of one call a run.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from sftdiv.llm.interview import summary
 from sftdiv.records import Exam, Score, SftdivError
 from sftdiv.store import write_atomically
 
+log = logging.getLogger(__name__)
 RECORD = "judging.json"
 
 
@@ -99,6 +101,7 @@ class JudgeEvaluator:
         other = baseline_answers(baseline, prompts, checkpoint, exam, generation=judge.generation) or own
         pairs = pairs_of(prompts, own, other)
         cases = cases_of(pairs, repeats=judge.repeats, repeat_share=judge.repeat_share, seed=judge.seed)
+        log.info("%d prompts against %s: %d verdicts of %s", len(prompts), baseline.name, len(cases), judge.asking.model)
         lines = judge_cases(cases, judge.asking, folder, max_unreadable=judge.max_unreadable, max_calls=judge.max_calls)
         columns = tabulate(cases, lines, names)
         spent = self._spent(lines)

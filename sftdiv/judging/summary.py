@@ -111,7 +111,7 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
         "position_rate": _share(position_rate(*both), int((~np.isnan(both).any(axis=0)).sum())),
         "order_agreement": _share(order_agreement(*both), int((~np.isnan(both).any(axis=0)).sum())),
         "draws": _share(float((np.abs(known - 0.5) < DRAWN).mean()) if len(known) else math.nan, len(known)),
-        "unreadable": _share(float(np.isnan(first).mean()), len(first)),
+        "unreadable": _share(float(np.isnan(first).mean()) if len(first) else 0.0, len(first)),
         "prompts": Score(float(len(known)), math.nan),
         "answer_chars": _mean(np.asarray(verdicts["candidate_chars"], dtype=np.float64)[counted]),
         "baseline_chars": _mean(np.asarray(verdicts["baseline_chars"], dtype=np.float64)[counted]),

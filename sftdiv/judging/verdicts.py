@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from sftdiv.judging.answers import Replies
 from sftdiv.judging.prompt import Prompt, shown
+from sftdiv.judging.summary import IDENTICAL, ORDERS, mean_of_known
 from sftdiv.llm.ledger import FAILED
 from sftdiv.store import content_hash, write_atomically
 
-ORDERS = ("candidate_first", "baseline_first")
 TABLE, ANNOTATIONS = "verdicts.parquet", "annotations.json"
-IDENTICAL, READ, UNREADABLE, REFUSED = "identical", "read", "unreadable", "refused"
+READ, UNREADABLE, REFUSED = "read", "unreadable", "refused"
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,8 @@ def write_table(columns: Mapping[str, NDArray[Any]], folder: Path) -> None:
 
 def write_annotations(pairs: Sequence[Pair], columns: Mapping[str, NDArray[Any]], names: Mapping[str, str], folder: Path) -> None:
     """Write AlpacaEval's annotations: ``preference`` is 1 + the mean probability that ``output_2``, the candidate, wins; null: unread."""
-    counts = columns["repeat"] == 0
-    both = columns["preference"][counts].reshape(len(pairs), len(ORDERS))  # cases come pair by pair
-    known = ~np.isnan(both)
-    mean = np.divide(np.where(known, both, 0).sum(axis=1), known.sum(axis=1), out=np.full(len(pairs), np.nan), where=known.any(axis=1))
+    both = columns["preference"][columns["repeat"] == 0].reshape(len(pairs), len(ORDERS))  # cases come pair by pair
+    mean = mean_of_known(both.T)
     entries = [
         {
             "instruction": pair.prompt.instruction,
