@@ -21,6 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.records import SftdivError
 from sftdiv.store import content_hash
 
+BROUGHT_BY = dict.fromkeys(("judge", "prompts"), re.compile(r"eval=(.*\W)?judge\b.*"))  # groups that an option of another one brings
+
 
 def conf_dir() -> Path:
     """The packaged ``conf`` folder where there is one (a wheel), else the repository's (a checkout or an editable install)."""
@@ -97,9 +99,14 @@ def _with_alternatives(message: str, config_name: str) -> str:
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return message
+    root = re.split(r"[./@]", unknown[1])[0]
+    if root in BROUGHT_BY and not any(BROUGHT_BY[root].fullmatch(argument) for argument in sys.argv[1:]):
+        return f"unknown setting {unknown[1]!r}: {root} is there with eval=judge, or eval=[embedded,judge]"
     parent, _, name = unknown[1].rpartition(".")
     group_choices = [
-        argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w.]+", argument) and _is_group(argument.split("=")[0])
+        argument
+        for argument in sys.argv[1:]
+        if re.fullmatch(r"[\w/]+=([\w.]+|\[[\w.,]+\])", argument) and _is_group(argument.split("=")[0])
     ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

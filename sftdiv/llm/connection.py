@@ -131,7 +131,7 @@ class Connection:
         except TimeoutError:
             return 0, f"timeout: nothing within {self._endpoint.timeout:g} s", None
         except (aiohttp.ClientError, OSError, UnicodeDecodeError, LookupError) as error:
-            return 0, self._told(f"connection: {error!r}"), None
+            return 0, self._told(f"connection: {str(error) or repr(error)}"), None
 
     def _wait(self, attempt: int, asked: float | None) -> float:
         """Seconds before the next try: the server's wish, or a doubling one; up to a half more or less, so that clients spread."""
