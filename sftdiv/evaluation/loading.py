@@ -49,7 +49,7 @@ def load_tasks(tasks: Sequence[str], include_path: Path | None) -> Loaded:
         SftdivError: A task is unknown, its data cannot be had, or it needs a package that is missing.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = _manager() if include_path is None else _manager_of(include_path)
+    manager = harness_tasks() if include_path is None else _manager_of(include_path)
     _check_known(tasks, manager.all_tasks, include_path)
     loaded: dict[str, Any] = {}
     groups: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def quiet() -> contextlib.AbstractContextManager[Any]:
 
 
 @functools.cache
-def _manager() -> Any:
+def harness_tasks() -> Any:
     """Of the harness's own 15,000 names: 15 seconds on a slow machine."""
     from lm_eval.tasks import TaskManager
 
@@ -88,7 +88,7 @@ def _manager_of(include_path: Path) -> Any:
 @functools.cache
 def _load_once(name: str, online: bool) -> Any:
     """A task of the harness's own: the check before training loads what the evaluation after it takes."""
-    return _load(_manager(), name, online)
+    return _load(harness_tasks(), name, online)
 
 
 def _load(manager: Any, name: str, online: bool) -> Any:
@@ -100,7 +100,7 @@ def _load(manager: Any, name: str, online: bool) -> Any:
         raise SftdivError(f"the task {name} needs the package {package}, which is missing: pip install {package}{extra}") from error
     except Exception as error:  # a task's file is somebody's code, and what its loading raises is not foreseen
         reason = _reason(error)
-        if online or not isinstance(error, OSError | LookupError):
+        if online or not (isinstance(error, ConnectionError) or " Hub" in reason):  # else a file of the user's own is missing
             raise SftdivError(f"the task {name} cannot be loaded: {type(error).__name__}: {reason}") from error
         raise SftdivError(
             f"the task {name} has data that is not on this machine, and the hub does not answer: {reason}; {WAY_OUT}"
