@@ -71,7 +71,7 @@ def quiet() -> contextlib.AbstractContextManager[Any]:
 
 @functools.cache
 def harness_tasks() -> Any:
-    """Of the harness's own 15,000 names: 15 seconds on a slow machine."""
+    """What finds the harness's own 15,000 tasks by name; made once a process, for it takes 15 s on a slow machine."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager()
