@@ -208,6 +208,12 @@ def test_a_wrong_judge_is_an_error_before_any_training(monkeypatch: pytest.Monke
         check_judge(asking(address))
 
 
+def test_a_judge_that_says_nothing_readable_is_warned_of_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(Behaviour(reply=lambda asked: "Let me think", models=[MODEL])) as address:
+        check_judge(asking(address))
+    assert "gave no verdict that can be read: 'Let me think'; perhaps judge.max_tokens is too small" in caplog.text
+
+
 def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     rows: dict[str, Any] = {
         "alpaca.json": [{"dataset": "helpful_base", "instruction": "Who?", "output": "You.", "generator": "gpt4_1106_preview"}],

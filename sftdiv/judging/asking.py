@@ -139,6 +139,7 @@ class Judging:
         return about
 
 
+SILENT = "perhaps judge.max_tokens is too small for one that reasons first (judge=arena_hard), or judge.extra can tell it not to"
 NO_LOGPROBS = "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, judge.verdict=auto either"
 
 
@@ -187,9 +188,11 @@ def check_judge(asking: Asking) -> None:
         async with asking.endpoint.connect() as connection:
             models = await connection.models()
             try:
-                await Judging(asking).verdict(Asker(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
+                line = await Judging(asking).verdict(Asker(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
             except UnansweredError as refused:
                 listed = f". The server lists the models {', '.join(models)}" if models else ""
                 raise SftdivError(f"{asking.endpoint.base_url} does not judge with model={asking.model!r}: {refused}{listed}") from None
+        if line["state"] == FAILED:
+            log.warning("%s was asked to try it out and gave no verdict that can be read: %.200r; %s", asking.model, line["answer"], SILENT)
 
     asyncio.run(look())

@@ -125,6 +125,8 @@ class JudgeEvaluator:
     def _write_record(self, folder: Path, what: Mapping[str, Any], lines: Sequence[Mapping[str, Any] | None], exam: Exam) -> None:
         """How the verdicts were made, as JSON; the endpoint's address and key are no part of it."""
         read_by = Counter(str(line["read_by"]) for line in lines if line is not None and "read_by" in line)
+        if len(read_by) > 1:
+            log.warning("verdicts were read in two ways, %s: judge.verdict=choice or logprobs takes one for all", dict(read_by))
         record = {
             **what,
             "asked": self.judge.asking.identity(),
