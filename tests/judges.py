@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-from openai_server import Behaviour, serving
+from openai_server import Behaviour, Reply, serving
 
 MODEL = "judge-1"
 
@@ -52,7 +52,7 @@ def overlapping(asked: dict[str, Any]) -> str:
     return written(asked, "A" if first > second else "B")
 
 
-JUDGES = {"first": always_first, "longer": longer, "weighing": weighing, "overlapping": overlapping}
+JUDGES: dict[str, Reply] = {"first": always_first, "longer": longer, "weighing": weighing, "overlapping": overlapping}
 
 if __name__ == "__main__":
     with serving(Behaviour(reply=JUDGES[sys.argv[2]], models=[MODEL]), int(sys.argv[1])) as address:
