@@ -51,7 +51,7 @@ def test_length_control_is_the_fit_that_its_docstring_says(rng):
     hardness = (difficulty - difficulty.mean()) / difficulty.std()
     missed = preferences - 1 / (1 + np.exp(-(fit.model + fit.length * term + fit.difficulty * hardness)))
     assert missed.sum() == pytest.approx(0, abs=1e-9)  # the slopes of the log posterior are 0 in all three directions
-    assert (missed * term).sum() == pytest.approx((fit.length - 1) / 1**2, abs=1e-9)
+    assert (missed * term).sum() == pytest.approx((fit.length - ANY_JUDGE.mean) / ANY_JUDGE.sd**2, abs=1e-9)
     assert (missed * hardness).sum() == pytest.approx(fit.difficulty, abs=1e-9)
     assert fit.controlled == pytest.approx(np.mean(1 / (1 + np.exp(-(fit.model + fit.difficulty * hardness)))), abs=1e-12)
 

@@ -31,7 +31,7 @@ class LengthPrior:
     sd: float
 
 
-ANY_JUDGE = LengthPrior(mean=1.0, sd=1.0)  # judges favour length, by how much is not known: one sd reaches from none at all to double
+ANY_JUDGE = LengthPrior(mean=0.0, sd=2.0)  # nothing is known; one sd is odds of 7 to 1 for a much longer answer
 # AlpacaEval 2's judge against gpt4_1106_preview: its published weights (alpaca_eval, metrics/weights, some 190 models) are 1.6 with a
 # spread of 0.35 given the difficulty, whose part in a verdict (sd 1.5 in logits) shrinks them to about 1.1 where it is left out. Narrower
 # than that spread, since a fit without the difficulty takes what goes with it for length; of the priors tried in
