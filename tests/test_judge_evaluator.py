@@ -61,7 +61,13 @@ def exam_of(study: Path, base: Path, *, cell: str = "cell-d1", level: float = 1.
 
 def judge(composed: Any, address: str, *overrides: str) -> Any:
     """The evaluator as a command makes it."""
-    hurried = ["judge.endpoint.wait=0.002", "judge.endpoint.timeout=5", "judge.generation.max_new_tokens=12", "judge.draws=50", f"judge.model={MODEL}"]
+    hurried = [
+        "judge.endpoint.wait=0.002",
+        "judge.endpoint.timeout=5",
+        "judge.generation.max_new_tokens=12",
+        "judge.draws=50",
+        f"judge.model={MODEL}",
+    ]
     config = composed("eval=[embedded,judge]", f"judge.endpoint.base_url={address}", *hurried, *overrides)
     return instantiate(OmegaConf.to_container(config.eval.judge, resolve=True), _convert_="all")
 
