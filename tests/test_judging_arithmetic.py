@@ -109,6 +109,18 @@ def test_degenerate_data_give_a_number_in_range(delta, preferences):
     assert length_controlled_win_rate(1 - preferences, -delta) == pytest.approx(1 - found, abs=1e-12)
 
 
+@pytest.mark.parametrize("prior", [ANY_JUDGE, ALPACA_EVAL])
+@pytest.mark.parametrize("doubt", [1e-3, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("doubtful", [1, 50])
+def test_a_judge_nearly_sure_of_all_is_no_trouble(rng, prior, doubt, doubtful):
+    """Log-probabilities say so of a strong candidate, or of a weak one: all is won but for a doubt in the last digits."""
+    delta, preferences = rng.normal(0, 500, 50), np.zeros(50)
+    preferences[:doubtful] = doubt
+    lost = length_controlled_win_rate(preferences, delta, prior=prior)
+    assert 0.5 * doubt * doubtful / 50 < lost < 2 * doubt * doubtful / 50
+    assert 1 - length_controlled_win_rate(1 - preferences, -delta, prior=prior) == pytest.approx(lost, rel=1e-3)
+
+
 def test_length_control_of_nothing_or_of_wrong_shapes():
     assert math.isnan(length_controlled_win_rate(np.array([NAN]), np.array([3.0])))
     assert 0 < length_controlled_win_rate(np.array([0.8]), np.array([3.0])) < 1

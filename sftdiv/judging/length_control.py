@@ -90,7 +90,7 @@ def fit_length(preferences: Floats, length_delta: Floats, difficulty: Floats | N
     columns = [_length_term(_finite(length_delta, len(preferences), "length_delta"))]
     if difficulty is not None:
         columns.append(_standardised(_finite(difficulty, len(preferences), "difficulty")))
-    if not len(known) or known.mean() in (0.0, 1.0):
+    if not len(known) or known.mean() == 0 or (1 - known).mean() == 0:
         strength = math.inf * (2 * known.mean() - 1) if len(known) else math.nan
         return LengthFit(strength, prior.mean, 0.0, float(known.mean()) if len(known) else math.nan)
     features = np.column_stack([np.ones(len(preferences)), *columns])
@@ -134,15 +134,18 @@ def _finite(values: Floats, prompts: int, name: str) -> Floats:
 
 
 def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> tuple[Floats, float]:
-    """Mode and evidence of a logistic regression with independent normal priors: Newton's method with halved steps on a convex loss."""
+    """Mode and evidence of a logistic regression with independent normal priors: Newton's method with halved steps on a convex loss.
+
+    Wins and losses are summed apart, each as it is small: a judge nearly sure of all leaves 1 less the other nothing but rounding.
+    """
     share = float(preferences.mean())
     found = means.copy()
-    found[0] = math.log(share / (1 - share)) - float((features[:, 1:] @ means[1:]).mean())
+    found[0] = math.log(share) - math.log(float((1 - preferences).mean())) - float((features[:, 1:] @ means[1:]).mean())
     loss = _loss(found, features, preferences, means, precisions)
     for _ in range(ROUNDS):
-        chance = _logistic(features @ found)
-        gradient = features.T @ (chance - preferences) + precisions * (found - means)
-        curvature = (features.T * (chance * (1 - chance))) @ features + np.diag(precisions)
+        wins, losses = _logistic(features @ found), _logistic(-features @ found)
+        gradient = features.T @ ((1 - preferences) * wins - preferences * losses) + precisions * (found - means)
+        curvature = (features.T * (wins * losses)) @ features + np.diag(precisions)
         step = np.linalg.solve(curvature, gradient)
         if np.abs(step).max() < TOLERANCE:
             proper = precisions[precisions > 0]
@@ -155,7 +158,8 @@ def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precis
 
 def _loss(found: Floats, features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> float:
     logits = features @ found
-    return float((np.logaddexp(0, logits) - preferences * logits).sum() + (precisions * (found - means) ** 2).sum() / 2)
+    missed = preferences * np.logaddexp(0, -logits) + (1 - preferences) * np.logaddexp(0, logits)
+    return float(missed.sum() + (precisions * (found - means) ** 2).sum() / 2)
 
 
 def _logistic(logits: Floats) -> Floats:
