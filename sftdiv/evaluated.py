@@ -18,6 +18,7 @@ from sftdiv.records import Evaluator, Exam, Score, SftdivError
 from sftdiv.training_settings import made
 
 OF_CUSTOM = ("tasks", "include_path")  # shared settings that one option alone reads
+COUNTS = {"limit": 1, "num_fewshot": 0}  # shared settings that are whole numbers, and the least they may be
 
 
 def chosen(config: DictConfig) -> dict[str, DictConfig]:
@@ -39,6 +40,12 @@ def check_chosen(config: DictConfig) -> None:
         if config.eval[name] is not None and "custom" not in options:
             instead = " and ".join(f"eval.{option}.{name}" for option, node in options.items() if name in node) or "eval=custom"
             raise SftdivError(f"eval.{name}={config.eval[name]} is read by eval=custom alone; here it is {instead}")
+    for name, least in COUNTS.items():
+        value = config.eval[name]
+        if isinstance(value, DictConfig) or value is None:  # examples by task
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SftdivError(f"eval.{name}={value!r} must be a whole number of at least {least}, or null")
     if config.stop_after == "select":
         return
     for name, option in options.items():

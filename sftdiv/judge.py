@@ -169,9 +169,15 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("study", type=Path, help="the study's folder, e.g. multirun/NAME")
     for command in (one, many):
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        command.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap (default: %(default)s)")
-        command.add_argument("--seed", type=int, default=SEED, help="of the bootstrap (default: %(default)s)")
+        command.add_argument("--draws", type=_count, default=DRAWS, help="of the bootstrap, 0 for no intervals (default: %(default)s)")
+        command.add_argument("--seed", type=_count, default=SEED, help="of the bootstrap (default: %(default)s)")
     return made
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 0")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> None:

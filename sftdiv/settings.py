@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.cells import flatten
-from sftdiv.evaluated import check_chosen, chosen
+from sftdiv.evaluated import check_chosen, chosen, performance
 from sftdiv.export.write import FORMATS
 from sftdiv.published import check_publishing
 from sftdiv.publishing.command import command_of
@@ -173,7 +173,7 @@ def identified(config: DictConfig) -> dict[str, Any]:
             owner[key] = folder_identity(Path(owner[key]))
     for group in ("embedder", "strategy", "train", "trainer", "judge", "prompts"):
         settings[group] = _by_content(settings.get(group))
-    settings["eval"] = {"options": identified_options(config), "primary": config.eval.primary}
+    settings["eval"] = {"options": identified_options(config), "primary": performance(config)["primary"]}
     return {group: node for group, node in settings.items() if node is not None}
 
 

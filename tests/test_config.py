@@ -4,11 +4,13 @@ import inspect
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from sftdiv.cells import plan_cell
 from sftdiv.command import conf_dir, study_of_command
 from sftdiv.evaluated import chosen, performance
 from sftdiv.records import SftdivError
@@ -116,6 +118,9 @@ def test_defaults_follow_the_corpus(composed):
         (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
         (["eval.backend=vllm"], "needs the package vllm"),
         (["eval.batch_size=many"], "eval.batch_size='many' must be a whole number of at least 1, or auto"),
+        (["eval.limit=0"], "eval.limit=0 must be a whole number of at least 1, or null"),
+        (["eval.limit=0.5"], "eval.limit=0.5 must be a whole number"),
+        (["eval.num_fewshot=-1"], "eval.num_fewshot=-1 must be a whole number of at least 0, or null"),
         (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on is 'prompt'; known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all learns every token of every turn"),
@@ -154,6 +159,13 @@ def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
 def test_an_evaluation_is_named_by_what_decides_its_scores(composed):
     plain, quick, few = (identified_options(composed(*how)) for how in ([], ["eval.batch_size=1"], ["eval.limit=5"]))
     assert plain == quick != few
+
+
+def test_a_cell_is_named_by_the_score_that_is_its_performance(composed):
+    """Else the same ways in another order would find a cell whose performance is another score."""
+    ways = (["eval=[embedded,heldout]"], ["eval=[heldout,embedded]"], ["eval=[embedded,heldout]", "eval.primary=heldout.loss_token"])
+    named = [plan_cell(identified(composed(*way)), Path("root")).name for way in ways]
+    assert named[0] != named[1] == named[2]
 
 
 def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):

@@ -125,6 +125,13 @@ def test_a_file_that_is_not_there_ends_in_a_message(tmp_path):
         main(["score", str(tmp_path / "absent.json")])
 
 
+@pytest.mark.parametrize("setting", [["--seed", "-5"], ["--draws", "many"]])
+def test_settings_of_the_bootstrap_are_whole_numbers(write, capsys, setting):
+    with pytest.raises(SystemExit):
+        main(["score", str(write(entries([2, 1]))), *setting])
+    assert f"'{setting[1]}' must be a whole number of at least 0" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A made-up study scored by a judge, whose repeated runs differ by 0.02."""

@@ -39,7 +39,8 @@ def test_bootstrap_of_a_mean_has_its_standard_error(rng):
     assert found.stderr == pytest.approx(standard_error(values), rel=0.06)
     assert found.low < win_rate(values) < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 * standard_error(values), rel=0.08)
-    assert math.isnan(bootstrap(win_rate, values[:1], draws=100, rng=rng).low)  # one prompt says nothing of others
+    for one in (values[:1], np.array([0.3, *[NAN] * 9])):
+        assert math.isnan(bootstrap(win_rate, one, draws=100, rng=rng).low)  # one prompt says nothing of others
 
 
 def test_length_control_is_the_fit_that_its_docstring_says(rng):

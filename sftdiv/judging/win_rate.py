@@ -68,15 +68,15 @@ def bootstrap(statistic: Callable[..., float], *arrays: NDArray[np.float64], dra
 
     Args:
         statistic: Takes the arrays, with prompts drawn again, and gives a number.
-        arrays: Whatever belongs to prompts, each of shape (prompts, ...).
+        arrays: Whatever belongs to prompts, each of shape (prompts, ...); the first is (prompts,), NaN where a prompt says nothing.
         draws: How often.
         rng: For the draws.
 
     Returns:
-        NaN for fewer than two prompts, and where half the draws or more give no number.
+        NaN for fewer than two prompts that say something, and where half the draws or more give no number.
     """
     prompts = len(arrays[0])
-    if prompts < 2 or draws < 2:
+    if np.count_nonzero(~np.isnan(arrays[0])) < 2 or draws < 2:
         return Interval(math.nan, math.nan, math.nan)
     drawn = (rng.integers(prompts, size=prompts) for _ in range(draws))
     values = np.array([statistic(*(array[rows] for array in arrays)) for rows in drawn], dtype=np.float64)
