@@ -82,6 +82,10 @@ def test_the_preference_is_the_logistic_of_two_logprobs() -> None:
     alone = {"content": [{**likely[0], "top_logprobs": likely[:1]}]}
     assert weighed({"choices": [{"logprobs": alone}]}, ("A", "B")) == 1.0  # what is not among the likeliest is impossible
     assert weighed({"choices": [{"logprobs": alone}]}, ("m", "M")) is None
+    begun = {"content": [{"token": "Answer", "logprob": -0.1, "top_logprobs": [{"token": "Answer", "logprob": -0.1}, likely[0]]}]}
+    assert weighed({"choices": [{"logprobs": begun}]}, ("A", "B")) is None  # "Answer B" is no verdict for A
+    for strange in ([], {"content": "A"}, {"content": [{"token": "A"}]}, {"tokens": ["A"], "token_logprobs": [-0.1]}):
+        assert weighed({"choices": [{"logprobs": strange}]}, ("A", "B")) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_what_cannot_be_read_is_asked_again_warmer_then_counted_and_is_no_tie(tm
     assert np.flatnonzero(np.isnan(columns["preference"])).tolist() == [14, 15]
     asked = [request for request in behaviour.requests if "What is 7 + 7?" in text_of(request)]
     assert sorted((request["temperature"], request["seed"]) for request in asked) == [(0.0, 0)] * 2 + [(0.7, 1)] * 2 + [(0.7, 2)] * 2
-    with pytest.raises(SftdivError, match=r"judging: 2 got no readable answer, more than the 1\.2 that max_failed allows"):
+    with pytest.raises(SftdivError, match=r"judging: 2 got no readable answer, more than the 1\.2 that judge\.max_unreadable allows"):
         judged(Behaviour(reply=moody, models=[MODEL]), tmp_path, most=0.01)
 
 
@@ -233,8 +237,23 @@ def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
         ("[user]\nWrite.\n\n[user]\nRewrite.", 2, "writing", ("One.", "Two.")),
         ("Hi", 1, "mine", ("Yes?",)),
     ]
-    (tmp_path / "bad.jsonl").write_text('{"instruction": "Who?"}\n{"question": "What?"}\n')
-    with pytest.raises(SftdivError, match=r"bad.jsonl, entry 2: no prompt in the keys question; known: messages, turns"):
+    (tmp_path / "ends.jsonl").write_text('{"instruction": "One\u2028two\u0085three?"}\n')  # line ends to Python, not to JSON lines
+    assert [prompt.instruction for prompt in read_prompts(tmp_path / "ends.jsonl", source="mine")] == ["One\u2028two\u0085three?"]
+
+
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ('{"question": "What?"}', r"bad.jsonl, entry 2: no prompt in the keys question; known: messages, turns"),
+        ("null", r"bad.jsonl must hold objects, got None"),
+        ('{"messages": [{"role": "user"}]}', r"bad.jsonl, entry 2 is no prompt in a known form \(KeyError\('content'\)\)"),
+        ('{"messages": [{"role": "user", "content": null}]}', r"entry 2: a turn's content must be text; got None"),
+        ('{"instruction": "\\ud83d?"}', r"entry 2: a text holds half a character"),
+    ],
+)
+def test_a_row_that_is_no_prompt_is_named(second: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text(f'{{"instruction": "Who?"}}\n{second}\n')
+    with pytest.raises(SftdivError, match=problem):
         read_prompts(tmp_path / "bad.jsonl", source="mine")
 
 
@@ -245,6 +264,9 @@ def test_prompts_of_two_sources_are_merged_and_a_limit_is_spread_over_sources(tm
     sources = {name: FilePrompts(name=name, path=str(tmp_path / f"{name}.jsonl"), **nowhere) for name in ("one", "two")}
     merged = load_prompts(sources, None)  # type: ignore[arg-type]  # files ask nothing of the run
     assert [(prompt.instruction, prompt.source) for prompt in merged] == [("a", "one"), ("b", "one"), ("c", "two")]
+    for limit in (0, 0.5):
+        with pytest.raises(SftdivError, match=r"prompts\.one\.limit=0.* must be a whole number of at least 1"):
+            FilePrompts(name="one", path="one.jsonl", **{**nowhere, "limit": limit})
     many = [Prompt((("user", f"{source} {row}"),), source=source) for row in range(20) for source in ("x", "y")]
     assert sorted(prompt.source for prompt in spread(many, 6)) == ["x"] * 3 + ["y"] * 3
     assert distinct([*many, *many]) == many

@@ -102,6 +102,11 @@ def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(composed: Any, mo
     assert record["read_by"] == {"logprobs": 18} and record["prompts"] == {"farm": 6}
 
 
+def test_no_seed_is_sent_and_yet_sample_and_bootstrap_have_one(composed: Any) -> None:
+    made = judge(composed, "http://a/v1", "judge.seed=null").judge
+    assert (made.asking.seed, made.seed) == (None, 0)
+
+
 def test_answers_of_the_base_model_are_written_once_a_study(composed: Any, models: tuple[Path, Path], tmp_path: Path) -> None:
     base, tuned = models
     with serving(Behaviour(reply=weighing, models=[MODEL])) as address:
@@ -119,7 +124,7 @@ def test_another_cell_is_found_by_name_pattern_or_level(tmp_path: Path) -> None:
     study = tmp_path / "study"
     exam = exam_of(study, tmp_path)
     for name, level, seed in (("micro-d0.5-s0", 0.5, 0), ("micro-d0.5-s1", 0.5, 1), ("micro-d0-s0", 0.0, 0)):
-        (study / name).mkdir()
+        (study / name / "model").mkdir(parents=True)
         (study / name / "result.json").write_text(json.dumps({**LEVEL, "level": level, "seed": seed}))
     found = {setting: find_baseline(setting, PROMPTS, exam).name for setting in ("level:0.5", "micro-d0-s0", "micro-d0.5-s1*", "level:0")}
     assert found == {
@@ -135,6 +140,11 @@ def test_another_cell_is_found_by_name_pattern_or_level(tmp_path: Path) -> None:
         find_baseline("micro-d0.5*", PROMPTS, exam)
     with pytest.raises(SftdivError, match=r"judge\.baseline=gpt4 is no finished cell of .*It may be base, reference, level:0\.5"):
         find_baseline("gpt4", PROMPTS, exam)
+    with pytest.raises(SftdivError, match=r"outputs\.json is no finished cell of .* or a FILE of outputs"):
+        find_baseline(str(tmp_path / "outputs.json"), PROMPTS, exam)  # mistyped, and an absolute path is no pattern
+    (study / "micro-d0-s0" / "model").rmdir()
+    with pytest.raises(SftdivError, match=r"micro-d0-s0 holds no model \(was it run with stop_after=select\?\)"):
+        find_baseline("level:0", PROMPTS, exam)
 
 
 def test_published_outputs_are_a_baseline_and_each_prompt_must_have_one(tmp_path: Path) -> None:

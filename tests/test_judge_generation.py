@@ -15,7 +15,9 @@ from sftdiv.causal.generate import BatchedModel, OwnDraws, Sampling
 from sftdiv.causal.generate_vllm import check_vllm
 from sftdiv.judging.answers import Generation, read_answers, write_answers
 from sftdiv.judging.prompt import Prompt
+from sftdiv.llm.ledger import Ledger
 from sftdiv.records import SftdivError
+from sftdiv.store import content_hash
 from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "cow": "moo"}
@@ -90,6 +92,15 @@ def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_pa
     assert path.read_text().splitlines(keepends=True) == lines
     nowhere = tmp_path / "no-model"  # nothing is missing, so no model is loaded
     assert write_answers(nowhere, nowhere, prompts, path, device="cpu", **how) == whole == read_answers(path, prompts, **how)
+
+
+def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> None:
+    generation, prompt = Generation(**GREEDY, batch_size=2, backend="hf"), Prompt((("user", "the cat"),))  # type: ignore[arg-type]
+    key = content_hash([prompt.key, 0, generation.identity(max_length=100)])
+    with Ledger(tmp_path / "answers.jsonl") as ledger:
+        ledger.add({"key": key, "state": "answered", "text": "one\u2028two\u0085three"})
+    read = read_answers(tmp_path / "answers.jsonl", [prompt], generation=generation, max_length=100)
+    assert read == {prompt.key: ("one\u2028two\u0085three",)}
 
 
 def test_what_cannot_work_is_said_with_the_way_out(model: Path) -> None:

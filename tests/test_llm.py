@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from openai_server import HTTP, Behaviour, often, serving
 
-from sftdiv.llm.endpoint import Endpoint
+from sftdiv.llm.connection import decoded
+from sftdiv.llm.endpoint import Endpoint, content, used
 from sftdiv.llm.interview import Asker, Question, interview, summary
 from sftdiv.llm.ledger import FAILED, Ledger
 from sftdiv.records import SftdivError
@@ -153,6 +154,11 @@ def test_what_cannot_be_right_is_one_clear_error_before_any_work(tmp_path: Path)
     with pytest.raises(SftdivError, match="base_url holds a password") as caught:
         endpoint("http://me:not-a-real-key@a/v1")
     assert "not-a-real-key" not in str(caught.value)
+    with pytest.raises(SftdivError, match="base_url holds a query"):
+        endpoint("http://a/v1?key=not-a-real-key")
+    with pytest.raises(SftdivError, match="api_key_env names the environment variable") as caught:
+        endpoint("http://a/v1", api_key_env="sk-not-a-real-key")
+    assert "not-a-real-key" not in str(caught.value)
     with pytest.raises(SftdivError, match=r"http://127.0.0.1:9/v1 cannot be reached"):
         ask_all("http://127.0.0.1:9/v1", tmp_path / "ledger.jsonl")
     with (
@@ -161,6 +167,32 @@ def test_what_cannot_be_right_is_one_clear_error_before_any_work(tmp_path: Path)
     ):
         ask_all(address, tmp_path / "ledger.jsonl")
     assert (tmp_path / "ledger.jsonl").read_bytes() == b""
+
+
+def test_a_key_may_end_in_a_line_end_and_hold_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITS_KEY", "sk-right\n")
+    with serving(Behaviour(reply=loud, key="sk-right")) as address:
+        ask_all(address, tmp_path / "ledger.jsonl", WORDS[:1], api_key_env="ITS_KEY")
+    monkeypatch.setenv("ITS_KEY", "sk-right\nX-Other: 1")
+    with pytest.raises(SftdivError, match=r"ITS_KEY \(api_key_env\) holds line ends") as caught:
+        endpoint("http://a/v1", api_key_env="ITS_KEY").key()
+    assert "sk-right" not in str(caught.value)
+
+
+@pytest.mark.parametrize("strange", [[None], {"a": 1}, "abc", [{"message": "text"}], []])
+def test_a_body_of_another_form_is_no_answer(strange: Any) -> None:
+    assert decoded(json.dumps({"choices": strange})) is None
+
+
+def test_the_text_of_an_answer_in_parts_is_that_of_its_text_parts() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "Yes"},
+        {"type": "text", "text": "."},
+    ]
+    assert content({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}) == ("Yes.", "stop")
+    assert content({"choices": [{}]}) == ("", "None")
+    assert used({"usage": [1]}) == {} and used({"usage": {"prompt_tokens": 3, "completion_tokens": None}}) == {"prompt_tokens": 3}
 
 
 def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from sftdiv.artifacts import Artifacts
 from sftdiv.command import conf_dir, register_resolvers
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerate import regenerate
+from sftdiv.regenerating.rewriter import THOUGHTS
 from sftdiv.store import Store
 
 TALK = [
@@ -101,6 +102,21 @@ def test_each_turn_is_asked_with_the_answers_before_it_and_system_turns_stay(tmp
     asked = {name: value for name, value in first.items() if name not in {"messages", "seed"}}
     assert asked == {"model": "tagger-1", "temperature": 0.7, "max_tokens": 2048, "top_k": 1}
     assert first["seed"] != second["seed"] and 0 <= first["seed"] < 2**31
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("<think>hm\nso</think>\n\nParis", "Paris"),
+        ("hm\nso\n</think>\n\nParis", "Paris"),  # the template has opened it
+        ("<think>hm and never an end", ""),
+        ("Write <think> first.\nThen answer.", "Write <think> first.\nThen answer."),
+        ("Put it <think>here</think>, then go on.", "Put it <think>here</think>, then go on."),
+        ("Paris", "Paris"),
+    ],
+)
+def test_thoughts_are_what_stands_before_an_answer(text: str, kept: str) -> None:
+    assert THOUGHTS.sub("", text).strip() == kept
 
 
 def test_a_system_prompt_is_said_where_there_is_none_and_is_not_written(tmp_path: Path, run: Run) -> None:

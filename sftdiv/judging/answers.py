@@ -114,7 +114,7 @@ def read_answers(path: Path, prompts: Sequence[Prompt], *, generation: Generatio
     if not path.is_file():
         return None
     texts: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="surrogatepass").splitlines():
+    for line in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and others that it takes for line ends
         try:
             read = json.loads(line)
             texts[read["key"]] = read["text"]

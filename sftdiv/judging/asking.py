@@ -17,7 +17,7 @@ from typing import Any
 
 from sftdiv.judging.templates import Template, has_logprobs, weighed
 from sftdiv.judging.verdicts import READ, Case
-from sftdiv.llm.endpoint import Endpoint, Reply
+from sftdiv.llm.endpoint import Endpoint, Reply, content
 from sftdiv.llm.interview import Asker, Question, UnansweredError, interview
 from sftdiv.llm.ledger import FAILED, Ledger
 from sftdiv.records import SftdivError
@@ -117,14 +117,13 @@ class Judging:
 
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The verdict in an answer, weighed or chosen."""
-        message = body["choices"][0].get("message") or {}
-        text = str(message.get("content") or "")
+        text, _ = content(body)
         template = self._asking.template
         if self._logprobs and has_logprobs(body):
             first = weighed(body, template.pair())
             if first is not None:
                 return {"state": READ, "first": first, "read_by": "logprobs", "answer": text}
-        elif self._logprobs and self._asking.verdict == "logprobs":
+        elif self._logprobs and self._asking.verdict == "logprobs" and text:  # an empty answer has none, whatever the server can
             raise SftdivError(NO_LOGPROBS.format(url=self._asking.endpoint.base_url))
         verdict = template.choice(text) if self._asking.verdict != "logprobs" else None
         if verdict is None:
@@ -170,6 +169,7 @@ def judge_cases(
             ledger,
             total=len(asked),
             max_failed=max_unreadable,
+            bound="judge.max_unreadable",
             label="judging",
             model=asking.model,
             max_calls=max_calls,

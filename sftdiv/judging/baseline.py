@@ -27,6 +27,7 @@ from sftdiv.store import MANIFEST, content_hash, folder_identity
 KNOWN = (
     "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, or a FILE of outputs"
 )
+ANSWERS = Path("evaluation", "judge", FILE)  # of a cell
 SHOWN = 3  # prompts without an answer that a message names
 
 
@@ -64,7 +65,7 @@ def find_baseline(setting: str, prompts: Sequence[Prompt], exam: Exam) -> Baseli
         return _file(path, prompts)
     if (path / "model").is_dir():
         return _cell(path.absolute(), exam)
-    found = sorted(place.parent for place in exam.study.glob(f"{setting}/{RESULT}"))
+    found = [] if path.is_absolute() else sorted(place.parent for place in exam.study.glob(f"{setting}/{RESULT}"))
     if not found and Path(exam.cell).match(setting):
         return Baseline(exam.cell, own=True)
     if len(found) != 1:
@@ -90,7 +91,7 @@ def baseline_answers(
     if baseline.own or baseline.replies is not None:
         return baseline.replies
     if baseline.cell is not None:
-        there = read_answers(baseline.cell / "evaluation" / "judge" / FILE, prompts, generation=generation, max_length=exam.max_length)
+        there = read_answers(baseline.cell / ANSWERS, prompts, generation=generation, max_length=exam.max_length)
         if there is not None:
             return there
     model: Path | str = exam.base() if baseline.cell is None else baseline.cell / "model"
@@ -109,7 +110,10 @@ def baseline_answers(
         shutil.copyfile(partial / FILE, folder / FILE)
 
     kept = exam.keep("answers", key, build)
-    return read_answers(kept / FILE, prompts, generation=generation, max_length=exam.max_length)
+    written = read_answers(kept / FILE, prompts, generation=generation, max_length=exam.max_length)
+    if written is None:
+        raise SftdivError(f"{kept / FILE} lacks answers of {baseline.name} to these prompts; delete its folder, and they are written again")
+    return written
 
 
 def model_identity(model: Path | str) -> str:
@@ -122,7 +126,12 @@ def model_identity(model: Path | str) -> str:
 
 
 def _cell(folder: Path, exam: Exam) -> Baseline:
-    return Baseline(exam.cell, own=True) if folder.name == exam.cell else Baseline(folder.name, cell=folder)
+    """The cell itself, or another, which must have a model, or answers of one."""
+    if folder.name == exam.cell:
+        return Baseline(exam.cell, own=True)
+    if not (folder / "model").is_dir() and not (folder / ANSWERS).is_file():
+        raise SftdivError(f"judge.baseline: {folder} holds no model (was it run with stop_after=select?) and no {ANSWERS.as_posix()}")
+    return Baseline(folder.name, cell=folder)
 
 
 def _level(setting: str, exam: Exam) -> Path:

@@ -61,6 +61,8 @@ class Judge:
     seed: int
 
     def __post_init__(self) -> None:
+        if not self.baseline:
+            raise SftdivError("judge.baseline must say whom the model is compared with: base, reference, level:0.5, a cell or a file")
         if self.repeats < 1 or not 0 < self.repeat_share <= 1:
             raise SftdivError(f"judge.repeats must be at least 1 and judge.repeat_share in (0, 1]; got {self.repeats}, {self.repeat_share}")
 

@@ -37,6 +37,8 @@ def read_prompts(path: Path, *, source: str) -> list[Prompt]:
             prompts.append(prompt_of_row(row, source=named))
         except SftdivError as error:
             raise SftdivError(f"{path}, entry {number}: {error}") from None
+        except (KeyError, TypeError, IndexError) as error:
+            raise SftdivError(f"{path}, entry {number} is no prompt in a known form ({error!r}): {str(row)[:200]}") from None
     return prompts
 
 
@@ -59,16 +61,28 @@ def prompt_of_row(row: Mapping[str, Any], *, source: str) -> Prompt:
         turns = [f"{said}\n\n{row['input']}"]
     if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
         raise SftdivError(f"{kind} must be a text or a list of texts, none of them empty; got {said!r:.200}")
+    turns = [_text(turn) for turn in turns]
     return Prompt((("user", turns[0]),), tuple(turns[1:]), source, _references(row, len(turns)))
 
 
 def _of_messages(messages: Any, source: str) -> Prompt:
     """The conversation up to its last user turn; what an assistant says after it is the reference."""
-    turns = [(str(turn["role"]), str(turn["content"])) for turn in messages]
+    turns = [(str(turn["role"]), _text(turn["content"])) for turn in messages]
     last = max((place for place, (role, _) in enumerate(turns) if role == "user"), default=None)
     if last is None:
         raise SftdivError(f"messages hold no user turn: {[role for role, _ in turns]}")
     return Prompt(tuple(turns[: last + 1]), (), source, tuple(text for role, text in turns[last + 1 :] if role == "assistant")[:1])
+
+
+def _text(said: Any) -> str:
+    """What was said, which must be text that UTF-8 can hold: a tokenizer or a file would else stumble over it once all is trained."""
+    if not isinstance(said, str):
+        raise SftdivError(f"a turn's content must be text; got {said!r:.100}")
+    try:
+        said.encode()
+    except UnicodeEncodeError as error:
+        raise SftdivError(f"a text holds half a character (a lone surrogate, as in \\ud83d): {error}") from None
+    return said
 
 
 def _references(row: Mapping[str, Any], answers: int) -> tuple[str, ...]:
@@ -89,13 +103,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
         import pyarrow.parquet as parquet
 
-        table: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        try:
+            table: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        except (OSError, ValueError) as error:
+            raise SftdivError(f"{path} cannot be read as Parquet: {error}") from error
         return table
-    text = path.read_text(encoding="utf-8-sig")
     try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig")
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
     except ValueError as error:
         raise SftdivError(f"{path} is neither a JSON list nor JSON lines: {error}") from error
-    if wrong := next((row for row in rows if not isinstance(row, dict)), None):
-        raise SftdivError(f"{path} must hold objects, got {wrong!r:.100}")
+    if wrong := [row for row in rows if not isinstance(row, dict)]:
+        raise SftdivError(f"{path} must hold objects, got {wrong[0]!r:.100}")
     return list(rows)

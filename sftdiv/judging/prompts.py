@@ -42,6 +42,9 @@ class HeldoutPrompts:
 
     limit: int | None
 
+    def __post_init__(self) -> None:
+        _check_limit("heldout", self.limit)
+
     def load(self, exam: Exam) -> list[Prompt]:
         """The prompts.
 
@@ -79,6 +82,7 @@ class FilePrompts:
     limit: int | None
 
     def __post_init__(self) -> None:
+        _check_limit(self.name, self.limit)
         if self.turns not in TURNS:
             raise SftdivError(f"prompts.{self.name}.turns={self.turns!r} is unknown. Known: {', '.join(TURNS)}")
 
@@ -108,6 +112,11 @@ class FilePrompts:
             way_out = OFFLINE.format(name=self.name)
             what_for = f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file})"
             raise SftdivError(f"{what_for}: {reason}. {way_out}") from error
+
+
+def _check_limit(name: str, limit: int | None) -> None:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise SftdivError(f"prompts.{name}.limit={limit!r} (or eval.limit, which it follows) must be a whole number of at least 1, or null")
 
 
 def load_prompts(sources: Mapping[str, PromptSource], exam: Exam) -> list[Prompt]:

@@ -92,7 +92,7 @@ def _entries(path: Path) -> Sequence[Any]:
 
 def _lines(text: str, path: Path, whole: json.JSONDecodeError) -> list[Any]:
     """JSON lines; what is neither is told of where the reader of JSON stopped."""
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines or not lines[0][1].lstrip().startswith("{") or lines[0][1].strip() == "{":
         raise SftdivError(f"{path} is neither JSON nor JSON lines: line {whole.lineno}, column {whole.colno}: {whole.msg}") from whole
     entries = []

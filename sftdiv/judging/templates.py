@@ -76,18 +76,20 @@ def weighed(body: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
     """The probability of the first of two choices against the second, at the first token of an answer that is not blank.
 
     With both log-probabilities known it is the logistic function of their difference; a choice that is not among the likeliest tokens
-    counts as impossible, as in AlpacaEval (``completion_parsers.logprob_parser``).
+    counts as impossible, as in AlpacaEval (``completion_parsers.logprob_parser``). Other than there the token itself must be one of the
+    choices: where a judge begins with "Answer", the rest says which, and that A was the likelier start says nothing.
 
     Args:
         body: A decoded chat completion with log-probabilities.
         pair: The two choices; a token is one of them whatever blanks surround it.
 
     Returns:
-        None where neither is among the likeliest tokens.
+        None where the answer begins with neither.
     """
-    tokens = (body["choices"][0].get("logprobs") or {}).get("content") or []
-    first = next((token for token in tokens if str(token["token"]).strip()), None)
-    likeliest = [] if first is None else (first.get("top_logprobs") or [first])
+    first = next((token for token in _tokens(body) if str(token["token"]).strip()), None)
+    if first is None or str(first["token"]).strip() not in pair:
+        return None
+    likeliest = first.get("top_logprobs") or [first]
     found = [[float(one["logprob"]) for one in likeliest if str(one["token"]).strip() == choice] for choice in pair]
     most = max((value for values in found for value in values), default=-math.inf)
     if most == -math.inf:
@@ -98,4 +100,15 @@ def weighed(body: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
 
 def has_logprobs(body: Mapping[str, Any]) -> bool:
     """Whether an answer came with the log-probabilities of its tokens."""
-    return bool((body["choices"][0].get("logprobs") or {}).get("content"))
+    return bool(_tokens(body))
+
+
+def _tokens(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tokens of an answer with their log-probabilities; none where they have another form than OpenAI's."""
+    logprobs = body["choices"][0].get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    return (
+        tokens
+        if isinstance(tokens, list) and all(isinstance(token, dict) and {"token", "logprob"} <= token.keys() for token in tokens)
+        else []
+    )

@@ -87,7 +87,7 @@ class Connection:
         for attempt in range(self._endpoint.tries):
             await self._turn()
             status, text, asked_wait = await self._once("POST", "chat/completions", request)
-            body = _decoded(text) if status == 200 else None
+            body = decoded(text) if status == 200 else None
             if body is not None:
                 return Reply(body, status, "", failed)
             failed[kind := _kind(status, text)] += 1
@@ -128,6 +128,8 @@ class Connection:
             async with self._session.request(method, f"{self._base}/{path}", json=request, proxy=self._proxy) as response:
                 text = await response.text()
                 return response.status, text if response.status == 200 else self._told(text), _seconds(response.headers.get("Retry-After"))
+        except aiohttp.ConnectionTimeoutError:
+            return 0, "timeout: no connection", None
         except TimeoutError:
             return 0, f"timeout: nothing within {self._endpoint.timeout:g} s", None
         except (aiohttp.ClientError, OSError, UnicodeDecodeError, LookupError) as error:
@@ -150,13 +152,15 @@ def _proxy(url: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-def _decoded(text: str) -> Mapping[str, Any] | None:
-    """The body, where it is a JSON object with a choice in it."""
+def decoded(text: str) -> Mapping[str, Any] | None:
+    """The body, where it is a JSON object with a choice in it, a message of the right form or none in that."""
     try:
         body = json.loads(text)
     except ValueError:
         return None
-    return body if isinstance(body, dict) and body.get("choices") else None
+    choices = body.get("choices") if isinstance(body, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return body if isinstance(first, dict) and isinstance(first.get("message") or {}, dict) else None
 
 
 def _kind(status: int, text: str) -> str:

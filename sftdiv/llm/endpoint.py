@@ -7,6 +7,7 @@ last moment, so it is never in a config, an artifact or a log, and a process tha
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
+
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+CONNECT = 30.0  # seconds to be connected at most: where nothing listens, a long timeout for answers would be a long silence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,13 @@ class Endpoint:
             raise SftdivError(f"base_url={self.base_url!r} is no address; it starts with http:// or https:// and mostly ends in /v1")
         if "@" in self.base_url.split("/")[2]:
             raise SftdivError("base_url holds a password, which would end up in files and logs; name a variable by api_key_env instead")
+        if "?" in self.base_url:
+            raise SftdivError("base_url holds a query (what follows ?), behind which no path can be put, and which may hold a key")
+        if self.api_key_env is not None and not (VARIABLE.fullmatch(self.api_key_env) or self.api_key_env in os.environ):
+            raise SftdivError(
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; what it is given here looks like "
+                "no such name and is not shown, for it may be the key itself"
+            )
         if min(self.concurrency, self.tries) < 1:
             raise SftdivError(f"concurrency={self.concurrency} and tries={self.tries} must be at least 1")
         if self.requests_per_minute is not None and self.requests_per_minute <= 0:
@@ -56,12 +67,14 @@ class Endpoint:
         """The key itself.
 
         Raises:
-            SftdivError: If the variable is named and not set.
+            SftdivError: If the variable is named and not set, or what it holds is no key.
         """
         if self.api_key_env is None:
             return None
-        if not (value := os.environ.get(self.api_key_env)):
+        if not (value := os.environ.get(self.api_key_env, "").strip()):  # a key that is read from a file often ends in a line end
             raise SftdivError(f"the environment variable {self.api_key_env} (api_key_env) holds no key; set it, or api_key_env=null")
+        if not value.isprintable():
+            raise SftdivError(f"the environment variable {self.api_key_env} (api_key_env) holds line ends or such, which no key has")
         return value
 
     @asynccontextmanager
@@ -75,7 +88,7 @@ class Endpoint:
         how: dict[str, Any] = {
             "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
             "connector": aiohttp.TCPConnector(limit=self.concurrency),
-            "timeout": aiohttp.ClientTimeout(total=self.timeout),
+            "timeout": aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT),
             "cookie_jar": aiohttp.DummyCookieJar(),
         }
         async with aiohttp.ClientSession(**how) as session:
@@ -95,10 +108,14 @@ class Reply:
 def content(body: Mapping[str, Any]) -> tuple[str, str]:
     """The text of a decoded answer and why it ended."""
     choice = body["choices"][0]
-    return str((choice.get("message") or {}).get("content") or ""), str(choice.get("finish_reason"))
+    said = (choice.get("message") or {}).get("content")
+    if isinstance(said, list):  # parts, as of some models that reason; those that are no text are left out
+        said = "".join(part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return said if isinstance(said, str) else "", str(choice.get("finish_reason"))
 
 
 def used(body: Mapping[str, Any]) -> dict[str, int]:
     """Tokens of the prompt and the answer, where the server counts them."""
-    usage = body.get("usage") or {}
-    return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens") if usage.get(name)}
+    usage = body.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    return {name: counts[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(counts.get(name), int)}

@@ -36,6 +36,7 @@ def interview(
     label: str,
     model: str,
     max_calls: int | None = None,
+    bound: str = "max_failed",
 ) -> list[str]:
     """Ask every question that the ledger holds no answer to, and write a line for each as soon as it ends.
 
@@ -48,6 +49,7 @@ def interview(
         label: What it is called while it runs, such as ``tagging``.
         model: Its name, for messages.
         max_calls: HTTP requests at most, over all runs of this ledger (but for those that were in flight when a run was killed).
+        bound: What ``max_failed`` is called where a user sets it, for messages.
 
     Returns:
         The models that the server lists; none where it keeps no list, or nothing was asked.
@@ -55,16 +57,18 @@ def interview(
     Raises:
         SftdivError: If the server cannot be reached or refuses the first request, too many questions fail, or the calls are spent.
     """
-    return asyncio.run(_Interview(endpoint, ledger, allowed=max_failed * total, label=label, model=model).run(questions, total, max_calls))
+    asking = _Interview(endpoint, ledger, allowed=max_failed * total, bound=bound, label=label, model=model)
+    return asyncio.run(asking.run(questions, total, max_calls))
 
 
 class _Interview:
     """One pass over the questions."""
 
-    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, label: str, model: str) -> None:
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, bound: str, label: str, model: str) -> None:
         self._endpoint = endpoint
         self._ledger = ledger
         self._allowed = allowed
+        self._bound = bound
         self._label = label
         self._model = model
         self._failed = 0
@@ -161,8 +165,9 @@ class _Interview:
         """Stop once more have failed than may."""
         if self._failed > self._allowed:
             raise SftdivError(
-                f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that max_failed allows; the last: "
-                f"{self._last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only what is missing"
+                f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that {self._bound} allows; "
+                f"the last: {self._last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only "
+                "what is missing"
             )
 
 

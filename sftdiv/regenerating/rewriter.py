@@ -19,7 +19,8 @@ from sftdiv.llm.ledger import FAILED
 from sftdiv.records import SftdivError
 
 WHOLE, CUT = "whole", "cut"  # states of a line: every answer ended by itself; one ran into the limit of tokens
-THOUGHTS = re.compile(r"\s*<think>.*?(</think>|\Z)", re.DOTALL)  # servers that do not part them leave them before the answer
+# Servers that do not part thoughts leave them before the answer; without <think> where the chat template has said that already.
+THOUGHTS = re.compile(r"\A(\s*<think>.*?(</think>|\Z)|((?!<think>).)*?</think>)", re.DOTALL)
 Message = Mapping[str, str]
 
 
@@ -90,7 +91,7 @@ class Rewriter:
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The text of an answer and whether it is whole; one without a text is none."""
         text, ended = content(body)
-        text = (text if self.keep_thoughts else THOUGHTS.sub("", text, count=1)).strip()
+        text = (text if self.keep_thoughts else THOUGHTS.sub("", text)).strip()
         if not text:
             return {"state": FAILED}
         names = {name: body[name] for name in ("model", "system_fingerprint") if body.get(name)}
