@@ -7,8 +7,8 @@ import pytest
 from made_up_study import made_up_row, write_cell
 from made_up_verdicts import made_up_verdicts, write_verdicts
 
-from sftdiv.judging.arena import arena_scores, read_arena
-from sftdiv.judging.bradley_terry import bradley_terry
+from sftdiv.judging.arena import arena_scores, drawn_again, ends, read_arena
+from sftdiv.judging.bradley_terry import bradley_terry, star_scores
 from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate, published_prior
 from sftdiv.judging.noise import noise_floor
 from sftdiv.judging.position import order_agreement, position_bias, position_rate
@@ -240,7 +240,20 @@ def test_cells_that_do_not_compare_are_refused(tmp_path, rng, changed, message):
 
 def test_arena_intervals_are_of_the_prompts(rng):
     preferences = (rng.random((2, 300)) < 0.6) * 1.0
-    scores, low, high = arena_scores(preferences, draws=300, rng=rng)
+    scores = arena_scores(preferences)
+    wins, games = drawn_again(preferences, draws=300, rng=rng)
+    low, high = ends(star_scores(wins, games))
     slope = 400 / math.log(10) / (0.6 * 0.4)  # points a unit of win rate
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.24 / 300) * slope, rel=0.25)
     assert ((low < scores) & (scores < high)).all()
+
+
+def test_a_star_needs_no_fit_and_cells_without_a_verdict_have_no_score(rng):
+    preferences = rng.random((3, 50))
+    preferences[1, :20], preferences[2] = NAN, NAN
+    known = ~np.isnan(preferences)
+    assert star_scores(np.nansum(preferences, axis=1), known.sum(axis=1)) == pytest.approx(arena_scores(preferences), nan_ok=True)
+    low, high = ends(star_scores(*drawn_again(preferences, draws=50, rng=rng)))
+    assert np.isnan([low[2], high[2]]).all() and (low < high)[:2].all()
+    for few in ({"draws": 0}, {"draws": 50, "of": 1}):
+        assert np.isnan(ends(star_scores(*drawn_again(preferences[:, : few.pop("of", 50)], rng=rng, **few)))).all()

@@ -1,8 +1,8 @@
 """The cells of a study on one scale: Bradley-Terry scores from their verdicts against one baseline.
 
-In: ``*/evaluation/judge/verdicts.parquet`` of a study's cells. Out: one row a cell, best first, and the baseline's. The trade: only cells
-that one judge compared with one baseline on the same prompts are put beside each other; another prompt set or template is an error, since
-a table would not show it.
+In: ``*/evaluation/judge/verdicts.parquet`` of a study's cells. Out: one row a cell, best first; the baseline has 1000. The trade: only
+cells that one judge compared with one baseline on the same prompts are put beside each other; another prompt set or template is an error,
+since a table would not show it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.cells import RESULT
-from sftdiv.judging.bradley_terry import bradley_terry
+from sftdiv.judging.bradley_terry import bradley_terry, star_scores
 from sftdiv.judging.length_control import length_controlled_win_rate
 from sftdiv.judging.summary import NEEDED, Prompts, by_prompt
-from sftdiv.judging.win_rate import COVERAGE, bootstrap, win_rate
+from sftdiv.judging.win_rate import COVERAGE, FEWEST_DRAWS, win_rate
 from sftdiv.records import SftdivError
 from sftdiv.store import write_atomically
 
+Floats = NDArray[np.float64]
 VERDICTS = Path("evaluation", "judge", "verdicts.parquet")
 TABLE = "arena.csv"
 SAME = ("judge", "template", "baseline")
@@ -85,18 +86,20 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
     order = _shared_prompts(cells)
     preferences = np.stack([cells[name].once()[np.argsort(cells[name].names)] for name in names])
     rng = np.random.default_rng(seed)
-    scores, low, high = arena_scores(preferences, draws=draws, rng=rng)
+    wins, games = drawn_again(preferences, draws=draws, rng=rng)
+    scores = arena_scores(preferences)
+    low, high = ends(star_scores(wins, games))
+    rate_low, rate_high = ends(np.divide(wins, games, out=np.full_like(wins, np.nan), where=games > 0))
     standings = []
     for row, name in enumerate(names):
-        interval = bootstrap(win_rate, preferences[row], draws=draws, rng=rng)
         delta = cells[name].length_delta[np.argsort(cells[name].names)]
         standings.append(
             Standing(
                 name,
                 _level(study / name / RESULT),
                 win_rate(preferences[row]),
-                interval.low,
-                interval.high,
+                float(rate_low[row]),
+                float(rate_high[row]),
                 length_controlled_win_rate(preferences[row], delta),
                 float(scores[row]),
                 float(low[row]),
@@ -109,32 +112,42 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
     return Arena(**shared, prompts=len(order), standings=tuple(standings))
 
 
-def arena_scores(
-    preferences: NDArray[np.float64], *, draws: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Scores of cells against one baseline, which has 1000, and the ends of their 95 % intervals, each of shape (cells,).
+def arena_scores(preferences: Floats) -> Floats:
+    """Scores of cells against one baseline, which has 1000, shape (cells,).
 
     Args:
         preferences: Probability that the cell beats the baseline, shape (cells, prompts), NaN where it is not known.
-        draws: Of the bootstrap: each draws prompts for all cells together, and fits all scores again.
-        rng: For the draws.
     """
-    prompts = preferences.shape[1]
-    scores = _star(preferences)
-    if prompts < 2 or draws < 2:
-        return scores, np.full_like(scores, np.nan), np.full_like(scores, np.nan)
-    drawn = np.stack([_star(preferences[:, rng.integers(prompts, size=prompts)]) for _ in range(draws)])
-    enough = (~np.isnan(drawn)).mean(axis=0) > 0.5
-    low, high = np.nanquantile(np.where(enough, drawn, 0.0), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0)
-    return scores, np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-
-
-def _star(preferences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores of the cells, each of which met the baseline alone."""
     wins = np.zeros((len(preferences) + 1, len(preferences) + 1))
     wins[1:, 0] = np.nansum(preferences, axis=1)
     wins[0, 1:] = np.nansum(1 - preferences, axis=1)
     return bradley_terry(wins)[1:]
+
+
+def drawn_again(preferences: Floats, *, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Wins and games of a bootstrap that draws prompts for all cells together, each of shape (draws, cells).
+
+    No game for a cell of which a single prompt is known: that says nothing of others.
+
+    Args:
+        preferences: As for `arena_scores`.
+        draws: How often.
+        rng: For the draws.
+    """
+    prompts = preferences.shape[1]
+    times = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=draws).astype(np.float64)
+    known = ~np.isnan(preferences)
+    known &= known.sum(axis=1, keepdims=True) > 1
+    return times @ np.where(known, preferences, 0.0).T, times @ known.T.astype(np.float64)
+
+
+def ends(drawn: Floats) -> tuple[Floats, Floats]:
+    """The ends of 95 % intervals over the draws, shape (draws, cells) to (cells,) each; NaN where half the draws or more give no number."""
+    if len(drawn) < 2:
+        return np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    enough = (~np.isnan(drawn)).mean(axis=0) > FEWEST_DRAWS
+    low, high = np.nanquantile(np.where(enough, drawn, 0.0), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0)
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
 
 def write_arena(arena: Arena, path: Path) -> None:

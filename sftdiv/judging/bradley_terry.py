@@ -50,6 +50,20 @@ def bradley_terry(wins: Floats, *, anchor: int = 0, drawn_games: float = DRAWN_G
     return scores
 
 
+def star_scores(wins: Floats, games: Floats) -> Floats:
+    """What `bradley_terry` gives players that met the anchor alone, without a fit: their logits.
+
+    Args:
+        wins: Against the anchor, any shape.
+        games: As many as were played, the same shape.
+
+    Returns:
+        The same shape; NaN where none was played.
+    """
+    scores = ANCHOR + ARENA * np.log((wins + DRAWN_GAMES / 2) / (games - wins + DRAWN_GAMES / 2))
+    return np.where(np.asarray(games) > 0, scores, np.nan)
+
+
 def _joined(met: NDArray[np.bool_], anchor: int) -> NDArray[np.int64]:
     """The players whom games join to the anchor, ascending."""
     reached = np.arange(len(met)) == anchor
