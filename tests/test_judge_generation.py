@@ -58,6 +58,19 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_in(model: Path, sampling: 
     assert len(set(alone)) > 4  # the prompts do matter
 
 
+def test_a_batch_that_does_not_fit_is_halved(model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    alone, generate = said(model, 1, DRAWN), LlamaForCausalLM.generate
+
+    def scarce(self: Any, input_ids: torch.Tensor, **how: Any) -> Any:
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return generate(self, input_ids=input_ids, **how)
+
+    monkeypatch.setattr(LlamaForCausalLM, "generate", scarce)
+    assert said(model, 8, DRAWN) == alone
+    assert [record.getMessage()[:9] for record in caplog.records] == ["8 answers", "4 answers"]
+
+
 def test_another_seed_draws_other_answers(model: Path) -> None:
     assert said(model, 16, DRAWN) != said(model, 16, {**DRAWN, "seed": 1})
 
@@ -106,5 +119,8 @@ def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> N
 def test_what_cannot_work_is_said_with_the_way_out(model: Path) -> None:
     with pytest.raises(SftdivError, match=r"pip install 'sftdiv\[vllm\]', or backend=hf"):
         check_vllm()
+    assert Generation(**GREEDY, batch_size="auto", backend="hf").at_once == 16  # type: ignore[arg-type]
+    with pytest.raises(SftdivError, match="batch_size='atuo' must be auto or a whole number"):
+        Generation(**GREEDY, batch_size="atuo", backend="hf")  # type: ignore[arg-type]
     with pytest.raises(SftdivError, match="max_new_tokens=128 leaves no room for a prompt in 128 positions"):
         said(model, 1, {**GREEDY, "max_new_tokens": 128})

@@ -205,6 +205,14 @@ def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(lines(tmp_path / "ledger.jsonl")) == len(WORDS)
 
 
+def test_a_proxy_s_password_is_in_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Behaviour()) as address:  # which knows no CONNECT
+        monkeypatch.setenv("https_proxy", address.removesuffix("/v1").replace("//", "//me:not-a-real-key@"))
+        with pytest.raises(SftdivError, match=r"cannot be reached: connection: 501.*//\*\*\*@127") as caught:
+            ask_all("https://model.invalid/v1", tmp_path / "ledger.jsonl")
+    assert "not-a-real-key" not in str(caught.value)
+
+
 def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ledger.jsonl"
     with Ledger(path) as ledger:

@@ -8,6 +8,7 @@ setting of temperature and top_p holds for every model that is compared; what a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 from sftdiv.causal.checkpoint import load_model, load_tokenizer
 from sftdiv.causal.labels import Messages
 from sftdiv.records import SftdivError
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +70,7 @@ class BatchedModel:
             folder: Of the model, or a hub id.
             tokenizer: With the chat template that prompts are put in; its last token ends an answer, as does the model's own.
             max_length: Tokens of a prompt at most; its start is cut.
-            batch_size: Conversations at once.
+            batch_size: Conversations at once; halved where the GPU's memory does not hold them.
             device: torch's name of where it runs.
             revision: Of the hub.
         """
@@ -97,13 +100,30 @@ class BatchedModel:
             raise SftdivError(
                 f"max_new_tokens={sampling.max_new_tokens} leaves no room for a prompt in {_positions(self._model)} positions"
             )
-        order = np.argsort([-len(prompt) for prompt in prompts], kind="stable")
-        for start in range(0, len(order), self._batch_size):
-            rows = [int(row) for row in order[start : start + self._batch_size]]
+        left = [int(row) for row in np.argsort([-len(prompt) for prompt in prompts], kind="stable")]
+        while left:
+            rows = left[: self._batch_size]
             randoms = [np.random.default_rng([sampling.seed, seeds[row]]) for row in rows]
-            written = self._write([prompts[row][-room:] for row in rows], randoms, sampling)
+            written = self._fitting([prompts[row][-room:] for row in rows], randoms, sampling)
+            if written is None:
+                self._batch_size = len(rows) // 2
+                log.warning("%d answers at once do not fit the GPU's memory; from here on %d", len(rows), self._batch_size)
+                continue
+            left = left[len(rows) :]
             for row, ids in zip(rows, written, strict=True):
                 yield row, read_answer(self._tokenizer, ids, self._ends, cut=len(prompts[row]) > room)
+
+    def _fitting(self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling) -> list[list[int]] | None:
+        """The tokens that follow each prompt; None where memory does not hold several at once."""
+        import torch
+
+        try:
+            return self._write(prompts, randoms, sampling)
+        except torch.OutOfMemoryError:
+            if len(prompts) == 1:
+                raise
+        torch.cuda.empty_cache()  # here, where the error no longer holds on to its tensors
+        return None
 
     def _write(self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling) -> list[list[int]]:
         """The tokens that follow each prompt, padded behind."""

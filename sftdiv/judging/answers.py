@@ -25,29 +25,40 @@ from sftdiv.store import content_hash
 
 FILE = "answers.jsonl"
 BACKENDS = ("hf", "vllm")
+AUTO, AT_FIRST = "auto", 16  # conversations at once where none are named
 Replies = Mapping[str, tuple[str, ...]]  # of each prompt, by its key: its answers, one a turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How answers are written; ``backend`` and ``batch_size`` change them by near-ties alone, unless vLLM samples."""
+    """How answers are written; ``backend`` and ``batch_size`` change them by near-ties alone, unless vLLM samples.
+
+    ``batch_size``: conversations at once, or ``auto``; both give way to half as many where memory does not hold them.
+    """
 
     max_new_tokens: int
     temperature: float
     top_p: float
     seed: int
-    batch_size: int
+    batch_size: int | str
     backend: str
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise SftdivError(f"judge.generation.backend={self.backend!r} is unknown. Known: {', '.join(BACKENDS)}")
+        if self.batch_size != AUTO and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise SftdivError(f"judge.generation.batch_size={self.batch_size!r} must be {AUTO} or a whole number of at least 1")
         _ = self.sampling  # refuses what cannot be
 
     def check(self) -> None:
         """Refuse a backend that is not installed."""
         if self.backend == "vllm":
             check_vllm()
+
+    @property
+    def at_once(self) -> int:
+        """Conversations to begin with."""
+        return AT_FIRST if isinstance(self.batch_size, str) else self.batch_size
 
     @property
     def sampling(self) -> Sampling:
@@ -133,7 +144,7 @@ def _load(
     ready = load_tokenizer(tokenizer)
     if generation.backend == "vllm":
         return VllmModel(model, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens, revision=revision)
-    return BatchedModel(model, ready, max_length=max_length, batch_size=generation.batch_size, device=device, revision=revision)
+    return BatchedModel(model, ready, max_length=max_length, batch_size=generation.at_once, device=device, revision=revision)
 
 
 def _conversation(prompt: Prompt, said: Sequence[str]) -> list[dict[str, str]]:

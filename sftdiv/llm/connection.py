@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 AGAIN = {408, 409, 425, 429}
 LOOKS = 3  # tries to find a server at all
 SHOWN = 500  # characters of a server's message
+USERINFO = re.compile(r"//[^/@\s]+@")  # aiohttp's errors repeat a proxy's address with its password
 
 
 class StoppedError(SftdivError):
@@ -142,8 +144,8 @@ class Connection:
         return min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt) * float(self._jitter.uniform(0.5, 1.5))
 
     def _told(self, text: str) -> str:
-        """A message fit to be shown: short, and without the key."""
-        return (text if self._key is None else text.replace(self._key, "***"))[:SHOWN]
+        """A message fit to be shown: short, and without the key or a proxy's password."""
+        return USERINFO.sub("//***@", text if self._key is None else text.replace(self._key, "***"))[:SHOWN]
 
 
 def _proxy(url: str) -> str | None:
