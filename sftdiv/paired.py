@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,8 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SftdivError as error:
         print(f"sftdiv: {error}", file=sys.stderr)
         return 1
-    print(json.dumps({name: asdict(each) for name, each in found.items()}, indent=1) if given.json else _table(found))
+    print(json.dumps({name: _plain(each) for name, each in found.items()}, indent=1, allow_nan=False) if given.json else _table(found))
     return 0
+
+
+def _plain(each: Difference) -> dict[str, float | None]:
+    """With None for NaN, which every JSON reader knows."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(each).items()}
 
 
 def _table(found: Mapping[str, Difference]) -> str:

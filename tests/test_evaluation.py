@@ -14,12 +14,12 @@ from sftdiv.causal.generate import generate
 from sftdiv.causal.labels import label_conversations
 from sftdiv.causal.loss import pad_batch, token_losses
 from sftdiv.evaluated import check_evaluation, chosen
-from sftdiv.evaluation.harness import mean_score, run_tasks
+from sftdiv.evaluation.harness import _set_up, mean_score, run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
 from sftdiv.evaluation.model import check_backend, language_model
 from sftdiv.evaluation.paired import compare_cells, paired_difference
-from sftdiv.paired import main
+from sftdiv.paired import _plain, main
 from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
 from sftdiv.store import Store
 from sftdiv.training.base import make_model
@@ -191,7 +191,8 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
     assert (by_hand.difference, by_hand.items) == (-0.5, 4)
     assert by_hand.stderr == pytest.approx(12**-0.5)
     assert (by_hand.low, by_hand.high) == pytest.approx((-0.5 - 1.959964 * 12**-0.5, -0.5 + 1.959964 * 12**-0.5))
-    assert np.isnan(paired_difference(np.array([1.0]), np.array([0.0])).stderr)
+    alone = paired_difference(np.array([1.0]), np.array([0.0]))
+    assert np.isnan(alone.stderr) and _plain(alone)["stderr"] is None
     for cell, how in (("chat", {}), ("bare", {"chat_template": False}), ("less", {"limit": 3})):
         run_tasks(parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how)
     found = compare_cells(tmp_path / "chat", tmp_path / "bare")
@@ -266,6 +267,22 @@ def test_a_missing_backend_is_told_before_training():
         check_backend("vllm")
     with pytest.raises(SftdivError, match=r"eval.backend='llamacpp' is unknown. Known: hf, vllm"):
         check_backend("llamacpp")
+
+
+def test_the_hub_is_asked_only_where_a_task_may_need_it(tasks, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sftdiv.evaluation.loading._answers", lambda endpoint: bool(asked.append(endpoint)))
+    assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and not asked
+    (tasks / "far.yaml").write_text((tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where"))
+    assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and len(asked) == 1
+
+
+def test_solved_examples_of_one_model_are_not_those_of_the_next(tasks):
+    """Tasks of the harness's own are loaded once a process, and a setting of null leaves the number to the task."""
+    loaded = load_tasks(["choose"], tasks)
+    for given, found in ((None, 0), (2, 2), (None, 0), ({"choose": 1}, 1), ({"say": 1}, 0)):
+        _set_up(loaded, given, 0)
+        assert loaded.tasks["choose"].config.num_fewshot == found
 
 
 def test_a_task_whose_own_file_is_missing_says_so(parrot, tasks):

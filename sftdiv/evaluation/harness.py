@@ -98,7 +98,8 @@ def mean_score(scores: Sequence[Score]) -> Score:
 def _set_up(loaded: Loaded, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
     for name, task in loaded.tasks.items():
         shots = num_fewshot.get(loaded.asked[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
-        task.set_config(key="num_fewshot", value=shots if shots is not None else task.get_config("num_fewshot") or 0)
+        own = task.__dict__.setdefault("num_fewshot_of_its_own", task.get_config("num_fewshot") or 0)  # it may have been set up before
+        task.set_config(key="num_fewshot", value=own if shots is None else shots)
         task.set_fewshot_seed(seed=seed)
 
 

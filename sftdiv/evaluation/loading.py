@@ -13,6 +13,7 @@ import functools
 import importlib
 import io
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from unittest.mock import patch
 from sftdiv.records import SftdivError
 
 PROBE_SECONDS = 5.0
+OF_FILES = ("json", "csv", "parquet", "arrow", "text")  # readers of `datasets` that take files
 WAY_OUT = (
     "run once where there is a network, and the data stays in HF_HOME (~/.cache/huggingface); or take tasks from files: "
     "eval=custom eval.include_path=FOLDER eval.tasks=[...]; or eval=embedded, heldout or none"
@@ -54,7 +56,7 @@ def load_tasks(tasks: Sequence[str], include_path: Path | None) -> Loaded:
     loaded: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     asked: dict[str, str] = {}
-    with quiet(), _hub_or_cache() as online:
+    with quiet(), _hub_or_cache(needed=include_path is None or not _all_local(include_path)) as online:
         for name in tasks:
             one = _load_once(name, online) if include_path is None else _load(manager, name, online)
             loaded |= one["tasks"]
@@ -112,14 +114,25 @@ def _reason(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
+def _all_local(include_path: Path) -> bool:
+    """Whether the data of a folder's tasks are files of this machine, as far as the tasks' files say."""
+    texts = [path.read_text(encoding="utf-8") for path in include_path.rglob("*.y*ml")]
+    data = [name for text in texts for name in re.findall(r"^\s*dataset_path:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)]
+    known = all(name in OF_FILES or Path(name).exists() for name in data)
+    return bool(data) and known and not any("://" in text for text in texts)
+
+
 @contextlib.contextmanager
-def _hub_or_cache() -> Iterator[bool]:
-    """Whether the hub answers; inside, where it does not, its libraries are offline and read their caches without asking."""
+def _hub_or_cache(*, needed: bool) -> Iterator[bool]:
+    """Whether the hub answers; inside, where it does not, its libraries are offline and read their caches without asking.
+
+    Where it is not needed it is not asked, for that may take long: a firewall drops what it does not let through.
+    """
     import datasets.config
     import huggingface_hub.constants as hub
 
-    if datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE or _answers(hub.ENDPOINT):
-        yield not hub.HF_HUB_OFFLINE
+    if not needed or datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE or _answers(hub.ENDPOINT):
+        yield not (datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE)
         return
     with patch.object(hub, "HF_HUB_OFFLINE", True), patch.object(datasets.config, "HF_HUB_OFFLINE", True):
         yield False
