@@ -102,6 +102,14 @@ def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(composed: Any, mo
     assert record["read_by"] == {"logprobs": 18} and record["prompts"] == {"farm": 6}
 
 
+def test_answers_too_long_for_the_model_are_refused_before_training(composed: Any, models: tuple[Path, Path], tmp_path: Path) -> None:
+    evaluator, exam = judge(composed, "http://a/v1", "judge.generation.max_new_tokens=128"), exam_of(tmp_path / "study", models[0])
+    for model in ({"source": "scratch", "architecture": {"positions": 128}}, {"source": "pretrained", "path": str(models[0])}):
+        (exam.folder.parent / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "model": model}))
+        with pytest.raises(SftdivError, match="max_new_tokens=128 leaves no room for a prompt in 128 positions"):
+            evaluator.check(exam)
+
+
 def test_no_seed_is_sent_and_yet_sample_and_bootstrap_have_one(composed: Any) -> None:
     made = judge(composed, "http://a/v1", "judge.seed=null").judge
     assert (made.asking.seed, made.seed) == (None, 0)

@@ -18,7 +18,7 @@ from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Loaded = TypeVar("Loaded")
 
@@ -93,6 +93,18 @@ def load_model(
     return model.eval()
 
 
+def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedConfig:
+    """What a model's folder or hub id says of its shape.
+
+    Raises:
+        SftdivError: It cannot be found or reached.
+    """
+    from transformers import AutoConfig
+
+    config: PretrainedConfig = _load(path, lambda name: AutoConfig.from_pretrained(name, revision=revision))
+    return config
+
+
 def load_outline(
     path: str | Path, *, dtype: torch.dtype | None = None, revision: str | None = None, attention: str | None = None
 ) -> PreTrainedModel:
@@ -108,9 +120,9 @@ def load_outline(
         SftdivError: It cannot be found or reached.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = _load(path, lambda name: AutoConfig.from_pretrained(name, revision=revision))
+    config = load_config(path, revision=revision)
     with torch.device("meta"):
         how = {} if attention is None else {"attn_implementation": attention}
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, **how)

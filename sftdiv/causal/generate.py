@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +95,7 @@ class BatchedModel:
             SftdivError: The model has no room for answers of this length.
         """
         prompts = prompt_tokens(self._tokenizer, conversations)
-        room = min(self._max_length, _positions(self._model) - sampling.max_new_tokens)
-        if room < 1:
-            raise SftdivError(
-                f"max_new_tokens={sampling.max_new_tokens} leaves no room for a prompt in {_positions(self._model)} positions"
-            )
+        room = min(self._max_length, room_for_prompts(positions_of(self._model.config), sampling.max_new_tokens))
         left = [int(row) for row in np.argsort([-len(prompt) for prompt in prompts], kind="stable")]
         while left:
             rows = left[: self._batch_size]
@@ -207,7 +203,18 @@ def read_answer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: se
     return Answer(text, len(ids) if length is None else length + 1, length is not None, cut)
 
 
-def _positions(model: PreTrainedModel) -> int:
+def positions_of(config: PretrainedConfig) -> int:
     """Tokens that a model has positions for."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else 1 << 30
+
+
+def room_for_prompts(positions: int, max_new_tokens: int) -> int:
+    """Tokens that answers of this length leave to a prompt.
+
+    Raises:
+        SftdivError: None.
+    """
+    if positions <= max_new_tokens:
+        raise SftdivError(f"max_new_tokens={max_new_tokens} leaves no room for a prompt in {positions} positions")
+    return positions - max_new_tokens

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.causal.checkpoint import load_tokenizer
-from sftdiv.causal.generate import BatchedModel, Sampling
+from sftdiv.causal.generate import BatchedModel, Sampling, room_for_prompts
 from sftdiv.causal.generate_vllm import VllmModel, check_vllm
 from sftdiv.judging.prompt import Prompt
 from sftdiv.llm.ledger import Ledger
@@ -50,10 +50,12 @@ class Generation:
             raise SftdivError(f"judge.generation.batch_size={self.batch_size!r} must be {AUTO} or a whole number of at least 1")
         _ = self.sampling  # refuses what cannot be
 
-    def check(self) -> None:
-        """Refuse a backend that is not installed."""
+    def check(self, positions: int | None) -> None:
+        """Refuse a backend that is not installed, and answers as long as all that the model has positions for (None: not known)."""
         if self.backend == "vllm":
             check_vllm()
+        if positions is not None:
+            room_for_prompts(positions, self.max_new_tokens)
 
     @property
     def at_once(self) -> int:

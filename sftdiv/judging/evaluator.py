@@ -16,6 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from sftdiv.causal.checkpoint import load_config
+from sftdiv.causal.generate import positions_of
 from sftdiv.judging.answers import FILE as ANSWERS
 from sftdiv.judging.answers import Generation, write_answers
 from sftdiv.judging.asking import FILE as VERDICTS
@@ -81,7 +85,7 @@ class JudgeEvaluator:
         """Refuse what cannot be judged: prompts, baseline, backend, endpoint, key and model are all asked for once."""
         prompts = load_prompts(self.prompts, exam)
         find_baseline(self.judge.baseline, prompts, exam)
-        self.judge.generation.check()
+        self.judge.generation.check(_positions(exam))
         check_judge(self.judge.asking)
         return {"judge.win_rate": True, "judge.length_controlled_win_rate": True, "judge.": None}
 
@@ -140,3 +144,14 @@ class JudgeEvaluator:
             "store": VERDICTS,
         }
         write_atomically(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _positions(exam: Exam) -> int | None:
+    """Tokens that the model which will be trained has positions for, as the cell's settings tell; None where they do not."""
+    model = yaml.safe_load((exam.folder.parent / "config.yaml").read_text(encoding="utf-8"))["model"]
+    if model.get("source") == "scratch":
+        return int(model["architecture"]["positions"])
+    try:
+        return positions_of(load_config(model["path"], revision=exam.revision)) if model.get("path") else None
+    except SftdivError:
+        return None  # an adapter, or nothing at all: whoever loads it next tells which
