@@ -188,7 +188,10 @@ def _by_content(node: Any) -> Any:
         return node
     kept = {key: _by_content(value) for key, value in node.items() if key not in HOW_FAST}
     for key in PATHS & kept.keys():
+        if key == "baseline" and kept[key] in ("base", "reference"):  # whatever else is called so here
+            continue
         if kept[key] and (place := Path(str(kept[key])).expanduser()).exists():
+            place = place / "model" if key == "baseline" and (place / "model").is_dir() else place  # of a cell: its logs may grow
             kept[key] = folder_identity(place) if place.is_dir() else file_digest(place)
     return kept
 

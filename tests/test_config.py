@@ -189,6 +189,24 @@ def test_a_cell_is_named_by_content_not_by_path(composed, tmp_path):
     assert identified(composed("corpus=files", f"corpus.path={tmp_path / 'b'}")) != names[0]
 
 
+def test_a_judges_baseline_is_named_by_its_model_and_not_by_what_lies_beside_it(composed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def named(baseline):
+        return identified_options(composed("eval=judge", *JUDGE, f"judge.baseline={baseline}"))
+
+    base = named("base")
+    (tmp_path / "base").mkdir()
+    assert named("base") == base
+    (tmp_path / "cell" / "model").mkdir(parents=True)
+    (tmp_path / "cell" / "model" / "weights").write_text("1")
+    cell = named("cell")
+    (tmp_path / "cell" / "log.txt").write_text("more")
+    assert named("cell") == cell
+    (tmp_path / "cell" / "model" / "weights").write_text("2")
+    assert named("cell") != cell
+
+
 def test_a_cell_s_name_knows_the_embedding_model_not_the_device(composed):
     cpu, gpu, cut = (
         identified(composed("embedder=minilm", f"embedder.{it}")) for it in ("devices=[cpu]", "devices=[cuda:0]", "max_tokens=64")

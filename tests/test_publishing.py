@@ -166,6 +166,16 @@ def test_held_out_loss_is_a_score_on_the_corpus_and_its_sources_are_for_readers(
     assert re.findall(r"\| heldout.*", written.text) == ["| heldout.loss\\_token (primary) | 2 |  |", "| heldout.t0.loss\\_token | 3 |  |"]
 
 
+def test_what_a_judge_cost_is_no_score(card):
+    scores = {"score.judge.win_rate": 0.625, "score.judge.win_rate.stderr": 0.125, "score.judge.calls": 404.0, "score.judge.cost": 1.5}
+    written = card(UNSCORED | scores | {"primary": "judge.win_rate"})
+    assert [(result.metric_type, result.metric_value) for result in written.data.eval_results] == [
+        ("win_rate", 0.625),
+        ("win_rate_stderr", 0.125),
+    ]
+    assert re.findall(r"\| judge.*", written.text) == ["| judge.win\\_rate (primary) | 0.625 | ± 0.125 |"]
+
+
 def test_the_card_tells_what_was_done(card):
     lines = card(ROW, "data.packing=true").text.splitlines()
     assert lines[1] == f"# {ROW['cell']}"

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 HELDOUT = "heldout"
+SPENT = {f"judge.{name}" for name in ("calls", "prompt_tokens", "completion_tokens", "cost")}  # on judging: nothing of the model
 
 
 def scores_of(row: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
-    """Value and standard error of each score that is a number, by its name; None where no error could be given."""
-    names = [key.removeprefix("score.") for key in row if key.startswith("score.") and not key.endswith(".stderr")]
+    """Value and standard error of each score that is a number, by its name; None where no error could be given.
+
+    What a judge cost is in the row too, and is no score.
+    """
+    keys = [key for key in row if key.startswith("score.") and not key.endswith(".stderr")]
+    names = [name for key in keys if (name := key.removeprefix("score.")) not in SPENT]
     values = {name: (_finite(row[f"score.{name}"]), _finite(row.get(f"score.{name}.stderr"))) for name in names}
     return {name: (value, error) for name, (value, error) in values.items() if value is not None}
 
