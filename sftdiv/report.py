@@ -62,4 +62,4 @@ def _listed(row: Mapping[str, Any], prefix: str, *, leave_out: str) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "none"
-    return f"{value:,.0f}" if abs(value) >= 1000 and value == round(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf and value == round(value) else f"{value:.4g}"

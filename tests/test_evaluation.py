@@ -21,6 +21,7 @@ from sftdiv.evaluation.model import check_backend, language_model
 from sftdiv.evaluation.paired import compare_cells, paired_difference
 from sftdiv.paired import _plain, main
 from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
+from sftdiv.report import _number
 from sftdiv.store import Store
 from sftdiv.training.base import make_model
 from sftdiv.training.fit import fine_tune
@@ -260,6 +261,10 @@ def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_onc
         with pytest.raises(SftdivError, match=rf"task {suite.tasks[0]} .*(HF_HOME.*eval=custom eval.include_path|pip install)"):
             load_tasks(list(suite.tasks), None)
         assert time.perf_counter() - started < 20  # with the retries of the hub's libraries 24 s for each of 57 data sets
+
+
+def test_a_perplexity_without_end_can_be_shown():
+    assert [_number(value) for value in (float("inf"), float("nan"), 12345.0, 0.25, None)] == ["inf", "nan", "12,345", "0.25", "none"]
 
 
 def test_a_missing_backend_is_told_before_training():

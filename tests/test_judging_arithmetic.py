@@ -178,6 +178,16 @@ def test_always_the_first_answer():
     assert scores["length_controlled_win_rate"].value == pytest.approx(0.5, abs=0.15)
 
 
+def test_who_is_better_is_no_bias_of_the_judge_nor_in_its_error():
+    """Always right about two in three; two prompts were read in one order alone, the candidate first and winning."""
+    right = np.array([1.0, 1, 0] * 10 + [1, 1])
+    scores = scores_of(made_up_verdicts(right, np.array([*right[:30], NAN, NAN])), seed=0, draws=2)
+    assert (scores["position_bias"].value, scores["position_bias"].stderr) == (0, 0)
+    towards_first = scores_of(made_up_verdicts(np.array([1.0, 1, 1, 0]), np.array([0.0, 1, 1, 0])), seed=0, draws=2)["position_bias"]
+    assert towards_first.value == 1 / 4  # prompt by prompt 1, 0, 0, 0
+    assert towards_first.stderr == pytest.approx(np.std([1, 0, 0, 0], ddof=1) / 2)
+
+
 def test_scores_of_a_cell_by_hand():
     """One verdict unreadable, one prompt unreadable, a repeat of the first two prompts."""
     again = np.full((2, 5), NAN)

@@ -107,7 +107,7 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
     scores = _with_interval("win_rate", win_rate, (once,), draws=draws, rng=rng)
     scores |= _with_interval("length_controlled_win_rate", length_controlled_win_rate, (once, prompts.length_delta), draws=draws, rng=rng)
     scores |= {
-        "position_bias": Score(position_bias(first), 2 * standard_error(first)),
+        "position_bias": _position_bias(*both),
         "position_rate": _share(position_rate(*both), int((~np.isnan(both).any(axis=0)).sum())),
         "order_agreement": _share(order_agreement(*both), int((~np.isnan(both).any(axis=0)).sum())),
         "draws": _share(float((np.abs(known - 0.5) < DRAWN).mean()) if len(known) else math.nan, len(known)),
@@ -123,6 +123,13 @@ def _with_interval(name: str, statistic: Any, arrays: tuple[NDArray[np.float64],
     interval = bootstrap(statistic, *arrays, draws=draws, rng=rng)
     ends = {f"{name}_low": Score(interval.low, math.nan), f"{name}_high": Score(interval.high, math.nan)}
     return {name: Score(statistic(*arrays), interval.stderr)} | ends
+
+
+def _position_bias(candidate_first: NDArray[np.float64], baseline_first: NDArray[np.float64]) -> Score:
+    """Over prompts read in both orders, so that who is better cancels, in the value and in its error."""
+    first = np.stack([candidate_first, 1 - baseline_first])
+    first = first[:, ~np.isnan(first).any(axis=0)]
+    return Score(position_bias(first.ravel()), 2 * standard_error(first.mean(axis=0)))
 
 
 def _noise(prompts: Prompts) -> dict[str, Score]:
