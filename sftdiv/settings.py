@@ -72,6 +72,8 @@ def check(config: DictConfig) -> None:
     unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
     if missing := [name for name, value in unresolved.items() if value == "???"]:
         raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+    for group in ("strategy", "judge"):
+        made(OmegaConf.select(config, f"{group}.endpoint"))  # before anything is written or tracked: a wrong value may be a key
     from sftdiv.diversity.catalogue import metric_families  # here, for it brings numba
 
     for name, known in CHOICES.items():

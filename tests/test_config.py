@@ -121,6 +121,8 @@ def test_defaults_follow_the_corpus(composed):
         (["eval.limit=0"], "eval.limit=0 must be a whole number of at least 1, or null"),
         (["eval.limit=0.5"], "eval.limit=0.5 must be a whole number"),
         (["eval.num_fewshot=-1"], "eval.num_fewshot=-1 must be a whole number of at least 0, or null"),
+        (["eval=judge", *JUDGE, "judge.endpoint.api_key_env=sk-me", "stop_after=select"], "api_key_env names .* variable .* is not shown"),
+        (["strategy=meso_tag", *LLM, "strategy.endpoint.api_key_env=sk-me"], "api_key_env names the environment"),
         (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on is 'prompt'; known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all learns every token of every turn"),
