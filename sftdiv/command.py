@@ -95,7 +95,13 @@ def _has_gpu() -> bool:
 
 
 def _with_alternatives(message: str, config_name: str) -> str:
-    """Hydra's message about an unknown key, with the keys that exist there and the nearest of them."""
+    """Hydra's message about an unknown key, or an unknown option in a list, with what exists there and the nearest of it."""
+    absent = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
+    if absent and _is_group(absent[1]):
+        options = sorted(path.stem for path in (conf_dir() / absent[1]).glob("*.yaml"))
+        close = difflib.get_close_matches(absent[2], options, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        return f"unknown option {absent[2]!r} of {absent[1]}.{guess} Known: {', '.join(options)}"
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return message

@@ -234,6 +234,8 @@ def test_unknown_keys_and_options_name_the_alternatives():
     assert "Traceback" not in wrong.stderr
     wrong = command("strategy=micro")
     assert "micro_token" in wrong.stderr and "macro_topic" in wrong.stderr
+    wrong = command("eval=[embedded,judg]")
+    assert "unknown option 'judg' of eval. Did you mean 'judge'? Known: custom, embedded," in wrong.stderr
     wrong = command("size=500")
     assert "size=500 is not an option of the group size: 0.5k, 10k" in wrong.stderr and "size.n=500" in wrong.stderr
     wrong = command("corpus=files")
