@@ -50,6 +50,7 @@ class Behaviour:
     delay: float = 0.0  # seconds before each answer
     slow: float = 5.0  # seconds of a request that hangs
     knows_schema: bool = True
+    knows_logprobs: bool = True
     key: str | None = None
     models: list[str] | None = field(default_factory=lambda: ["tagger-1"])
     seen: Counter[str] = field(default_factory=Counter)
@@ -140,6 +141,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(404, f"The model `{asked['model']}` does not exist.")
         if schema and not behaviour.knows_schema:
             return self.refuse(400, "response_format of type json_schema is not supported")
+        if "logprobs" in asked and not behaviour.knows_logprobs:
+            return self.refuse(400, "logprobs are not supported")
         text = text_of(asked)
         with behaviour.lock:
             fault = behaviour.faults(text, behaviour.seen[text])

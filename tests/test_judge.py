@@ -186,6 +186,16 @@ def test_a_server_without_logprobs_is_heard_by_its_choice_or_refused_by_name(tmp
         asking("http://localhost", judge="arena_hard", verdict="logprobs")
 
 
+def test_a_server_that_refuses_logprobs_is_asked_without_and_that_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    behaviour = Behaviour(reply=longer, models=[MODEL], knows_logprobs=False)
+    columns = judged(behaviour, tmp_path)
+    assert set(columns["verdict"]) == {"A", "B"} and not np.isnan(columns["first"]).any()
+    assert caplog.text.count("asked for its choice alone, for with log-probabilities it answers: ") == 1
+    assert len(behaviour.requests) == 120
+    with Ledger(tmp_path / "verdicts.jsonl") as ledger:
+        assert ledger.calls == 121  # the first question finds out, before others are asked
+
+
 def test_equal_answers_are_a_tie_and_no_question(tmp_path: Path) -> None:
     behaviour = Behaviour(reply=always_first, models=[MODEL])
     columns = judged(behaviour, tmp_path, CANDIDATE, CANDIDATE)

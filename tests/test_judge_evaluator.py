@@ -72,7 +72,9 @@ def judge(composed: Any, address: str, *overrides: str) -> Any:
     return instantiate(OmegaConf.to_container(config.eval.judge, resolve=True), _convert_="all")
 
 
-def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(composed: Any, models: tuple[Path, Path], tmp_path: Path) -> None:
+def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(
+    composed: Any, models: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     base, tuned = models
     behaviour = Behaviour(reply=weighing, models=[MODEL])
     exam = exam_of(tmp_path / "study", base)
@@ -80,6 +82,8 @@ def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(composed: Any, mo
         evaluator = judge(composed, address, "judge.repeats=2", "judge.repeat_share=0.5", "judge.prices={prompt: 10, completion: 100}")
         given = evaluator.check(exam)
         assert len(behaviour.requests) == 1  # the one before training
+        judge(composed, address, "judge.max_calls=11").judge.warn_of_calls(len(PROMPTS))
+        assert "judge.max_calls=11 is less than the 12 verdicts that 6 prompts need" in caplog.text
         scores = evaluator.score(tuned, exam)
         asked = len(behaviour.requests)
         assert str(evaluator.score(tuned, exam)) == str(scores)  # NaN is not equal to itself

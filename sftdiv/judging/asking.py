@@ -60,6 +60,8 @@ class Asking:
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise SftdivError(f"judge.verdict={self.verdict!r} is unknown. Known: {', '.join(VERDICTS)}")
+        if self.retries < 0:
+            raise SftdivError(f"judge.retries={self.retries} must be 0 or more")
         if self.verdict == "logprobs":
             self.template.pair()
 
@@ -113,6 +115,8 @@ class Judging:
             except UnansweredError as refused:
                 if not (logprobs and self._refuses_logprobs(refused.reply)):
                     raise
+                if self._logprobs:
+                    log.warning("the judge is asked for its choice alone, for with log-probabilities it answers: %s", refused.reply.message)
                 self._logprobs = False
 
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:

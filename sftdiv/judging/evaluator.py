@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -69,6 +70,14 @@ class Judge:
             raise SftdivError("judge.baseline must say whom the model is compared with: base, reference, level:0.5, a cell or a file")
         if self.repeats < 1 or not 0 < self.repeat_share <= 1:
             raise SftdivError(f"judge.repeats must be at least 1 and judge.repeat_share in (0, 1]; got {self.repeats}, {self.repeat_share}")
+        if not 0 <= self.max_unreadable <= 1:
+            raise SftdivError(f"judge.max_unreadable={self.max_unreadable} must be a share, between 0 and 1")
+
+    def warn_of_calls(self, prompts: int) -> None:
+        """Say so where ``max_calls`` will hardly do for this many prompts; equal answers cost none, so that it might."""
+        verdicts = 2 * (prompts + (self.repeats - 1) * math.ceil(self.repeat_share * prompts))
+        if self.max_calls is not None and self.max_calls < verdicts:
+            log.warning("judge.max_calls=%d is less than the %d verdicts that %d prompts need", self.max_calls, verdicts, prompts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,7 @@ class JudgeEvaluator:
         find_baseline(self.judge.baseline, prompts, exam)
         self.judge.generation.check(_positions(exam))
         check_judge(self.judge.asking)
+        self.judge.warn_of_calls(len(prompts))
         return {"judge.win_rate": True, "judge.length_controlled_win_rate": True, "judge.": None}
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:

@@ -63,6 +63,8 @@ class LlmTagger:
     def __post_init__(self) -> None:
         if self.structured not in STRUCTURED:
             raise SftdivError(f"strategy.units.tagger.structured={self.structured!r} is unknown. Known: {', '.join(STRUCTURED)}")
+        if self.retries < 0:
+            raise SftdivError(f"strategy.units.tagger.retries={self.retries} must be 0 or more")
         if self.prompt.count(PLACE) != 1:
             raise SftdivError(f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}")
 
