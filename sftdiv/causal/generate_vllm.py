@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftdiv.causal.generate import Answer, Sampling, prompt_tokens, read_answer
+from sftdiv.causal.checkpoint import load_config
+from sftdiv.causal.generate import Answer, Sampling, positions_of, prompt_tokens, read_answer, room_for_prompts
 from sftdiv.causal.labels import Messages
 from sftdiv.records import SftdivError
 
@@ -46,16 +47,18 @@ class VllmModel:
     ) -> None:
         check_vllm()
         if (Path(folder) / "adapter_config.json").exists():
-            raise SftdivError(f"backend=vllm takes whole models and {folder} is an adapter: train.merge=true, or backend=hf")
+            raise SftdivError(f"backend=vllm takes whole models and {folder} is an adapter: train.adapter.merge=true, or backend=hf")
+        positions = positions_of(load_config(folder, revision=revision))
+        room = min(max_length, room_for_prompts(positions, max_new_tokens))  # as there: vLLM refuses a longer max_model_len
         import torch
         from vllm import LLM  # type: ignore[import-not-found]  # the extra
 
         gc.collect()
         torch.cuda.empty_cache()  # the engine is a process of its own: what this one holds on to, it cannot have
 
-        self._engine: Any = LLM(model=str(folder), revision=revision, max_model_len=max_length + max_new_tokens, skip_tokenizer_init=True)
+        self._engine: Any = LLM(model=str(folder), revision=revision, max_model_len=room + max_new_tokens, skip_tokenizer_init=True)
         self._tokenizer = tokenizer
-        self._max_length = max_length
+        self._max_length = room
 
     def answers(self, conversations: Sequence[Messages], seeds: Sequence[int], *, sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         """The position of each conversation and its answer; see `BatchedModel.answers`."""
