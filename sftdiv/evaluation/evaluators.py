@@ -111,7 +111,8 @@ class HeldoutLoss:
             raise SftdivError(
                 f"eval={self.name} needs held-out examples and the corpus holds out none; raise corpus.heldout, or take eval=none"
             )
-        parts = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in set(held.sources))]
+        sources = set(held.sources)
+        parts = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources if len(sources) > 1)]
         return {f"{part}.{loss}": False for part in parts for loss in ("loss_token", "loss_sample")}
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
