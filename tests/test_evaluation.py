@@ -230,7 +230,7 @@ def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed,
     assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
     assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
-    with pytest.raises(SftdivError, match="'heldout.pet.loss_token' is none of the scores"):  # of a single source: no score of its own
+    with pytest.raises(SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"):  # of a single source: no score of its own
         checked("eval=heldout", "eval.tasks=null", "eval.include_path=null", "eval.primary=heldout.pet.loss_token")
     averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
     assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
