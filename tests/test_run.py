@@ -64,11 +64,15 @@ def test_a_full_run_leaves_exactly_these_files(finished):
     cell = only_cell(folder)
     assert sorted(path.name for path in cell.iterdir() if path.name != ".lock") == [
         "config.yaml",
+        "evaluation",
         "model",
         "preview.txt",
         "result.json",
         "samples.jsonl",
         "subset.parquet",
+    ]
+    assert [path.relative_to(cell / "evaluation").as_posix() for path in sorted((cell / "evaluation").rglob("*.*"))] == [
+        f"embedded/sftdiv_embedded_{kind}.parquet" for kind in ("gen", "mc")
     ]
     assert {path.name for path in (cell / "model").iterdir()} == {
         "README.md",

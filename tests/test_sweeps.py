@@ -117,6 +117,7 @@ def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
     (cell,) = study.glob("micro_token-response-n150-d0.5-tiny-s0-h*")
     assert sorted(path.name for path in cell.iterdir() if path.name != ".lock") == [
         "config.yaml",
+        "evaluation",
         "log.txt",
         "model",
         "preview.txt",
