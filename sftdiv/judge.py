@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 DRAWS = 1000
 SEED = 0
-CAPTION = "rates and unread verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate; n: prompts"
+CAPTION = (
+    "rates and unread verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate "
+    "(of five cells and more with the difficulty of the prompts); n: prompts"
+)
 
 
 def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -> dict[str, Any]:

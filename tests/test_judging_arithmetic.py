@@ -7,7 +7,7 @@ import pytest
 from made_up_study import made_up_row, write_cell
 from made_up_verdicts import made_up_verdicts, write_verdicts
 
-from sftdiv.judging.arena import arena_scores, drawn_again, ends, read_arena
+from sftdiv.judging.arena import arena_scores, difficulties, drawn_again, ends, read_arena
 from sftdiv.judging.bradley_terry import bradley_terry, star_scores
 from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate, published_prior
 from sftdiv.judging.noise import noise_floor
@@ -232,6 +232,27 @@ def test_arena_of_a_study(tmp_path, rng):
     assert arena.standings[0].score == pytest.approx(1000 + 400 * math.log10(28.5 / 12.5))
     assert arena.standings[1].score == pytest.approx(1000)
     assert all(one.score_low < one.score < one.score_high for one in arena.standings)
+
+
+def test_difficulty_is_what_the_other_cells_win():
+    four = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5], [np.nan, 1.0]])
+    assert difficulties(four) is None
+    found = difficulties(np.vstack([four, [1.0, np.nan]]))
+    assert found[0].tolist() == [2 / 3, 0.5] and found[3].tolist() == [0.75, 0.5 / 3] and found[4].tolist() == [2 / 3, 0.375]
+
+
+def test_knowing_the_difficulty_keeps_it_from_being_taken_for_length(rng):
+    """Eight terse cells, equally good; instructions on which the baseline writes much are hard. True length coefficient: 1.5."""
+    written = rng.lognormal(7, 0.6, 805)
+    much = (np.log(written) - np.log(written).mean()) / np.log(written).std()
+    hard = 1.5 * (-0.6 * much + 0.8 * rng.normal(size=805))
+    delta = written * rng.lognormal(-1.2, 0.6, (8, 805)) - written
+    term = np.tanh(delta / delta.std(axis=1, ddof=1, keepdims=True))
+    preferences = (rng.random((8, 805)) < 1 / (1 + np.exp(2.0 - hard - 1.5 * term))).astype(float)
+    truth = (1 / (1 + np.exp(2.0 - hard))).mean()
+    without = [length_controlled_win_rate(preferences[row], delta[row]) for row in range(8)]
+    known = [length_controlled_win_rate(preferences[row], delta[row], difficulties(preferences)[row]) for row in range(8)]
+    assert np.abs(np.array(known) - truth).mean() < 0.08 < 0.12 < np.abs(np.array(without) - truth).mean()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sftdiv.cells import RESULT
 from sftdiv.judging.bradley_terry import bradley_terry, star_scores
 from sftdiv.judging.length_control import length_controlled_win_rate
-from sftdiv.judging.summary import NEEDED, Prompts, by_prompt
+from sftdiv.judging.summary import NEEDED, Prompts, by_prompt, mean_of_known
 from sftdiv.judging.win_rate import COVERAGE, FEWEST_DRAWS, win_rate
 from sftdiv.records import SftdivError
 from sftdiv.store import write_atomically
@@ -29,12 +29,14 @@ Floats = NDArray[np.float64]
 VERDICTS = Path("evaluation", "judge", "verdicts.parquet")
 TABLE = "arena.csv"
 SAME = ("judge", "template", "baseline")
+FEWEST_OTHERS = 4  # cells from whose verdicts an instruction's difficulty is told
 
 
 @dataclass(frozen=True)
 class Standing:
     """One player. Rates are shares, scores points with the baseline at 1000; ``level`` is None for cells that are on no ladder.
 
+    ``length_controlled_win_rate`` takes the instructions' difficulty into account where there are cells enough; a cell's own score cannot.
     ``n``: prompts with a preference; ``unreadable``: share of the verdicts that could not be read.
     """
 
@@ -90,6 +92,7 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
     scores = arena_scores(preferences)
     low, high = ends(star_scores(wins, games))
     rate_low, rate_high = ends(np.divide(wins, games, out=np.full_like(wins, np.nan), where=games > 0))
+    difficulty = difficulties(preferences)
     standings = []
     for row, name in enumerate(names):
         delta = cells[name].length_delta[np.argsort(cells[name].names)]
@@ -100,7 +103,7 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
                 win_rate(preferences[row]),
                 float(rate_low[row]),
                 float(rate_high[row]),
-                length_controlled_win_rate(preferences[row], delta),
+                length_controlled_win_rate(preferences[row], delta, None if difficulty is None else difficulty[row]),
                 float(scores[row]),
                 float(low[row]),
                 float(high[row]),
@@ -122,6 +125,27 @@ def arena_scores(preferences: Floats) -> Floats:
     wins[1:, 0] = np.nansum(preferences, axis=1)
     wins[0, 1:] = np.nansum(1 - preferences, axis=1)
     return bradley_terry(wins)[1:]
+
+
+def difficulties(preferences: Floats) -> Floats | None:
+    """How hard each instruction is, for each cell told from the others: the mean share that those win of it, shape (cells, prompts).
+
+    It stands for gamma in AlpacaEval 2's model (Dubois et al. 2024, equation 3), which is told from all models of the leaderboard. A cell's
+    own verdicts are left out, since they would explain themselves. Where no other cell knows a prompt, the mean over prompts stands in.
+
+    Args:
+        preferences: As for `arena_scores`.
+
+    Returns:
+        None for fewer than five cells.
+    """
+    if len(preferences) <= FEWEST_OTHERS:
+        return None
+    known = ~np.isnan(preferences)
+    wins = np.where(known, preferences, 0.0)
+    others, games = wins.sum(axis=0) - wins, known.sum(axis=0) - known
+    shares = np.divide(others, games, out=np.full(wins.shape, np.nan), where=games > 0)
+    return np.where(np.isnan(shares), np.nan_to_num(mean_of_known(shares.T))[:, None], shares)
 
 
 def drawn_again(preferences: Floats, *, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -97,7 +97,7 @@ class JudgeEvaluator:
         self.judge.generation.check(_positions(exam))
         check_judge(self.judge.asking)
         self.judge.warn_of_calls(len(prompts))
-        return {"judge.win_rate": True, "judge.length_controlled_win_rate": True, "judge.": None}
+        return dict.fromkeys(("judge.win_rate", "judge.length_controlled_win_rate"), True)  # the rest is no performance
 
     def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
         """Answer, judge, and reckon; what an interrupted run has done is not done again."""
