@@ -60,9 +60,10 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> ModelJudge:
 
 def test_verdicts_of_a_real_model_through_faults_are_those_without(judge: ModelJudge, tmp_path: Path) -> None:
     columns = judged(judge, tmp_path / "calm", verdict="logprobs")
-    faulty = Behaviour(reply=judge, models=[MODEL], faults=often(0.3, HTTP), slow=0.7)
-    through_faults = judged(faulty, tmp_path / "faulty", verdict="logprobs", most=0.0)
-    assert faulty.served.total() > 1.3 * len(columns["first"]) and set(faulty.served) == {"None", *HTTP}
+    faulty = Behaviour(reply=judge, models=[MODEL], faults=often(0.3, HTTP), slow=4)
+    through_faults = judged(faulty, tmp_path / "faulty", verdict="logprobs", most=0.0, timeout=2)
+    assert set(faulty.served) == {"None", *HTTP} and faulty.served["None"] >= len(PROMPTS) * 2
+    assert faulty.served.total() - faulty.served["None"] > 0.25 * len(PROMPTS) * 2
     assert np.array_equal(columns["first"], through_faults["first"])
     assert np.all((columns["first"] > 0) & (columns["first"] < 1)) and len(np.unique(columns["first"])) > len(PROMPTS)
 
