@@ -22,6 +22,7 @@ from sftdiv.cells import flatten
 from sftdiv.command import conf_dir
 from sftdiv.measuring.settings import LAYOUT, Matched, Runs, whole
 from sftdiv.records import SIDES, SftdivError
+from sftdiv.settings import check_given
 from sftdiv.store import content_hash, folder_identity
 
 NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
@@ -36,9 +37,7 @@ def check(config: DictConfig) -> tuple[Matched, Runs]:
     """
     from sftdiv.diversity.catalogue import EVERY
 
-    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+    check_given(config)
     for family in [config.metrics] if isinstance(config.metrics, str) else config.metrics:
         _one_of("metrics", family, ("paper", "all", *EVERY))
     for name, wanted in config.units.items():

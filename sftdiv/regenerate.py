@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from sftdiv.cells import flatten
 from sftdiv.command import conf_dir, register_resolvers, run_app
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerating.rewriter import Rewriter
 from sftdiv.regenerating.shards import DROP, FAILURES, KEEP, SHARDS
+from sftdiv.settings import check_given
 from sftdiv.store import content_hash
 
 register_resolvers()
@@ -73,9 +73,7 @@ def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
     Raises:
         SftdivError: With the setting, its value and what it may be.
     """
-    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help shows what it may be")
+    check_given(config)
     for name in ("limit", "rows_per_shard"):
         value = config[name]
         if value is not None and (not isinstance(value, int) or value < 1):

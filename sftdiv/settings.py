@@ -63,15 +63,24 @@ def prepare(config: DictConfig, overrides: Sequence[str], strategies: Path) -> N
     resolve_universe(config, overrides, strategies)
 
 
+def check_given(config: DictConfig) -> None:
+    """Refuse a config that leaves open what has no default.
+
+    Raises:
+        SftdivError: With the settings that are missing.
+    """
+    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+    if missing := [name for name, value in unresolved.items() if value == "???"]:
+        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+
+
 def check(config: DictConfig) -> None:
     """Refuse what cannot be right before anything is read or written.
 
     Raises:
         SftdivError: With the setting, its value and what it may be.
     """
-    unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+    check_given(config)
     for group in ("strategy", "judge"):
         made(OmegaConf.select(config, f"{group}.endpoint"))  # before anything is written or tracked: a wrong value may be a key
     from sftdiv.diversity.catalogue import metric_families  # here, for it brings numba
