@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from hydra import compose, initialize_config_dir
 
-from sftdiv.artifacts import Artifacts
-from sftdiv.cells import plan_cell
-from sftdiv.command import conf_dir, register_resolvers
-from sftdiv.evaluated import evaluate
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.compose import check, identified
+from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.pipeline.scoring import evaluate
 from sftdiv.run import run
-from sftdiv.settings import check, identified
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
+from sftdiv.storage.cell import plan_cell
 
 SIDED = [(strategy, side) for strategy in ("micro_token", "meso_tag", "macro_topic") for side in ("response", "instruction")]
 LEVELS, SEEDS = (0.0, 0.5, 1.0), (0, 1, 2)

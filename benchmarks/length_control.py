@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, rankdata, spearmanr
 
-from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, DECISIVE, LengthPrior, fit_length, published_prior
+from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, DECISIVE, LengthPrior, fit_length, published_prior
 
 Floats = NDArray[np.float64]
 BASELINE, PROMPTS = "gpt4_1106_preview", 805

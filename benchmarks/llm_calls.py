@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sftdiv.store import write_atomically
+from sftdiv.storage.cache import write_atomically
 
 HERE = Path(__file__).parent
 FILES, PEERS = HERE / "llm_calls", HERE.parent / "build" / "openai"

@@ -30,9 +30,9 @@ from sftdiv.diversity.embedding_distance import embedding_distance
 from sftdiv.diversity.self_bleu import self_bleu_scores
 from sftdiv.diversity.self_repetition import self_repetition
 from sftdiv.diversity.vendi import vendi_score
-from sftdiv.embedders.lsa import LsaEmbedder
+from sftdiv.embeddings.lsa import LsaEmbedder
 from sftdiv.records import TokenIds
-from sftdiv.store import write_atomically
+from sftdiv.storage.cache import write_atomically
 
 HERE = Path(__file__).parent
 FILES, PEERS, WORK = HERE / "metrics", HERE.parent / "build" / "peers", HERE.parent / "build" / "metrics"

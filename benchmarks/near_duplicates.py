@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sftdiv.corpora.dedup import NearDuplicates, both, column_texts, near_duplicates
-from sftdiv.corpora.shingles import shingle_sets
-from sftdiv.corpora.similar import similar_pairs
+from sftdiv.data.dedup import NearDuplicates, both, column_texts, near_duplicates
+from sftdiv.data.jaccard_pairs import similar_pairs
+from sftdiv.data.shingles import shingle_sets
 
 SETTINGS = {"threshold": 0.8, "unit": "words", "shingle": 5, "permutations": 128, "recall": 0.95, "seed": 0}
 SAMPLE = 10_000

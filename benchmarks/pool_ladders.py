@@ -15,9 +15,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.compose import check
 from sftdiv.run import run
-from sftdiv.settings import check
 
 STRATEGIES = ("micro_token", "macro_topic", "meso_tag")
 SIDES = ("instruction", "response")

@@ -102,9 +102,9 @@ def composed_units(path: str, *overrides: str) -> tuple[Any, Any, float]:
     """The corpus's artifacts, its tags, and the processor seconds they took."""
     from hydra import compose, initialize_config_dir
 
-    from sftdiv.artifacts import Artifacts, plain
-    from sftdiv.command import conf_dir, register_resolvers
-    from sftdiv.store import Store
+    from sftdiv.config.app import conf_dir, register_resolvers
+    from sftdiv.pipeline.artifacts import Artifacts, plain
+    from sftdiv.storage.cache import Store
 
     register_resolvers()
     common = ["corpus=files", f"corpus.path={path}", "corpus.columns=[task]", "strategy=meso_tag", "tracking=none"]

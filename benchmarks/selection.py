@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from selection_steps import SIZE, SLACK
 from selection_tables import readme
 
-from sftdiv.store import write_atomically
+from sftdiv.storage.cache import write_atomically
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "selection"

@@ -21,12 +21,12 @@ import numpy as np
 import scipy.sparse
 from hydra import compose, initialize_config_dir
 
-from sftdiv.artifacts import Artifacts, plain
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.records import SIDES, Ladder, SideText, Subset, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
-from sftdiv.store import Store, content_hash
+from sftdiv.storage.cache import Store, content_hash
 from sftdiv.units.tokens import TokenUnits
 
 SIZE, SLACK, LEVELS = 10_000, 1.5, tuple(step / 6 for step in range(7))

@@ -30,9 +30,9 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from sftdiv.artifacts import Artifacts
-from sftdiv.command import conf_dir, register_resolvers
-from sftdiv.store import Store
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.storage.cache import Store
 from sftdiv.units.clustering.kmeans import mean_directions
 from sftdiv.units.clustering.stability import Stability
 from sftdiv.units.topics import by_size, canonical, with_noise

@@ -20,15 +20,15 @@ import pandas as pd
 from rich.console import Console
 
 from sftdiv.analysis.analysis import Analysis, analyze
-from sftdiv.analysis.export import write_tables
-from sftdiv.analysis.figures import write_figures
-from sftdiv.analysis.page import render_page
 from sftdiv.analysis.study import load_study
-from sftdiv.analysis.terminal import slope_table
-from sftdiv.judging.arena import TABLE as ARENA
-from sftdiv.judging.arena import Arena, judged_cells, read_arena, write_arena
+from sftdiv.analysis.study_files import write_tables
+from sftdiv.evaluation.judge.arena import TABLE as ARENA
+from sftdiv.evaluation.judge.arena import Arena, judged_cells, read_arena, write_arena
 from sftdiv.records import SftdivError
-from sftdiv.store import write_atomically
+from sftdiv.reporting.study.study_figures import write_figures
+from sftdiv.reporting.study.study_page import render_page
+from sftdiv.reporting.study.study_terminal import slope_table
+from sftdiv.storage.cache import write_atomically
 
 SWEEP = "sweep.json"  # where a sweep keeps its own command
 REPORT = "report.html"

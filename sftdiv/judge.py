@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:
-    from sftdiv.judging.arena import Arena
+    from sftdiv.evaluation.judge.arena import Arena
 
 DRAWS = 1000
 SEED = 0
@@ -44,9 +44,9 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
     """
     import numpy as np
 
-    from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate
-    from sftdiv.judging.published import choose_prior, read_annotations
-    from sftdiv.judging.win_rate import bootstrap, standard_error, win_rate
+    from sftdiv.evaluation.judge.alpaca_eval_files import choose_prior, read_annotations
+    from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate
+    from sftdiv.evaluation.judge.win_rate import bootstrap, standard_error, win_rate
 
     file = read_annotations(path, scale=scale)
     preferences, delta = file.preferences, file.candidate_chars - file.baseline_chars
@@ -110,7 +110,7 @@ def arena(study: Path, *, draws: int, seed: int) -> Arena:
     Raises:
         SftdivError: If there are none, or they do not compare.
     """
-    from sftdiv.judging.arena import TABLE, read_arena, write_arena
+    from sftdiv.evaluation.judge.arena import TABLE, read_arena, write_arena
 
     if not study.is_dir():
         raise SftdivError(f"there is no study folder {study}; give one that a sweep wrote, such as multirun/NAME")

@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 from rich.markup import escape
 
-from sftdiv.command import conf_dir, register_resolvers, run_app
-from sftdiv.measure_settings import NAME, baseline_config, check, composed_strategies, dataset_names, place
-from sftdiv.measuring.settings import Matched, Runs
+from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.measure_spec import NAME, baseline_config, check, composed_strategies, dataset_names, place
+from sftdiv.diversity.profile.settings import Matched, Runs
 
 register_resolvers()
 REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")
@@ -47,8 +47,8 @@ def measure(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         SftdivError: If a setting is wrong or a dataset cannot be read.
     """
-    from sftdiv.measuring.files import finished, write_report
-    from sftdiv.measuring.terminal import show
+    from sftdiv.reporting.dataset.dataset_terminal import show
+    from sftdiv.reporting.dataset.report_files import finished, write_report
 
     matched, runs = check(config)
     configs = [config, *([] if config.baseline is None else [baseline_config(config, overrides)])]
@@ -77,11 +77,11 @@ def _measured(
     folder: Path,
 ) -> dict[str, Any]:
     """Everything that ``measure.json`` holds; the rows that could not be read are put into the folder."""
-    from sftdiv.artifacts import Artifacts, plain
-    from sftdiv.compared import copy_rejected, measure_all, versions
     from sftdiv.diversity.catalogue import metric_families
-    from sftdiv.store import Store
-    from sftdiv.survey import Survey
+    from sftdiv.pipeline.artifacts import Artifacts, plain
+    from sftdiv.pipeline.compare_datasets import copy_rejected, measure_all, versions
+    from sftdiv.pipeline.measure_dataset import Survey
+    from sftdiv.storage.cache import Store
 
     config = configs[0]
     store = Store(Path(config.paths.cache).expanduser())

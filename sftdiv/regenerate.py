@@ -19,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from sftdiv.command import conf_dir, register_resolvers, run_app
+from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.compose import check_given
+from sftdiv.data.regenerate.rewriter import Rewriter
+from sftdiv.data.regenerate.shards import DROP, FAILURES, KEEP, SHARDS
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.records import Corpus, SftdivError
-from sftdiv.regenerating.rewriter import Rewriter
-from sftdiv.regenerating.shards import DROP, FAILURES, KEEP, SHARDS
-from sftdiv.settings import check_given
-from sftdiv.store import content_hash
+from sftdiv.storage.cache import content_hash
 
 register_resolvers()
 NAME = "regenerate"  # of conf/regenerate.yaml and of the folder below paths.outputs
@@ -52,9 +52,9 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         SftdivError: If a setting is wrong, the corpus cannot be read, the server cannot be reached, or too many rows fail.
     """
-    from sftdiv.artifacts import Artifacts
-    from sftdiv.regenerating.provenance import finished
-    from sftdiv.store import Store
+    from sftdiv.data.regenerate.provenance import finished
+    from sftdiv.pipeline.artifacts import Artifacts
+    from sftdiv.storage.cache import Store
 
     endpoint, rewriter = check(config)
     endpoint.key()
@@ -90,8 +90,8 @@ def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
 
 def place(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:
     """The folder: names to read, and a hash of the corpus's content and of all that decides the answers."""
-    from sftdiv.measure_settings import dataset_names
-    from sftdiv.regenerating.provenance import LAYOUT
+    from sftdiv.config.measure_spec import dataset_names
+    from sftdiv.data.regenerate.provenance import LAYOUT
 
     made = content_hash({"corpus": corpus.fingerprint, "rewriter": rewriter.identity(), "layout": LAYOUT}, length=6)
     name = re.sub(r"[^\w.+-]+", "_", f"{dataset_names([config])[0]}-{rewriter.model.rpartition('/')[2]}")[:100]
@@ -108,10 +108,10 @@ def _rewritten(
     folder: Path,
 ) -> dict[str, Any]:
     """Ask what is missing and write all files; what an earlier run wrote stays until everything is asked."""
-    from sftdiv.llm.interview import interview, summary
-    from sftdiv.llm.ledger import Ledger
-    from sftdiv.regenerating.provenance import PROVENANCE, write_provenance
-    from sftdiv.regenerating.shards import rows, write_shards
+    from sftdiv.data.regenerate.provenance import PROVENANCE, write_provenance
+    from sftdiv.data.regenerate.shards import rows, write_shards
+    from sftdiv.llm.batch_requests import interview, summary
+    from sftdiv.llm.journal import Ledger
 
     with Ledger(folder / LEDGER) as ledger:
         questions = (rewriter.question(row["id"], row["messages"]) for row in rows(corpus, form["limit"]))

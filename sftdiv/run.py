@@ -17,13 +17,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sftdiv.cells import plan_cell
-from sftdiv.command import conf_dir, register_resolvers, run_app
-from sftdiv.exports import export_cell
-from sftdiv.published import publish_cell
+from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.compose import identified, prepare
+from sftdiv.pipeline.export import export_cell
+from sftdiv.pipeline.publish import publish_cell
+from sftdiv.pipeline.result_table import show_result
 from sftdiv.records import SftdivError
-from sftdiv.report import show_result
-from sftdiv.settings import identified, prepare
+from sftdiv.storage.cell import plan_cell
 
 register_resolvers()
 
@@ -38,7 +38,7 @@ def _app(config: DictConfig) -> None:
     context = HydraConfig.get()
     prepare(config, context.overrides.task, conf_dir() / "strategy")
     if context.mode == RunMode.MULTIRUN:
-        from sftdiv.sweeps.job import run_in_sweep
+        from sftdiv.sweep.job import run_in_sweep
 
         run_in_sweep(config, Path(config.paths.multirun).expanduser().absolute())
     else:
@@ -68,7 +68,7 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
     with FileLock(cell.folder / ".lock"):
         row = cell.result()
         if row is None:
-            from sftdiv.steps import run_steps
+            from sftdiv.pipeline.run_cell import run_steps
 
             row = run_steps(config, cell)
     show_result(row, cell.folder, done_before=False)

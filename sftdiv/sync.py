@@ -19,12 +19,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from sftdiv.cells import RESULT
-from sftdiv.command import conf_dir
+from sftdiv.config.app import conf_dir
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import RESULT
 from sftdiv.tracking.replay import FAILED, Replayed, replay
 from sftdiv.tracking.session import MODES, Destination, sync_line
-from sftdiv.tracking.study import study_numbers, tracked_as
+from sftdiv.tracking.study_run import study_numbers, tracked_as
 
 EPILOG = """examples:
   python -m sftdiv.sync multirun/embedded_grid                  send what W&B does not have yet; offline without a key

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
 
 
 @pytest.fixture

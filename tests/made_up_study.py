@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from sftdiv.cells import FAILURE, RESULT, write_json
+from sftdiv.storage.cell import FAILURE, RESULT, write_json
 
 LEVELS = tuple(step / 6 for step in range(7))
 STRATEGIES = {"macro_topic": (4, 24), "meso_tag": (20, 130), "micro_token": (94, 449)}  # k_min, k_max

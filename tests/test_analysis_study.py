@@ -19,8 +19,8 @@ from sftdiv.analysis.intercept import fit_random_intercept
 from sftdiv.analysis.regression import fit_line
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
-from sftdiv.cells import RESULT
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import RESULT
 
 MICRO = "micro_token · response · 2,000 · tiny · unmatched"
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from sftdiv import pipeline
-from sftdiv.artifacts import Artifacts, plain
+from sftdiv.pipeline.artifacts import Artifacts, plain
+from sftdiv.pipeline.stages import stages as pipeline
 from sftdiv.records import SftdivError
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from sftdiv.cells import plan_cell
-from sftdiv.command import conf_dir, study_of_command
-from sftdiv.evaluated import chosen, performance
+from sftdiv.config.app import conf_dir, study_of_command
+from sftdiv.config.compose import check, identified, identified_options, resolve_universe
+from sftdiv.pipeline.scoring import chosen, performance
 from sftdiv.records import SftdivError
-from sftdiv.settings import check, identified, identified_options, resolve_universe
+from sftdiv.storage.cell import plan_cell
 
 GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}

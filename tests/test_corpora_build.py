@@ -12,15 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sftdiv.corpora import build
-from sftdiv.corpora.build import load_corpus, normalise, rejected_file
-from sftdiv.corpora.dedup import NearDuplicateFinder
-from sftdiv.corpora.files import FilesReader
-from sftdiv.corpora.formats import Converter
-from sftdiv.corpora.hub import HubReader
-from sftdiv.corpora.spill import PARTS, Spill
+from sftdiv.data import build_corpus as build
+from sftdiv.data.build_corpus import load_corpus, normalise, rejected_file
+from sftdiv.data.dedup import NearDuplicateFinder
+from sftdiv.data.external_sort import PARTS, Spill
+from sftdiv.data.files_reader import FilesReader
+from sftdiv.data.formats import Converter
+from sftdiv.data.hub_reader import HubReader
 from sftdiv.records import Corpus, Example, SftdivError
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 
 
 @dataclass

@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from sftdiv.command import conf_dir
-from sftdiv.corpora.build import load_corpus
-from sftdiv.corpora.embedded import EmbeddedReader
-from sftdiv.corpora.files import FilesReader
-from sftdiv.corpora.formats import Converter
-from sftdiv.corpora.hub import HubReader
-from sftdiv.embedded.world import World
-from sftdiv.store import Store
+from sftdiv.config.app import conf_dir
+from sftdiv.data.build_corpus import load_corpus
+from sftdiv.data.files_reader import FilesReader
+from sftdiv.data.formats import Converter
+from sftdiv.data.hub_reader import HubReader
+from sftdiv.data.synthetic.world import World
+from sftdiv.data.synthetic_reader import EmbeddedReader
+from sftdiv.storage.cache import Store
 
 PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[])
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftdiv.corpora.files import FilesReader
-from sftdiv.corpora.formats import Converter
+from sftdiv.data.files_reader import FilesReader
+from sftdiv.data.formats import Converter
 from sftdiv.records import SftdivError
 
 ROWS = [{"prompt": "Name a\ncolour.", "completion": "Réd."}, {"prompt": "Count.", "completion": '1, 2, "3"'}]

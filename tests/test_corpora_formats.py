@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftdiv.corpora.formats import BadRowError, Converter
+from sftdiv.data.formats import BadRowError, Converter
 from sftdiv.records import SftdivError
 
 ASKED = {"role": "user", "content": "Name a colour."}

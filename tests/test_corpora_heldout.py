@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftdiv.corpora.heldout import MAX_SHARE, held_out
+from sftdiv.data.heldout_split import MAX_SHARE, held_out
 from sftdiv.records import SftdivError
 
 GROUPS = [f"web{number}" for number in range(900)] + [f"books{number // 10}" for number in range(100)]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftdiv.corpora.dedup import NearDuplicateFinder, NearDuplicates, bands_and_rows, near_duplicates
-from sftdiv.corpora.shingles import shingle_sets
-from sftdiv.corpora.similar import jaccard
+from sftdiv.data.dedup import NearDuplicateFinder, NearDuplicates, bands_and_rows, near_duplicates
+from sftdiv.data.jaccard_pairs import jaccard
+from sftdiv.data.shingles import shingle_sets
 from sftdiv.records import SftdivError
 
 SETTINGS = {"threshold": 0.8, "unit": "words", "shingle": 5, "permutations": 256, "recall": 0.999, "seed": 0}
@@ -172,7 +172,7 @@ def test_sets_of_shingles_overlap_as_those_of_words_do(texts, size):
 
 
 def test_shingles_are_the_same_in_every_process():
-    script = "from sftdiv.corpora.shingles import shingle_sets; print(shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist())"
+    script = "from sftdiv.data.shingles import shingle_sets; print(shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist())"
     printed = {
         subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
         for seed in ("1", "2")

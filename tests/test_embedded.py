@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sftdiv.embedded.facts import Fact, squares
-from sftdiv.embedded.lexicon import load_lexicon
-from sftdiv.embedded.sampling import pick
-from sftdiv.embedded.tasks import score_answer, score_choices
-from sftdiv.embedded.wording import fields, write_prompt, write_response
-from sftdiv.embedded.world import World
+from sftdiv.data.synthetic.facts import Fact, squares
+from sftdiv.data.synthetic.lexicon import load_lexicon
+from sftdiv.data.synthetic.sampling import pick
+from sftdiv.data.synthetic.tasks import score_answer, score_choices
+from sftdiv.data.synthetic.wording import fields, write_prompt, write_response
+from sftdiv.data.synthetic.world import World
 from sftdiv.records import SftdivError
 
 

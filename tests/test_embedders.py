@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sftdiv.embedders import sentence
-from sftdiv.embedders.lsa import LsaEmbedder
-from sftdiv.embedders.sentence import SentenceEmbedder
+from sftdiv.embeddings import sentence
+from sftdiv.embeddings.lsa import LsaEmbedder
+from sftdiv.embeddings.sentence import SentenceEmbedder
 from sftdiv.records import SftdivError
 
 TEXTS = [
@@ -135,7 +135,7 @@ def test_an_unknown_model_is_an_error_with_the_alternatives(tmp_path: Path, monk
 KILLED = """
 import sys
 from pathlib import Path
-from sftdiv.embedders import sentence
+from sftdiv.embeddings import sentence
 sentence.SHARD = 40
 texts = [f"text number {i} about {'stars ' * (i % 7)}" for i in range(400)]
 settings = dict(path=sentence.PACKAGED, revision=None, max_tokens=None, prompt=None, devices=["cpu"], batch_tokens=64)

@@ -9,23 +9,23 @@ import pytest
 import torch
 from thimble import fine_tuning
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer
-from sftdiv.causal.generate import generate
-from sftdiv.causal.labels import label_conversations
-from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.evaluated import check_evaluation, chosen
 from sftdiv.evaluation.harness import _set_up, mean_score, run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
+from sftdiv.evaluation.lm_eval_model import check_backend, language_model
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
-from sftdiv.evaluation.model import check_backend, language_model
 from sftdiv.evaluation.paired import compare_cells, paired_difference
+from sftdiv.modeling.chat_labels import label_conversations
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer
+from sftdiv.modeling.generate import generate
+from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.paired import _plain, main
+from sftdiv.pipeline.result_table import _number
+from sftdiv.pipeline.scoring import check_evaluation, chosen
 from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
-from sftdiv.report import _number
-from sftdiv.store import Store
-from sftdiv.training.base import make_model
-from sftdiv.training.fit import fine_tune
-from sftdiv.training.settings import Architecture
+from sftdiv.storage.cache import Store
+from sftdiv.training.config import Architecture
+from sftdiv.training.fine_tune import fine_tune
+from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
@@ -135,7 +135,7 @@ def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path,
         model.set_input_embeddings(torch.nn.Embedding.from_pretrained(read))
         return model
 
-    monkeypatch.setattr("sftdiv.evaluation.model.load_model", goes_on_after_its_end)
+    monkeypatch.setattr("sftdiv.evaluation.lm_eval_model.load_model", goes_on_after_its_end)
     alone, together = (
         run_tasks(parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size})
         for size in (1, 16)

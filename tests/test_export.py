@@ -9,10 +9,10 @@ import datasets
 import pytest
 import yaml
 
-from sftdiv.export.entries import llama_factory_entry
-from sftdiv.export.lineage import lineage, sha256, verify_export, write_lineage
-from sftdiv.export.write import FORMATS, write_export
 from sftdiv.records import SftdivError
+from sftdiv.release.export.entries import llama_factory_entry
+from sftdiv.release.export.lineage import lineage, sha256, verify_export, write_lineage
+from sftdiv.release.export.write_export import FORMATS, write_export
 
 SHORT = [("user", "Name a fruit."), ("assistant", "Apple")]
 BRIEF = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello.")]
@@ -287,7 +287,7 @@ def test_trl_trains_a_step_on_the_file_as_it_is(tmp_path, format):
     trl = pytest.importorskip("trl")
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from sftdiv.causal.checkpoint import load_tokenizer
+    from sftdiv.modeling.checkpoint import load_tokenizer
     from sftdiv.training.tokenizer import train_tokenizer
 
     talks = [SHORT, BRIEF, LONG, SHORT]

@@ -17,18 +17,18 @@ import yaml
 from judges import MODEL, always_first, longer, weighing
 from openai_server import HTTP, Behaviour, often, serving, text_of
 
-from sftdiv.command import conf_dir
-from sftdiv.judging.asking import Asking, check_judge, judge_cases
-from sftdiv.judging.position import position_bias
-from sftdiv.judging.prompt import Prompt
-from sftdiv.judging.prompt_files import read_prompts
-from sftdiv.judging.prompts import FilePrompts, distinct, load_prompts, spread
-from sftdiv.judging.templates import Template, weighed
-from sftdiv.judging.verdicts import Pair, cases_of, pairs_of, tabulate
-from sftdiv.judging.win_rate import win_rate
+from sftdiv.config.app import conf_dir
+from sftdiv.evaluation.judge.client import Asking, check_judge, judge_cases
+from sftdiv.evaluation.judge.comparisons import Pair, cases_of, pairs_of, tabulate
+from sftdiv.evaluation.judge.position_bias import position_bias
+from sftdiv.evaluation.judge.prompt import Prompt
+from sftdiv.evaluation.judge.prompt_files import read_prompts
+from sftdiv.evaluation.judge.prompts import FilePrompts, distinct, load_prompts, spread
+from sftdiv.evaluation.judge.templates import Template, weighed
+from sftdiv.evaluation.judge.win_rate import win_rate
+from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.interview import summary
-from sftdiv.llm.ledger import Ledger
+from sftdiv.llm.journal import Ledger
 from sftdiv.records import SftdivError
 
 NAMES = {"candidate": "a", "baseline": "b", "judge": MODEL, "template": "alpaca_eval"}
@@ -135,8 +135,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_judge import BASELINE, CANDIDATE, PROMPTS, asking
-from sftdiv.judging.asking import judge_cases
-from sftdiv.judging.verdicts import cases_of, pairs_of
+from sftdiv.evaluation.judge.client import judge_cases
+from sftdiv.evaluation.judge.comparisons import cases_of, pairs_of
 cases = cases_of(pairs_of(PROMPTS, CANDIDATE, BASELINE), repeats=1, repeat_share=1.0, seed=0)
 judge_cases(cases, asking(sys.argv[1]), Path(sys.argv[2]), max_unreadable=0.0, max_calls=None)
 """

@@ -17,11 +17,11 @@ from omegaconf import OmegaConf
 from openai_server import Behaviour, serving
 from test_judge_generation import tiny_model
 
-from sftdiv.judging.baseline import find_baseline
-from sftdiv.judging.prompt import Prompt
-from sftdiv.judging.win_rate import win_rate
+from sftdiv.evaluation.judge.baseline import find_baseline
+from sftdiv.evaluation.judge.prompt import Prompt
+from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.records import Exam, Heldout, SftdivError
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 
 SAID = ["the cat", "the dog says", "moo", "woof woof", "says the cow", "meow says the cat the cat"]
 PROMPTS = [Prompt((("user", text),), source="farm", references=(f"{text}!",)) for text in SAID]

@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sftdiv.causal.checkpoint import load_tokenizer
-from sftdiv.causal.generate import BatchedModel, OwnDraws, Sampling
-from sftdiv.causal.generate_vllm import check_vllm
-from sftdiv.judging.answers import Generation, read_answers, write_answers
-from sftdiv.judging.prompt import Prompt
-from sftdiv.llm.ledger import Ledger
+from sftdiv.evaluation.judge.answers import Generation, read_answers, write_answers
+from sftdiv.evaluation.judge.prompt import Prompt
+from sftdiv.llm.journal import Ledger
+from sftdiv.modeling.checkpoint import load_tokenizer
+from sftdiv.modeling.generate import BatchedModel, OwnDraws, Sampling
+from sftdiv.modeling.generate_vllm import check_vllm
 from sftdiv.records import SftdivError
-from sftdiv.store import content_hash
+from sftdiv.storage.cache import content_hash
 from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "cow": "moo"}

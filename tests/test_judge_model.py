@@ -14,11 +14,11 @@ from openai_server import HTTP, Behaviour, often
 from test_judge import BASELINE, CANDIDATE, PROMPTS, judged, template
 from thimble import CPU, fine_tuning
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer
-from sftdiv.judging.win_rate import win_rate
-from sftdiv.training.base import train_base
-from sftdiv.training.fit import fine_tune
-from sftdiv.training.settings import Architecture
+from sftdiv.evaluation.judge.win_rate import win_rate
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer
+from sftdiv.training.config import Architecture
+from sftdiv.training.fine_tune import fine_tune
+from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
 
 ASKED = [template("alpaca_eval").messages(p.instruction, CANDIDATE[p.key][0], BASELINE[p.key][0])[1:] for p in PROMPTS]

@@ -10,11 +10,11 @@ import pytest
 from made_up_study import write_made_up_study
 from made_up_verdicts import made_up_verdicts, write_verdicts
 
-from sftdiv.analysis.appearance import HUNDREDTHS
 from sftdiv.analyze import analyze_study
-from sftdiv.cells import RESULT, write_json
 from sftdiv.judge import main, score
 from sftdiv.records import SftdivError
+from sftdiv.reporting.format import HUNDREDTHS
+from sftdiv.storage.cell import RESULT, write_json
 
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 

@@ -7,13 +7,13 @@ import pytest
 from made_up_study import made_up_row, write_cell
 from made_up_verdicts import made_up_verdicts, write_verdicts
 
-from sftdiv.judging.arena import arena_scores, difficulties, drawn_again, ends, read_arena
-from sftdiv.judging.bradley_terry import bradley_terry, star_scores
-from sftdiv.judging.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate, published_prior
-from sftdiv.judging.noise import noise_floor
-from sftdiv.judging.position import order_agreement, position_bias, position_rate
-from sftdiv.judging.summary import scores_of
-from sftdiv.judging.win_rate import bootstrap, standard_error, win_rate
+from sftdiv.evaluation.judge.arena import arena_scores, difficulties, drawn_again, ends, read_arena
+from sftdiv.evaluation.judge.bradley_terry import bradley_terry, star_scores
+from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate, published_prior
+from sftdiv.evaluation.judge.noise_floor import noise_floor
+from sftdiv.evaluation.judge.position_bias import order_agreement, position_bias, position_rate
+from sftdiv.evaluation.judge.scores import scores_of
+from sftdiv.evaluation.judge.win_rate import bootstrap, standard_error, win_rate
 from sftdiv.records import SftdivError
 
 NAN = math.nan

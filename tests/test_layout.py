@@ -107,6 +107,6 @@ def test_the_wheel_works_from_any_folder(tmp_path):
     ]
     assert shown[0] == shown[1]
     assert "diversity_level: 0.8" in shown[0] and "name: micro_token" in shown[0]
-    where = "from sftdiv.command import conf_dir; print(conf_dir())"
+    where = "from sftdiv.config.app import conf_dir; print(conf_dir())"
     found = subprocess.run([sys.executable, "-c", where], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True).stdout
     assert found.strip() == str(site / "sftdiv" / "conf")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from openai_server import HTTP, Behaviour, often, serving
 
+from sftdiv.llm.batch_requests import Asker, Question, interview, summary
 from sftdiv.llm.connection import decoded
 from sftdiv.llm.endpoint import Endpoint, content, used
-from sftdiv.llm.interview import Asker, Question, interview, summary
-from sftdiv.llm.ledger import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import SftdivError
 
 WORDS = [f"word {number}" for number in range(60)]

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sftdiv.survey
-from sftdiv.command import conf_dir, register_resolvers
-from sftdiv.compared import FittedTogether
-from sftdiv.embedders.lsa import LsaEmbedder
+import sftdiv.pipeline.measure_dataset
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.measure_spec import baseline_config
+from sftdiv.embeddings.lsa import LsaEmbedder
 from sftdiv.measure import measure
-from sftdiv.measure_settings import baseline_config
-from sftdiv.measuring.files import finished
+from sftdiv.pipeline.compare_datasets import FittedTogether
 from sftdiv.records import SIDES, Corpus, SftdivError
+from sftdiv.reporting.dataset.report_files import finished
 
 QUICK = ["matched.draws=3", "units.meso_tag.sides=[]"]
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy", "matplotlib"}
@@ -127,11 +127,11 @@ def test_what_an_interrupted_measurement_has_done_is_kept(tmp_path, measured, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sftdiv.survey, "near_duplicates", stop)
+        patch.setattr(sftdiv.pipeline.measure_dataset, "near_duplicates", stop)
         with pytest.raises(KeyboardInterrupt):
             measured(path)
     assert not (tmp_path / "outputs").exists()
-    monkeypatch.setattr(sftdiv.survey, "describe", stop)  # the sides were measured before
+    monkeypatch.setattr(sftdiv.pipeline.measure_dataset, "describe", stop)  # the sides were measured before
     assert set(measured(path)["datasets"][0]["sides"]) == {"instruction", "response", "both"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from playwright.sync_api import sync_playwright
 
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.measure import measure
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftdiv.measuring.comparison import compare, estimate, half_width
-from sftdiv.measuring.joined import beginnings, joined_tokens, joined_vectors
-from sftdiv.measuring.lengths import bin_edges, lengths_of
-from sftdiv.measuring.repeated import KEPT, repeated_runs
-from sftdiv.measuring.settings import Matched, Runs
-from sftdiv.measuring.texts import ColumnTexts, cut, distinct_rows
-from sftdiv.measuring.token_bands import thinned, token_bands
-from sftdiv.measuring.wording import headline, number, percent, readable, signed
+from sftdiv.diversity.profile.comparison import compare, estimate, half_width
+from sftdiv.diversity.profile.joined import beginnings, joined_tokens, joined_vectors
+from sftdiv.diversity.profile.lengths import bin_edges, lengths_of
+from sftdiv.diversity.profile.repeated import KEPT, repeated_runs
+from sftdiv.diversity.profile.settings import Matched, Runs
+from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
+from sftdiv.diversity.profile.token_bands import thinned, token_bands
 from sftdiv.records import SftdivError, TokenIds
+from sftdiv.reporting.dataset.terms import headline, number, percent, readable, signed
 
 
 def token_ids(*texts):

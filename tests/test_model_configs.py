@@ -7,10 +7,10 @@ import pytest
 from hydra.utils import instantiate
 from transformers import LlamaConfig, Qwen3Config
 
-from sftdiv.command import conf_dir
-from sftdiv.training.dry_run import weigh
-from sftdiv.training.memory import DTYPES, GIB, check_fits, estimate
-from sftdiv.training_settings import training_settings
+from sftdiv.config.app import conf_dir
+from sftdiv.config.build import training_settings
+from sftdiv.training.resources.dry_run import weigh
+from sftdiv.training.resources.memory import DTYPES, GIB, check_fits, estimate
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 STATED = re.compile(r"^#   (\S.*): (\d+) GiB", re.MULTILINE)

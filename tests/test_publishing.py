@@ -24,16 +24,16 @@ from safetensors import safe_open
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from sftdiv.causal.checkpoint import load_tokenizer, save_checkpoint
-from sftdiv.causal.labels import end_token, label_conversations
-from sftdiv.cells import Cell
-from sftdiv.published import check_names, write_card
-from sftdiv.publishing.card import write_model_card
-from sftdiv.publishing.command import command_of
-from sftdiv.publishing.push import repository
+from sftdiv.modeling.chat_labels import end_token, label_conversations
+from sftdiv.modeling.checkpoint import load_tokenizer, save_checkpoint
+from sftdiv.pipeline.publish import check_names, write_card
 from sftdiv.records import SftdivError
-from sftdiv.training.base import make_model
-from sftdiv.training.settings import Architecture
+from sftdiv.release.hub.card import write_model_card
+from sftdiv.release.hub.push import repository
+from sftdiv.release.hub.reproduce_command import command_of
+from sftdiv.storage.cell import Cell
+from sftdiv.training.config import Architecture
+from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
 
 TALK = [{"role": "user", "content": "the cow"}, {"role": "assistant", "content": "says moo"}]
@@ -330,13 +330,13 @@ def elsewhere(code, hub, tmp_path, *arguments, **environment):
 PUSH = """
 import logging, sys
 from pathlib import Path
-from sftdiv.publishing.push import push
+from sftdiv.release.hub.push import push
 logging.basicConfig(level=logging.DEBUG)
 print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private", message="sftdiv cell", waits=(0.01, 0.01)))
 """
 CHECK = """
 import logging, sys
-from sftdiv.publishing.push import check_push
+from sftdiv.release.hub.push import check_push
 from sftdiv.records import SftdivError
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 try:

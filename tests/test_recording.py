@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sftdiv.cells import Cell, flatten, plan_cell, write_json
-from sftdiv.recorder import Recorder
+from sftdiv.pipeline.recorder import Recorder
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import Cell, flatten, plan_cell, write_json
 
 
 def settings(**changes):

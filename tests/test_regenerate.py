@@ -15,12 +15,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from openai_server import HTTP, Behaviour, often, serving
 
-from sftdiv.artifacts import Artifacts
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.data.regenerate.rewriter import THOUGHTS
+from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerate import regenerate
-from sftdiv.regenerating.rewriter import THOUGHTS
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 
 TALK = [
     {"role": "system", "content": "Be brief."},

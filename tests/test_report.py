@@ -18,16 +18,16 @@ from made_up_study import BASE, PRIMARY, write_cell, write_made_up_study
 from plotly.offline import get_plotlyjs
 from rich.console import Console
 
-from sftdiv.analysis import interactive
-from sftdiv.analysis.appearance import MINUS, interval, number, share, signed, styles
-from sftdiv.analysis.export import cells_table
-from sftdiv.analysis.figures import write_figures
-from sftdiv.analysis.findings import sentences
-from sftdiv.analysis.page import in_script
-from sftdiv.analysis.tables import controlled
-from sftdiv.analysis.terminal import slope_table
-from sftdiv.analysis.views import baselines_in, controls, fitted_line, panels, performance_range, slope_grid
+from sftdiv.analysis.study_files import cells_table
 from sftdiv.analyze import analyze_study, main
+from sftdiv.reporting.format import MINUS, interval, number, share, signed, styles
+from sftdiv.reporting.study import interactive
+from sftdiv.reporting.study.findings import sentences
+from sftdiv.reporting.study.study_figures import write_figures
+from sftdiv.reporting.study.study_page import in_script
+from sftdiv.reporting.study.study_terminal import slope_table
+from sftdiv.reporting.study.study_views import baselines_in, controls, fitted_line, panels, performance_range, slope_grid
+from sftdiv.reporting.study.tables import controlled
 
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
 SMALL = {"slopes": SLOPES, "levels": (0.0, 0.25, 0.5, 1.0), "seeds": (0, 1)}

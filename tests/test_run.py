@@ -113,7 +113,7 @@ def test_the_same_command_again_skips(finished):
 
 
 def test_a_finished_cell_is_exported_without_running_again(finished, tmp_path):
-    from sftdiv.export.lineage import verify_export
+    from sftdiv.release.export.lineage import verify_export
 
     folder, _ = finished
     cell = only_cell(folder)

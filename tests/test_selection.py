@@ -242,13 +242,13 @@ FROM_FILE = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from sftdiv.corpora.build import load_corpus
-from sftdiv.corpora.files import FilesReader
-from sftdiv.corpora.formats import Converter
+from sftdiv.data.build_corpus import load_corpus
+from sftdiv.data.files_reader import FilesReader
+from sftdiv.data.formats import Converter
 from sftdiv.records import SideText
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 from sftdiv.units.encoding import encode
 from sftdiv.units.tokens import TokenUnits
 

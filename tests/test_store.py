@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from sftdiv.store import MANIFEST, Store, content_hash, write_atomically
+from sftdiv.storage.cache import MANIFEST, Store, content_hash, write_atomically
 
 
 def counted(counter, text="whole"):
@@ -63,7 +63,7 @@ def test_processes_at_once_build_once(tmp_path):
         f"""
         import os, time
         from pathlib import Path
-        from sftdiv.store import Store
+        from sftdiv.storage.cache import Store
         def build(folder):
             Path({str(tmp_path)!r}, f"built-{{os.getpid()}}").touch()
             time.sleep(0.5)

@@ -5,13 +5,13 @@ import json
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sftdiv.cells import FAILURE, write_failure
-from sftdiv.command import conf_dir, study_of_command
+from sftdiv.config.app import conf_dir, study_of_command
+from sftdiv.config.compose import prepare
 from sftdiv.records import SftdivError
-from sftdiv.settings import prepare
-from sftdiv.sweeps.devices import own_gpus, visible_gpus
-from sftdiv.sweeps.grid import axes_of, baseline_axes, grid
-from sftdiv.sweeps.plan import PlannedCell, load_plan, save_plan
+from sftdiv.storage.cell import FAILURE, write_failure
+from sftdiv.sweep.devices import own_gpus, visible_gpus
+from sftdiv.sweep.grid import axes_of, baseline_axes, grid
+from sftdiv.sweep.plan import PlannedCell, load_plan, save_plan
 
 PARSER = OverridesParser.create()
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from sftdiv.records import SftdivError, SideText, Units, built_anew
-from sftdiv.store import Store
+from sftdiv.storage.cache import Store
 from sftdiv.units.tagging.association import Association
 from sftdiv.units.tagging.frequency import Frequency
 from sftdiv.units.tagging.instagger import LocalTagger

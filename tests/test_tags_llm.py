@@ -14,12 +14,12 @@ import pytest
 from openai_server import FAULTS, Behaviour, often, serving, tags_of
 
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.ledger import Ledger
+from sftdiv.llm.journal import Ledger
 from sftdiv.records import SftdivError
-from sftdiv.units.tagging.answers import tags_of as tags_in
-from sftdiv.units.tagging.answers import text_key
 from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.parsing import parse_tags
+from sftdiv.units.tagging.tag_answers import tags_of as tags_in
+from sftdiv.units.tagging.tag_answers import text_key
 
 PROMPT = 'Name tags.\n[begin]\n{text}\n[end]\nAnswer as [{"tag": str, "explanation": str}].'
 TEXTS = [f"write poem number {i} about {topic}" for i in range(40) for topic in ("ships", "bread", "stars")]

@@ -6,8 +6,8 @@ import pytest
 from sftdiv.records import SftdivError, SideText, TokenIds
 from sftdiv.training.tokenizer import train_tokenizer
 from sftdiv.units import tokens as tokens_module
-from sftdiv.units.each import EachExample
 from sftdiv.units.encoding import encode, tokenizer_identity
+from sftdiv.units.identity import EachExample
 from sftdiv.units.tokens import TokenUnits
 
 SENTENCES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]

@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 
+from sftdiv.pipeline.serialize import load_units, save_units
 from sftdiv.records import SftdivError, SideText
-from sftdiv.saved import load_units, save_units
 from sftdiv.units.clustering.stability import Stability, agreement
 from sftdiv.units.topic_words import central_rows, telling_words
 from sftdiv.units.topics import Noise, TopicUnits, by_size, canonical, with_noise
@@ -220,7 +220,7 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "strategy/clusterer").glob("*.yaml")))
 def test_config_makes_topics_of_every_clusterer(name: str) -> None:
-    from sftdiv.command import register_resolvers
+    from sftdiv.config.app import register_resolvers
 
     register_resolvers()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):

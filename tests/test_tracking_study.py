@@ -17,7 +17,7 @@ from sftdiv import sync
 from sftdiv.tracking.offline import read_runs
 from sftdiv.tracking.sent import sent_as
 from sftdiv.tracking.session import PROCESS_VARIABLES, Destination, run_id
-from sftdiv.tracking.study import log_study, study_numbers, tracked_as
+from sftdiv.tracking.study_run import log_study, study_numbers, tracked_as
 from sftdiv.tracking.wandb import WandbTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces' own

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from sftdiv.command import conf_dir, register_resolvers
+from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.compose import check
 from sftdiv.records import SftdivError
-from sftdiv.settings import check
 from sftdiv.tracking.workspace import build_workspace, save_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces' own

@@ -13,17 +13,17 @@ from thimble import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, Qwen3Config
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer, save_checkpoint
-from sftdiv.causal.labels import IGNORED, Labelled, label_conversations
-from sftdiv.causal.loss import pad_batch, token_losses
-from sftdiv.command import conf_dir
+from sftdiv.config.app import conf_dir
+from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer, save_checkpoint
+from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
-from sftdiv.training.base import make_model, pack
-from sftdiv.training.batches import Steps, plan_steps
-from sftdiv.training.fit import fine_tune
+from sftdiv.training.batching.batches import Steps, plan_steps
+from sftdiv.training.batching.packing import lay_out, pack_rows
+from sftdiv.training.config import Architecture, Hardware
+from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
-from sftdiv.training.packing import lay_out, pack_rows
-from sftdiv.training.settings import Architecture, Hardware
+from sftdiv.training.pretrain import make_model, pack
 
 OTHER = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
 OTHER |= {"num_attention_heads": 2, "num_key_value_heads": 1}

@@ -23,16 +23,16 @@ from transformers import (
     Qwen3Config,
 )
 
-from sftdiv.causal.labels import IGNORED, Labelled
-from sftdiv.causal.loss import token_losses
+from sftdiv.modeling.chat_labels import IGNORED, Labelled
+from sftdiv.modeling.loss import token_losses
 from sftdiv.records import SftdivError
-from sftdiv.training.batches import Steps
-from sftdiv.training.confined import check_confined
-from sftdiv.training.conversations import Named
-from sftdiv.training.engine import train
-from sftdiv.training.flops import work_of
-from sftdiv.training.settings import Hardware, Optimizer
-from sftdiv.training.shard import decoder_layers
+from sftdiv.training.batching.batches import Steps
+from sftdiv.training.batching.conversations import Named
+from sftdiv.training.batching.packing_check import check_confined
+from sftdiv.training.config import Hardware, Optimizer
+from sftdiv.training.distributed.shard import decoder_layers
+from sftdiv.training.loop import train
+from sftdiv.training.resources.flops import work_of
 
 SIXTEEN = [5, 9, 2, 14, 7, 7, 3, 11, 6, 4, 8, 12, 10, 13, 2, 15]
 SHAPE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -154,8 +154,8 @@ import json, os, sys
 from functools import partial
 from pathlib import Path
 import torch
-from sftdiv.training.settings import Hardware
-from sftdiv.training.shard import shard
+from sftdiv.training.config import Hardware
+from sftdiv.training.distributed.shard import shard
 from test_training_equal import CUTS, one_step
 
 rank, found = int(os.environ["RANK"]), {}

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
 
-from sftdiv.training.flops import Work, peak_flops, work_of
+from sftdiv.training.resources.flops import Work, peak_flops, work_of
 
 ROWS, LENGTH, LABELS = 2, 48, 16
 ENDS = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
@@ -72,7 +72,7 @@ def test_peak_is_measured_on_a_cpu_and_read_on_a_gpu(monkeypatch):
     assert peak_flops("cpu", "32-true") == peak_flops("cpu", "32-true")  # once a process
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     assert peak_flops("cuda", "bf16-mixed") == 989.4e12  # dense; Lightning's table says 2e15, which is with sparsity
-    from sftdiv.training import flops
+    from sftdiv.training.resources import flops
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
     assert flops._listed(torch.device("cuda"), torch.bfloat16) == 312e12

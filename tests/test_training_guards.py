@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sftdiv.causal.checkpoint import load_tokenizer
-from sftdiv.causal.labels import IGNORED, Labelled, label_conversations
+from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
+from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.records import SftdivError
-from sftdiv.training.guards import Checked, check_examples, preview
+from sftdiv.training.batching.example_checks import Checked, check_examples, preview
 from sftdiv.training.tokenizer import train_tokenizer
 
 END = 2

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from sftdiv.causal.checkpoint import load_tokenizer
-from sftdiv.causal.labels import IGNORED, end_token, label_conversations, render, shorten
-from sftdiv.command import conf_dir
+from sftdiv.config.app import conf_dir
+from sftdiv.modeling.chat_labels import IGNORED, end_token, label_conversations, render, shorten
+from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.records import SftdivError
 from sftdiv.training.tokenizer import train_tokenizer
 

@@ -10,11 +10,12 @@ import torch
 from transformers import LlamaConfig
 
 from sftdiv.records import SftdivError
-from sftdiv.training import capacity, dry_run
-from sftdiv.training.capacity import available, machine_memory
-from sftdiv.training.dry_run import peak_activations, weigh
-from sftdiv.training.memory import GIB, MemoryEstimate, check_fits, estimate, largest_micro_batch
-from sftdiv.training.settings import Adapter, Hardware, Method
+from sftdiv.training.config import Adapter, Hardware, Method
+from sftdiv.training.resources import available_memory as capacity
+from sftdiv.training.resources import dry_run
+from sftdiv.training.resources.available_memory import available, machine_memory
+from sftdiv.training.resources.dry_run import peak_activations, weigh
+from sftdiv.training.resources.memory import GIB, MemoryEstimate, check_fits, estimate, largest_micro_batch
 
 SMALL = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3, "num_attention_heads": 4, "tie_word_embeddings": False}
 CONFIG = LlamaConfig(vocab_size=100, **SMALL)
@@ -120,8 +121,8 @@ import json, sys, warnings
 warnings.simplefilter("ignore")
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
-from sftdiv.causal.loss import token_losses
-from sftdiv.training.capacity import peak_memory
+from sftdiv.modeling.loss import token_losses
+from sftdiv.training.resources.available_memory import peak_memory
 torch.set_num_threads(1)
 def step(config, rows, length, labels, checkpointing):
     model = AutoModelForCausalLM.from_config(LlamaConfig(**config), dtype=torch.float32).train()
@@ -240,10 +241,10 @@ def test_what_is_on_already_is_not_advised():
 def test_offloading_needs_the_machine_s_memory(monkeypatch):
     hardware = gpus(4, "fsdp", offload=True)
     memory = needed(hardware)
-    monkeypatch.setattr("sftdiv.training.memory.machine_memory", lambda: 3.9 * memory.offloaded)
+    monkeypatch.setattr("sftdiv.training.resources.memory.machine_memory", lambda: 3.9 * memory.offloaded)
     with pytest.raises(SftdivError, match=r"offload=true puts .* for each of 4 devices into the machine's memory"):
         check_fits(memory, GIB, hardware=hardware, method=method(), optimizer="adamw", rows=2, length=32)
-    monkeypatch.setattr("sftdiv.training.memory.machine_memory", lambda: 4.1 * memory.offloaded)
+    monkeypatch.setattr("sftdiv.training.resources.memory.machine_memory", lambda: 4.1 * memory.offloaded)
     check_fits(memory, GIB, hardware=hardware, method=method(), optimizer="adamw", rows=2, length=32)
 
 

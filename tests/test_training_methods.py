@@ -10,16 +10,16 @@ import torch
 from thimble import ADAM, CPU, NAMES, TALKS, fine_tuning, make_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer
-from sftdiv.causal.generate import generate
-from sftdiv.causal.labels import label_conversations
-from sftdiv.causal.loss import pad_batch, token_losses
+from sftdiv.modeling.chat_labels import label_conversations
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer
+from sftdiv.modeling.generate import generate
+from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
-from sftdiv.training.fit import fine_tune
+from sftdiv.training.callbacks.neftune import EmbeddingNoise
+from sftdiv.training.config import Adapter, Optimizer
+from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
-from sftdiv.training.noise import EmbeddingNoise
-from sftdiv.training.settings import Adapter, Optimizer
-from sftdiv.training.sizing import try_out
+from sftdiv.training.resources.micro_batch import try_out
 
 LORA = Adapter(rank=4, alpha=8, dropout=0.0, targets="all-linear", quantize=None, merge=True)
 
@@ -142,7 +142,7 @@ def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_
 
 def held_group(base, groups):
     """The group that validates, as the seed decides."""
-    from sftdiv.training.conversations import read_conversations
+    from sftdiv.training.batching.conversations import read_conversations
 
     reading = fine_tuning(validation=0.3)["reading"]
     data = read_conversations(load_tokenizer(base), TALKS, NAMES, groups, reading=reading, vocabulary=300, seed=0)
@@ -169,7 +169,7 @@ class Hungry(torch.nn.Module):
 
 
 def test_a_micro_batch_is_halved_until_it_passes(base):
-    from sftdiv.training.batches import Steps
+    from sftdiv.training.batching.batches import Steps
 
     examples = label_conversations(load_tokenizer(base), TALKS, max_length=64)
     steps = Steps(examples, NAMES, [np.arange(12)], pad_id=0, micro_batch=12)

@@ -13,12 +13,12 @@ import pytest
 import torch
 from thimble import CPU, NAMES, TALKS, fine_tuning, make_base
 
-from sftdiv.causal.checkpoint import load_model
+from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
-from sftdiv.training.fit import fine_tune
-from sftdiv.training.launch import launch
-from sftdiv.training.resume import PROGRESS
-from sftdiv.training.settings import Adapter
+from sftdiv.training.callbacks.checkpointing import PROGRESS
+from sftdiv.training.config import Adapter
+from sftdiv.training.distributed.launch import launch
+from sftdiv.training.fine_tune import fine_tune
 
 LORA = Adapter(rank=4, alpha=8, dropout=0.1, targets="all-linear", quantize=None, merge=True)
 KINDS = {
@@ -83,7 +83,7 @@ import os, signal, sys
 from pathlib import Path
 from thimble import NAMES, TALKS, fine_tuning
 from sftdiv.training import resume
-from sftdiv.training.fit import fine_tune
+from sftdiv.training.fine_tune import fine_tune
 
 moment, base, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 saves = 0

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertTokenizerFast, ByT5Tokenizer, LlamaTokenizerFast, PreTrainedTokenizerFast
 
-from sftdiv.causal.labels import label_conversations, render
-from sftdiv.causal.token_spans import tokenize_spans
+from sftdiv.modeling.chat_labels import label_conversations, render
+from sftdiv.modeling.prompt_boundaries import tokenize_spans
 from sftdiv.records import SftdivError
 
 IDS, LABELS = "input_ids", "labels"

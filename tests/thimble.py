@@ -2,8 +2,8 @@
 
 from dataclasses import fields, replace
 
-from sftdiv.training.base import train_base
-from sftdiv.training.settings import Architecture, Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.config import Architecture, Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
 
 CPU = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1)

@@ -33,9 +33,9 @@ def timed(run: Callable[[int], None], requests: int, concurrency: int) -> dict[s
 
 
 def ours(address: str, concurrency: int) -> Callable[[int], None]:
+    from sftdiv.llm.batch_requests import Asker, Question, interview
     from sftdiv.llm.endpoint import Endpoint
-    from sftdiv.llm.interview import Asker, Question, interview
-    from sftdiv.llm.ledger import Ledger
+    from sftdiv.llm.journal import Ledger
 
     limits: dict[str, Any] = {"timeout": 60, "tries": 8, "wait": 1.0, "longest_wait": 60, "requests_per_minute": None, "api_key_env": None}
     endpoint = Endpoint(base_url=address, concurrency=concurrency, **limits)

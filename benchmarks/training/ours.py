@@ -31,8 +31,8 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
     import torch
     from transformers import AutoModelForCausalLM
 
-    from sftdiv.training.fit import fine_tune
-    from sftdiv.training.settings import Hardware, Length, Method, Optimizer, Reading
+    from sftdiv.training.config import Hardware, Length, Method, Optimizer, Reading
+    from sftdiv.training.fine_tune import fine_tune
 
     _watch(clock)
     rows, size = case.conversations("train"), case.settings["batch_size"]

@@ -1,6 +1,6 @@
 """Hydra finds its plugins in packages of this name: the sweeper of sftdiv, ``hydra/sweeper=study``.
 
-In: the swept overrides of a command. Out: every cell of the study on disk, done or with its failure. The work is done by `sftdiv.sweeps`;
+In: the swept overrides of a command. Out: every cell of the study on disk, done or with its failure. The work is done by `sftdiv.sweep`;
 Hydra imports this file at every start, so it imports nothing heavy, and before it is in `sys.modules`, so annotations are not strings.
 """
 
@@ -27,7 +27,7 @@ class StudySweeper(BasicSweeper):  # type: ignore[misc]  # Hydra is untyped here
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; results are on disk, whatever the launcher returns."""
-        from sftdiv.sweeps.sweep import run_sweep
+        from sftdiv.sweep.sweep import run_sweep
 
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None
         run_sweep(self.config, self.hydra_context.config_loader, self.launcher, [*self._parse_config(), *arguments])

@@ -19,8 +19,8 @@ import pandas as pd
 from sftdiv.analysis.checks import check_cells
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
-from sftdiv.cells import FAILURE, RESULT
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import FAILURE, RESULT
 
 REQUIRED = ("kind", "level", "seed", "higher_is_better", *FAMILY, *IDENTITY)
 NUMBERS = ("k_asked", "k_max", "k_reached", "pool", "n", "subset.response_words", "diversity.response.length", "diversity.units.entropy",

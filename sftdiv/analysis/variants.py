@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sftdiv.cells import flatten
+from sftdiv.storage.cell import flatten
 
 FAMILY = ("strategy", "side", "size", "budget", "model", "match", "universe_of")  # what a ladder is named by
 IDENTITY = ("config_hash", "eval_hash", "corpus_hash", "primary")  # what else its cells must share

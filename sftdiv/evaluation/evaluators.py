@@ -50,7 +50,7 @@ class Tasks:
             raise SftdivError(f"{setting}={self.tasks} must be a list: {setting}=[{self.tasks}]")
         if not (self.batch_size == "auto" or (isinstance(self.batch_size, int) and self.batch_size > 0)):
             raise SftdivError(f"eval.batch_size={self.batch_size!r} must be a whole number of at least 1, or auto")
-        from sftdiv.evaluation.model import check_backend
+        from sftdiv.evaluation.lm_eval_model import check_backend
 
         check_backend(self.backend)
 

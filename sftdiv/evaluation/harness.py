@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import Loaded, load_tasks, quiet
-from sftdiv.evaluation.model import language_model
-from sftdiv.evaluation.requests import remember_requests
+from sftdiv.evaluation.request_cache import remember_requests
 from sftdiv.evaluation.samples import write_samples
 from sftdiv.records import Keep, Score
 

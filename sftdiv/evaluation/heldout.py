@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.causal.checkpoint import load_model, load_tokenizer
-from sftdiv.causal.labels import IGNORED, Labelled, Messages, label_conversations
+from sftdiv.modeling.chat_labels import IGNORED, Labelled, Messages, label_conversations
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.records import Score, SftdivError
 
 
@@ -94,7 +94,7 @@ def _loss_sums(model_folder: Path, examples: Sequence[Labelled], *, pad_id: int,
     """The summed loss of each example's label tokens, shape (examples,); batches hold examples of like length."""
     import torch
 
-    from sftdiv.causal.loss import pad_batch, token_losses
+    from sftdiv.modeling.loss import pad_batch, token_losses
 
     model = load_model(model_folder, dtype="auto", device=device)
     order = np.argsort([len(example) for example in examples], kind="stable")

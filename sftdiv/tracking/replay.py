@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from sftdiv.cells import RESULT
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import RESULT
 from sftdiv.tracking.contents import cell_tags, finite, samples_table
 from sftdiv.tracking.offline import read_run
 from sftdiv.tracking.sent import mark_sent, sent_as

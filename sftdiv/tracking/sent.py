@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.cells import write_json
-from sftdiv.store import content_hash
+from sftdiv.storage.cache import content_hash
+from sftdiv.storage.cell import write_json
 from sftdiv.tracking.contents import finite
 
 

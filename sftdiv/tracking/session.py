@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from sftdiv.records import SftdivError
-from sftdiv.store import content_hash, write_atomically
+from sftdiv.storage.cache import content_hash, write_atomically
 from sftdiv.tracking.offline import read_run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
 from sftdiv.tracking.session import FAILURES, has_key
-from sftdiv.tracking.study import KIND
+from sftdiv.tracking.study_run import KIND
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftdiv.causal.checkpoint import load_model, peft_is_late
+from sftdiv.modeling.checkpoint import load_model, peft_is_late
 from sftdiv.records import SftdivError
-from sftdiv.training.settings import Adapter
+from sftdiv.training.config import Adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -15,11 +15,11 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from sftdiv.causal.loss import token_losses
+from sftdiv.modeling.loss import token_losses
 from sftdiv.records import SftdivError, Tracker
-from sftdiv.training.batches import Batch, Step
-from sftdiv.training.noise import EmbeddingNoise
-from sftdiv.training.settings import Optimizer
+from sftdiv.training.batching.batches import Batch, Step
+from sftdiv.training.callbacks.neftune import EmbeddingNoise
+from sftdiv.training.config import Optimizer
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

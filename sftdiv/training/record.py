@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sftdiv.training.conversations import Conversations
-from sftdiv.training.course import Course
-from sftdiv.training.engine import Speed
+from sftdiv.training.batching.conversations import Conversations
+from sftdiv.training.batching.training_plan import Course
+from sftdiv.training.config import Hardware
+from sftdiv.training.loop import Speed
 from sftdiv.training.module import CausalModule
-from sftdiv.training.settings import Hardware
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
-from sftdiv.store import MANIFEST, content_hash, file_digest
+from sftdiv.storage.cache import MANIFEST, content_hash, file_digest
 from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"

@@ -20,7 +20,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError, SideText, Units
-from sftdiv.store import content_hash
+from sftdiv.storage.cache import content_hash
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
 from sftdiv.units.tagging.normalise import Normaliser, apply_map
 from sftdiv.units.tagging.raw import Tagger, build_raw_tags, load_raw_tags

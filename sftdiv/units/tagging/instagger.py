@@ -18,12 +18,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from sftdiv.llm.interview import summary
-from sftdiv.llm.ledger import FAILED, Ledger
+from sftdiv.llm.batch_requests import summary
+from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import SftdivError
-from sftdiv.store import MANIFEST, content_hash, file_digest
-from sftdiv.units.tagging.answers import FILE, STATES, answer_line, tags_of, text_key
+from sftdiv.storage.cache import MANIFEST, content_hash, file_digest
 from sftdiv.units.tagging.raw import RawTags
+from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
 log = logging.getLogger(__name__)
 PLACE = "{text}"

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview, summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.interview import Asker, Question, UnansweredError, interview, summary
-from sftdiv.llm.ledger import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import SftdivError
-from sftdiv.store import content_hash
-from sftdiv.units.tagging.answers import FILE, STATES, answer_line, tags_of, text_key
+from sftdiv.storage.cache import content_hash
 from sftdiv.units.tagging.raw import RawTags
+from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
 log = logging.getLogger(__name__)
 STRUCTURED = ("auto", "schema", "none")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sftdiv.records import SftdivError
-from sftdiv.store import write_atomically
+from sftdiv.storage.cache import write_atomically
 
 TagMap = Mapping[str, str | None]
 COLUMNS = ("raw_tag", "tag", "texts")

@@ -1,0 +1,1 @@
+"""The former command `python -m sftdiv.paired`, now `python -m sftdiv.analyze pair`."""

@@ -1,0 +1,59 @@
+"""The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
+
+In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C, ``SystemExit``) the stage, message and traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from sftdiv.records import Tracker
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure, write_json
+from sftdiv.training.resources.available_memory import peak_memory
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Collects the row of one cell; a context manager."""
+
+    def __init__(self, cell: Cell, tracker: Tracker) -> None:
+        self.cell = cell
+        self.tracker = tracker
+        self.row: dict[str, Any] = {}
+        self._stage = "start"
+
+    def add(self, values: Mapping[str, Any], prefix: str = "") -> None:
+        """Put values into the row, nested ones under dotted keys."""
+        self.row |= flatten(values, prefix)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage as ``time.NAME`` in seconds, and name it should it fail."""
+        self._stage, started = name, time.perf_counter()
+        write_json(self.cell.folder / RUNNING, {"stage": name, "pid": os.getpid()})
+        log.info("%s: %s", self.cell.name, name)
+        yield
+        self.row[f"time.{name}"] = time.perf_counter() - started
+
+    def __enter__(self) -> Recorder:
+        (self.cell.folder / FAILURE).unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.row["memory.process_peak_gib"] = peak_memory() / 2**30
+            write_json(self.cell.folder / RESULT, self.row)
+            (self.cell.folder / RUNNING).unlink(missing_ok=True)
+            self.tracker.finish(self.row, 0)
+            return
+        told = "".join(traceback.format_exception(kind, error, trace))
+        write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", told)
+        self.tracker.finish({"failed_stage": self._stage}, 1)

@@ -1,0 +1,1 @@
+"""What leaves sftdiv: subsets for other programs, models for the hub."""

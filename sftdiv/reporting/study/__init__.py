@@ -1,0 +1,1 @@
+"""The report of a study: page, tables, figures and terminal output."""

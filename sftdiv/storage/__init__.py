@@ -1,0 +1,1 @@
+"""Content-addressed cache, atomic files, hashing, and the folders of cells."""

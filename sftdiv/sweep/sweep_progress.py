@@ -1,0 +1,118 @@
+"""How far a sweep is, told while it runs: cells done, running and failed, and the time that is left.
+
+In: the planned cells. Out: a live table in a terminal, else a line for each cell that ends. Everything is read from the cells' folders, so
+that it holds for any launcher, and for cells that run on other machines over a shared file system.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sftdiv.storage.cell import RESULT, RUNNING, stage_of
+from sftdiv.sweep.plan import PlannedCell
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SHOWN = 8  # running cells that the table names
+
+
+class SweepProgress:
+    """Watches the folders of a sweep from a thread of its own; a context manager around the launch."""
+
+    def __init__(self, study: str, cells: Sequence[PlannedCell], console: Console) -> None:
+        self.study = study
+        self.console = console
+        self.total = len(cells)
+        self._open = {cell for cell in cells if not (cell.done or cell.failed)}
+        self._before = self._done = sum(cell.done for cell in cells)
+        self._failed = sum(cell.failed for cell in cells)
+        self._started = time.monotonic()
+        self._ended = threading.Event()
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> SweepProgress:
+        self.console.print(f"{self.study}: {self.total:,} cells, {self._done:,} done before, {len(self._open):,} to run")
+        if self._live:
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.look()
+        if self._live:
+            self._live.stop()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
+            self.look()
+
+    def look(self) -> None:
+        """Read the folders once, and show what changed."""
+        for cell in sorted((cell for cell in self._open if cell.done or cell.failed), key=lambda cell: cell.folder):
+            self._open.remove(cell)
+            self._done += cell.done
+            self._failed += cell.failed
+            self.console.print(f"{self._told()} · {cell.folder.name}: {_ending(cell)}", highlight=False, soft_wrap=True)
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+
+    def _told(self) -> str:
+        failed = f", {self._failed:,} failed" if self._failed else ""
+        return f"{self._done:,} of {self.total:,} done{failed}{self._left()}"
+
+    def _left(self) -> str:
+        """Time left at the pace of this sweep so far; nothing before the first cell of it has ended."""
+        ended = self._done - self._before + self._failed
+        if not ended or not self._open:
+            return ""
+        seconds = (time.monotonic() - self._started) / ended * len(self._open)
+        return f", {_duration(seconds)} left"
+
+    def _table(self) -> RenderableType:
+        running = sorted((cell for cell in self._open if cell.running), key=lambda cell: cell.folder)
+        table = Table.grid(padding=(0, 2))
+        for cell in running[:SHOWN]:
+            table.add_row("", cell.folder.name, _stage(cell))
+        if len(running) > SHOWN:
+            table.add_row("", f"and {len(running) - SHOWN} more", "")
+        head = Table.grid()  # a bar of its own would not end its line
+        head.add_row(Text(f"{self.study}: {self._told()}, {len(running)} running", style="bold"))
+        head.add_row(ProgressBar(self.total, self._done + self._failed, width=60))
+        return Group(head, table)
+
+
+def _stage(cell: PlannedCell) -> str:
+    """Stage of a running cell and for how long; empty where it ended between two looks."""
+    try:
+        return f"{stage_of(cell.folder)} {_duration(time.time() - (cell.folder / RUNNING).stat().st_mtime)}"
+    except FileNotFoundError:
+        return ""
+
+
+def _ending(cell: PlannedCell) -> str:
+    if cell.failed:
+        return "failed"
+    row = json.loads((cell.folder / RESULT).read_text(encoding="utf-8"))
+    seconds = sum(value for key, value in row.items() if key.startswith("time."))
+    score = row.get(f"score.{row['primary']}")
+    return f"{_duration(seconds)}" if score is None else f"{row['primary']} {score:.4g} ({_duration(seconds)})"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

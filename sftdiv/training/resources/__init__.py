@@ -1,0 +1,1 @@
+"""Memory and compute of a training: estimates, limits, and the largest micro-batch that fits."""
