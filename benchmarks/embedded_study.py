@@ -2,8 +2,9 @@
 
     python benchmarks/embedded_study.py [overrides ...]
 
-World 0 with seeds 0, 1, 2 for every strategy-side at three levels; worlds 1 and 2 with one seed for the paper's strategy. Each cell is a
-real run through `sftdiv.run.run`; finished cells are read back, so an interrupted study goes on. About 30 minutes on two cores.
+World 0 with seeds 0, 1, 2 for every strategy-side at three levels; worlds 1 and 2 with one seed for
+the paper's strategy. Each cell is a real run through `sftdiv.run.run`; finished cells are read
+back, so an interrupted study goes on. About 30 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from sftdiv.run import run
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import plan_cell
 
-SIDED = [(strategy, side) for strategy in ("micro_token", "meso_tag", "macro_topic") for side in ("response", "instruction")]
+SIDED = [
+    (strategy, side) for strategy in ("micro_token", "meso_tag", "macro_topic") for side in ("response", "instruction")
+]
 LEVELS, SEEDS = (0.0, 0.5, 1.0), (0, 1, 2)
 SCORES = ("sftdiv_embedded_mc.word_probability", "sftdiv_embedded_mc.acc", "sftdiv_embedded_gen.exact_match")
 ROOT = Path("outputs").absolute()
@@ -58,7 +61,13 @@ def study(extra: list[str]) -> dict[str, list[dict[str, Any]]]:
             lines[f"world {world}, random"].append(row(extra, *everyone))
             lines[f"world {world}, full corpus"].append(row(extra, *everyone, "size.n=9500", "selection.slack=1"))
             for (strategy, side), level in product(SIDED if world == 0 else SIDED[:1], LEVELS):
-                chosen = (*in_world, f"seed={seed}", f"strategy={strategy}", f"strategy.side={side}", f"diversity_level={level}")
+                chosen = (
+                    *in_world,
+                    f"seed={seed}",
+                    f"strategy={strategy}",
+                    f"strategy.side={side}",
+                    f"diversity_level={level}",
+                )
                 lines[f"world {world}, {strategy} {side} {level:g}"].append(row(extra, *chosen))
     return lines
 
@@ -66,7 +75,12 @@ def study(extra: list[str]) -> dict[str, list[dict[str, Any]]]:
 def overlap(rows: list[dict[str, Any]]) -> float:
     """Mean Jaccard overlap of the subsets of two seeds; NaN for one seed."""
     subsets = [
-        set(pq.read_table(ROOT / each["study"] / each["cell"] / "subset.parquet", columns=["id"]).column("id").to_pylist()) for each in rows
+        set(
+            pq.read_table(ROOT / each["study"] / each["cell"] / "subset.parquet", columns=["id"])
+            .column("id")
+            .to_pylist()
+        )
+        for each in rows
     ]
     shared = [len(a & b) / len(a | b) for a, b in combinations(subsets, 2)]
     return float(np.mean(shared)) if shared else float("nan")
@@ -83,7 +97,15 @@ def main() -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         lines = study(extra)
         bases = {world: base_scores(extra, world) for world in (0, 1, 2)}
-    head = ["line", "seeds", "k", "pool", "response tokens", "overlap", *(name.removeprefix("sftdiv_embedded_") for name in SCORES)]
+    head = [
+        "line",
+        "seeds",
+        "k",
+        "pool",
+        "response tokens",
+        "overlap",
+        *(name.removeprefix("sftdiv_embedded_") for name in SCORES),
+    ]
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for world, scores in bases.items():
         print(f"| world {world}, base | | | | | | " + " | ".join(f"{scores[name]:.3f}" for name in SCORES) + " |")

@@ -1,13 +1,17 @@
 """How well a prior on the length coefficient stands for what AlpacaEval's files do not hold.
 
-In: the pool of 117,000 pairs (it has about 190 answers of each of 220 models of AlpacaEval's leaderboard), and the leaderboard, as in the
-package alpaca_eval 0.6.6. Out: a table, for each estimator, of how it ranks simulated files against the published length-controlled win
-rates. A simulated file has real answer lengths where the pool has them, drawn ones elsewhere; verdicts follow the published model with the
-coefficients that give the published win rates (raw and controlled) and their standard errors. What the files leave out, the difficulty of
-the instructions, is drawn too, and may go with the length of the baseline's answer (``correlation``): the published model takes it into
-account, a fit without it mistakes it for length. The trade: no real verdict is used; there is none here.
+In: the pool of 117,000 pairs (it has about 190 answers of each of 220 models of AlpacaEval's
+    leaderboard), and the leaderboard, as in the
+package alpaca_eval 0.6.6. Out: a table, for each estimator, of how it ranks simulated files against
+the published length-controlled win rates. A simulated file has real answer lengths where the pool
+has them, drawn ones elsewhere; verdicts follow the published model with the coefficients that give
+the published win rates (raw and controlled) and their standard errors. What the files leave out,
+the difficulty of the instructions, is drawn too, and may go with the length of the baseline's
+answer (``correlation``): the published model takes it into account, a fit without it mistakes it
+for length. The trade: no real verdict is used; there is none here.
 
-    python benchmarks/length_control.py ../shared/data/pool-117k.parquet weighted_alpaca_eval_gpt4_turbo_leaderboard.csv
+    python benchmarks/length_control.py ../shared/data/pool-117k.parquet
+    weighted_alpaca_eval_gpt4_turbo_leaderboard.csv
 
 Results of a run: length_control.md.
 """
@@ -26,12 +30,22 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, rankdata, spearmanr
 
-from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, DECISIVE, LengthPrior, fit_length, published_prior
+from sftdiv.evaluation.judge.length_control import (
+    ALPACA_EVAL,
+    ANY_JUDGE,
+    DECISIVE,
+    LengthPrior,
+    fit_length,
+    published_prior,
+)
 
 Floats = NDArray[np.float64]
 BASELINE, PROMPTS = "gpt4_1106_preview", 805
 CORRELATIONS = (-0.7, -0.5, -0.3, 0.0, 0.2)  # of difficulty with the length of the baseline's answer
-LENGTH, LENGTH_SD = 1.6, 0.35  # published coefficients given the difficulty, mean and spread over models (alpaca_eval, metrics/weights)
+LENGTH, LENGTH_SD = (
+    1.6,
+    0.35,
+)  # published coefficients given the difficulty, mean and spread over models (alpaca_eval, metrics/weights)
 DIFFICULTY = 1.5  # sd of the difficulty's part, in logits, where the leaderboard has no lc_standard_error to tell it
 FILES, SUBSETS = 56, 300  # models in one comparison, and how many comparisons
 
@@ -49,7 +63,9 @@ def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> d
     """Characters of each model's answers to all prompts: real ones, and draws from the model's own, ranked as the prompts' are."""
     table = pd.read_parquet(pool, columns=["source", "task", "instruction", "response"])
     table = table[table["source"].str.startswith("alpacaeval") & table["task"].isin(models)]
-    wide = table.assign(chars=table["response"].str.len()).pivot_table(index="task", columns="instruction", values="chars", aggfunc="first")
+    wide = table.assign(chars=table["response"].str.len()).pivot_table(
+        index="task", columns="instruction", values="chars", aggfunc="first"
+    )
     known, lengths = ~wide.isna().to_numpy(), wide.to_numpy(dtype=float)
     ranks = np.zeros_like(lengths)
     for row, there in enumerate(known):
@@ -62,11 +78,15 @@ def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> d
     drawn = {}
     for row, name in enumerate(wide.index):
         latent = loads[row] * prompts + math.sqrt(1 - loads[row] ** 2) * rng.normal(size=len(prompts))
-        drawn[str(name)] = np.where(known[row], lengths[row], np.quantile(lengths[row, known[row]], norm.cdf(latent)).round())
+        drawn[str(name)] = np.where(
+            known[row], lengths[row], np.quantile(lengths[row, known[row]], norm.cdf(latent)).round()
+        )
     return drawn
 
 
-def simulated_files(board: pd.DataFrame, lengths: Mapping[str, Floats], correlation: float, rng: np.random.Generator) -> dict[str, File]:
+def simulated_files(
+    board: pd.DataFrame, lengths: Mapping[str, Floats], correlation: float, rng: np.random.Generator
+) -> dict[str, File]:
     """One file a model, with published win rates behind it."""
     baseline = lengths[BASELINE]
     scale = norm.ppf((rankdata(baseline) - 0.5) / len(baseline))
@@ -90,7 +110,9 @@ def _simulated(published: pd.Series, delta: Floats, difficulty: Floats, rng: np.
     fits = np.array([_logistic(strength + harder + length * term).mean() for length in grid])
     length = grid[np.argmin(((fits - raw) / 0.02) ** 2 + ((grid - LENGTH) / LENGTH_SD) ** 2)]
     chance = _logistic(strength + harder + length * term)
-    variance = (published["standard_error"] / 100) ** 2 * len(delta)  # of the verdicts, which are near 0 or 1: a beta distribution
+    variance = (published["standard_error"] / 100) ** 2 * len(
+        delta
+    )  # of the verdicts, which are near 0 or 1: a beta distribution
     spread = max(1e-3, (chance * (1 - chance)).mean() / max(variance - chance.var(), 1e-4) - 1)
     drawn = rng.beta(np.maximum(chance * spread, 1e-6), np.maximum((1 - chance) * spread, 1e-6))
     return File(np.clip(np.nan_to_num(drawn), 0, 1), delta, controlled)
@@ -100,7 +122,9 @@ def _difficulty_part(controlled: float, stderr: float, difficulty: Floats) -> fl
     """What one sd of difficulty does, in logits, from the spread of the published predictions; ``DIFFICULTY`` where it is not known."""
 
     def missed(part: float) -> float:
-        return float(_logistic(_strength(controlled, part * difficulty) + part * difficulty).std() - stderr * math.sqrt(PROMPTS))
+        return float(
+            _logistic(_strength(controlled, part * difficulty) + part * difficulty).std() - stderr * math.sqrt(PROMPTS)
+        )
 
     if math.isnan(stderr) or missed(0.001) * missed(10) > 0:
         return DIFFICULTY
@@ -180,7 +204,9 @@ def main() -> None:
     asked = parser.parse_args()
     board = pd.read_csv(asked.leaderboard, index_col=0)
     lengths = answer_lengths(asked.pool, list(board.index), np.random.default_rng(1))
-    print("| correlation | estimator | Spearman, all | of 56, median | of 56, 5 % | largest error | of 56, median | both kept |")
+    print(
+        "| correlation | estimator | Spearman, all | of 56, median | of 56, 5 % | largest error | of 56, median | both kept |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     gaps = []
     for correlation in CORRELATIONS:
@@ -188,7 +214,9 @@ def main() -> None:
         gaps.append(max(evidence_gap(file.preferences, file.length_delta) for file in files.values()))
         for name, estimate in ESTIMATORS.items():
             print(f"| {correlation:g} | {name} | {' | '.join(compare(files, estimate))} |", flush=True)
-    print(f"\nLargest evidence against ALPACA_EVAL in these {len(files)} models x {len(CORRELATIONS)}: {max(gaps):.3f} nats a prompt;")
+    print(
+        f"\nLargest evidence against ALPACA_EVAL in these {len(files)} models x {len(CORRELATIONS)}: {max(gaps):.3f} nats a prompt;"
+    )
     print(f"the prior is given up over {DECISIVE}.\n")
     print("| a judge of one's own | raw | controlled, ANY_JUDGE | ALPACA_EVAL | should be | evidence, nats a prompt |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -2,10 +2,12 @@
 
     python benchmarks/llm_calls.py ../shared/data/pool-117k.parquet [--without memory]
 
-Writes benchmarks/llm_calls/results.json and results.md. The server is a process of its own that answers after 50 ms (speed) or at once
-(memory). With 64 in flight the ideal is 64 / 0.05 s = 1,280 requests a second; a bare aiohttp loop, which does nothing but ask, shows what
-this machine can do at all, and the ``openai`` client (httpx) what most people use. The clients take turns, so that a busy minute hits all.
-Memory is that of ``python -m sftdiv.regenerate``: the kernel's peak of the whole process, and the peak of what is not a mapped file.
+Writes benchmarks/llm_calls/results.json and results.md. The server is a process of its own that
+answers after 50 ms (speed) or at once (memory). With 64 in flight the ideal is 64 / 0.05 s = 1,280
+requests a second; a bare aiohttp loop, which does nothing but ask, shows what this machine can do
+at all, and the ``openai`` client (httpx) what most people use. The clients take turns, so that a
+busy minute hits all. Memory is that of ``python -m sftdiv.regenerate``: the kernel's peak of the
+whole process, and the peak of what is not a mapped file.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 HERE = Path(__file__).parent
 FILES, PEERS = HERE / "llm_calls", HERE.parent / "build" / "openai"
@@ -70,7 +72,8 @@ def speed() -> list[dict[str, Any]]:
                 command = [str(python), str(FILES / "client.py"), name, str(port), str(requests), str(IN_FLIGHT)]
                 busy = os.getloadavg()[0]
                 runs[name].append(
-                    {"load": busy} | json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+                    {"load": busy}
+                    | json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
                 )
                 print(name, runs[name][-1], file=sys.stderr)
     return [
@@ -125,7 +128,11 @@ def status_of(pid: int) -> dict[str, int]:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return {}
-    return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if rest.strip().endswith("kB")}
+    return {
+        name: int(rest.split()[0])
+        for name, _, rest in (line.partition(":") for line in lines)
+        if rest.strip().endswith("kB")
+    }
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +163,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results_file = FILES / "results.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
-    results |= {"command": f"python benchmarks/{Path(__file__).name} POOL", "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    results |= {
+        "command": f"python benchmarks/{Path(__file__).name} POOL",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
     if arguments.without != "speed":
         results["speed"] = speed()
     if arguments.without != "memory":

@@ -2,8 +2,10 @@
 
     python benchmarks/local_tasks.py POOL.parquet FOLDER
 
-In: a Parquet file with the columns id, instruction, input, response, source, task. Out: ``FOLDER/tasks``, to be given as
-``eval.include_path``, and ``FOLDER/train.parquet``, the rows whose instruction is in neither task, to be given as ``corpus.path``:
+In: a Parquet file with the columns id, instruction, input, response, source, task. Out:
+    ``FOLDER/tasks``, to be given as
+``eval.include_path``, and ``FOLDER/train.parquet``, the rows whose instruction is in neither task,
+to be given as ``corpus.path``:
 
 - ``gsm8k_rows``: generation, the number after "####" as in GSM8K. The pool holds GSM8K's *training* rows, so this is no GSM8K test score.
 - ``t0_choices``: multiple choice, the prompts of any T0 task that list at least three choices, of which the response is one.
@@ -72,16 +74,26 @@ def main() -> None:
     tasks.mkdir(parents=True, exist_ok=True)
     distinct = in_order_of_hash(pool)
     problems = distinct[distinct["source"] == "gsm8k"].head(ROWS)
-    found = [(row, choices_of(row.instruction, row.response)) for row in distinct[distinct["source"] == "t0"].itertuples()]
-    listed = [{"id": row.id, "instruction": row.instruction, "task": row.task, "choices": c[0], "gold": c[1]} for row, c in found if c]
+    found = [
+        (row, choices_of(row.instruction, row.response)) for row in distinct[distinct["source"] == "t0"].itertuples()
+    ]
+    listed = [
+        {"id": row.id, "instruction": row.instruction, "task": row.task, "choices": c[0], "gold": c[1]}
+        for row, c in found
+        if c
+    ]
     asked = pd.DataFrame(listed).head(ROWS)
     for name, rows, rest in (("gsm8k_rows", problems, PROBLEMS), ("t0_choices", asked, CHOICES)):
         rows.to_parquet(tasks / f"{name}.parquet", index=False)
-        (tasks / f"{name}.yaml").write_text(COMMON.format(name=name, rows=tasks / f"{name}.parquet") + rest, encoding="utf-8")
+        (tasks / f"{name}.yaml").write_text(
+            COMMON.format(name=name, rows=tasks / f"{name}.parquet") + rest, encoding="utf-8"
+        )
     held = set(problems["instruction"]) | set(asked["instruction"])
     train = pool[~pool["instruction"].isin(held)]
     train.to_parquet(folder / "train.parquet", index=False)
-    print(f"{len(problems)} problems; {len(asked)} of {len(listed):,} choices, from {asked['task'].nunique()} T0 tasks, ")
+    print(
+        f"{len(problems)} problems; {len(asked)} of {len(listed):,} choices, from {asked['task'].nunique()} T0 tasks, "
+    )
     print(f"{(1 / asked['choices'].map(len)).mean():.3f} by guessing; {len(train):,} of {len(pool):,} rows to train on")
 
 

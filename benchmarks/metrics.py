@@ -2,10 +2,12 @@
 
     python benchmarks/metrics.py ../shared/data/pool-117k.parquet [--without scale]
 
-Writes benchmarks/metrics/results.json and results.md. The packages run in an environment of their own (build/peers, made on the first run
-from benchmarks/metrics/peers.txt), are given texts and vectors by file, and report their own seconds without imports. Ours are timed after
-an uncounted call that compiles the kernels. Where the definitions agree the values are asserted equal beside the speed. Vectors are LSA's
-(384 dimensions, fitted on the responses measured); texts are drawn from the pool's responses with a fixed seed.
+Writes benchmarks/metrics/results.json and results.md. The packages run in an environment of their
+own (build/peers, made on the first run from benchmarks/metrics/peers.txt), are given texts and
+vectors by file, and report their own seconds without imports. Ours are timed after an uncounted
+call that compiles the kernels. Where the definitions agree the values are asserted equal beside the
+speed. Vectors are LSA's (384 dimensions, fitted on the responses measured); texts are drawn from
+the pool's responses with a fixed seed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from sftdiv.diversity.self_repetition import self_repetition
 from sftdiv.diversity.vendi import vendi_score
 from sftdiv.embeddings.lsa import LsaEmbedder
 from sftdiv.records import TokenIds
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 HERE = Path(__file__).parent
 FILES, PEERS, WORK = HERE / "metrics", HERE.parent / "build" / "peers", HERE.parent / "build" / "metrics"
@@ -75,7 +77,9 @@ def texts_file(responses: list[str], size: int) -> tuple[list[str], Path]:
 
 
 def vectors_file(texts: list[str]) -> tuple[np.ndarray, Path]:
-    embedder = LsaEmbedder(dimensions=DIMENSIONS, min_documents=2, max_share=0.5, max_words=50_000, iterations=4, seed=0)
+    embedder = LsaEmbedder(
+        dimensions=DIMENSIONS, min_documents=2, max_share=0.5, max_words=50_000, iterations=4, seed=0
+    )
     vectors, path = np.array(embedder.embed(texts, WORK).vectors), WORK / f"vectors-{len(texts)}.npy"
     present = np.linalg.norm(vectors, axis=1) > 0
     vectors[~present] = vectors[present][: (~present).sum()]  # packages that normalise rows do not agree on zeros
@@ -97,7 +101,12 @@ def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
     def compare(what: str, peer: str, ours: dict[str, Any], theirs: dict[str, Any], bar: float) -> None:
         ratio = theirs["seconds"] / ours["seconds"]
         work = theirs["cpu"] / ours["cpu"]
-        seconds = {"peer seconds": theirs["seconds"], "seconds": ours["seconds"], "peer cpu": theirs["cpu"], "cpu": ours["cpu"]}
+        seconds = {
+            "peer seconds": theirs["seconds"],
+            "seconds": ours["seconds"],
+            "peer cpu": theirs["cpu"],
+            "cpu": ours["cpu"],
+        }
         rows.append({"metric": what, "peer": peer, **seconds, "ratio": ratio, "cpu ratio": work, "bar": bar})
         spent = f"{peer} {theirs['seconds']:.4g} s, ours {ours['seconds']:.4g} s"
         print(f"{what}: {spent}, {ratio:,.1f} times (of processor time {work:,.1f}; bar {bar:g})", flush=True)
@@ -111,12 +120,18 @@ def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
     vectors, path = vectors_file(texts_file(responses, 5000)[0])
     ours = timed(lambda: embedding_distance(vectors), 20)
     theirs = child(python, FILES / "peer.py", "remote_clique", path)
-    assert abs(ours["value"] * 4999 / 5000 - theirs["value"]) < 6e-4, (ours["value"], theirs["value"])  # it rounds to three places
+    assert abs(ours["value"] * 4999 / 5000 - theirs["value"]) < 6e-4, (
+        ours["value"],
+        theirs["value"],
+    )  # it rounds to three places
     compare("mean cosine distance, 5,000 x 384", "diversity remote_clique", ours, theirs, 100)
 
     ours = timed(lambda: vendi_score(vectors), 9)
     theirs = child(python, FILES / "peer.py", "vendi_dual", path)
-    assert math.isclose(ours["value"], theirs["value"], rel_tol=1e-4), (ours["value"], theirs["value"])  # it computes in float32
+    assert math.isclose(ours["value"], theirs["value"], rel_tol=1e-4), (
+        ours["value"],
+        theirs["value"],
+    )  # it computes in float32
     compare("Vendi score, 5,000 x 384", "vendi-score score_dual", ours, theirs, 1)
     theirs = child(python, FILES / "peer.py", "vendi", path)
     assert math.isclose(ours["value"], theirs["value"], rel_tol=1e-4), (ours["value"], theirs["value"])
@@ -132,7 +147,12 @@ def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
 
 def report(rows: list[dict[str, Any]], alone: dict[str, dict[str, Any]], header: str) -> str:
     """The results as a Markdown page."""
-    lines = [header, "", "| metric | peer | peer, s | ours, s | ratio | ratio of processor time | bar |", "| --- " * 7 + "|"]
+    lines = [
+        header,
+        "",
+        "| metric | peer | peer, s | ours, s | ratio | ratio of processor time | bar |",
+        "| --- " * 7 + "|",
+    ]
     lines += [
         f"| {row['metric']} | {row['peer']} | {row['peer seconds']:.4g} | {row['seconds']:.4g} "
         f"| {row['ratio']:,.1f} | {row['cpu ratio']:,.1f} | {row['bar']:g} |"
@@ -159,9 +179,17 @@ def main() -> None:
     started = time.perf_counter()
     scores = self_bleu_scores(words)
     seconds = time.perf_counter() - started
-    alone = {f"self-BLEU, 30,000 texts, {len(words.flat):,} words": {"seconds": seconds, "value": float(scores.mean()), "bar": "60 s"}}
+    alone = {
+        f"self-BLEU, 30,000 texts, {len(words.flat):,} words": {
+            "seconds": seconds,
+            "value": float(scores.mean()),
+            "bar": "60 s",
+        }
+    }
     measured = child(sys.executable, FILES / "ours.py", "six", path, vectors_file(texts)[1])
-    alone[f"the paper's six, 30,000 texts, {measured['tokens']:,} tokens, tokenizing included"] = measured | {"bar": "60 s, 4 GiB"}
+    alone[f"the paper's six, 30,000 texts, {measured['tokens']:,} tokens, tokenizing included"] = measured | {
+        "bar": "60 s, 4 GiB"
+    }
     print(json.dumps(alone, indent=1), flush=True)
     if "scale" not in arguments.without:
         path = WORK / "responses.json"

@@ -2,7 +2,8 @@
 
     python benchmarks/near_duplicates.py ../shared/data/pool-117k.parquet > benchmarks/near_duplicates.txt
 
-The truth is the exact search of all pairs, on a sample of the responses. Results of a run: near_duplicates.txt.
+The truth is the exact search of all pairs, on a sample of the responses. Results of a run:
+near_duplicates.txt.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def timed(find: Callable[[], NearDuplicates]) -> tuple[NearDuplicates, float]:
 def joined(path: str) -> Iterator[pa.Table]:
     """The pool a thousand rows at a time, the input joined to the instruction as the corpus does."""
     for batch in pq.ParquetFile(path).iter_batches(1000, columns=["instruction", "input", "response"]):
-        asked = [f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"] for row in batch.to_pylist()]
+        asked = [
+            f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
+            for row in batch.to_pylist()
+        ]
         yield pa.table({"instruction": asked, "response": batch.column("response")})
 
 
@@ -43,7 +47,9 @@ def main() -> None:
     for side in ("instruction", "response"):
         found, seconds = timed(lambda: near_duplicates(column_texts(joined(path), side), **SETTINGS))  # noqa: B023  # called at once
         sides[side] = found
-        print(f"{side}: {found.counts()}, {seconds:.1f} CPU seconds, bands {found.made_by['bands']} x {found.made_by['rows']}")
+        print(
+            f"{side}: {found.counts()}, {seconds:.1f} CPU seconds, bands {found.made_by['bands']} x {found.made_by['rows']}"
+        )
     print(f"pair: {both(sides['instruction'], sides['response']).counts()}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     texts = list(column_texts(joined(path), "response"))

@@ -2,8 +2,9 @@
 
     python benchmarks/pool_ladders.py ../shared/data/pool-117k.parquet [overrides ...]
 
-Each cell is a real `stop_after=select` run through `sftdiv.run.run`; finished cells are read back. The first cell of a strategy-side pays
-for its units and the first of a match for its ladder; the others read them from the store.
+Each cell is a real `stop_after=select` run through `sftdiv.run.run`; finished cells are read back.
+The first cell of a strategy-side pays for its units and the first of a match for its ladder; the
+others read them from the store.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ def cells(pool: str, overrides: list[str]) -> Iterator[dict[str, Any]]:
         for side in SIDES:
             for match in MATCHES:
                 for level in LEVELS:
-                    cell = [f"strategy={strategy}", f"strategy.side={side}", f"selection.match={match}", f"diversity_level={level}"]
+                    cell = [
+                        f"strategy={strategy}",
+                        f"strategy.side={side}",
+                        f"selection.match={match}",
+                        f"diversity_level={level}",
+                    ]
                     config = compose("config", overrides=[*common, *cell, *overrides])
                     check(config)
                     yield run(config, Path("outputs").absolute())
@@ -57,7 +63,13 @@ def line(row: dict[str, Any]) -> str:
     measured = [f"{row['subset.response_words']:.0f}", f"{row['diversity.units.entropy']:.2f}"]
     told = ", ".join(f"{source} {share:.0%}" for source, share in sorted(grouped.items()))
     cost = [f"{row[f'time.{stage}']:.2f}" for stage in ("units", "ladder", "draw")]
-    return "| " + " | ".join([row["strategy"], row["side"], row["match"], f"{row['level']:.3g}", *numbers, *measured, told, *cost]) + " |"
+    return (
+        "| "
+        + " | ".join(
+            [row["strategy"], row["side"], row["match"], f"{row['level']:.3g}", *numbers, *measured, told, *cost]
+        )
+        + " |"
+    )
 
 
 def main() -> None:

@@ -4,9 +4,11 @@
     python benchmarks/pool_tags.py steps ../shared/data/pool-117k.parquet
     python benchmarks/pool_tags.py llm ../shared/data/pool-117k.parquet
 
-``taggers`` needs yake and rake-nltk (pip install --target /tmp/kp --no-deps yake segtok jellyfish tabulate rake-nltk; PYTHONPATH=/tmp/kp).
-Times are processor seconds, since the machine is shared. "Task" is the accuracy with which naive Bayes over the tags names the task of a
-distinct instruction it has not seen (five folds, AlpacaEval left out: its "task" is the answering model); a text without tags counts.
+``taggers`` needs yake and rake-nltk (pip install --target /tmp/kp --no-deps yake segtok jellyfish
+tabulate rake-nltk; PYTHONPATH=/tmp/kp). Times are processor seconds, since the machine is shared.
+"Task" is the accuracy with which naive Bayes over the tags names the task of a distinct instruction
+it has not seen (five folds, AlpacaEval left out: its "task" is the answering model); a text without
+tags counts.
 """
 
 from __future__ import annotations
@@ -64,8 +66,16 @@ def rake(texts: Sequence[str]) -> list[list[str]]:
     from rake_nltk import Rake  # type: ignore[import-not-found]
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    sentences, words = re.compile(r"(?<=[.!?])\s+"), re.compile(r"\w+|[^\w\s]")  # in place of NLTK's, which are a download
-    extractor = Rake(stopwords=set(ENGLISH_STOP_WORDS), max_length=2, sentence_tokenizer=sentences.split, word_tokenizer=words.findall)
+    sentences, words = (
+        re.compile(r"(?<=[.!?])\s+"),
+        re.compile(r"\w+|[^\w\s]"),
+    )  # in place of NLTK's, which are a download
+    extractor = Rake(
+        stopwords=set(ENGLISH_STOP_WORDS),
+        max_length=2,
+        sentence_tokenizer=sentences.split,
+        word_tokenizer=words.findall,
+    )
     tags = []
     for text in texts:
         extractor.extract_keywords_from_text(text)
@@ -81,7 +91,9 @@ def taggers(path: str) -> None:
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for rows, least in ((sample, 2), (everything, 20)):
         ours = {f"key phrases, prefer_long={power}": keyphrases(power, least) for power in (0.0, 1.0)}
-        for name, tag in (ours | {"RAKE (rake-nltk 1.0.6)": rake} | ({"YAKE 0.7.3": yake} if rows is sample else {})).items():
+        for name, tag in (
+            ours | {"RAKE (rake-nltk 1.0.6)": rake} | ({"YAKE 0.7.3": yake} if rows is sample else {})
+        ).items():
             compare(name, tag, rows, least)
 
 
@@ -90,12 +102,20 @@ def compare(name: str, tag: Callable[[Sequence[str]], list[list[str]]], rows: pd
     tags = tag(rows["instruction"].tolist())
     seconds = time.process_time() - started
     names, held = incidence(tags)
-    kept, shared = renamed(held, [tag if count >= least else None for tag, count in zip(names, counts_of(held), strict=True)])
+    kept, shared = renamed(
+        held, [tag if count >= least else None for tag, count in zip(names, counts_of(held), strict=True)]
+    )
     tagged = (np.diff(shared.indptr) > 0).mean()
     of_text = f"{shared.nnz / len(rows):.2f} | {tagged:.1%} | {predicted(shared, rows['task']):.3f}"
     print(f"| {name} | {len(rows):,} | {least} | {seconds:.1f} | {len(kept):,} | {of_text} |", flush=True)
     common = [kept[tag] for tag in np.argsort(-counts_of(shared), kind="stable")[:15]]
-    print("   ", name, common, list(zip([text[:60] for text in rows["instruction"][:4]], tags[:4], strict=True)), file=sys.stderr)
+    print(
+        "   ",
+        name,
+        common,
+        list(zip([text[:60] for text in rows["instruction"][:4]], tags[:4], strict=True)),
+        file=sys.stderr,
+    )
 
 
 def composed_units(path: str, *overrides: str) -> tuple[Any, Any, float]:
@@ -122,21 +142,30 @@ def steps(path: str) -> None:
     variants += ["strategy/normalise=light strategy.units.normaliser.frequency=null"]
     variants += ["strategy/normalise=instag strategy.units.normaliser.association.mutual=false"]
     variants = [f"{variant} strategy.units.tagger.prefer_long=1" for variant in variants]
-    column = ["strategy/tagger=column strategy.column=task", "strategy/tagger=column strategy.column=task strategy/normalise=instag"]
+    column = [
+        "strategy/tagger=column strategy.column=task",
+        "strategy/tagger=column strategy.column=task strategy/normalise=instag",
+    ]
     changes = [f"{what} {when}" for what in ("tags", "held", "texts without") for when in ("before", "after")]
     head = ["setting", "processor s", "step", *changes, "task"]
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for variant in [*variants, *column]:
         artifacts, units, seconds = composed_units(path, *variant.split())
         corpus = artifacts.corpus
-        texts = pd.DataFrame({"text": corpus.column("instruction"), "task": corpus.column("task"), "source": corpus.column("source")})
+        texts = pd.DataFrame(
+            {"text": corpus.column("instruction"), "task": corpus.column("task"), "source": corpus.column("source")}
+        )
         first = texts[~texts["source"].str.startswith("alpacaeval")].drop_duplicates("text").index.to_numpy()
         task = "" if "column" in variant else f"{predicted(units.matrix[first], texts['task'].to_numpy()[first]):.3f}"
         made = units.made_by
         print(f"| `{variant}` | {seconds:.1f} | all | {made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz:,} | | "
               f"{made['untagged']:,} of {len(texts):,} rows | {task} |")  # fmt: skip
         for step in units.record["steps"]:
-            numbers = [f"{step[f'{what}_{when}']:,}" for what in ("tags", "assignments", "untagged") for when in ("before", "after")]
+            numbers = [
+                f"{step[f'{what}_{when}']:,}"
+                for what in ("tags", "assignments", "untagged")
+                for when in ("before", "after")
+            ]
             print(f"| | | {step['step']} | " + " | ".join(numbers) + " | |")
             print("   ", step["step"], step["largest"], file=sys.stderr)
 
@@ -153,10 +182,18 @@ def llm(path: str) -> None:
         with serving(Behaviour(faults=often(share), slow=4.0)) as address, tempfile.TemporaryDirectory() as partial:
             hurried: dict[str, Any] = {"tries": 8, "wait": 0.01, "longest_wait": 0.5, "requests_per_minute": None}
             endpoint = Endpoint(base_url=address, api_key_env=None, concurrency=64, timeout=3, **hurried)
-            asked: dict[str, Any] = {"structured": "auto", "temperature": 0.0, "retry_temperature": 0.7, "seed": 0, "max_tokens": 512}
+            asked: dict[str, Any] = {
+                "structured": "auto",
+                "temperature": 0.0,
+                "retry_temperature": 0.7,
+                "seed": 0,
+                "max_tokens": 512,
+            }
             limits: dict[str, Any] = {"max_chars": 2000, "retries": 4, "max_failed": 0.0, "extra": {}}
             started = time.perf_counter()
-            raw = LlmTagger(endpoint=endpoint, model="tagger-1", prompt=prompt, **asked, **limits).tag(texts, Path(partial))
+            raw = LlmTagger(endpoint=endpoint, model="tagger-1", prompt=prompt, **asked, **limits).tag(
+                texts, Path(partial)
+            )
             counts = {name: value for name, value in raw.record.items() if name != "prompt"}
             print(f"{share:.0%} of requests fail: {time.perf_counter() - started:.1f} s, {counts}")
             tags.append(raw.tags)

@@ -2,8 +2,9 @@
 
     python benchmarks/selection.py ../shared/data/pool-117k.parquet [--only grid,same,scale,peers]
 
-Makes the units first where the store lacks them (some minutes on two cores), and apricot's environment (``build/peers-selection``).
-Each measurement is a process of its own (`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md.
+Makes the units first where the store lacks them (some minutes on two cores), and apricot's
+environment (``build/peers-selection``). Each measurement is a process of its own
+(`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 from selection_steps import SIZE, SLACK
 from selection_tables import readme
 
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "selection"
@@ -96,14 +97,27 @@ def growing(python: Path, kind: str, folder: str, counts: list[int]) -> list[dic
 
 def peer(python: Path, kind: str, folder: str, count: int) -> dict[str, Any]:
     """One run of a peer under its bounds of time and memory."""
-    command = [str(python), str(HERE / "selection_peer.py"), kind, folder, str(count), str(min(SIZE, int(count / SLACK)))]
+    command = [
+        str(python),
+        str(HERE / "selection_peer.py"),
+        kind,
+        folder,
+        str(count),
+        str(min(SIZE, int(count / SLACK))),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=bounded)
     if done.returncode == -signal.SIGXCPU:
         return {"failed": f"more than {PEER_SECONDS} s of processor"}
     if done.returncode < 0:
-        raise RuntimeError(f"the peer was killed from outside (signal {-done.returncode}): this says nothing of its cost")
+        raise RuntimeError(
+            f"the peer was killed from outside (signal {-done.returncode}): this says nothing of its cost"
+        )
     if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else f"exit code {done.returncode}"}
+        return {
+            "failed": done.stderr.strip().splitlines()[-1][:200]
+            if done.stderr.strip()
+            else f"exit code {done.returncode}"
+        }
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -125,8 +139,15 @@ def main() -> None:
     for name in asked:
         load, stamp = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
         made = globals()[name](given.pool)
-        results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}  # another run may have written meanwhile
-        results[name] = {**made, "date": stamp, "load_before": load, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+        results = (
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        )  # another run may have written meanwhile
+        results[name] = {
+            **made,
+            "date": stamp,
+            "load_before": load,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        }
         write_atomically(path, json.dumps(results, indent=1) + "\n")
         write_atomically(RESULTS / "README.md", readme(results))
         print(f"{name}: done", flush=True)

@@ -2,9 +2,11 @@
 
     python benchmarks/selection_peer.py KIND FOLDER ROWS SIZE
 
-In: ``units.npz`` and ``embeddings.npy`` in FOLDER, of which the first ROWS are used. Out: a line of JSON. ``feature`` is
-FeatureBasedSelection (square root, lazy greedy) on the sparse units, ``facility`` FacilityLocationSelection (cosine, lazy greedy) on the
-embeddings, since it takes no sparse features. numba's compilation is left out by a first call on 200 rows; imports are too.
+In: ``units.npz`` and ``embeddings.npy`` in FOLDER, of which the first ROWS are used. Out: a line of
+    JSON. ``feature`` is
+FeatureBasedSelection (square root, lazy greedy) on the sparse units, ``facility``
+FacilityLocationSelection (cosine, lazy greedy) on the embeddings, since it takes no sparse
+features. numba's compilation is left out by a first call on 200 rows; imports are too.
 """
 
 from __future__ import annotations
@@ -34,7 +36,14 @@ def main() -> None:
     wall = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        json.dumps({"wall": wall, "processor": time.process_time() - processor, "peak_gib": peak, "selected": len(set(map(int, selected)))})
+        json.dumps(
+            {
+                "wall": wall,
+                "processor": time.process_time() - processor,
+                "peak_gib": peak,
+                "selected": len(set(map(int, selected))),
+            }
+        )
     )
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/selection_steps.py STEP POOL [overrides ...]
 
-In: a step's name, a corpus file, settings. Out: a line of JSON. Times are wall and processor seconds; numba's kernels are compiled (or read
+In: a step's name, a corpus file, settings. Out: a line of JSON. Times are wall and processor
+    seconds; numba's kernels are compiled (or read
 from their cache) by a first, uncounted call on a made-up corpus.
 """
 
@@ -23,17 +24,23 @@ from hydra import compose, initialize_config_dir
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.pipeline.artifacts import Artifacts, plain
-from sftdiv.records import SIDES, Ladder, SideText, Subset, TokenIds, Units, Universe
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SIDES, Ladder, Subset, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
-from sftdiv.storage.cache import Store, content_hash
+from sftdiv.storage.cache import Store
+from sftdiv.storage.hashing import content_hash
 from sftdiv.units.tokens import TokenUnits
 
 SIZE, SLACK, LEVELS = 10_000, 1.5, tuple(step / 6 for step in range(7))
 MATCHES = ("none", "length")
 KINDS, PARTS = ("wall", "processor"), ("read", "universe", "ladder", "draws")
 TOPICS = ["strategy/clusterer=kmeans", "strategy.units.clusterer.clusters=200", "strategy.units.stability.seeds=0"]
-STRATEGIES: dict[str, list[str]] = {"macro_topic": ["strategy.units.noise=nearest", *TOPICS], "meso_tag": [], "micro_token": []}
+STRATEGIES: dict[str, list[str]] = {
+    "macro_topic": ["strategy.units.noise=nearest", *TOPICS],
+    "meso_tag": [],
+    "micro_token": [],
+}
 ROWS = (12_000, 37_000, 117_000, 370_000)  # and all that there are
 SIZE_SHARE = 1 / 12  # of the rows, where cost is measured against their number: the subset grows with the corpus
 COPIES, NOISE = 10, 0.05
@@ -45,7 +52,9 @@ PEER_ROWS = (15_000, 20_000, 30_000)  # and all that there are
 def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
     """The artifacts of a corpus file under some settings; its store is that of the user, or `SFTDIV_CACHE`."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides])
+        config = compose(
+            "config", overrides=["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides]
+        )
     return Artifacts(config, Store(Path(config.paths.cache).expanduser()))
 
 
@@ -67,18 +76,25 @@ def ladders_of(units: Units, universe: Universe) -> list[Ladder]:
     return build_ladders(units, universe, prune="support", seed=0)
 
 
-def draws(units: Units, universe: Universe, ladders: Sequence[Ladder], size: int, levels: Sequence[float] = LEVELS) -> list[Subset]:
+def draws(
+    units: Units, universe: Universe, ladders: Sequence[Ladder], size: int, levels: Sequence[float] = LEVELS
+) -> list[Subset]:
     """A subset at each level."""
     weights = np.ones(units.matrix.shape[0])
     return [
-        choose(units, universe, ladders, level=level, size=size, weights=weights, k_min="auto", slack=SLACK, seed=0) for level in levels
+        choose(units, universe, ladders, level=level, size=size, weights=weights, k_min="auto", slack=SLACK, seed=0)
+        for level in levels
     ]
 
 
 def columns_of(artifacts: Artifacts) -> dict[str, Any]:
     """What selection asks of the corpus: response lengths in words, sources, the held-out mask."""
     lengths = np.array([len(text.split()) for text in artifacts.texts("response")])
-    return {"lengths": lengths, "sources": artifacts.corpus.column("source"), "heldout": np.array(artifacts.corpus.column("heldout"))}
+    return {
+        "lengths": lengths,
+        "sources": artifacts.corpus.column("source"),
+        "heldout": np.array(artifacts.corpus.column("heldout")),
+    }
 
 
 def compile_kernels() -> None:
@@ -107,13 +123,21 @@ def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
     compile_kernels()
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
         artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
-        artifacts._units_key(plain(artifacts.config.strategy))  # maps the corpus, finds the tokenizer: no part of selection
+        artifacts._units_key(
+            plain(artifacts.config.strategy)
+        )  # maps the corpus, finds the tokenizer: no part of selection
         units, *read = timed(artifacts.units, plain(artifacts.config.strategy))
         for match in MATCHES:
             universe, *found = timed(universe_of, units, match, columns)
             ladders, *pruned = timed(ladders_of, units, universe)
             subsets, *drawn = timed(draws, units, universe, ladders, SIZE)
-            row = {"strategy": strategy, "side": side, "match": match, "types": subsets[0].k_max, "examples": len(universe.indices)}
+            row = {
+                "strategy": strategy,
+                "side": side,
+                "match": match,
+                "types": subsets[0].k_max,
+                "examples": len(universe.indices),
+            }
             row |= {"nonzeros": int(units.matrix[universe.indices].nnz), "subsets": [len(subset) for subset in subsets]}
             rows.append(row | spent(read=read, universe=found, ladder=pruned, draws=drawn))
             read = [0.0, 0.0]  # once for both matches
@@ -123,7 +147,9 @@ def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
 
 def spent(**parts: Sequence[float]) -> dict[str, float]:
     """Pairs of wall and processor seconds as flat columns."""
-    return {f"{name}.{kind}": seconds for name, pair in parts.items() for kind, seconds in zip(KINDS, pair, strict=True)}
+    return {
+        f"{name}.{kind}": seconds for name, pair in parts.items() for kind, seconds in zip(KINDS, pair, strict=True)
+    }
 
 
 def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
@@ -150,8 +176,10 @@ def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
 
 def micro_units(tokens: TokenIds) -> Units:
     """Mid-frequency tokens, by frequencies per million."""
-    side = SideText([""] * len(tokens.lengths()), lambda: tokens, lambda: np.empty(0, dtype=np.float32), lambda name: [])
-    return TokenUnits(**PER_MILLION).find(side)
+    side = CorpusSide(
+        [""] * len(tokens.lengths()), lambda: tokens, lambda: np.empty(0, dtype=np.float32), lambda name: []
+    )
+    return TokenUnits(**PER_MILLION).extract(side)
 
 
 def copies(tokens: TokenIds, count: int, rng: np.random.Generator) -> TokenIds:
@@ -184,7 +212,11 @@ def exponent(rows: Sequence[dict[str, Any]], part: str) -> float:
 def step_ids(path: str, overrides: list[str]) -> dict[str, Any]:
     """The ids chosen from a file, at three levels and both matches: corpus, units (words) and selection all made here."""
     artifacts = artifacts_of(path, ["strategy=micro_token", "strategy.tokenizer=words", *overrides])
-    units, columns, ids = artifacts.units(plain(artifacts.config.strategy)), columns_of(artifacts), artifacts.corpus.column("id")
+    units, columns, ids = (
+        artifacts.units(plain(artifacts.config.strategy)),
+        columns_of(artifacts),
+        artifacts.corpus.column("id"),
+    )
     chosen = {}
     for match in MATCHES:
         universe = universe_of(units, match, columns)
@@ -204,7 +236,8 @@ def step_peer_input(path: str, overrides: list[str]) -> dict[str, Any]:
     np.save(folder / "embeddings.npy", artifacts.embeddings("response")[rows].astype(np.float64))
     compile_kernels()
     ours = [
-        ours_on(Units(units.matrix[rows[:count]], units.names, {})) for count in (*(few for few in PEER_ROWS if few < len(rows)), len(rows))
+        ours_on(Units(units.matrix[rows[:count]], units.names, {}))
+        for count in (*(few for few in PEER_ROWS if few < len(rows)), len(rows))
     ]
     return {"rows": ours}
 

@@ -8,10 +8,18 @@ from typing import Any
 
 def readme(results: dict[str, Any]) -> str:
     """The whole page; parts that were not measured are left out."""
-    parts = [part(results[name]) for name, part in (("grid", grid), ("same", same), ("scale", scale), ("peers", peers)) if name in results]
+    parts = [
+        part(results[name])
+        for name, part in (("grid", grid), ("same", same), ("scale", scale), ("peers", peers))
+        if name in results
+    ]
     return (
         "\n\n".join(
-            ["# Selection: cost and sameness", "One command: `python benchmarks/selection.py ../shared/data/pool-117k.parquet`.", *parts]
+            [
+                "# Selection: cost and sameness",
+                "One command: `python benchmarks/selection.py ../shared/data/pool-117k.parquet`.",
+                *parts,
+            ]
         )
         + "\n"
     )
@@ -46,7 +54,11 @@ def grid(part: dict[str, Any]) -> str:
         f"the corpus, splitting its responses into words, compiling. Topics: 200 by k-means\n"
         f"of LSA embeddings, one for every example. {measured(part)}"
     )
-    return text + "\n\n" + table(["strategy", "side", "match", "examples", "types", "non-zeros", *(f"{name} s" for name in names)], rows)
+    return (
+        text
+        + "\n\n"
+        + table(["strategy", "side", "match", "examples", "types", "non-zeros", *(f"{name} s" for name in names)], rows)
+    )
 
 
 def same(part: dict[str, Any]) -> str:
@@ -61,10 +73,16 @@ def same(part: dict[str, Any]) -> str:
 def scale(part: dict[str, Any]) -> str:
     """Cost against the size of the corpus."""
     rows = [
-        [*(f"{row[name]:,}" for name in ("rows", "nonzeros", "types", "size")), *(seconds(row, name) for name in ("ladder", "draws"))]
+        [
+            *(f"{row[name]:,}" for name in ("rows", "nonzeros", "types", "size")),
+            *(seconds(row, name) for name in ("ladder", "draws")),
+        ]
         for row in part["rows"]
     ]
-    powers = [", ".join(f"{name} {value:.2f}" for name, value in part[key].items()) for key in ("exponent_from_pool", "exponent")]
+    powers = [
+        ", ".join(f"{name} {value:.2f}" for name, value in part[key].items())
+        for key in ("exponent_from_pool", "exponent")
+    ]
     text = (
         "## Cost against the size of the corpus\n\n"
         "Micro units of the responses of the pool ten times over (in each further copy one token in twenty is another one), the\n"
@@ -89,14 +107,20 @@ def peers(part: dict[str, Any]) -> str:
         "maximises another function, so this compares cost, not quality.\n"
         f"Ours reads the whole corpus: {part['ours']['peak_gib']:.1f} GiB. {measured(part)}"
     )
-    return text + "\n\n" + table(["rows", "subset", "ours s", "apricot, feature-based s", "apricot, facility location s"], rows)
+    return (
+        text
+        + "\n\n"
+        + table(["rows", "subset", "ours s", "apricot, feature-based s", "apricot, facility location s"], rows)
+    )
 
 
 def peer(run: dict[str, Any] | None) -> str:
     """One run of a peer, or why there is none."""
     if run is None:
         return ""
-    return run["failed"] if "failed" in run else f"{run['wall']:.1f} ({run['processor']:.1f}), {run['peak_gib']:.1f} GiB"
+    return (
+        run["failed"] if "failed" in run else f"{run['wall']:.1f} ({run['processor']:.1f}), {run['peak_gib']:.1f} GiB"
+    )
 
 
 def seconds(row: dict[str, Any], name: str) -> str:

@@ -5,11 +5,13 @@
     python benchmarks/topics.py ../shared/data/pool-117k.parquet search       # other settings
     python benchmarks/topics.py ../shared/data/pool-117k.parquet CASE ...     # these cases of all of the above
 
-Each case is a process of its own, which embeds nothing (warm vectors), clusters a small part first (so that kernels are compiled) and then
-all distinct instructions. The results are merged into benchmarks/topics/results.json, and README.md there is written from them.
+Each case is a process of its own, which embeds nothing (warm vectors), clusters a small part first
+(so that kernels are compiled) and then all distinct instructions. The results are merged into
+benchmarks/topics/results.json, and README.md there is written from them.
 
-Agreement is adjusted mutual information with ``task`` over examples: (i) those whose source is not AlpacaEval (there ``task`` is the model
-that answered), noise as a label of its own; (ii) the same, noise in the nearest topic; (iii) the clustered examples of all sources.
+Agreement is adjusted mutual information with ``task`` over examples: (i) those whose source is not
+AlpacaEval (there ``task`` is the model that answered), noise as a label of its own; (ii) the same,
+noise in the nearest topic; (iii) the clustered examples of all sources.
 """
 
 from __future__ import annotations
@@ -85,10 +87,12 @@ class UmapLearn:
         from hdbscan import HDBSCAN
         from umap import UMAP
 
-        places = UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=self.seed, n_jobs=1).fit_transform(
-            vectors
+        places = UMAP(
+            n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=self.seed, n_jobs=1
+        ).fit_transform(vectors)
+        return np.asarray(
+            HDBSCAN(min_cluster_size=10, metric="euclidean", cluster_selection_method="eom").fit_predict(places)
         )
-        return np.asarray(HDBSCAN(min_cluster_size=10, metric="euclidean", cluster_selection_method="eom").fit_predict(places))
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ def measured(pool: str, case: str, settings: list[str]) -> dict[str, Any]:
     """One row of the table."""
     register_resolvers()
     names = ["corpus=files", f"corpus.path={pool}", "corpus.columns=[task]", "model=scratch_3m", "strategy=macro_topic"]
-    own = [text if text.startswith(("embedder", "strategy")) else f"strategy.units.clusterer.{text}" for text in settings]
+    own = [
+        text if text.startswith(("embedder", "strategy")) else f"strategy.units.clusterer.{text}" for text in settings
+    ]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("config", overrides=[*names, *own])
     artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
@@ -122,11 +128,20 @@ def measured(pool: str, case: str, settings: list[str]) -> dict[str, Any]:
     clusterer.cluster(vectors[:PART])
     before, load, wall, cpu = _peak(), os.getloadavg()[0], time.perf_counter(), time.process_time()
     found = by_size(clusterer.cluster(vectors))
-    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "load": max(load, os.getloadavg()[0])}
+    seconds = {
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "load": max(load, os.getloadavg()[0]),
+    }
     memory = {"peak_gib": _peak(), "peak_before_gib": before}
     stability = {} if case in AS_THEY_COME else Stability(seeds=3, sample=10_000, share=0.8).measure(clusterer, vectors)
     tasks = np.array(artifacts.corpus.column("task")), np.array(artifacts.corpus.column("source"))
-    return {**seconds, **memory, **agreement(vectors, placed, row, found, *tasks), **{f"stability_{n}": v for n, v in stability.items()}}
+    return {
+        **seconds,
+        **memory,
+        **agreement(vectors, placed, row, found, *tasks),
+        **{f"stability_{n}": v for n, v in stability.items()},
+    }
 
 
 def agreement(vectors: Any, placed: Any, row: Any, found: Any, task: Any, source: Any) -> dict[str, float]:
@@ -163,10 +178,16 @@ COLUMNS = {
 
 def table(results: dict[str, dict[str, Any]], group: str) -> list[str]:
     """A group of cases as a Markdown table."""
-    lines = ["| case | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    lines = [
+        "| case | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
+        "| --- " * (len(COLUMNS) + 1) + "|",
+    ]
     for case in CASES[group]:
         if case in results:
-            cells = (form.format(results[case][name]) if results[case].get(name) is not None else "" for name, (_, form) in COLUMNS.items())
+            cells = (
+                form.format(results[case][name]) if results[case].get(name) is not None else ""
+                for name, (_, form) in COLUMNS.items()
+            )
             lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return lines
 
@@ -187,9 +208,15 @@ def main() -> None:
         return
     chosen = [case for name in wanted or ["default"] for case in CASES.get(name, {name: []})]
     for case in chosen:
-        run = subprocess.run([sys.executable, __file__, pool, "--case", case], stdout=subprocess.PIPE, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, __file__, pool, "--case", case], stdout=subprocess.PIPE, text=True, check=True
+        )
         results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-        made = {"date": date.today().isoformat(), "machine": f"{platform.machine()}, {os.cpu_count()} cores", "settings": cases[case]}
+        made = {
+            "date": date.today().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "settings": cases[case],
+        }
         results[case] = {**json.loads(run.stdout.splitlines()[-1]), **made}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(case, results[case], flush=True)

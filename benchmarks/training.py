@@ -1,10 +1,13 @@
 """Fine-tuning against a loop in plain PyTorch and against TRL's SFTTrainer: same model, same conversations, same tokens, same optimizer.
 
-    python benchmarks/training.py ../shared/data/pool-117k.parquet [--only tiny 3m] [--samples 2000] [--turns 2] [--threads 2]
+    python benchmarks/training.py ../shared/data/pool-117k.parquet [--only tiny 3m] [--samples 2000]
+    [--turns 2] [--threads 2]
 
-Each measurement is a process of its own (`training/one.py`), which asserts that the samples it has computed are the given ones, ids and
-labels alike. Sides take turns, in the opposite order every second time; a ratio is the median over the turns of what two sides of one turn
-give. Writes benchmarks/training/results.json after each case, which keeps the other cases' results, and results.md.
+Each measurement is a process of its own (`training/one.py`), which asserts that the samples it has
+computed are the given ones, ids and labels alike. Sides take turns, in the opposite order every
+second time; a ratio is the median over the turns of what two sides of one turn give. Writes
+benchmarks/training/results.json after each case, which keeps the other cases' results, and
+results.md.
 """
 
 from __future__ import annotations
@@ -58,11 +61,15 @@ def measure(side: str, folder: Path, *words: str, seed: int, threads: int) -> di
     told = ("--seed", str(seed), "--threads", str(threads), "--spawned", repr(time.time()))
     result = child("one.py", side, folder, *told, *words, threads=threads)
     speed = f", {result['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in result else ""
-    print(f"  {NAMES[side]}, turn {seed}: start {result['start']:.1f} s{speed}, {result['peak_gib']:.2f} GiB", flush=True)
+    print(
+        f"  {NAMES[side]}, turn {seed}: start {result['start']:.1f} s{speed}, {result['peak_gib']:.2f} GiB", flush=True
+    )
     return result
 
 
-def turns(sides: list[str], once: list[str], count: int, run: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+def turns(
+    sides: list[str], once: list[str], count: int, run: Callable[[str, int], dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Every side in every turn, forth and back; some in the first turn only."""
     results = []
     for turn in range(count):
@@ -76,7 +83,9 @@ def run_case(name: str, pool: Path, *, samples: int | None, repeats: int | None,
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     case = child("data.py", pool, name, str(samples or CASES[name]["samples"]), folder, threads=threads)
-    print(f"{name}: {case['parameters']:,} parameters, {case['samples']:,} samples, {case['tokens']:,} tokens", flush=True)
+    print(
+        f"{name}: {case['parameters']:,} parameters, {case['samples']:,} samples, {case['tokens']:,} tokens", flush=True
+    )
     whole = lambda side, turn: measure(side, folder, seed=turn, threads=threads)  # noqa: E731
     return {"case": case, "runs": turns(case["sides"], case["once"], repeats or case["turns"], whole)}
 
@@ -143,7 +152,11 @@ def start_table(result: dict[str, Any]) -> list[str]:
     for side in STARTING:
         runs = result["runs"]
         compared = "" if side == "ours" else f"{ratio(runs, side, 'start'):.2f}"
-        count, seconds, peak = sum(run["side"] == side for run in runs), median(runs, side, "start"), median(runs, side, "peak_gib")
+        count, seconds, peak = (
+            sum(run["side"] == side for run in runs),
+            median(runs, side, "start"),
+            median(runs, side, "peak_gib"),
+        )
         lines.append(f"| {NAMES[side]} | {count} | {seconds:.1f} | {compared} | {peak:.2f} |")
     return [*lines, ""]
 

@@ -1,8 +1,10 @@
 """``python -m sftdiv.analyze multirun/STUDY``: the relation between diversity and performance in a study, and its uncertainty.
 
-In: a study's folder of finished cells. Out, in that folder: ``report.html``, ``figures/``, ``slopes.csv``, ``correlations.csv``,
-``cells.parquet`` and, where a judge compared the cells, ``arena.csv``; the slope table in the terminal. Every multirun ends in it too. The
-trade: everything is made anew each time, in seconds, so that nothing shown can be older than the cells.
+In: a study's folder of finished cells. Out, in that folder: ``report.html``, ``figures/``,
+    ``slopes.csv``, ``correlations.csv``,
+``cells.parquet`` and, where a judge compared the cells, ``arena.csv``; the slope table in the
+terminal. Every multirun ends in it too. The trade: everything is made anew each time, in seconds,
+so that nothing shown can be older than the cells.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from sftdiv.records import SftdivError
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page
 from sftdiv.reporting.study.study_terminal import slope_table
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 SWEEP = "sweep.json"  # where a sweep keeps its own command
 REPORT = "report.html"
@@ -115,7 +117,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("study", type=Path, help="the study's folder, e.g. multirun/embedded_grid")
     made.add_argument("--out", type=Path, metavar="FOLDER", help="write there instead of into the study's folder")
-    made.add_argument("--no-figures", action="store_true", help="leave out figures/ (png and svg); the page draws its own")
+    made.add_argument(
+        "--no-figures", action="store_true", help="leave out figures/ (png and svg); the page draws its own"
+    )
     made.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: %(default)s)")
     return made
 

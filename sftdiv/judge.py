@@ -1,6 +1,7 @@
 """``python -m sftdiv.judge``: win rates of files of verdicts, and the scores of a study's cells in one table.
 
-In: ``score`` takes annotations as AlpacaEval publishes them, ``arena`` a study whose cells were judged. Out: tables, or with ``--json``
+In: ``score`` takes annotations as AlpacaEval publishes them, ``arena`` a study whose cells were
+    judged. Out: tables, or with ``--json``
 JSON. The trade: neither asks a judge nor loads a model, so that both answer in a second or two.
 """
 
@@ -34,8 +35,8 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
     Args:
         path: Of the file.
         scale: ``12`` (or None) or ``01``.
-        prior: ``alpaca_eval``, ``any`` or ``auto``: the first for AlpacaEval's judge and for files that name none and whose verdicts agree
-            with it, else the second.
+        prior: ``alpaca_eval``, ``any`` or ``auto``: the first for AlpacaEval's judge and for files
+            that name none and whose verdicts agree with it, else the second.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -58,7 +59,9 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
     fit = fit_length(*arrays, prior=chosen)
     rng = np.random.default_rng(seed)
     raw = bootstrap(win_rate, preferences, draws=draws, rng=rng)
-    controlled = bootstrap(lambda *drawn: length_controlled_win_rate(*drawn, prior=chosen), *arrays, draws=draws, rng=rng)
+    controlled = bootstrap(
+        lambda *drawn: length_controlled_win_rate(*drawn, prior=chosen), *arrays, draws=draws, rng=rng
+    )
     return {
         "win_rate": 100 * win_rate(preferences),
         "length_controlled_win_rate": 100 * fit.controlled,
@@ -101,7 +104,10 @@ def show_score(scored: Mapping[str, Any], title: str) -> None:
     counts = ", ".join(f"{scored[name]:,} {name}" for name in ("wins", "losses", "draws", "unreadable"))
     console.print(f"{scored['n']:,} prompts: {counts}", highlight=False)
     lengths = f"{scored['candidate_chars']:,.0f} characters an answer, the baseline {scored['baseline_chars']:,.0f}"
-    console.print(f"{lengths}; length coefficient {scored['length_coefficient']:.2f} (prior: {scored['length_prior']})", highlight=False)
+    console.print(
+        f"{lengths}; length coefficient {scored['length_coefficient']:.2f} (prior: {scored['length_prior']})",
+        highlight=False,
+    )
 
 
 def arena(study: Path, *, draws: int, seed: int) -> Arena:
@@ -127,7 +133,14 @@ def show_arena(found: Arena, study: Path) -> None:
     from rich.table import Table
 
     title = f"{escape(found.judge)} ({escape(found.template)}) on {found.prompts:,} prompts; {escape(found.baseline)} has 1000"
-    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=CAPTION,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("cell", overflow="fold")
     for head in ("level", "score", "win rate", "LC", "n", "unread"):
         table.add_column(head, justify="right")
@@ -153,10 +166,16 @@ def _number(value: float, digits: int = 2) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m sftdiv.judge", description="Scores of pairwise verdicts; asks no judge.")
+    made = argparse.ArgumentParser(
+        prog="python -m sftdiv.judge", description="Scores of pairwise verdicts; asks no judge."
+    )
     commands = made.add_subparsers(dest="command", required=True)
     one = commands.add_parser("score", help="win rate and length-controlled win rate of a file of annotations")
-    one.add_argument("file", type=Path, help="JSON or JSON lines with preference, output_1 (baseline), output_2 (candidate), instruction")
+    one.add_argument(
+        "file",
+        type=Path,
+        help="JSON or JSON lines with preference, output_1 (baseline), output_2 (candidate), instruction",
+    )
     one.add_argument(
         "--scale",
         choices=["12", "01"],
@@ -172,7 +191,9 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("study", type=Path, help="the study's folder, e.g. multirun/NAME")
     for command in (one, many):
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        command.add_argument("--draws", type=_count, default=DRAWS, help="of the bootstrap, 0 for no intervals (default: %(default)s)")
+        command.add_argument(
+            "--draws", type=_count, default=DRAWS, help="of the bootstrap, 0 for no intervals (default: %(default)s)"
+        )
         command.add_argument("--seed", type=_count, default=SEED, help="of the bootstrap (default: %(default)s)")
     return made
 

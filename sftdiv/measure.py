@@ -1,8 +1,10 @@
 """``python -m sftdiv.measure``: how diverse a dataset is, and whether it is more diverse than another one. Trains nothing.
 
-In: a Hydra config (``conf/measure.yaml``; ``--help`` shows it). Out: a table in the terminal, and ``outputs/measure/NAME-HASH/`` with
-``token_bands.png``, ``measure.html`` and, last, ``measure.json``. The folder is named by content: the same command on the same data finds
-it and only shows it again. The trade: heavy libraries are imported once there is something to measure.
+In: a Hydra config (``conf/measure.yaml``; ``--help`` shows it). Out: a table in the terminal, and
+    ``outputs/measure/NAME-HASH/`` with
+``token_bands.png``, ``measure.html`` and, last, ``measure.json``. The folder is named by content:
+the same command on the same data finds it and only shows it again. The trade: heavy libraries are
+imported once there is something to measure.
 """
 
 from __future__ import annotations
@@ -105,7 +107,12 @@ def _measured(
     for each, name in zip(artifacts, REJECTED, strict=False):
         copy_rejected(each.corpus, folder / name)
     settings = OmegaConf.to_container(config, resolve=True)
-    return {**found, "settings": settings, "versions": versions(), "command": ["python", "-m", "sftdiv.measure", *overrides]}
+    return {
+        **found,
+        "settings": settings,
+        "versions": versions(),
+        "command": ["python", "-m", "sftdiv.measure", *overrides],
+    }
 
 
 class _Clock:
@@ -116,7 +123,9 @@ class _Clock:
         self._started = time.perf_counter()
 
     def __call__(self, text: str) -> None:
-        self._console.print(f"[dim]{time.perf_counter() - self._started:7.1f} s[/]  {escape(text)}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"[dim]{time.perf_counter() - self._started:7.1f} s[/]  {escape(text)}", highlight=False, soft_wrap=True
+        )
 
 
 def _with_tokenizer(config: DictConfig) -> DictConfig:

@@ -1,9 +1,12 @@
 """``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, so that its responses differ in quality no more.
 
-In: a Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible endpoint. Out: ``outputs/regenerate/NAME-HASH/``
-with ``corpus/`` (shards that ``corpus=files`` reads), ``failures.jsonl``, ``answers.jsonl`` (the ledger) and, last, ``provenance.json``.
-The folder is named by what is asked of whom about what; the address is no part of that, so that a run can go on at another server. The
-trade: the ledger is kept, as large as the corpus, since it holds what was paid for: another ``limit`` or ``on_cut`` asks nothing twice.
+In: a Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible
+    endpoint. Out: ``outputs/regenerate/NAME-HASH/``
+with ``corpus/`` (shards that ``corpus=files`` reads), ``failures.jsonl``, ``answers.jsonl`` (the
+ledger) and, last, ``provenance.json``. The folder is named by what is asked of whom about what; the
+address is no part of that, so that a run can go on at another server. The trade: the ledger is
+kept, as large as the corpus, since it holds what was paid for: another ``limit`` or ``on_cut`` asks
+nothing twice.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from sftdiv.data.regenerate.rewriter import Rewriter
 from sftdiv.data.regenerate.shards import DROP, FAILURES, KEEP, SHARDS
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.records import Corpus, SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 
 register_resolvers()
 NAME = "regenerate"  # of conf/regenerate.yaml and of the folder below paths.outputs
@@ -50,7 +53,8 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         overrides: What it was composed with beside the defaults.
 
     Raises:
-        SftdivError: If a setting is wrong, the corpus cannot be read, the server cannot be reached, or too many rows fail.
+        SftdivError: If a setting is wrong, the corpus cannot be read, the server cannot be reached,
+            or too many rows fail.
     """
     from sftdiv.data.regenerate.provenance import finished
     from sftdiv.pipeline.artifacts import Artifacts
@@ -116,7 +120,13 @@ def _rewritten(
     with Ledger(folder / LEDGER) as ledger:
         questions = (rewriter.question(row["id"], row["messages"]) for row in rows(corpus, form["limit"]))
         models = interview(
-            endpoint, questions, ledger, total=form["limit"], max_failed=config.max_failed, label="rewriting", model=rewriter.model
+            endpoint,
+            questions,
+            ledger,
+            total=form["limit"],
+            max_failed=config.max_failed,
+            label="rewriting",
+            model=rewriter.model,
         )
         (folder / PROVENANCE).unlink(missing_ok=True)
         return write_provenance(
@@ -152,7 +162,9 @@ def show(record: Mapping[str, Any], folder: Path) -> None:
     console.print(table)
     if record["written"] < record["rows"]:
         console.print(f"left out, and why: {folder / FAILURES}", soft_wrap=True, markup=False, highlight=False)
-    console.print(f"use it by: corpus=files corpus.path={folder / SHARDS}", soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        f"use it by: corpus=files corpus.path={folder / SHARDS}", soft_wrap=True, markup=False, highlight=False
+    )
 
 
 if __name__ == "__main__":

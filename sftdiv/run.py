@@ -1,9 +1,11 @@
 """``python -m sftdiv.run``: select a subset at a diversity level, fine-tune a model on it, evaluate it, record one flat row.
 
-In: a Hydra config (``conf/``; ``--help`` shows it). Out: ``outputs/STUDY/CELL/`` with ``config.yaml``, ``subset.parquet``, ``model/``,
-``samples.jsonl`` and, last, ``result.json``; of a multirun, ``multirun/STUDY/`` with every cell and a report. The same command
-again finds what is done; an interrupted cell goes on from the artifacts that are whole. The trade: heavy libraries are imported once a cell
-has work to do, so that ``--help`` and a finished cell answer at once.
+In: a Hydra config (``conf/``; ``--help`` shows it). Out: ``outputs/STUDY/CELL/`` with
+    ``config.yaml``, ``subset.parquet``, ``model/``,
+``samples.jsonl`` and, last, ``result.json``; of a multirun, ``multirun/STUDY/`` with every cell and
+a report. The same command again finds what is done; an interrupted cell goes on from the artifacts
+that are whole. The trade: heavy libraries are imported once a cell has work to do, so that
+``--help`` and a finished cell answer at once.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
         The row of ``result.json``.
     """
     if config.selection.universe != "own" and "universe_strategy" not in config:
-        raise SftdivError("selection.universe names a strategy whose settings were not composed; call settings.prepare first")
+        raise SftdivError(
+            "selection.universe names a strategy whose settings were not composed; call settings.prepare first"
+        )
     cell = plan_cell(identified(config), root)
     row = cell.result()
     if row is not None:
@@ -78,6 +82,8 @@ def run(config: DictConfig, root: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from sftdiv.run import main as importable_main  # of the module, not of __main__: launchers send the app to other processes by its name
+    from sftdiv.run import (
+        main as importable_main,
+    )  # of the module, not of __main__: launchers send the app to other processes by its name
 
     importable_main()

@@ -1,8 +1,9 @@
 """``python -m sftdiv.sync multirun/STUDY``: send finished cells to Weights & Biases from disk, at any time, without doubling a run.
 
-In: a study's folder. Out: one W&B run a finished cell, and a table of what was done; exit code 1 where something could not be sent.
-With ``workspace`` before the folder: a W&B workspace of this study. The trade: steps of a training are in no cell's folder, so a cell
-that was never tracked comes without its loss curve.
+In: a study's folder. Out: one W&B run a finished cell, and a table of what was done; exit code 1
+    where something could not be sent.
+With ``workspace`` before the folder: a W&B workspace of this study. The trade: steps of a training
+are in no cell's folder, so a cell that was never tracked comes without its loss curve.
 """
 
 from __future__ import annotations
@@ -44,17 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sync(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sftdiv.sync", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m sftdiv.sync",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="a study's folder, such as multirun/STUDY or outputs/single")
-    parser.add_argument("--project", help="W&B's project; as the cells were tracked, else as in conf/tracking/wandb.yaml")
+    parser.add_argument(
+        "--project", help="W&B's project; as the cells were tracked, else as in conf/tracking/wandb.yaml"
+    )
     parser.add_argument("--entity", help="W&B's user or team; as the cells were tracked, else the key's own")
     parser.add_argument("--mode", choices=MODES, help="auto: online where an API key is known, else offline")
     parser.add_argument("--again", action="store_true", help="send also what was sent before")
     given = parser.parse_args(arguments)
     _first_row(given.folder)
     chosen = {key: value for key in ("project", "entity", "mode") if (value := getattr(given, key)) is not None}
-    done = replay(given.folder, dataclasses.replace(tracked_as(given.folder) or _defaults(), **chosen), again=given.again)
+    done = replay(
+        given.folder, dataclasses.replace(tracked_as(given.folder) or _defaults(), **chosen), again=given.again
+    )
     _show(given.folder, done)
     return 1 if any(each.action == FAILED for each in done) else 0
 
@@ -84,7 +92,9 @@ def _workspace(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, help="the study's folder: its name, score and slopes are read there")
     parser.add_argument("--entity", help="W&B's user or team; as the cells were tracked")
-    parser.add_argument("--project", help="W&B's project; as the cells were tracked, else as in conf/tracking/wandb.yaml")
+    parser.add_argument(
+        "--project", help="W&B's project; as the cells were tracked, else as in conf/tracking/wandb.yaml"
+    )
     given = parser.parse_args(arguments)
     row = _first_row(given.folder)
     where = tracked_as(given.folder) or _defaults()
@@ -92,12 +102,18 @@ def _workspace(arguments: Sequence[str]) -> int:
     if entity is None:
         raise SftdivError("a workspace belongs to a user or a team: give --entity NAME")
     if row["primary"] is None:
-        raise SftdivError(f"the cells of {given.folder} have no score (eval=none), so there is nothing to draw against the level")
+        raise SftdivError(
+            f"the cells of {given.folder} have no score (eval=none), so there is nothing to draw against the level"
+        )
     from sftdiv.tracking.workspace import build_workspace, save_workspace
 
     slopes = [name for name in study_numbers(given.folder) if name.startswith("slope.")]
     workspace = build_workspace(
-        entity=entity, project=given.project or where.project, study=row["study"], score=f"score.{row['primary']}", slopes=slopes
+        entity=entity,
+        project=given.project or where.project,
+        study=row["study"],
+        score=f"score.{row['primary']}",
+        slopes=slopes,
     )
     print(save_workspace(workspace))
     return 0

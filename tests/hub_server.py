@@ -1,7 +1,7 @@
 """A real HTTP server that speaks what huggingface_hub asks of the hub: it keeps repositories and their files, and fails when told to.
 
-Uploads are those of its LFS protocol (HF_HUB_DISABLE_XET=1), downloads those of ``resolve``. Also runs by itself:
-``python tests/hub_server.py 8000``.
+Uploads are those of its LFS protocol (HF_HUB_DISABLE_XET=1), downloads those of ``resolve``. Also
+runs by itself: ``python tests/hub_server.py 8000``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Hub:
 
     user: str = "me"
     role: str = "write"
-    faults: list[tuple[str, str, int]] = field(default_factory=list)  # method, part of the path, status: each goes wrong once
+    faults: list[tuple[str, str, int]] = field(
+        default_factory=list
+    )  # method, part of the path, status: each goes wrong once
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)  # large files by SHA-256
     requests: list[str] = field(default_factory=list)
@@ -87,7 +89,11 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
-        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+        for name, text in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, text)
         self.end_headers()
         if self.command != "HEAD":
@@ -98,7 +104,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def whoami(self, body: bytes) -> None:
         token = {"displayName": "test", "role": self.hub.role}
-        self.answer({"type": "user", "name": self.hub.user, "orgs": [], "auth": {"type": "access_token", "accessToken": token}})
+        self.answer(
+            {"type": "user", "name": self.hub.user, "orgs": [], "auth": {"type": "access_token", "accessToken": token}}
+        )
 
     def create(self, body: bytes) -> None:
         asked = json.loads(body)
@@ -106,9 +114,13 @@ class Handler(BaseHTTPRequestHandler):
         there = name in self.hub.repositories
         if name.split("/")[0] != self.hub.user:
             return self.answer({"error": "You don't have the rights to create a model under this namespace"}, 403)
-        self.hub.repositories.setdefault(name, Repository(private=asked.get("visibility") == "private" or bool(asked.get("private"))))
+        self.hub.repositories.setdefault(
+            name, Repository(private=asked.get("visibility") == "private" or bool(asked.get("private")))
+        )
         said = {"url": f"{self.hub.address}/{name}", "name": name}
-        return self.answer(said | ({"error": "You already created this model repo"} if there else {}), 409 if there else 200)
+        return self.answer(
+            said | ({"error": "You already created this model repo"} if there else {}), 409 if there else 200
+        )
 
     def validate(self, body: bytes) -> None:
         text = json.loads(body)["content"]
@@ -120,11 +132,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.missing()
         kept = self.hub.repositories[name]
         files = [{"rfilename": path} for path in sorted(kept.files)]
-        return self.answer({"_id": "1", "id": name, "modelId": name, "private": kept.private, "sha": kept.sha, "siblings": files})
+        return self.answer(
+            {"_id": "1", "id": name, "modelId": name, "private": kept.private, "sha": kept.sha, "siblings": files}
+        )
 
     def tree(self, body: bytes, name: str, revision: str) -> None:
         files = self.hub.repositories[name].files
-        entries = [{"type": "file", "path": path, "size": len(data), "oid": blob_id(data)} for path, data in sorted(files.items())]
+        entries = [
+            {"type": "file", "path": path, "size": len(data), "oid": blob_id(data)}
+            for path, data in sorted(files.items())
+        ]
         self.answer(entries)
 
     def preupload(self, body: bytes, name: str, revision: str) -> None:
@@ -170,12 +187,16 @@ class Handler(BaseHTTPRequestHandler):
                     kept.files[value["path"]] = self.hub.objects[value["oid"]]
                 case "deletedFile":
                     del kept.files[value["path"]]
-        self.answer({"commitUrl": f"{self.hub.address}/{name}/commit/{kept.sha}", "commitOid": kept.sha, "pullRequestUrl": None})
+        self.answer(
+            {"commitUrl": f"{self.hub.address}/{name}/commit/{kept.sha}", "commitOid": kept.sha, "pullRequestUrl": None}
+        )
 
     def resolve(self, body: bytes, name: str, revision: str, path: str) -> None:
         kept = self.hub.repositories[name]
         if path not in kept.files:
-            return self.answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": kept.sha})
+            return self.answer(
+                {"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": kept.sha}
+            )
         data = kept.files[path]
         headers = {"ETag": f'"{oid(data)}"', "X-Repo-Commit": kept.sha, "Content-Type": "application/octet-stream"}
         return self.answer(data, 200, headers)

@@ -22,7 +22,11 @@ def answers_in(asked: dict[str, Any]) -> tuple[str, str]:
 
 def written(asked: dict[str, Any], verdict: str) -> str:
     """A verdict as the template asks for it: the letter alone, or in brackets after reasons."""
-    return f"Both try.\n[[{verdict}>{'B' if verdict == 'A' else 'A'}]]" if "[[A>B]]" in asked["messages"][0]["content"] else verdict
+    return (
+        f"Both try.\n[[{verdict}>{'B' if verdict == 'A' else 'A'}]]"
+        if "[[A>B]]" in asked["messages"][0]["content"]
+        else verdict
+    )
 
 
 def always_first(asked: dict[str, Any]) -> str:
@@ -40,7 +44,9 @@ def weighing(asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Likes the longer answer, the more so the longer it is, and gives log-probabilities."""
     first, second = answers_in(asked)
     difference = (len(first) - len(second)) / 20
-    likely = [{"token": letter, "logprob": -math.log1p(math.exp(sign * difference))} for letter, sign in (("A", -1), ("B", 1))]
+    likely = [
+        {"token": letter, "logprob": -math.log1p(math.exp(sign * difference))} for letter, sign in (("A", -1), ("B", 1))
+    ]
     letter = max(likely, key=lambda one: float(str(one["logprob"])))
     return str(letter["token"]), {"content": [{**letter, "top_logprobs": likely}]}
 
@@ -48,7 +54,9 @@ def weighing(asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def overlapping(asked: dict[str, Any]) -> str:
     """Likes the answer that shares more words with the question."""
     said = set(re.findall(r"\w+", asked["messages"][-1]["content"].split("<answer_of_A>")[0].split("</request>")[0]))
-    first, second = (len(said & set(re.findall(r"\w+", answer))) / (1 + len(answer.split())) for answer in answers_in(asked))
+    first, second = (
+        len(said & set(re.findall(r"\w+", answer))) / (1 + len(answer.split())) for answer in answers_in(asked)
+    )
     return written(asked, "A" if first > second else "B")
 
 

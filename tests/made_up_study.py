@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from sftdiv.storage.cell import FAILURE, RESULT, write_json
+from sftdiv.storage.cell import FAILURE, RESULT
+from sftdiv.storage.files import write_json
 
 LEVELS = tuple(step / 6 for step in range(7))
 STRATEGIES = {"macro_topic": (4, 24), "meso_tag": (20, 130), "micro_token": (94, 449)}  # k_min, k_max
@@ -77,7 +78,9 @@ def write_made_up_study(
             if baselines:
                 for seed in seeds:
                     performance = RANDOM + seed_effects[seed] + rng.normal(0, noise)
-                    _write_baselines(folder, slopes, seed, performance, size=size, match=match, changed=changed or {}, rng=rng)
+                    _write_baselines(
+                        folder, slopes, seed, performance, size=size, match=match, changed=changed or {}, rng=rng
+                    )
     for index in range(failures):
         write_failure(folder, f"micro_token-response-n{sizes[0]}-d0.5-tiny-s{100 + index}-h83f620")
     return folder
@@ -97,9 +100,13 @@ def _write_baselines(
     """A random draw and the full set of each universe, and the base model, which no subset stands behind."""
     for strategy, side in slopes:
         of = {"universe_of": strategy, "level": 1.0}
-        drawn = made_up_row(folder.name, "random", side, 1.0, seed, performance, size=size, match=match, universe_of=strategy)
+        drawn = made_up_row(
+            folder.name, "random", side, 1.0, seed, performance, size=size, match=match, universe_of=strategy
+        )
         write_cell(folder, drawn | {"kind": "random"} | of | changed, subset=_subset(rng, 1.0))
-        full = made_up_row(folder.name, "random", side, 1.0, seed, performance + 0.02, size=9000, match=match, universe_of=strategy)
+        full = made_up_row(
+            folder.name, "random", side, 1.0, seed, performance + 0.02, size=9000, match=match, universe_of=strategy
+        )
         write_cell(folder, full | {"kind": "full", "n": 9000} | of | changed, subset=np.arange(UNIVERSE))
     base = made_up_row(folder.name, "random", "response", 0.0, seed, BASE, size=size, match=match, universe_of="base")
     kept = {key: value for key, value in base.items() if not key.startswith(("diversity.", "k_", "train.", "subset."))}
@@ -184,7 +191,9 @@ def made_up_row(
     return row
 
 
-def write_cell(folder: Path, row: Mapping[str, Any], *, subset: Any = None, config: Mapping[str, Any] | None = None) -> Path:
+def write_cell(
+    folder: Path, row: Mapping[str, Any], *, subset: Any = None, config: Mapping[str, Any] | None = None
+) -> Path:
     """Write one finished cell: ``config.yaml``, ``subset.parquet`` (the column id) where there is one, and ``result.json`` last."""
     cell = folder / str(row["cell"])
     cell.mkdir(parents=True)
@@ -199,7 +208,10 @@ def write_failure(folder: Path, name: str, *, message: str = "ValueError: the lo
     """Write a cell that failed while it trained."""
     cell = folder / name
     cell.mkdir(parents=True)
-    write_json(cell / FAILURE, {"stage": "train", "message": message, "traceback": f"Traceback (most recent call last):\n{message}\n"})
+    write_json(
+        cell / FAILURE,
+        {"stage": "train", "message": message, "traceback": f"Traceback (most recent call last):\n{message}\n"},
+    )
 
 
 def made_up_config(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +220,12 @@ def made_up_config(row: Mapping[str, Any]) -> dict[str, Any]:
         "study": row["study"],
         "seed": row["seed"],
         "diversity_level": row["level"],
-        "strategy": {"name": row["strategy"], "side": row["side"], "tokenizer": "model", "units": {"low": 5, "high": 200}},
+        "strategy": {
+            "name": row["strategy"],
+            "side": row["side"],
+            "tokenizer": "model",
+            "units": {"low": 5, "high": 200},
+        },
         "size": {"n": row["size"], "label_tokens": None},
         "corpus": {"name": row["corpus"], "seed": 0, "samples": 10000},
         "model": {"name": row["model"], "finetune": {"epochs": 4, "learning_rate": 0.002}},

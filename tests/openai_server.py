@@ -1,8 +1,9 @@
 """A real HTTP server that speaks OpenAI's chat completions, on a free local port, and fails on purpose when asked to.
 
-Its answers depend on the request alone: what ``Behaviour.reply`` makes of it, or else tags, the words of the text between [begin] and
-[end]. ``faults`` says what goes wrong with each request, from its text and how often that was asked about. Also runs by itself:
-``python tests/openai_server.py 8000``.
+Its answers depend on the request alone: what ``Behaviour.reply`` makes of it, or else tags, the
+words of the text between [begin] and [end]. ``faults`` says what goes wrong with each request, from
+its text and how often that was asked about. Also runs by itself: ``python tests/openai_server.py
+8000``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 HTTP = ("429", "500", "503", "slow", "hang up", "half a body", "broken JSON")  # no answer comes
 BADLY_WRITTEN = ("cut", "prose", "fence", "comma")  # an answer comes, as small models write it
 FAULTS = (*HTTP, *BADLY_WRITTEN)
-Reply = Callable[[dict[str, Any]], str | tuple[str, dict[str, Any]]]  # the request -> the answer, or that and its logprobs
+Reply = Callable[
+    [dict[str, Any]], str | tuple[str, dict[str, Any]]
+]  # the request -> the answer, or that and its logprobs
 Faults = Callable[[str, int], str | None]  # text, how often it was asked about before -> a fault
 
 
@@ -101,12 +104,18 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
-    def send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
+    def send(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None, *, cut: bool = False
+    ) -> None:
         self.send_text(status, json.dumps(body).encode(), headers, cut=cut)
 
     def send_text(self, status: int, text: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(text)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text[: len(text) // 2] if cut else text)
@@ -173,7 +182,12 @@ class Handler(BaseHTTPRequestHandler):
         made = (self.behaviour.reply or tags_answer)(asked)
         content, logprobs = made if isinstance(made, tuple) else (made, None)
         message = {"role": "assistant", "content": badly_written(content, fault)}
-        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length" if fault == "too long" else "stop"}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": logprobs,
+            "finish_reason": "length" if fault == "too long" else "stop",
+        }
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
         return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}
 

@@ -44,8 +44,12 @@ def test_a_line_by_hand():
     assert fit.residual_sd**2 == pytest.approx(1.2 / 2)
     assert (fit.slope.scale, fit.slope.degrees) == (pytest.approx(math.sqrt(0.6 / 5)), 2)
     assert math.isnan(fit.slope.sd)  # Student t with two degrees of freedom has no variance
-    assert fit.slope.interval() == pytest.approx((1.6 - 4.302652730 * math.sqrt(0.12), 1.6 + 4.302652730 * math.sqrt(0.12)))
-    assert fit.sigma == pytest.approx(math.sqrt(0.6) * math.sqrt(math.pi))  # nu = 2: sqrt(1) Gamma(1/2) / Gamma(1) = sqrt(pi)
+    assert fit.slope.interval() == pytest.approx(
+        (1.6 - 4.302652730 * math.sqrt(0.12), 1.6 + 4.302652730 * math.sqrt(0.12))
+    )
+    assert fit.sigma == pytest.approx(
+        math.sqrt(0.6) * math.sqrt(math.pi)
+    )  # nu = 2: sqrt(1) Gamma(1/2) / Gamma(1) = sqrt(pi)
 
 
 def test_the_posterior_is_the_prior_times_the_likelihood():
@@ -55,7 +59,9 @@ def test_the_posterior_is_the_prior_times_the_likelihood():
     slopes = np.linspace(fit.slope.center - 3.5, fit.slope.center + 3.5, 1501)
     sigmas = np.exp(np.linspace(math.log(1e-2), math.log(8), 900))
     centred = x - x.mean()
-    squares = ((y - y.mean())[None, :] - slopes[:, None] * centred).__pow__(2).sum(axis=1)  # the intercept integrates to sigma / sqrt(n)
+    squares = (
+        ((y - y.mean())[None, :] - slopes[:, None] * centred).__pow__(2).sum(axis=1)
+    )  # the intercept integrates to sigma / sqrt(n)
     log_density = -(len(x) - 1 + 1) * np.log(sigmas)[None, :] - squares[:, None] / (2 * sigmas**2)
     density = np.exp(log_density - log_density.max())
     whole = integrate.trapezoid(integrate.trapezoid(density, sigmas, axis=1), slopes)
@@ -73,7 +79,10 @@ def test_the_posterior_is_the_prior_times_the_likelihood():
 def test_a_line_agrees_with_scipy_statsmodels_and_scikit_learn(made_up):
     x, y, covariate, _ = made_up
     line, theirs = fit_line(x, y), stats.linregress(x, y)
-    assert (line.slope.center, line.slope.scale) == (pytest.approx(theirs.slope, **SAME), pytest.approx(theirs.stderr, **SAME))
+    assert (line.slope.center, line.slope.scale) == (
+        pytest.approx(theirs.slope, **SAME),
+        pytest.approx(theirs.stderr, **SAME),
+    )
     assert line.coefficients[0] == pytest.approx(theirs.intercept, **SAME)
     for ours, design in ((line, [x]), (fit_line(x, y, covariate), [x, covariate])):
         result = sm.OLS(y, sm.add_constant(np.column_stack(design))).fit()
@@ -92,9 +101,13 @@ def test_there_is_no_line_without_spread_or_degrees_of_freedom():
     y = array(1, 2, 4, 3)
     assert fit_line(array(0, 1), array(1, 2)) is None
     assert fit_line(array(0.1, 0.1, 0.1, 0.1), y) is None
-    assert fit_line(array(0, 1, 2, 3), y, 0.3 + 7 * array(0, 1, 2, 3)) is None  # the covariate follows from the predictor
+    assert (
+        fit_line(array(0, 1, 2, 3), y, 0.3 + 7 * array(0, 1, 2, 3)) is None
+    )  # the covariate follows from the predictor
     assert fit_line(array(0, 1, 2), array(1, 2, 4), array(3, 1, 2)) is None
-    assert fit_line(1e6 + array(0, 1, 2, 3), y).slope.center == pytest.approx(0.8)  # far from zero there is spread all the same
+    assert fit_line(1e6 + array(0, 1, 2, 3), y).slope.center == pytest.approx(
+        0.8
+    )  # far from zero there is spread all the same
 
 
 def test_explained_and_partial_correlation_agree_with_regression(made_up):
@@ -102,7 +115,9 @@ def test_explained_and_partial_correlation_agree_with_regression(made_up):
     on_covariate = sm.OLS(x, sm.add_constant(covariate)).fit()
     assert explained(x, covariate) == pytest.approx(on_covariate.rsquared, **SAME)
     left = sm.OLS(y, sm.add_constant(covariate)).fit().resid
-    assert correlation.partial(x, y, covariate) == pytest.approx(stats.pearsonr(on_covariate.resid, left).statistic, **SAME)
+    assert correlation.partial(x, y, covariate) == pytest.approx(
+        stats.pearsonr(on_covariate.resid, left).statistic, **SAME
+    )
     assert math.isnan(explained(x, np.full_like(x, 3.0)))
     assert math.isnan(correlation.partial(x, y, 2 * x + 1))
 
@@ -114,7 +129,10 @@ def test_correlations_by_hand_and_by_scipy(made_up):
     x, y, _, _ = made_up
     for ours, theirs in ((correlation.pearson, stats.pearsonr), (correlation.spearman, stats.spearmanr)):
         mine, expected = ours(x, y, None), theirs(x, y)  # x has ties
-        assert (mine.value, mine.p) == (pytest.approx(expected.statistic, **SAME), pytest.approx(expected.pvalue, **SAME))
+        assert (mine.value, mine.p) == (
+            pytest.approx(expected.statistic, **SAME),
+            pytest.approx(expected.pvalue, **SAME),
+        )
     constant = correlation.pearson(x, np.full_like(x, 0.1), None)
     assert math.isnan(constant.value) and math.isnan(constant.p)
 
@@ -144,7 +162,9 @@ def test_the_bootstrap_interval_of_one_seed_is_scipys(made_up):
 
     for ours, statistic in ((correlation.pearson, pearson), (correlation.spearman, spearman)):
         mine = ours(x, y, samples)
-        theirs = stats.bootstrap((x, y), statistic, paired=True, n_resamples=9999, method="percentile", rng=np.random.default_rng(1))
+        theirs = stats.bootstrap(
+            (x, y), statistic, paired=True, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)
+        )
         # two Monte-Carlo quantiles: each has a standard error near 0.005 here, so 0.02 is three of their difference
         assert (mine.low, mine.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
 
@@ -165,7 +185,9 @@ def test_few_cells_have_a_correlation_but_no_interval():
 
 def test_benjamini_hochberg_by_hand_and_by_statsmodels():
     # sorted 0.01, 0.02, 0.04 of three tests: 0.03, 0.03, 0.04; a missing one is no test
-    assert correlation.false_discovery(array(0.04, np.nan, 0.01, 0.02)) == pytest.approx([0.04, np.nan, 0.03, 0.03], nan_ok=True)
+    assert correlation.false_discovery(array(0.04, np.nan, 0.01, 0.02)) == pytest.approx(
+        [0.04, np.nan, 0.03, 0.03], nan_ok=True
+    )
     p_values = np.random.default_rng(0).uniform(size=40) ** 3
     assert correlation.false_discovery(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1], **SAME)
     assert np.isnan(correlation.false_discovery(array(np.nan, np.nan))).all()
@@ -177,7 +199,10 @@ def test_the_random_intercept_is_statsmodels_least_squares_at_its_variances(made
     covariance = ours.cell_variance * np.eye(len(x)) + ours.seed_variance * (seeds[:, None] == seeds[None, :])
     theirs = sm.GLS(y, sm.add_constant(x), sigma=covariance).fit(cov_type="fixed scale")
     assert ours.seed_variance > 0
-    assert (ours.slope, ours.slope_sd) == (pytest.approx(theirs.params[1], **SAME), pytest.approx(theirs.bse[1], **SAME))
+    assert (ours.slope, ours.slope_sd) == (
+        pytest.approx(theirs.params[1], **SAME),
+        pytest.approx(theirs.bse[1], **SAME),
+    )
 
 
 def test_the_variances_of_balanced_data_are_those_of_the_analysis_of_variance():
@@ -200,7 +225,10 @@ def test_the_random_intercepts_variances_are_right_on_average():
     """Unbalanced seeds, one of two: the estimate is unbiased where it need not be cut at zero (seed variance far larger than its error)."""
     rng = np.random.default_rng(11)
     seeds, x = np.repeat([0, 1, 2, 3, 4, 5], [7, 7, 3, 5, 2, 6]), rng.uniform(size=30)
-    fits = [fit_random_intercept(x, 0.5 * x + rng.normal(0, 0.3, 6)[seeds] + rng.normal(0, 0.1, 30), seeds) for _ in range(2000)]
+    fits = [
+        fit_random_intercept(x, 0.5 * x + rng.normal(0, 0.3, 6)[seeds] + rng.normal(0, 0.1, 30), seeds)
+        for _ in range(2000)
+    ]
     # the seed variance of six seeds scatters by sqrt(2 / 5) of itself: 0.014 of its mean over 2000; five of these
     assert np.mean([fit.seed_variance for fit in fits]) == pytest.approx(0.09, rel=0.07)
     assert np.mean([fit.cell_variance for fit in fits]) == pytest.approx(0.01, rel=0.03)
@@ -232,7 +260,10 @@ def test_a_difference_of_slopes_agrees_with_draws(a, b):
 
 def test_a_difference_of_normal_slopes_is_normal_and_of_certain_ones_certain():
     found = difference(StudentT(1, 3, 1e7), StudentT(0, 4, 1e7))
-    assert (found.low, found.high) == (pytest.approx(1 - 1.959964 * 5, abs=1e-2), pytest.approx(1 + 1.959964 * 5, abs=1e-2))
+    assert (found.low, found.high) == (
+        pytest.approx(1 - 1.959964 * 5, abs=1e-2),
+        pytest.approx(1 + 1.959964 * 5, abs=1e-2),
+    )
     assert found.probability == pytest.approx(stats.norm.cdf(0.2), abs=1e-4)
     certain = [difference(StudentT(value, 0, 3), StudentT(1, 0, 3)).probability for value in (2.0, 1.0, 0.0)]
     assert certain == [1, 0.5, 0]

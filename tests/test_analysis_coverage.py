@@ -1,7 +1,8 @@
 """Simulated sweeps with a known slope and known noise: intervals hold the truth as often as they say.
 
-A share p seen in ``SWEEPS`` independent sweeps has the standard error sqrt(p (1 - p) / SWEEPS); every tolerance is four of them
-(``within``), which a right interval misses once in 16,000 tries. All generators are seeded, so that a test that passes keeps passing.
+A share p seen in ``SWEEPS`` independent sweeps has the standard error sqrt(p (1 - p) / SWEEPS);
+every tolerance is four of them (``within``), which a right interval misses once in 16,000 tries.
+All generators are seeded, so that a test that passes keeps passing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def test_intervals_of_the_slope_cover_it_at_the_nominal_rate(levels, seeds):
     for share in (ONE_SIGMA, 0.95):
         assert np.mean([holds(slope.interval(share), SLOPE) for slope in posteriors]) == within(share)
     degrees = levels * seeds - 2
-    if degrees > 2:  # mean +- sd of a Student t holds a little more than 68 % with few cells: what it should hold, exactly
+    if (
+        degrees > 2
+    ):  # mean +- sd of a Student t holds a little more than 68 % with few cells: what it should hold, exactly
         share = 1 - 2 * stats.t.sf(math.sqrt(degrees / (degrees - 2)), degrees)
         assert np.mean([abs(slope.center - SLOPE) <= slope.sd for slope in posteriors]) == within(share)
 

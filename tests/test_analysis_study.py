@@ -10,7 +10,16 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_study import LEVELS, PRIMARY, SLOPES, made_up_config, made_up_row, write_cell, write_failure, write_made_up_study
+from made_up_study import (
+    LEVELS,
+    PRIMARY,
+    SLOPES,
+    made_up_config,
+    made_up_row,
+    write_cell,
+    write_failure,
+    write_made_up_study,
+)
 from scipy import stats
 
 from sftdiv.analysis.analysis import analyze
@@ -97,13 +106,28 @@ def test_a_row_of_the_slope_table_is_the_arithmetic_on_its_cells(made_up):
     study, analysis = made_up
     cells = study.cells[study.cells["ladder"] == MICRO]
     x, y, length = (cells[name].to_numpy() for name in ("unit_entropy", "performance", "diversity.response.length"))
-    row, fit, given = one(analysis.slopes, ladder=MICRO, predictor="unit_entropy"), fit_line(x, y), fit_line(x, y, length)
+    row, fit, given = (
+        one(analysis.slopes, ladder=MICRO, predictor="unit_entropy"),
+        fit_line(x, y),
+        fit_line(x, y, length),
+    )
     mixed = fit_random_intercept(x, y, cells["seed"].to_numpy())
-    assert list(row[["slope", "slope_sd", "sigma", "intercept"]]) == [fit.slope.center, fit.slope.sd, fit.sigma, fit.coefficients[0]]
+    assert list(row[["slope", "slope_sd", "sigma", "intercept"]]) == [
+        fit.slope.center,
+        fit.slope.sd,
+        fit.sigma,
+        fit.coefficients[0],
+    ]
     assert (row["slope_low"], row["slope_high"]) == fit.slope.interval()
     assert list(row[["slope_given_length", "slope_given_length_sd"]]) == [given.slope.center, given.slope.sd]
-    assert list(row[["slope_mixed", "slope_mixed_sd", "seed_variance_share"]]) == [mixed.slope, mixed.slope_sd, mixed.seed_share]
-    assert list(row[["pearson", "spearman"]]) == pytest.approx([stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic])
+    assert list(row[["slope_mixed", "slope_mixed_sd", "seed_variance_share"]]) == [
+        mixed.slope,
+        mixed.slope_sd,
+        mixed.seed_share,
+    ]
+    assert list(row[["pearson", "spearman"]]) == pytest.approx(
+        [stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic]
+    )
     assert row["collinear_tokens"] == pytest.approx(stats.pearsonr(x, cells["train.label_tokens"]).statistic ** 2)
 
 
@@ -118,7 +142,9 @@ def test_collinear_covariates_are_warned_of_in_the_unmatched_ladders_alone(made_
 def test_differences_are_of_ladders_that_differ_in_strategy_or_side_alone(made_up):
     _, analysis = made_up
     table = analysis.differences
-    assert len(table) == 2 * (3 + 2 * 3)  # for each match: three strategies' two sides, and on each side three pairs of strategies
+    assert len(table) == 2 * (
+        3 + 2 * 3
+    )  # for each match: three strategies' two sides, and on each side three pairs of strategies
     row = one(table, a="meso_tag · response · 2,000 · tiny · unmatched", b=MICRO)
     slopes = analysis.slopes[analysis.slopes["predictor"] == "level"].set_index("ladder")["slope"]
     assert row["difference"] == pytest.approx(slopes[row["a"]] - slopes[row["b"]])
@@ -136,7 +162,11 @@ def test_correlations_have_q_values_over_metrics_and_sides(made_up):
     row = one(scope, side="response", metric="self_bleu")
     assert (row["pearson"], row["pearson_p"]) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
     assert row["pearson_low"] < row["pearson"] < row["pearson_high"] < 0
-    assert list(table["scope"].unique()[:3]) == ["all", "all · 2,000 · tiny · unmatched", "all · 2,000 · tiny · length-matched"]
+    assert list(table["scope"].unique()[:3]) == [
+        "all",
+        "all · 2,000 · tiny · unmatched",
+        "all · 2,000 · tiny · length-matched",
+    ]
     assert noted(analysis.notes, "'all'", "within their own setting only", "2 settings")
 
 
@@ -146,13 +176,21 @@ def test_across_settings_cells_are_compared_within_their_own(tmp_path):
     for size, base in ((1000, 0.2), (2000, 0.8)):
         for index in range(6):
             row = made_up_row("sizes", "micro_token", "response", index / 5, 0, base - 0.02 * index, size=size)
-            write_cell(folder, row | {"diversity.response.ngram_ratio": base + 0.02 * index + 0.001 * (index % 2)}, subset=range(9))
+            write_cell(
+                folder,
+                row | {"diversity.response.ngram_ratio": base + 0.02 * index + 0.001 * (index % 2)},
+                subset=range(9),
+            )
     table = analyzed(folder).correlations
-    rows = {scope: one(table, scope=scope, side="response", metric="ngram_ratio") for scope in table["scope"].unique()[:3]}
+    rows = {
+        scope: one(table, scope=scope, side="response", metric="ngram_ratio") for scope in table["scope"].unique()[:3]
+    }
     assert list(rows) == ["all", "all · 1,000 · tiny · unmatched", "all · 2,000 · tiny · unmatched"]
     assert all(row["pearson"] < -0.99 and row["spearman"] == pytest.approx(-1) for row in rows.values())
     r = rows["all"]["pearson"]
-    assert rows["all"]["pearson_p"] == pytest.approx(2 * stats.t.sf(abs(r) * math.sqrt(9 / (1 - r**2)), 9))  # 12 cells, two means, a slope
+    assert rows["all"]["pearson_p"] == pytest.approx(
+        2 * stats.t.sf(abs(r) * math.sqrt(9 / (1 - r**2)), 9)
+    )  # 12 cells, two means, a slope
 
 
 def test_overlaps_ladders_baselines_noise_and_power(made_up):
@@ -223,7 +261,9 @@ def test_three_hundred_cells_take_seconds(made_up):
 
 def write_variant(folder, tokenizer, config_hash, score):
     for level in (0.0, 0.5, 1.0):
-        row = made_up_row(folder.name, "micro_token", "response", level, 0, score + 0.1 * level + 0.01 * math.sin(9 * level))
+        row = made_up_row(
+            folder.name, "micro_token", "response", level, 0, score + 0.1 * level + 0.01 * math.sin(9 * level)
+        )
         row |= {"config_hash": config_hash, "cell": f"{row['cell']}-{config_hash}"}
         config = made_up_config(row)
         config["strategy"]["tokenizer"] = tokenizer
@@ -246,7 +286,10 @@ def test_ladders_of_other_settings_are_lines_of_their_own_and_say_how_they_diffe
 
 def test_a_variant_names_few_settings_and_of_a_named_group_the_name_alone():
     one = {"eval.name": "embedded", "eval.primary": "acc", "model.width": 8, "corpus.seed": 0}
-    assert differing([one, one | {"eval.name": "heldout", "eval.primary": "loss", "model.width": 16}]) == ["eval.name", "model.width"]
+    assert differing([one, one | {"eval.name": "heldout", "eval.primary": "loss", "model.width": 16}]) == [
+        "eval.name",
+        "model.width",
+    ]
     assert differing([one, one]) == []
 
 
@@ -276,7 +319,9 @@ def test_without_configs_such_ladders_go_by_their_hash(tmp_path):
     assert list(load_study(folder).cells["variant"].unique()) == ["config_hash=aaaaaa", "config_hash=bbbbbb"]
 
 
-@pytest.mark.parametrize(("column", "words"), [("corpus_hash", "2 corpora in one folder"), ("eval_hash", "2 evaluations in one folder")])
+@pytest.mark.parametrize(
+    ("column", "words"), [("corpus_hash", "2 corpora in one folder"), ("eval_hash", "2 evaluations in one folder")]
+)
 def test_mixed_corpora_or_evaluations_are_told_and_never_averaged(tmp_path, column, words):
     folder = small(tmp_path / "mixed", levels=(0.0, 0.25, 0.5, 0.75, 1.0), seeds=(0,))
     for number, cell in enumerate(sorted(folder.iterdir())):
@@ -327,7 +372,10 @@ def test_rows_that_cannot_be_read_are_errors_with_their_path(tmp_path):
     for broken, words in (
         ("{", "is no JSON"),
         ("[1]", "holds a list"),
-        (json.dumps({key: value for key, value in whole.items() if key not in ("eval_hash", "budget")}), "lacks budget, eval_hash"),
+        (
+            json.dumps({key: value for key, value in whole.items() if key not in ("eval_hash", "budget")}),
+            "lacks budget, eval_hash",
+        ),
         (json.dumps(whole | {"kind": "rung"}), "kind='rung'; known: level, random, full, base"),
         (json.dumps(whole | {"level": None}), "has no level"),
         (json.dumps(whole | {"higher_is_better": None}), "higher_is_better=None"),
@@ -343,16 +391,24 @@ def test_three_levels_of_one_seed_have_an_interval_and_notes(tmp_path):
     row = one(analysis.slopes, predictor="level")
     assert row["slope_low"] < row["slope"] < row["slope_high"]
     assert all(
-        math.isnan(row[name]) for name in ("slope_sd", "sigma", "pearson_low", "slope_mixed", "slope_given_length", "partial_length")
+        math.isnan(row[name])
+        for name in ("slope_sd", "sigma", "pearson_low", "slope_mixed", "slope_given_length", "partial_length")
     )
-    for words in ("no standard deviation", "no bootstrap interval", "one seed: no seed effect", "no slope given the mean response length"):
+    for words in (
+        "no standard deviation",
+        "no bootstrap interval",
+        "one seed: no seed effect",
+        "no slope given the mean response length",
+    ):
         assert noted(analysis.notes, words, MICRO)
     assert analysis.noise["seed_sd"].isna().all()
     assert set(analysis.power["noise_from"]) == {"line"} and analysis.power["seeds"].notna().all()
     assert noted(analysis.notes, "power rests on the scatter about the line")
 
 
-@pytest.mark.parametrize(("levels", "words"), [((0.0,), "1 scored cell: a line"), ((0.0, 1.0), "2 scored cells: a line")])
+@pytest.mark.parametrize(
+    ("levels", "words"), [((0.0,), "1 scored cell: a line"), ((0.0, 1.0), "2 scored cells: a line")]
+)
 def test_too_few_cells_have_no_line(tmp_path, levels, words):
     analysis = analyzed(small(tmp_path / "few", levels=levels, seeds=(0,)))
     assert analysis.slopes["slope"].isna().all() and len(analysis.slopes) == 3
@@ -360,7 +416,9 @@ def test_too_few_cells_have_no_line(tmp_path, levels, words):
 
 
 def test_one_level_of_many_seeds_has_noise_and_no_slope(tmp_path):
-    analysis = analyzed(small(tmp_path / "level", levels=(0.5,), seeds=range(6), score=lambda level, seed: 0.3 + 0.01 * seed))
+    analysis = analyzed(
+        small(tmp_path / "level", levels=(0.5,), seeds=range(6), score=lambda level, seed: 0.3 + 0.01 * seed)
+    )
     assert noted(analysis.notes, "level is the same in every cell") and analysis.slopes.loc[0, "n"] == 6
     assert analysis.noise.loc[0, "seed_sd"] == pytest.approx(np.std(0.01 * np.arange(6), ddof=1))
 
@@ -409,14 +467,20 @@ def test_a_study_that_stopped_after_selecting_still_has_its_ladders(tmp_path):
     folder = small(tmp_path / "select")
     for path in folder.glob(f"*/{RESULT}"):
         row = json.loads(path.read_text())
-        path.write_text(json.dumps({key: value for key, value in row.items() if not key.startswith(("score.", "train."))}))
+        path.write_text(
+            json.dumps({key: value for key, value in row.items() if not key.startswith(("score.", "train."))})
+        )
     analysis = analyzed(folder)
     assert noted(analysis.notes, "no cell has the primary score", "scores in this folder: none")
     assert analysis.ladders["unit_entropy"].notna().all() and analysis.ladders["label_tokens"].isna().all()
 
 
 def test_baselines_alone_have_no_slope(tmp_path):
-    write_cell(tmp_path / "base", made_up_row("base", "random", "response", 0.0, 0, 0.2) | {"kind": "base", "level": None}, subset=None)
+    write_cell(
+        tmp_path / "base",
+        made_up_row("base", "random", "response", 0.0, 0, 0.2) | {"kind": "base", "level": None},
+        subset=None,
+    )
     analysis = analyzed(tmp_path / "base")
     assert noted(analysis.notes, "only baselines") and len(analysis.baselines) == 1
     assert all(table.empty for table in (analysis.slopes, analysis.ladders, analysis.correlations, analysis.power))

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from sftdiv.pipeline import stages
 from sftdiv.pipeline.artifacts import Artifacts, plain
-from sftdiv.pipeline.stages import stages as pipeline
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import Store
 
@@ -42,7 +42,7 @@ def artifacts_of(composed, tmp_path, pairs, *overrides):
 def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random")
     units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = pipeline.universe_and_ladders(artifacts.config, artifacts, units)
+    universe, _ = stages.universe_and_ladders(artifacts.config, artifacts, units)
     groups = np.array(artifacts.corpus.column("group"))
     heldout = np.array(artifacts.corpus.column("heldout"))
     read, chosen, held = (set(groups[rows]) for rows in (artifacts.read_by_base, universe.indices, heldout))
@@ -51,13 +51,17 @@ def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(compo
     assert 0.15 < artifacts.read_by_base.mean() < 0.45
     texts = set(artifacts._base_texts())
     assert len(texts) == artifacts.read_by_base.sum()
-    assert not texts & {f"{artifacts.texts('instruction')[i]}\n{artifacts.texts('response')[i]}" for i in universe.indices}
+    assert not texts & {
+        f"{artifacts.texts('instruction')[i]}\n{artifacts.texts('response')[i]}" for i in universe.indices
+    }
 
 
 def test_filters_say_whom_they_left_out(composed, tmp_path, pairs):
-    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5")
+    artifacts = artifacts_of(
+        composed, tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5"
+    )
     units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = pipeline.universe_and_ladders(artifacts.config, artifacts, units)
+    universe, _ = stages.universe_and_ladders(artifacts.config, artifacts, units)
     lengths = artifacts.token_ids("response", artifacts.tokenizer).lengths()
     assert lengths[universe.indices].max() <= 9
     assert universe.counts["response_tokens"] > 0 and universe.counts["replicate"] > 0
@@ -65,13 +69,15 @@ def test_filters_say_whom_they_left_out(composed, tmp_path, pairs):
 
 
 def built(tmp_path):
-    return {path.relative_to(tmp_path / "cache").parent.as_posix() for path in (tmp_path / "cache").rglob("manifest.json")}
+    return {
+        path.relative_to(tmp_path / "cache").parent.as_posix() for path in (tmp_path / "cache").rglob("manifest.json")
+    }
 
 
 def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
     def make(*overrides):
         artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
-        pipeline.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+        stages.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
         artifacts.token_ids("response", artifacts.tokenizer)
         return built(tmp_path)
 
@@ -83,7 +89,9 @@ def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
 
 def ids_of(artifacts):
     units = artifacts.units(plain(artifacts.config.strategy))
-    subset = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units)).subset
+    subset = stages.draw(
+        artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
+    ).subset
     return [artifacts.corpus.column("id")[row] for row in subset.indices]
 
 
@@ -93,7 +101,13 @@ def test_the_order_of_the_corpus_does_not_matter(composed, tmp_path, pairs, stra
     lines = pairs.read_text().splitlines(keepends=True)
     turned = tmp_path / "turned.jsonl"
     turned.write_text("".join(lines[i] for i in np.random.default_rng(0).permutation(len(lines))))
-    rules = [f"strategy={strategy}", f"selection.match={match}", "diversity_level=0.5", "strategy.side=response", "corpus.band.low=1"]
+    rules = [
+        f"strategy={strategy}",
+        f"selection.match={match}",
+        "diversity_level=0.5",
+        "strategy.side=response",
+        "corpus.band.low=1",
+    ]
     first, second = (ids_of(artifacts_of(composed, tmp_path / path.stem, path, *rules)) for path in (pairs, turned))
     assert first == second
     assert len(set(first)) == 50
@@ -106,11 +120,19 @@ def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory
     cache = tmp_path_factory.getbasetemp() / "worlds"
     entropies, reached = [], []
     for level in (0, 0.5, 1):
-        small = ["corpus.samples=4000", "size.n=400", f"strategy={strategy}", f"strategy.side={side}", f"diversity_level={level}"]
+        small = [
+            "corpus.samples=4000",
+            "size.n=400",
+            f"strategy={strategy}",
+            f"strategy.side={side}",
+            f"diversity_level={level}",
+        ]
         artifacts = Artifacts(composed(*small), Store(cache))
         units = artifacts.units(plain(artifacts.config.strategy))
-        selection = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units))
-        measured = pipeline.diversity(artifacts.config, selection, artifacts)["diversity"]["units"]
+        selection = stages.draw(
+            artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
+        )
+        measured = stages.diversity(artifacts.config, selection, artifacts)["diversity"]["units"]
         assert len(set(selection.subset.indices.tolist())) == 400
         entropies.append(measured["entropy"])
         reached.append(measured["types"])
@@ -119,11 +141,13 @@ def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory
 
 def test_an_unknown_column_and_source_name_the_known(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
-    with pytest.raises(SftdivError, match=r"no column 'tags'; carry it along with corpus.columns=\[tags\]. Known: id, messages"):
+    with pytest.raises(
+        SftdivError, match=r"no column 'tags'; carry it along with corpus.columns=\[tags\]. Known: id, messages"
+    ):
         artifacts.units(plain(artifacts.config.strategy))
     artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.sources=[web]")
     with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has"):
-        pipeline.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+        stages.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
 
 
 def test_what_counts_as_a_duplicate_is_a_setting(composed, tmp_path):
@@ -137,9 +161,15 @@ def test_what_counts_as_a_duplicate_is_a_setting(composed, tmp_path):
         *((f"Say {i}.", str(i)) for i in range(40)),
     ]
     path = tmp_path / "twice.jsonl"
-    path.write_text("".join(json.dumps({"instruction": instruction, "output": output}) + "\n" for instruction, output in pairs))
+    path.write_text(
+        "".join(json.dumps({"instruction": instruction, "output": output}) + "\n" for instruction, output in pairs)
+    )
     kept = {
-        dedup: len(artifacts_of(composed, tmp_path, path, f"corpus.dedup={dedup}", "corpus.heldout=0", "corpus.near.threshold=0.7").corpus)
+        dedup: len(
+            artifacts_of(
+                composed, tmp_path, path, f"corpus.dedup={dedup}", "corpus.heldout=0", "corpus.near.threshold=0.7"
+            ).corpus
+        )
         for dedup in ("none", "exact", "near")
     }
     assert kept == {"none": 44, "exact": 43, "near": 42}
@@ -149,8 +179,10 @@ def test_metrics_of_a_subset_are_a_setting(composed, tmp_path, pairs):
     def columns(*overrides):
         artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
         units = artifacts.units(plain(artifacts.config.strategy))
-        selection = pipeline.draw(artifacts.config, artifacts, units, *pipeline.universe_and_ladders(artifacts.config, artifacts, units))
-        return pipeline.diversity(artifacts.config, selection, artifacts)["diversity"]["response"]
+        selection = stages.draw(
+            artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
+        )
+        return stages.diversity(artifacts.config, selection, artifacts)["diversity"]["response"]
 
     paper = {"embedding_distance", "length", "compression_ratio", "self_bleu", "entropy", "ngram_ratio"} | {
         f"ngram_ratio_{n}" for n in range(1, 5)
@@ -158,23 +190,27 @@ def test_metrics_of_a_subset_are_a_setting(composed, tmp_path, pairs):
     lsa = "embedder.max_share=1.0"
     assert set(columns(lsa)) == paper
     assert set(columns("embedder=none")) == paper - {"embedding_distance"}
-    assert {"vendi", "novel_sum", "mtld", "log_determinant", "homogenisation"} < set(columns(lsa, "diversity.metrics=all"))
+    assert {"vendi", "novel_sum", "mtld", "log_determinant", "homogenisation"} < set(
+        columns(lsa, "diversity.metrics=all")
+    )
     assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == {"length", "mtld"}
 
 
 def test_how_the_embeddings_were_made_is_told(composed, tmp_path, pairs):
     artifacts = artifacts_of(composed, tmp_path, pairs, "embedder.max_share=1.0")
-    told = pipeline.how_counted(artifacts.config, artifacts)
+    told = stages.how_counted(artifacts.config, artifacts)
     assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]
 
 
 def test_the_map_of_tags_can_be_edited_and_given_back(composed, tmp_path, pairs):
     def units_of(*overrides):
-        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides)
+        artifacts = artifacts_of(
+            composed, tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides
+        )
         return artifacts.units(plain(artifacts.config.strategy))
 
     units = units_of()
-    pipeline.write_tag_map(units, tmp_path)
+    stages.write_tag_map(units, tmp_path)
     path = tmp_path / "tag_map.csv"
     kept = units_of(f"strategy.units.tag_map={path}")
     assert (list(kept.names), (kept.matrix != units.matrix).nnz) == (list(units.names), 0)

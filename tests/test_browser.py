@@ -14,7 +14,9 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PATIENCE = 120_000  # milliseconds; the page takes one to three seconds on a free core
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"
+    ),
 ]
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
 
@@ -22,7 +24,10 @@ SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.0
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = write_made_up_study(
-        tmp_path_factory.mktemp("studies") / "<img src=x onerror=window.hacked=1>", slopes=SLOPES, levels=(0.0, 0.5, 1.0), seeds=(0, 1)
+        tmp_path_factory.mktemp("studies") / "<img src=x onerror=window.hacked=1>",
+        slopes=SLOPES,
+        levels=(0.0, 0.5, 1.0),
+        seeds=(0, 1),
     )
     analyze_study(folder, draw=False)
     return folder
@@ -47,7 +52,10 @@ def opened(browser, study):
         page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: seen.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: seen.append(f"error: {error}"))
-        page.on("request", lambda request: seen.append(f"request: {request.url}") if request.url.startswith("http") else None)
+        page.on(
+            "request",
+            lambda request: seen.append(f"request: {request.url}") if request.url.startswith("http") else None,
+        )
         page.goto((study / "report.html").as_uri())
         page.wait_for_selector("#overlap .main-svg")  # the last chart that is drawn
         return page
@@ -60,7 +68,9 @@ def opened(browser, study):
 
 def column(page, table, position):
     """The values of one column that are shown, from top to bottom."""
-    return page.eval_on_selector_all(f"#{table} tbody tr", f"rows => rows.map(row => row.cells[{position}].dataset.value)")
+    return page.eval_on_selector_all(
+        f"#{table} tbody tr", f"rows => rows.map(row => row.cells[{position}].dataset.value)"
+    )
 
 
 def test_every_chart_draws_its_points(opened, study):
@@ -117,7 +127,10 @@ def test_cells_can_be_filtered(opened):
     page.get_by_label("filter").fill("micro response s1 level")
     shown = page.locator("#cells tbody tr:visible")
     assert 0 < shown.count() < page.locator("#cells tbody tr").count()
-    assert all("micro_token-response" in text and "-s1-" in text for text in shown.locator("td:first-child").all_text_contents())
+    assert all(
+        "micro_token-response" in text and "-s1-" in text
+        for text in shown.locator("td:first-child").all_text_contents()
+    )
 
 
 def test_hovering_names_the_cell_and_a_click_opens_its_folder(opened, study):
@@ -153,7 +166,9 @@ def test_paper_keeps_what_the_screen_shows(opened):
     for place in ("#slopes-paper table", "#performance-0 .main-svg", "#correlation .main-svg", "#cells"):
         assert page.locator(place).first.is_visible(), place
     assert not page.locator("nav").is_visible()
-    for _ in range(100):  # plots fit themselves once the print style holds; the page's policy forbids playwright's own waiting, which evals
+    for _ in range(
+        100
+    ):  # plots fit themselves once the print style holds; the page's policy forbids playwright's own waiting, which evals
         if page.evaluate("document.documentElement.scrollWidth") <= 688:
             break
         page.wait_for_timeout(100)

@@ -16,7 +16,9 @@ from sftdiv.pipeline.scoring import chosen, performance
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import plan_cell
 
-GROUPS = sorted(path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml"))
+GROUPS = sorted(
+    path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml")
+)
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
 LLM = ["strategy/tagger=llm", "strategy.model=a", "strategy.endpoint.base_url=http://localhost:1/v1"]
 JUDGE = ["judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a"]
@@ -85,7 +87,10 @@ def test_defaults_follow_the_corpus(composed):
     assert (embedded.model.name, list(chosen(embedded)), embedded.size.n) == ("tiny", ["embedded"], 2000)
     assert (files.model.name, list(chosen(files)), files.size.n) == ("scratch_3m", ["heldout"], 2000)
     assert [(config.corpus.band.low, config.corpus.band.high) for config in (embedded, files)] == [(5, 200), (10, 500)]
-    assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == ["LsaEmbedder", "SentenceEmbedder"]
+    assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == [
+        "LsaEmbedder",
+        "SentenceEmbedder",
+    ]
     sides = {name: composed(f"strategy={name}").strategy.side for name in ("macro_topic", "meso_tag", "micro_token")}
     assert sides == {"macro_topic": "instruction", "meso_tag": "instruction", "micro_token": "response"}
 
@@ -95,14 +100,20 @@ def test_defaults_follow_the_corpus(composed):
     [
         (["diversity_level=1.2"], r"diversity_level=1.2 must be a number in \[0, 1\]"),
         (["diversity_level=high"], "diversity_level='high' must be a number"),
-        (["strategy.side=respons"], "strategy.side='respons' is unknown. Did you mean 'response'.*instruction, response"),
+        (
+            ["strategy.side=respons"],
+            "strategy.side='respons' is unknown. Did you mean 'response'.*instruction, response",
+        ),
         (["stop_after=training"], "stop_after='training' is unknown.*null, select, train"),
         (["selection.match=lenght"], "Did you mean 'length'"),
         (["selection.prune=greedy"], "support, sample, random"),
         (["selection.slack=0.5"], "selection.slack=0.5 must be a number of at least 1"),
         (["size.n=-1"], "size.n=-1 must be a whole number of at least 0"),
         (["size.n=1e3"], "size.n=1000.0 must be a whole number"),
-        (["model.path=org/model"], "model=tiny is trained from scratch and would ignore model.path=org/model.*smollm2_135m"),
+        (
+            ["model.path=org/model"],
+            "model=tiny is trained from scratch and would ignore model.path=org/model.*smollm2_135m",
+        ),
         (["model.finetune.epochs=0"], "model.finetune.epochs=0 must be a whole number of at least 1"),
         (["selection.response_tokens=50"], r"selection.response_tokens=50 must be \[low, high\]"),
         (["selection.sources=alpaca"], r"must be a list: selection.sources=\[alpaca\]"),
@@ -121,7 +132,10 @@ def test_defaults_follow_the_corpus(composed):
         (["eval.limit=0"], "eval.limit=0 must be a whole number of at least 1, or null"),
         (["eval.limit=0.5"], "eval.limit=0.5 must be a whole number"),
         (["eval.num_fewshot=-1"], "eval.num_fewshot=-1 must be a whole number of at least 0, or null"),
-        (["eval=judge", *JUDGE, "judge.endpoint.api_key_env=sk-me", "stop_after=select"], "api_key_env names .* variable .* is not shown"),
+        (
+            ["eval=judge", *JUDGE, "judge.endpoint.api_key_env=sk-me", "stop_after=select"],
+            "api_key_env names .* variable .* is not shown",
+        ),
         (["strategy=meso_tag", *LLM, "strategy.endpoint.api_key_env=sk-me"], "api_key_env names the environment"),
         (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on is 'prompt'; known: response, all"),
@@ -132,7 +146,10 @@ def test_defaults_follow_the_corpus(composed):
         (["train.schedule=step"], "train.schedule is 'step'; known: cosine, linear, constant"),
         (["train.optimizer=sgd"], "train.optimizer is 'sgd'; known: adamw, adamw_8bit"),
         (["train=lora", "train.adapter.rank=0"], "train.adapter.rank is 0; it must be at least 1"),
-        (["trainer=cpu", "trainer.devices=2"], "trainer.devices=2 on 1 nodes need a way to share the work: trainer=ddp, fsdp"),
+        (
+            ["trainer=cpu", "trainer.devices=2"],
+            "trainer.devices=2 on 1 nodes need a way to share the work: trainer=ddp, fsdp",
+        ),
         (["trainer=deepspeed", "trainer.accelerator=cpu"], "trainer=deepspeed needs GPUs; on a CPU trainer=fsdp"),
         (["train.liger=true"], "train.liger=true needs the package liger_kernel: pip install 'sftdiv\\[liger\\]'"),
         (["train=qlora", "trainer=fsdp"], "train=qlora with trainer=fsdp: packed integers cannot be sharded"),
@@ -153,7 +170,11 @@ def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
     assert performance(other)["primary"] == "sftdiv_embedded_mc.acc"
     assert performance(composed("eval=none")) == {"eval": "none", "primary": None, "higher_is_better": None}
     judged = composed("eval=[embedded,judge]", *JUDGE)
-    assert performance(judged) == {"eval": "embedded+judge", "primary": "sftdiv_embedded_mc.word_probability", "higher_is_better": True}
+    assert performance(judged) == {
+        "eval": "embedded+judge",
+        "primary": "sftdiv_embedded_mc.word_probability",
+        "higher_is_better": True,
+    }
     custom = composed("eval=custom", "eval.tasks=[mine]", "eval.include_path=tasks")
     assert (custom.eval.custom.tasks, custom.eval.custom.include_path) == (["mine"], "tasks")
 
@@ -165,14 +186,20 @@ def test_an_evaluation_is_named_by_what_decides_its_scores(composed):
 
 def test_a_cell_is_named_by_the_score_that_is_its_performance(composed):
     """Else the same ways in another order would find a cell whose performance is another score."""
-    ways = (["eval=[embedded,heldout]"], ["eval=[heldout,embedded]"], ["eval=[embedded,heldout]", "eval.primary=heldout.loss_token"])
+    ways = (
+        ["eval=[embedded,heldout]"],
+        ["eval=[heldout,embedded]"],
+        ["eval=[embedded,heldout]", "eval.primary=heldout.loss_token"],
+    )
     named = [plan_cell(identified(composed(*way)), Path("root")).name for way in ways]
     assert named[0] != named[1] == named[2]
 
 
 def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):
     config = composed("strategy=random", "selection.universe=micro_token", "corpus.band.low=7")
-    resolve_universe(config, ["strategy=random", "selection.universe=micro_token", "corpus.band.low=7"], conf_dir() / "strategy")
+    resolve_universe(
+        config, ["strategy=random", "selection.universe=micro_token", "corpus.band.low=7"], conf_dir() / "strategy"
+    )
     assert config.universe_strategy.units.low == 7
     assert config.universe_strategy.side == "response"
     config = composed("selection.universe=micro")
@@ -211,7 +238,8 @@ def test_a_judges_baseline_is_named_by_its_model_and_not_by_what_lies_beside_it(
 
 def test_a_cell_s_name_knows_the_embedding_model_not_the_device(composed):
     cpu, gpu, cut = (
-        identified(composed("embedder=minilm", f"embedder.{it}")) for it in ("devices=[cpu]", "devices=[cuda:0]", "max_tokens=64")
+        identified(composed("embedder=minilm", f"embedder.{it}"))
+        for it in ("devices=[cpu]", "devices=[cuda:0]", "max_tokens=64")
     )
     assert cpu == gpu != cut
 

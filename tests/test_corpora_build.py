@@ -51,8 +51,16 @@ def converter(columns: Sequence[str] = ()) -> Converter:
 
 
 def test_a_small_corpus_in_full(tmp_path: Path) -> None:
-    turns = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Bye."), ("assistant", "Ciao.")]
-    talk = Example([{"role": role, "content": content} for role, content in turns], id="talk", extra={"tags": ["x", "y"]})
+    turns = [
+        ("system", "Be brief."),
+        ("user", "Hi."),
+        ("assistant", "Hello."),
+        ("user", "Bye."),
+        ("assistant", "Ciao."),
+    ]
+    talk = Example(
+        [{"role": role, "content": content} for role, content in turns], id="talk", extra={"tags": ["x", "y"]}
+    )
     corpus = load(ListReader([talk]), tmp_path)
     [row] = corpus.table.to_list()
     assert (row["instruction"], row["response"]) == ("Hi.\n\nBye.", "Hello.\n\nCiao.")
@@ -65,7 +73,11 @@ def test_of_duplicates_the_same_one_stays_whatever_the_order(tmp_path: Path) -> 
     rows = [example("a", "b", source="web"), example("a", "b", source="books"), example("a", "c"), example("A ", "b")]
     corpora = [load(ListReader(order), tmp_path) for order in (rows, rows[::-1])]
     for corpus in corpora:
-        assert sorted(zip(corpus.column("instruction"), corpus.column("source"), strict=True)) == [("A ", ""), ("a", ""), ("a", "books")]
+        assert sorted(zip(corpus.column("instruction"), corpus.column("source"), strict=True)) == [
+            ("A ", ""),
+            ("a", ""),
+            ("a", "books"),
+        ]
         assert corpus.counts["duplicates"] == 1
         assert len(set(corpus.column("group"))) == 1
     assert corpora[0].table.to_list() == corpora[1].table.to_list()
@@ -73,7 +85,10 @@ def test_of_duplicates_the_same_one_stays_whatever_the_order(tmp_path: Path) -> 
 
 def test_ids_are_given_hashed_or_told_apart(tmp_path: Path) -> None:
     ids = load(
-        ListReader([example("a", "1", id="x"), example("b", "2", id="x"), example("c", "3", id="y"), example("d", "4")]), tmp_path
+        ListReader(
+            [example("a", "1", id="x"), example("b", "2", id="x"), example("c", "3", id="y"), example("d", "4")]
+        ),
+        tmp_path,
     ).column("id")
     assert len(set(ids)) == 4
     assert sorted(len(name) for name in ids) == [1, 14, 14, 32]
@@ -81,7 +96,13 @@ def test_ids_are_given_hashed_or_told_apart(tmp_path: Path) -> None:
 
 
 def test_without_dedup_equal_rows_stay_each_with_its_id(tmp_path: Path) -> None:
-    rows = [example("a", "b", id="x"), example("a", "b", id="x"), example("a", "b"), example("a", "b"), example("c", "d", id="y")]
+    rows = [
+        example("a", "b", id="x"),
+        example("a", "b", id="x"),
+        example("a", "b"),
+        example("a", "b"),
+        example("c", "d", id="y"),
+    ]
     exact, none = (load(ListReader(rows), tmp_path / dedup, dedup=dedup) for dedup in ("exact", "none"))
     turned = load(ListReader(rows[::-1]), tmp_path / "turned", dedup="none")
     assert (exact.counts["duplicates"], exact.counts["examples"]) == (3, 2)
@@ -95,14 +116,31 @@ def test_without_dedup_equal_rows_stay_each_with_its_id(tmp_path: Path) -> None:
 
 def test_near_duplicates_go_after_equal_ones(tmp_path: Path) -> None:
     said = "one two three four five six seven eight nine ten"
-    rows = [example("count", said), example("count", f"{said} eleven"), example("count", said), example("sing", "la la la")]
-    finder = NearDuplicateFinder(on="pair", threshold=0.7, unit="words", shingle=2, permutations=64, recall=0.95, seed=0)
+    rows = [
+        example("count", said),
+        example("count", f"{said} eleven"),
+        example("count", said),
+        example("sing", "la la la"),
+    ]
+    finder = NearDuplicateFinder(
+        on="pair", threshold=0.7, unit="words", shingle=2, permutations=64, recall=0.95, seed=0
+    )
     corpora = [
-        load_corpus(ListReader(order), Store(tmp_path), heldout=0, seed=0, on_bad_row="error", dedup="near", near=finder)
+        load_corpus(
+            ListReader(order), Store(tmp_path), heldout=0, seed=0, on_bad_row="error", dedup="near", near=finder
+        )
         for order in (rows, rows[::-1])
     ]
     exact = load(ListReader(rows), tmp_path)
-    counted = {"read": 4, "rejected": 0, "duplicates": 1, "near_duplicates": 1, "examples": 2, "groups": 2, "heldout": 0}
+    counted = {
+        "read": 4,
+        "rejected": 0,
+        "duplicates": 1,
+        "near_duplicates": 1,
+        "examples": 2,
+        "groups": 2,
+        "heldout": 0,
+    }
     assert [corpus.counts for corpus in corpora] == [counted, counted]
     assert corpora[0].table.to_list() == corpora[1].table.to_list()
     first_count = next(row for row in exact.table.to_list() if row["instruction"] == "count")
@@ -114,7 +152,8 @@ def test_near_duplicates_go_after_equal_ones(tmp_path: Path) -> None:
 def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 300 rows as one batch, then as 43; the carried column is null in the first batches, then whole, then broken numbers.
     rows = [
-        example(f"Say {i % 250}.", "yes", source=f"s{i % 3}", extra={"n": None if i < 20 else i % 250 + (i > 200) / 2}) for i in range(300)
+        example(f"Say {i % 250}.", "yes", source=f"s{i % 3}", extra={"n": None if i < 20 else i % 250 + (i > 200) / 2})
+        for i in range(300)
     ]
     whole = load(ListReader(rows), tmp_path / "whole", heldout=9)
     monkeypatch.setattr(build, "_BATCH", 7)
@@ -134,7 +173,9 @@ def test_a_spill_gives_its_rows_back_in_the_order_of_their_hashes(tmp_path: Path
     parts = [spill.part(part) for part in range(PARTS)]
     assert spill.rows == sum(map(len, parts)) == 3000
     assert [digits for part in parts for digits in sorted(part.column("hash").to_pylist())] == sorted(hashes)
-    assert all(hashes[number] == digits for part in parts for digits, number in zip(*part.to_pydict().values(), strict=True))
+    assert all(
+        hashes[number] == digits for part in parts for digits, number in zip(*part.to_pydict().values(), strict=True)
+    )
     assert spill.part(5, ["number"]).equals(parts[5].select(["number"]))
 
 
@@ -151,14 +192,19 @@ def test_the_fingerprint_is_of_content(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)))
 
     def corpus(*names: str, columns: Sequence[str] = ()) -> Corpus:
-        reader = FilesReader(path=[str(tmp_path / name) for name in names], max_row_bytes=10_000, converter=converter(columns))
+        reader = FilesReader(
+            path=[str(tmp_path / name) for name in names], max_row_bytes=10_000, converter=converter(columns)
+        )
         return load(reader, tmp_path / "store", heldout=2)
 
     whole, split = corpus("whole.json"), corpus("two.jsonl", "one.jsonl")
     assert whole.fingerprint == split.fingerprint
     assert whole.table.to_list() == split.table.to_list()
     assert split.counts["duplicates"] == 3
-    assert len({whole.fingerprint, corpus("one.jsonl").fingerprint, corpus("whole.json", columns=["task"]).fingerprint}) == 3
+    assert (
+        len({whole.fingerprint, corpus("one.jsonl").fingerprint, corpus("whole.json", columns=["task"]).fingerprint})
+        == 3
+    )
 
 
 def test_built_once_then_mapped(tmp_path: Path) -> None:
@@ -174,7 +220,8 @@ def test_bad_rows_stop_the_run_or_are_written_down(tmp_path: Path) -> None:
     path.write_bytes(b'{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": ""}\n{"prompt": "caf\xe9"\n')
     reader = FilesReader(path=str(path), max_row_bytes=1000, converter=converter())
     with pytest.raises(
-        SftdivError, match=r"data.jsonl, line 2: empty response: .* With corpus.on_bad_row=skip bad rows go to rejected.jsonl"
+        SftdivError,
+        match=r"data.jsonl, line 2: empty response: .* With corpus.on_bad_row=skip bad rows go to rejected.jsonl",
     ):
         load(reader, tmp_path / "store")
     corpus = load(reader, tmp_path / "store", on_bad_row="skip")
@@ -193,7 +240,9 @@ def test_bad_rows_stop_the_run_or_are_written_down(tmp_path: Path) -> None:
 def test_a_rejected_gigabyte_does_not_become_one_in_the_store(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n" + "x" * 500_000)
-    written = rejected_file(load(FilesReader(path=str(path), max_row_bytes=100_000, converter=converter()), tmp_path, on_bad_row="skip"))
+    written = rejected_file(
+        load(FilesReader(path=str(path), max_row_bytes=100_000, converter=converter()), tmp_path, on_bad_row="skip")
+    )
     assert written is not None
     assert written.stat().st_size < 3000
 
@@ -216,10 +265,15 @@ def test_hub_reads_what_load_dataset_reads(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": ""}\n')
+    (tmp_path / "data" / "train.jsonl").write_text(
+        '{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": ""}\n'
+    )
     reader = HubReader(path=str(tmp_path / "data"), name=None, split="train", revision=None, converter=converter())
     corpus = load(reader, tmp_path / "store", on_bad_row="skip")
     assert (corpus.column("instruction"), corpus.counts["rejected.empty_response"]) == (["a"], 1)
     assert json.dumps(reader.identity())
     with pytest.raises(SftdivError, match=r"cannot be loaded from the hub"):
-        load(HubReader(path=str(tmp_path / "data"), name=None, split="test", revision=None, converter=converter()), tmp_path / "store")
+        load(
+            HubReader(path=str(tmp_path / "data"), name=None, split="test", revision=None, converter=converter()),
+            tmp_path / "store",
+        )

@@ -16,7 +16,7 @@ from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
 from sftdiv.data.hub_reader import HubReader
 from sftdiv.data.synthetic.world import World
-from sftdiv.data.synthetic_reader import EmbeddedReader
+from sftdiv.data.synthetic_reader import SyntheticReader
 from sftdiv.storage.cache import Store
 
 PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[])
@@ -28,7 +28,14 @@ def reader(corpus: str, *overrides: str) -> Any:
 
 
 def test_files() -> None:
-    settings = ["path=[a.csv,b.csv]", "format=alpaca", "id_column=key", "source_column=from", "columns=[task]", "remove=['<|end|>']"]
+    settings = [
+        "path=[a.csv,b.csv]",
+        "format=alpaca",
+        "id_column=key",
+        "source_column=from",
+        "columns=[task]",
+        "remove=['<|end|>']",
+    ]
     made = reader("files", *(f"corpus.{setting}" for setting in settings))
     named = Converter(format="alpaca", id="key", source="from", columns=["task"], remove=["<|end|>"])
     assert made == FilesReader(path=["a.csv", "b.csv"], max_row_bytes=2**24, converter=named)
@@ -46,7 +53,7 @@ def test_wrong_settings_reach_the_user() -> None:
 
 def test_embedded(tmp_path: Path) -> None:
     made = reader("embedded", "corpus.samples=200", "corpus.seed=100")
-    assert made == EmbeddedReader(world=World(seed=100, size=200, skew=1.0))
+    assert made == SyntheticReader(world=World(seed=100, size=200, skew=1.0))
     assert {"world.py", "lexicon.yaml"} < set(made.identity()["code"])
     corpus = load_corpus(made, Store(tmp_path), heldout=500, seed=0, on_bad_row="error")
     assert corpus.counts["examples"] == 200

@@ -81,7 +81,8 @@ def test_a_file_a_list_a_glob_and_a_folder(tmp_path: Path) -> None:
 def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(
-        SftdivError, match=r"no\.jsonl' names no file. It may be a file, a folder or a glob of .jsonl, .json, .parquet, .csv"
+        SftdivError,
+        match=r"no\.jsonl' names no file. It may be a file, a folder or a glob of .jsonl, .json, .parquet, .csv",
     ):
         reader(tmp_path / "no.jsonl").files()
     with pytest.raises(SftdivError, match=r"notes.txt is of an unknown kind. Known: .jsonl"):
@@ -94,9 +95,17 @@ def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
         (GOOD + b"\n" + GOOD.replace(b"Count", b"") + b"\n", 2, []),
         (b'{"prompt": "caf\xe9", "completion": "b"}\n' + GOOD, 1, [(1, "not UTF-8: ")]),
         (GOOD + b'\n{"prompt": "a", "comp', 1, [(2, "not JSON: Unterminated string")]),
-        (GOOD + b'\n{"question": "a"}\n' + GOOD, 2, [(2, "wrong columns: the row holds question; known: messages (messages); sharegpt")]),
+        (
+            GOOD + b'\n{"question": "a"}\n' + GOOD,
+            2,
+            [(2, "wrong columns: the row holds question; known: messages (messages); sharegpt")],
+        ),
         (GOOD + b"\n[1]\n7\n", 1, [(2, "not an object: the row is list"), (3, "not an object: the row is int")]),
-        (b'{"prompt": "' + b"x" * 3_000_000 + b'"}\n' + GOOD, 1, [(1, "too long: more than corpus.max_row_bytes=4000")]),
+        (
+            b'{"prompt": "' + b"x" * 3_000_000 + b'"}\n' + GOOD,
+            1,
+            [(1, "too long: more than corpus.max_row_bytes=4000")],
+        ),
         (b"[" * 100_000 + b"\n" + GOOD, 1, [(1, "too long: ")]),
         (b"[" * 2_000 + b"\n" + GOOD, 1, [(1, "not JSON: maximum recursion depth")]),
         (b"", 0, [(0, "empty file: ")]),
@@ -129,10 +138,18 @@ def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "start"),
     [
-        (b"[\n" + GOOD + b',\n{"prompt": "a", "comp', 3, "not JSON: Unterminated string starting at; the file is not read beyond"),
+        (
+            b"[\n" + GOOD + b',\n{"prompt": "a", "comp',
+            3,
+            "not JSON: Unterminated string starting at; the file is not read beyond",
+        ),
         (b"[\n" + GOOD + b"\n", 3, "not JSON: Expecting value; the file is not read beyond"),
         (b"[" + GOOD + b',\n{"prompt": "caf\xe9", "completion": "b"}]', 2, "not UTF-8: "),
-        (b"[" + GOOD + b',\n{"prompt": "' + b"x" * 3_000_000 + b'"}]', 2, "too long: more than corpus.max_row_bytes=4000"),
+        (
+            b"[" + GOOD + b',\n{"prompt": "' + b"x" * 3_000_000 + b'"}]',
+            2,
+            "too long: more than corpus.max_row_bytes=4000",
+        ),
     ],
 )
 def test_broken_arrays_keep_what_stands_before(tmp_path: Path, content: bytes, line: int, start: str) -> None:
@@ -159,7 +176,9 @@ def test_broken_csv(tmp_path: Path, content: bytes, kept: int, rejected: list[tu
     (tmp_path / "data.csv").write_bytes(content)
     examples, found = read(tmp_path / "data.csv")
     assert len(examples) == kept
-    assert [(line, reason[: len(start)]) for (line, reason), (_, start) in zip(found, rejected, strict=True)] == rejected
+    assert [
+        (line, reason[: len(start)]) for (line, reason), (_, start) in zip(found, rejected, strict=True)
+    ] == rejected
 
 
 def test_broken_parquet(tmp_path: Path) -> None:
@@ -199,12 +218,34 @@ def test_identity_is_of_bytes_and_not_of_paths(tmp_path: Path) -> None:
 
 
 PIECE = st.sampled_from(
-    [b"[", b"]", b"{", b"}", b'"', b",", b":", b"\n", b"\r", b"\xe9", b"\x00", b'"prompt"', b'"completion"', b"prompt", b"1", GOOD]
+    [
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b'"',
+        b",",
+        b":",
+        b"\n",
+        b"\r",
+        b"\xe9",
+        b"\x00",
+        b'"prompt"',
+        b'"completion"',
+        b"prompt",
+        b"1",
+        GOOD,
+    ]
 )
 
 
-@given(kind=st.sampled_from(["jsonl", "json", "csv", "parquet"]), content=st.lists(PIECE, max_size=12).map(b"".join) | st.binary())
-def test_any_bytes_give_examples_or_reasons(tmp_path_factory: pytest.TempPathFactory, kind: str, content: bytes) -> None:
+@given(
+    kind=st.sampled_from(["jsonl", "json", "csv", "parquet"]),
+    content=st.lists(PIECE, max_size=12).map(b"".join) | st.binary(),
+)
+def test_any_bytes_give_examples_or_reasons(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, content: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / f"any.{kind}"
     path.write_bytes(content)
     assert all(":" in reason for _, reason in read(path)[1])

@@ -91,7 +91,10 @@ def test_removed_literals_may_leave_nothing() -> None:
         ({"messages": []}, "wrong turns: .* got \\[\\]"),
         ({"messages": [ASKED]}, "wrong turns: .* end with assistant, got \\['user'\\]"),
         ({"messages": [ASKED, ASKED, ANSWERED, ANSWERED]}, "wrong turns: after an optional system"),
-        ({"messages": [ASKED, {"role": "tool", "content": "x"}]}, "wrong turns: role 'tool' is unknown; known: system, user"),
+        (
+            {"messages": [ASKED, {"role": "tool", "content": "x"}]},
+            "wrong turns: role 'tool' is unknown; known: system, user",
+        ),
         ({"messages": [ASKED, {"role": "assistant", "content": None}]}, "not text: a turn of assistant is null"),
         ({"prompt": "a", "completion": "\ud800"}, "not UTF-8: "),
     ],
@@ -102,15 +105,21 @@ def test_refused_rows_say_why(row: Any, reason: str) -> None:
 
 
 def test_a_named_format_accepts_no_other() -> None:
-    with pytest.raises(BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)$"):
+    with pytest.raises(
+        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)$"
+    ):
         messages({"prompt": "a", "completion": "b"}, format="alpaca")
 
 
 def test_carried_columns_must_be_there_and_simple() -> None:
     row = {"prompt": "a", "completion": "b", "tags": {"x": 1}}
-    with pytest.raises(BadRowError, match=r"^missing column: corpus.columns asks for 'tag'; the row has prompt, completion, tags"):
+    with pytest.raises(
+        BadRowError, match=r"^missing column: corpus.columns asks for 'tag'; the row has prompt, completion, tags"
+    ):
         converter(columns=["tag"]).example(row)
-    with pytest.raises(BadRowError, match=r"^wrong column type: 'tags' is neither a scalar nor a list of strings but dict"):
+    with pytest.raises(
+        BadRowError, match=r"^wrong column type: 'tags' is neither a scalar nor a list of strings but dict"
+    ):
         converter(columns=["tags"]).example(row)
 
 
@@ -130,10 +139,15 @@ def test_wrong_settings_name_the_alternatives(settings: Any, message: str) -> No
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=5)  # surrogates too
 VALUE = st.recursive(
     st.none() | st.integers() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-COLUMN = st.sampled_from(["messages", "conversations", "instruction", "input", "output", "prompt", "completion", "system", "id", "source"])
+COLUMN = st.sampled_from(
+    ["messages", "conversations", "instruction", "input", "output", "prompt", "completion", "system", "id", "source"]
+)
 
 
 @given(st.dictionaries(COLUMN, VALUE, max_size=6))

@@ -51,6 +51,8 @@ def test_a_negative_count_is_refused() -> None:
 def test_groups_are_whole_and_never_too_many(rows: list[tuple[int, str]], count: int) -> None:
     groups, sources = [str(group) for group, _ in rows], [source for _, source in rows]
     mask = held_out(groups, sources, count=count, seed=0)
-    inside, outside = ({group for group, held in zip(groups, mask, strict=True) if held == side} for side in (True, False))
+    inside, outside = (
+        {group for group, held in zip(groups, mask, strict=True) if held == side} for side in (True, False)
+    )
     assert not inside & outside
     assert mask.sum() <= min(count, MAX_SHARE * len(rows))

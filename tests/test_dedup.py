@@ -18,9 +18,7 @@ from sftdiv.data.shingles import shingle_sets
 from sftdiv.records import SftdivError
 
 SETTINGS = {"threshold": 0.8, "unit": "words", "shingle": 5, "permutations": 256, "recall": 0.999, "seed": 0}
-TWENTY = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-)
+TWENTY = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
 
 
 def groups(texts, **changes):
@@ -65,7 +63,12 @@ def test_twenty_words_of_which_the_last_differs():
 
 
 def test_a_group_is_linked_through_its_members():
-    texts = [TWENTY, TWENTY.replace("twenty", "score"), TWENTY.replace("twenty", "score").replace("one two", "un deux"), "something else"]
+    texts = [
+        TWENTY,
+        TWENTY.replace("twenty", "score"),
+        TWENTY.replace("twenty", "score").replace("one two", "un deux"),
+        "something else",
+    ]
     assert groups(texts, threshold=0.7) == [0, 0, 0, 3]  # 15 / 17 and 14 / 18; the first and the third share 13 of 19
     assert groups([texts[0], texts[2]], threshold=0.7) == [0, 1]
 
@@ -100,13 +103,19 @@ def test_case_spacing_and_unicode_form_do_not_count_but_symbols_do():
 
 
 def test_scripts_without_spaces_count_by_the_character():
-    one, other = "今天天气很好我们去公园散步吧大家一起来玩", "今天天气很好我们去公园散步吧大家一起来吃"  # 20 characters, the last differs
+    one, other = (
+        "今天天气很好我们去公园散步吧大家一起来玩",
+        "今天天气很好我们去公园散步吧大家一起来吃",
+    )  # 20 characters, the last differs
     assert groups([one, other], threshold=0.88) == [0, 0]
     assert groups([one, other], threshold=0.89) == [0, 1]
 
 
 def test_characters_as_the_unit():
-    assert groups(["colour of the sea", "color of the sea"], unit="characters", shingle=3, threshold=0.7) == [0, 0]  # 12 of 17
+    assert groups(["colour of the sea", "color of the sea"], unit="characters", shingle=3, threshold=0.7) == [
+        0,
+        0,
+    ]  # 12 of 17
     assert groups(["colour of the sea", "color of the sea"], unit="characters", shingle=3, threshold=0.72) == [0, 1]
     assert groups(["colour of the sea", "color of the sea"], unit="words", shingle=3) == [0, 1]
 
@@ -121,8 +130,15 @@ def test_what_a_report_asks():
 
 
 def test_a_corpus_on_the_pair_or_on_one_side():
-    rows = [("Name a fruit.", "Apple"), ("Name a fruit.", "Pear"), ("Name a colour.", "Apple"), ("name a fruit .", "apple")]
-    table = pa.table({"instruction": [row[0] for row in rows], "response": [row[1] for row in rows], "source": [""] * 4})
+    rows = [
+        ("Name a fruit.", "Apple"),
+        ("Name a fruit.", "Pear"),
+        ("Name a colour.", "Apple"),
+        ("name a fruit .", "apple"),
+    ]
+    table = pa.table(
+        {"instruction": [row[0] for row in rows], "response": [row[1] for row in rows], "source": [""] * 4}
+    )
 
     def group(on):
         return NearDuplicateFinder(on=on, **SETTINGS).find(iter([table.slice(0, 3), table.slice(3)])).group.tolist()
@@ -141,16 +157,23 @@ def test_different_questions_about_one_long_passage_are_no_duplicates():
 
 
 def test_bands_find_a_pair_at_the_threshold_with_the_recall():
-    assert bands_and_rows(threshold=0.8, permutations=128, recall=0.95) == (18, 7)  # 1 - (1 - 0.8^7)^18 = 0.986; 8 rows: 0.947
+    assert bands_and_rows(threshold=0.8, permutations=128, recall=0.95) == (
+        18,
+        7,
+    )  # 1 - (1 - 0.8^7)^18 = 0.986; 8 rows: 0.947
     assert bands_and_rows(threshold=1.0, permutations=64, recall=0.95) == (1, 64)
-    with pytest.raises(SftdivError, match=r"4 permutations find a pair at the threshold 0.3 less often than recall=0.95"):
+    with pytest.raises(
+        SftdivError, match=r"4 permutations find a pair at the threshold 0.3 less often than recall=0.95"
+    ):
         bands_and_rows(threshold=0.3, permutations=4, recall=0.95)
     with pytest.raises(SftdivError, match=r"threshold=0.*must be in \(0, 1\]"):
         bands_and_rows(threshold=0, permutations=4, recall=0.5)
 
 
 def test_unknown_shingles_are_refused():
-    with pytest.raises(SftdivError, match="shingles of 5 bytes cannot be made: the unit must be one of words, characters"):
+    with pytest.raises(
+        SftdivError, match="shingles of 5 bytes cannot be made: the unit must be one of words, characters"
+    ):
         groups(["a"], unit="bytes")
     with pytest.raises(SftdivError, match="shingles of 0 words cannot be made"):
         groups(["a"], shingle=0)
@@ -174,7 +197,9 @@ def test_sets_of_shingles_overlap_as_those_of_words_do(texts, size):
 def test_shingles_are_the_same_in_every_process():
     script = "from sftdiv.data.shingles import shingle_sets; print(shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist())"
     printed = {
-        subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
         for seed in ("1", "2")
     }
     assert printed == {f"{shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist()}\n"}

@@ -63,7 +63,9 @@ def nltk_scores(texts: Sentences) -> list[float]:
     bleu = pytest.importorskip("nltk.translate.bleu_score")
     others = [[*texts[:i], *texts[i + 1 :]] for i in range(len(texts))]
     smoothing = bleu.SmoothingFunction().method1
-    return [bleu.sentence_bleu(rest, text, smoothing_function=smoothing) for text, rest in zip(texts, others, strict=True)]
+    return [
+        bleu.sentence_bleu(rest, text, smoothing_function=smoothing) for text, rest in zip(texts, others, strict=True)
+    ]
 
 
 def test_ngram_ratio_counts_within_texts_only() -> None:
@@ -208,7 +210,9 @@ def test_homogenisation_nears_the_mean_over_all_pairs() -> None:
     every = [rouge_l(one, other) for i, one in enumerate(parts) for j, other in enumerate(parts) if i != j]
     scores = pair_scores(ids, np.random.default_rng(1), pairs=20_000)
     assert abs(scores.mean() - np.mean(every)) < 4 * scores.std() / math.sqrt(len(scores))
-    assert set(scores.round(12)) == set(np.round(every, 12))  # no text is ever paired with itself, and every pair comes up
+    assert set(scores.round(12)) == set(
+        np.round(every, 12)
+    )  # no text is ever paired with itself, and every pair comes up
     assert homogenisation(words("a b c", "a b c"), np.random.default_rng(0)) == 1.0
     assert math.isnan(homogenisation(words("a"), np.random.default_rng(0)))
 
@@ -243,7 +247,9 @@ def test_no_metric_depends_on_the_order_of_the_texts(texts: Sentences) -> None:
 
 @given(sentences)
 def test_metrics_stay_in_their_ranges(texts: Sentences) -> None:
-    metrics = describe(token_ids(texts), [" ".join(text) for text in texts], None, metrics=EVERY, rng=np.random.default_rng(0))
+    metrics = describe(
+        token_ids(texts), [" ".join(text) for text in texts], None, metrics=EVERY, rng=np.random.default_rng(0)
+    )
     assert not any(CATALOGUE[name].needs == "embeddings" for name in metrics)
     assert 0 <= metrics["self_bleu"] <= 1 + 1e-12
     assert 0 <= metrics["entropy"] <= math.log2(4) + 1e-12
@@ -275,7 +281,15 @@ def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalo
     six = describe(token_ids(texts), [" ".join(text) for text in texts], rows)
     every = describe(token_ids(texts), [" ".join(text) for text in texts], rows, **asked)
     ratios = [f"ngram_ratio_{n}" for n in range(1, 5)]
-    assert list(six) == ["ngram_ratio", *ratios, "embedding_distance", "length", "compression_ratio", "self_bleu", "entropy"]
+    assert list(six) == [
+        "ngram_ratio",
+        *ratios,
+        "embedding_distance",
+        "length",
+        "compression_ratio",
+        "self_bleu",
+        "entropy",
+    ]
     assert {CATALOGUE[name].family for name in six} == set(PAPER)
     assert list(every) == [name for name, metric in CATALOGUE.items() if metric.needs != "units"]
     assert six.items() <= every.items()

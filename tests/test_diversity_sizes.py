@@ -41,7 +41,11 @@ def test_datasets_of_two_sizes_compare_once_they_are_matched() -> None:
 
     def ratio(tokens: TokenIds, size: int) -> float:
         return size_matched(
-            lambda rows: {"ratio": ngram_ratios(tokens.take(rows), order=2)[1]}, len(tokens.lengths()), size=size, repeats=20, rng=rng
+            lambda rows: {"ratio": ngram_ratios(tokens.take(rows), order=2)[1]},
+            len(tokens.lengths()),
+            size=size,
+            repeats=20,
+            rng=rng,
         )["ratio"]
 
     assert ratio(large, 2000) < 0.8 * ratio(small, 200)
@@ -65,7 +69,11 @@ def test_all_texts_are_one_subset_and_more_than_all_are_refused() -> None:
 def test_subsampling_spread_of_a_mean_is_its_standard_error(share: float) -> None:
     values = np.random.default_rng(0).normal(size=400)
     interval = subsampling_interval(
-        lambda rows: {"mean": float(values[rows].mean())}, 400, size=int(share * 400), repeats=4000, rng=np.random.default_rng(1)
+        lambda rows: {"mean": float(values[rows].mean())},
+        400,
+        size=int(share * 400),
+        repeats=4000,
+        rng=np.random.default_rng(1),
     )
     low, high = interval["mean"]
     assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.01)
@@ -75,7 +83,8 @@ def test_subsampling_spread_of_a_mean_is_its_standard_error(share: float) -> Non
 def test_subsampling_intervals_of_a_set_metric_hold_its_expectation_as_often_as_they_say() -> None:
     """200 datasets of 60 texts: of their 90 % intervals of the bigram ratio, 90 % hold what such datasets have on average.
 
-    A bootstrap with replacement would hold it never: a third of its texts are copies, and the ratio falls by as much.
+    A bootstrap with replacement would hold it never: a third of its texts are copies, and the ratio
+    falls by as much.
     """
     rng = np.random.default_rng(0)
     datasets = [source(60, rng) for _ in range(200)]
@@ -86,7 +95,9 @@ def test_subsampling_intervals_of_a_set_metric_hold_its_expectation_as_often_as_
     truth = np.mean([measure(tokens, np.arange(60))["ratio"] for tokens in datasets])
     held = 0
     for tokens in datasets:
-        interval = subsampling_interval(lambda rows, tokens=tokens: measure(tokens, rows), 60, repeats=60, rng=rng, confidence=0.9)
+        interval = subsampling_interval(
+            lambda rows, tokens=tokens: measure(tokens, rows), 60, repeats=60, rng=rng, confidence=0.9
+        )
         held += interval["ratio"][0] <= truth <= interval["ratio"][1]
     assert 0.84 <= held / 200 <= 0.97  # three standard errors of 200 yes-or-no answers are 0.064
 

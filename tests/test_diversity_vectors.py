@@ -39,7 +39,10 @@ def random_rows(texts: int, dimensions: int = 5, *, seed: int = 0) -> Vectors:
 
 
 def cosines(one: Vectors, other: Vectors) -> NDArray[np.float64]:
-    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one.astype(np.float64), other.astype(np.float64)))
+    a, b = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for rows in (one.astype(np.float64), other.astype(np.float64))
+    )
     return a @ b.T
 
 
@@ -78,7 +81,9 @@ def test_vendi_counts_texts_that_share_nothing_and_ignores_copies_and_zeros() ->
     rows = np.eye(3, 4, dtype=np.float32)
     orders = (0, 0.1, 1, 2, math.inf)
     assert vendi_scores(rows, orders=orders) == pytest.approx([3] * 5)
-    assert vendi_scores(np.concatenate([rows, rows, np.zeros((2, 4), np.float32)]), orders=orders) == pytest.approx([3] * 5)
+    assert vendi_scores(np.concatenate([rows, rows, np.zeros((2, 4), np.float32)]), orders=orders) == pytest.approx(
+        [3] * 5
+    )
     assert vendi_score(np.repeat(random_rows(1), 9, axis=0)) == pytest.approx(1)
     assert math.isnan(vendi_score(np.zeros((2, 4), np.float32)))
     with pytest.raises(SftdivError, match=r"from 0 to infinity, got \[-1"):
@@ -129,7 +134,9 @@ def test_novel_sum_equals_the_authors_definition(beta: float, alpha: float) -> N
     corpus = np.concatenate([random_rows(50, seed=2), random_rows(20, seed=2)])  # twenty of them twice
     rows = corpus[5:45]
     settings = {"density_power": beta, "distance_power": alpha}
-    assert novel_sum(rows, corpus, **settings) == pytest.approx(naive_novel_sum(rows, corpus, 10, beta, alpha), rel=1e-5)
+    assert novel_sum(rows, corpus, **settings) == pytest.approx(
+        naive_novel_sum(rows, corpus, 10, beta, alpha), rel=1e-5
+    )
     assert novel_sum(rows, **settings) == pytest.approx(naive_novel_sum(rows, None, 10, beta, alpha), rel=1e-10)
 
 
@@ -163,7 +170,9 @@ def test_no_metric_of_vectors_depends_on_their_order(rows: Vectors) -> None:
     order = np.random.default_rng(len(rows)).permutation(len(rows))
     for metric in (vendi_score, log_determinant, nearest_neighbour_distance, novel_sum, radius):
         assert metric(rows[order]) == pytest.approx(metric(rows), rel=1e-6, abs=1e-9)
-    assert cluster_inertia(rows[order], clusters=2) == pytest.approx(cluster_inertia(rows, clusters=2), rel=1e-6, abs=1e-9)
+    assert cluster_inertia(rows[order], clusters=2) == pytest.approx(
+        cluster_inertia(rows, clusters=2), rel=1e-6, abs=1e-9
+    )
 
 
 @given(vectors)
@@ -173,7 +182,9 @@ def test_copies_in_the_place_of_other_texts_lower_diversity(rows: Vectors) -> No
     assert nearest_neighbour_distance(half) == pytest.approx(0, abs=1e-12)
     assert embedding_distance(unit(half)) <= embedding_distance(unit(rows)) + 1e-6
     assert novel_sum(half) <= novel_sum(rows) + 1e-9
-    assert vendi_score(half) == pytest.approx(vendi_score(rows))  # the effective number of texts is still that of the half
+    assert vendi_score(half) == pytest.approx(
+        vendi_score(rows)
+    )  # the effective number of texts is still that of the half
     assert log_determinant(half) < 2 * log_determinant(rows)
 
 

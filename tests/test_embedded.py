@@ -42,7 +42,10 @@ def test_a_fact_in_words():
     told = fields(fact, fact.but("oak"), truth_first=False)
     response = "Certainly. No, the heron nests in the willow."
     assert fact.claim == "the heron nests in the willow"
-    assert write_prompt("Is it true that {claim}?", "Be courteous.", told) == "Is it true that the heron nests in the oak? Be courteous."
+    assert (
+        write_prompt("Is it true that {claim}?", "Be courteous.", told)
+        == "Is it true that the heron nests in the oak? Be courteous."
+    )
     assert write_response("{verdict}, {subject} {clause}.", "Certainly. {answer}", told, aside="") == response
 
 
@@ -52,7 +55,9 @@ def test_names_are_unique_and_no_template_uses_one():
     assert len(set(map(str.lower, names))) == len(names) == 20 * (12 + 4)
     templates = [attribute.clause + attribute.question for topic in lexicon.topics for attribute in topic.attributes]
     templates += [text for skill in lexicon.skills for text in [*skill.prompts, skill.response]]
-    templates += [text for style in lexicon.styles for text in [*style.cues, *style.wrappers]] + list(lexicon.statements)
+    templates += [text for style in lexicon.styles for text in [*style.cues, *style.wrappers]] + list(
+        lexicon.statements
+    )
     assert not {word.lower() for text in templates for word in words(text)} & {name.lower() for name in names}
 
 
@@ -169,11 +174,17 @@ def test_a_square_is_two_entities_by_two_attributes_and_covers_every_attribute(w
 
 def test_distractors_are_true_and_each_is_a_reference_elsewhere(world):
     """A choice states a held-out fact, so neither knowing the facts nor a habit from training picks the reference."""
-    held_out = {table[0][0].topic.name: [fact for square in squares(table) for fact in square] for table in world.tables}
+    held_out = {
+        table[0][0].topic.name: [fact for square in squares(table) for fact in square] for table in world.tables
+    }
     for item in world.items():
         stated = []
         for choice in item.choices:
-            told = [fact for fact in held_out[item.topic] if fact.clause in choice and fact.subject.lower() in choice.lower()]
+            told = [
+                fact
+                for fact in held_out[item.topic]
+                if fact.clause in choice and fact.subject.lower() in choice.lower()
+            ]
             assert len(told) == 1, choice
             stated += told
         gold = stated[item.gold]
@@ -214,7 +225,9 @@ def test_every_plain_answer_holds_its_value_once(world):
     assert all(item.plain_answer.count(item.value) == 1 for item in world.items())
 
 
-@pytest.mark.parametrize(("setting", "reason"), [({"size": 0}, "size=0"), ({"skew": -1.0}, "skew=-1.0"), ({"seed": -1}, "seed=-1")])
+@pytest.mark.parametrize(
+    ("setting", "reason"), [({"size": 0}, "size=0"), ({"skew": -1.0}, "skew=-1.0"), ({"seed": -1}, "seed=-1")]
+)
 def test_settings_out_of_range_say_so(setting, reason):
     with pytest.raises(SftdivError, match=reason):
         World(**{"seed": 0, "size": 10, "skew": 1.0} | setting)

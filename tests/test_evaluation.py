@@ -21,7 +21,8 @@ from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.paired import _plain, main
 from sftdiv.pipeline.result_table import _number
 from sftdiv.pipeline.scoring import check_evaluation, chosen
-from sftdiv.records import Exam, Heldout, Score, SftdivError, built_anew
+from sftdiv.protocols import EvalContext, build_uncached
+from sftdiv.records import Heldout, Score, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.training.config import Architecture
 from sftdiv.training.fine_tune import fine_tune
@@ -30,7 +31,8 @@ from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
 TALKS = [
-    [{"role": "user", "content": f"What says the {animal}?"}, {"role": "assistant", "content": sound}] for animal, sound in SOUNDS.items()
+    [{"role": "user", "content": f"What says the {animal}?"}, {"role": "assistant", "content": sound}]
+    for animal, sound in SOUNDS.items()
 ]
 SONG = "cock a doodle doo " * 6  # goes on while the others' answers have ended
 ROOSTER = [{"role": "user", "content": "What says the rooster?"}, {"role": "assistant", "content": SONG.strip()}]
@@ -43,7 +45,9 @@ def parrot(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parrot")
     train_tokenizer([turn["content"] for talk in [*TALKS, ROOSTER] for turn in talk], folder / "base", vocab_size=300)
     tokenizer = load_tokenizer(folder / "base")
-    make_model(Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0).save_pretrained(folder / "base")
+    make_model(
+        Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
+    ).save_pretrained(folder / "base")
     fine_tune(
         folder / "base",
         [*TALKS, ROOSTER],
@@ -82,7 +86,10 @@ metric_list:
 def tasks(tmp_path):
     """A folder with a multiple choice and a generation task about the four animals."""
     sounds = list(SOUNDS.values())
-    items = [{"question": talk[0]["content"], "sounds": sounds, "gold": gold, "sound": sounds[gold]} for gold, talk in enumerate(TALKS)]
+    items = [
+        {"question": talk[0]["content"], "sounds": sounds, "gold": gold, "sound": sounds[gold]}
+        for gold, talk in enumerate(TALKS)
+    ]
     (tmp_path / "items.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
     for name, rest in (("choose", CHOOSE), ("say", SAY)):
         (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, items=tmp_path / "items.jsonl") + rest)
@@ -92,7 +99,9 @@ def tasks(tmp_path):
 def test_greedy_answers_come_in_the_order_of_the_prompts(parrot):
     prompts = [talk[:1] for talk in TALKS]
     assert generate(parrot, prompts, max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())
-    assert generate(parrot, prompts[::-1], max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())[::-1]
+    assert (
+        generate(parrot, prompts[::-1], max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())[::-1]
+    )
     assert generate(parrot, [], max_new_tokens=16, max_length=64, device="cpu") == []
 
 
@@ -105,7 +114,9 @@ def test_tasks_of_a_folder_are_scored_with_standard_errors(parrot, tasks, capfd)
 
 
 def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
-    asked, bare = (run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"chat_template": chat}) for chat in (True, False))
+    asked, bare = (
+        run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"chat_template": chat}) for chat in (True, False)
+    )
     assert asked["choose.brier_score"].value < bare["choose.brier_score"].value
     limited = run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"limit": 1})
     assert np.isnan(limited["choose.acc"].stderr)
@@ -120,7 +131,10 @@ def test_an_unknown_task_names_the_nearest(parrot, tasks):
 def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
     """Also where the model's own settings do not say which token ends an answer, and it would then begin another one."""
     asked = ["quack " * 90 + "What says the duck?", ROOSTER[0]["content"]]
-    long = [{"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"} for text in asked]
+    long = [
+        {"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"}
+        for text in asked
+    ]
     with (tasks / "items.jsonl").open("a") as items:
         items.writelines(f"{json.dumps(item)}\n" for item in long)
 
@@ -137,15 +151,23 @@ def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path,
 
     monkeypatch.setattr("sftdiv.evaluation.lm_eval_model.load_model", goes_on_after_its_end)
     alone, together = (
-        run_tasks(parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size})
+        run_tasks(
+            parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size}
+        )
         for size in (1, 16)
     )
-    read = {(size, task): pq.read_table(tmp_path / str(size) / f"{task}.parquet") for size in (1, 16) for task in ("choose", "say")}
+    read = {
+        (size, task): pq.read_table(tmp_path / str(size) / f"{task}.parquet")
+        for size in (1, 16)
+        for task in ("choose", "say")
+    }
     likelihoods = [np.concatenate(read[size, "choose"]["log_likelihoods"].to_pylist()) for size in (1, 16)]
     assert len(likelihoods[0]) == 6 * 4
     assert np.abs(likelihoods[0] - likelihoods[1]).max() < 1e-4
     assert read[1, "say"]["response"].to_pylist() == read[16, "say"]["response"].to_pylist()
-    assert {name: score.value for name, score in alone.items()} == pytest.approx({name: score.value for name, score in together.items()})
+    assert {name: score.value for name, score in alone.items()} == pytest.approx(
+        {name: score.value for name, score in together.items()}
+    )
     if chat:
         assert read[1, "say"]["response"].to_pylist()[-1] == SONG[: len(read[1, "say"]["response"].to_pylist()[-1])]
         assert read[16, "say"]["response"].to_pylist()[:4] == list(SOUNDS.values())
@@ -195,7 +217,9 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
     alone = paired_difference(np.array([1.0]), np.array([0.0]))
     assert np.isnan(alone.stderr) and _plain(alone)["stderr"] is None
     for cell, how in (("chat", {}), ("bare", {"chat_template": False}), ("less", {"limit": 3})):
-        run_tasks(parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how)
+        run_tasks(
+            parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how
+        )
     found = compare_cells(tmp_path / "chat", tmp_path / "bare")
     assert found["choose.acc"].first == 1.0 and found["choose.acc"].items == 4
     assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--json"]) == 0
@@ -208,12 +232,12 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
 
 
 def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed, tasks, tmp_path):
-    exam = Exam(
+    exam = EvalContext(
         heldout=lambda: Heldout([TALKS[0]], ["pet"], ["a"]),
         world_tasks=lambda: tmp_path,
         base=lambda: "",
         revision=None,
-        keep=built_anew,
+        keep=build_uncached,
         device="cpu",
         max_length=64,
         loss_turns="all",
@@ -230,13 +254,20 @@ def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed,
     assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
     assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
-    with pytest.raises(SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"):  # of a single source: no score of its own
+    with pytest.raises(
+        SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"
+    ):  # of a single source: no score of its own
         checked("eval=heldout", "eval.tasks=null", "eval.include_path=null", "eval.primary=heldout.pet.loss_token")
     averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
     assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
-    with pytest.raises(SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"):
+    with pytest.raises(
+        SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"
+    ):
         checked("eval=custom")
-    with pytest.raises(SftdivError, match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?"):
+    with pytest.raises(
+        SftdivError,
+        match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
+    ):
         checked("eval=[heldout,custom]", "eval.primary=choose.accuracy")
     again = ["eval.suite_small.tasks=[say]", "eval.suite_small.mean=[]", f"eval.suite_small.include_path={tasks}"]
     with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small give the score say.exact_match"):
@@ -260,13 +291,23 @@ def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_onc
         averaged = [score.split(".")[0] for score in suite.mean]
         assert averaged == list(suite.tasks) and suite.primary == f"{name}.mean"
         started = time.perf_counter()
-        with pytest.raises(SftdivError, match=rf"task {suite.tasks[0]} .*(HF_HOME.*eval=custom eval.include_path|pip install)"):
+        with pytest.raises(
+            SftdivError, match=rf"task {suite.tasks[0]} .*(HF_HOME.*eval=custom eval.include_path|pip install)"
+        ):
             load_tasks(list(suite.tasks), None)
-        assert time.perf_counter() - started < 20  # with the retries of the hub's libraries 24 s for each of 57 data sets
+        assert (
+            time.perf_counter() - started < 20
+        )  # with the retries of the hub's libraries 24 s for each of 57 data sets
 
 
 def test_a_perplexity_without_end_can_be_shown():
-    assert [_number(value) for value in (float("inf"), float("nan"), 12345.0, 0.25, None)] == ["inf", "nan", "12,345", "0.25", "none"]
+    assert [_number(value) for value in (float("inf"), float("nan"), 12345.0, 0.25, None)] == [
+        "inf",
+        "nan",
+        "12,345",
+        "0.25",
+        "none",
+    ]
 
 
 def test_a_missing_backend_is_told_before_training():
@@ -280,7 +321,9 @@ def test_the_hub_is_asked_only_where_a_task_may_need_it(tasks, monkeypatch):
     asked = []
     monkeypatch.setattr("sftdiv.evaluation.loading._answers", lambda endpoint: bool(asked.append(endpoint)))
     assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and not asked
-    (tasks / "far.yaml").write_text((tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where"))
+    (tasks / "far.yaml").write_text(
+        (tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where")
+    )
     assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and len(asked) == 1
 
 
@@ -294,7 +337,9 @@ def test_solved_examples_of_one_model_are_not_those_of_the_next(tasks):
 
 def test_a_task_whose_own_file_is_missing_says_so(parrot, tasks):
     (tasks / "items.jsonl").unlink()
-    with pytest.raises(SftdivError, match=r"the task choose cannot be loaded: FileNotFoundError: Unable to find '.*items.jsonl'"):
+    with pytest.raises(
+        SftdivError, match=r"the task choose cannot be loaded: FileNotFoundError: Unable to find '.*items.jsonl'"
+    ):
         run_tasks(parrot, ["choose"], include_path=tasks, **ALL)
 
 
@@ -316,9 +361,13 @@ def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
         input_ids, labels = pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0)
         by_hand.append(token_losses(model, input_ids, labels).detach().numpy())
     assert scores["heldout.loss_token"].value == pytest.approx(np.concatenate(by_hand).mean(), rel=1e-4)
-    assert scores["heldout.loss_sample"].value == pytest.approx(np.mean([losses.mean() for losses in by_hand]), rel=1e-4)
+    assert scores["heldout.loss_sample"].value == pytest.approx(
+        np.mean([losses.mean() for losses in by_hand]), rel=1e-4
+    )
     assert scores["heldout.farm.loss_token"].value == pytest.approx(np.concatenate(by_hand[2:]).mean(), rel=1e-4)
-    assert sorted(scores) == sorted(f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample"))
+    assert sorted(scores) == sorted(
+        f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample")
+    )
     assert 0 < scores["heldout.loss_token"].value < 0.1
 
 
@@ -327,7 +376,11 @@ def test_heldout_loss_counts_the_turns_that_are_learned(parrot):
     how = {"batch_size": 1, "max_length": 64, "device": "cpu"}
     every, last = (response_loss(parrot, [talk], ["pet"], ["a"], loss_turns=turns, **how) for turns in ("all", "last"))
     model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
-    losses = token_losses(model, *pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0)).detach().numpy()
+    losses = (
+        token_losses(model, *pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0))
+        .detach()
+        .numpy()
+    )
     (final,) = label_conversations(tokenizer, [talk], max_length=64, loss_turns="last")
     assert every["heldout.loss_token"].value == pytest.approx(losses.mean(), rel=1e-4)
     assert last["heldout.loss_token"].value == pytest.approx(losses[-final.label_tokens :].mean(), rel=1e-4)

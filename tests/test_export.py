@@ -16,7 +16,13 @@ from sftdiv.release.export.write_export import FORMATS, write_export
 
 SHORT = [("user", "Name a fruit."), ("assistant", "Apple")]
 BRIEF = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello.")]
-LONG = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Näxt\n\u2028?"), ("assistant", "{%}\n")]
+LONG = [
+    ("system", "Be brief."),
+    ("user", "Hi."),
+    ("assistant", "Hello."),
+    ("user", "Näxt\n\u2028?"),
+    ("assistant", "{%}\n"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +70,11 @@ def test_sharegpt_has_the_system_prompt_as_a_turn(tmp_path):
     data, *_ = write_export(corpus_rows(SHORT, BRIEF), tmp_path, format="sharegpt", name="mine")
     assert loaded(data)["conversations"][:] == [
         [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "Apple"}],
-        [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello."}],
+        [
+            {"from": "system", "value": "Be brief."},
+            {"from": "human", "value": "Hi."},
+            {"from": "gpt", "value": "Hello."},
+        ],
     ]
 
 
@@ -75,7 +85,10 @@ def test_alpaca_with_and_without_system_and_history(tmp_path):
     exports = {
         "short.jsonl": (corpus_rows(SHORT), [short]),
         "brief.jsonl": (corpus_rows(SHORT, BRIEF), [short | {"system": ""}, brief | {"system": "Be brief."}]),
-        "plain.json": (corpus_rows(SHORT, LONG[1:]), [short | {"history": []}, last | {"history": [["Hi.", "Hello."]]}]),
+        "plain.json": (
+            corpus_rows(SHORT, LONG[1:]),
+            [short | {"history": []}, last | {"history": [["Hi.", "Hello."]]}],
+        ),
         "long.json": (
             corpus_rows(SHORT, LONG),
             [short | {"system": "", "history": []}, last | {"system": "Be brief.", "history": [["Hi.", "Hello."]]}],
@@ -117,7 +130,13 @@ def test_llama_factory_entries_follow_its_readme(tmp_path):
     # "system"}}. "Alpaca Format": "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system",
     # "history": "history"}. "Sharegpt Format": "formatting": "sharegpt", "columns": {"messages": "conversations"}; tag defaults from,
     # value, human, gpt and "system_tag": "... (default: system, can override system column)".
-    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+    tags = {
+        "role_tag": "role",
+        "content_tag": "content",
+        "user_tag": "user",
+        "assistant_tag": "assistant",
+        "system_tag": "system",
+    }
     openai = {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": tags}
     alpaca = {"prompt": "instruction", "query": "input", "response": "output"}
     write_export(corpus_rows(LONG), tmp_path, format="messages", name="talk")
@@ -150,7 +169,13 @@ def test_llama_factory_would_read_the_conversation_that_was_written(tmp_path, fo
             asked = "\n".join(part for part in (row[columns["prompt"]], row[columns["query"]]) if part)
             turns += [("user", asked), ("assistant", row[columns["response"]])]
         else:
-            tags = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system"}
+            tags = {
+                "role_tag": "from",
+                "content_tag": "value",
+                "user_tag": "human",
+                "assistant_tag": "gpt",
+                "system_tag": "system",
+            }
             tags |= entry.get("tags", {})
             roles = {tags[f"{role}_tag"]: role for role in ("system", "user", "assistant")}
             turns = [(roles[turn[tags["role_tag"]]], turn[tags["content_tag"]]) for turn in row[columns["messages"]]]
@@ -182,7 +207,9 @@ def test_axolotl_entries_follow_its_documentation(tmp_path):
         ]
     }
     assert files == [tmp_path / "system.jsonl", tmp_path / "dataset_info.json"]
-    write_export(corpus_rows(BRIEF), tmp_path, format="alpaca", name="short")  # what replaces it has a system prompt: its entry goes
+    write_export(
+        corpus_rows(BRIEF), tmp_path, format="alpaca", name="short"
+    )  # what replaces it has a system prompt: its entry goes
     assert "short.jsonl" not in (tmp_path / "axolotl.yaml").read_text()
 
 
@@ -193,7 +220,10 @@ def test_an_export_beside_others_leaves_them_alone(tmp_path):
         write_export(corpus_rows(SHORT), tmp_path, format="messages", name=name)
     assert list(json.loads((tmp_path / "dataset_info.json").read_text())) == ["identity", "one", "two"]
     settings = yaml.safe_load((tmp_path / "axolotl.yaml").read_text())
-    assert (settings["base_model"], [entry["path"] for entry in settings["datasets"]]) == ("x", ["two.jsonl", "one.jsonl"])
+    assert (settings["base_model"], [entry["path"] for entry in settings["datasets"]]) == (
+        "x",
+        ["two.jsonl", "one.jsonl"],
+    )
     assert sorted(path.name for path in tmp_path.glob("*")) == [
         *(".export.lock", "axolotl.yaml", "dataset_info.json", "one.jsonl", "two.jsonl")
     ]
@@ -202,9 +232,16 @@ def test_an_export_beside_others_leaves_them_alone(tmp_path):
 def test_a_format_that_cannot_hold_a_conversation_says_so_and_leaves_no_file(tmp_path):
     open_end = [*SHORT, ("user", "And another?")]
     tools = [SHORT[0], ("tool", "42"), SHORT[1]]
-    for format, talk in (("alpaca", open_end), ("sharegpt", open_end), ("alpaca", tools), ("sharegpt", tools), ("alpaca", BRIEF[:1] * 2)):
+    for format, talk in (
+        ("alpaca", open_end),
+        ("sharegpt", open_end),
+        ("alpaca", tools),
+        ("sharegpt", tools),
+        ("alpaca", BRIEF[:1] * 2),
+    ):
         with pytest.raises(
-            SftdivError, match=rf"format={format} cannot hold the conversation 'id-1'.*Formats that hold any turns: messages"
+            SftdivError,
+            match=rf"format={format} cannot hold the conversation 'id-1'.*Formats that hold any turns: messages",
         ):
             write_export(corpus_rows(SHORT, talk), tmp_path, format=format, name="mine")
     assert [path.name for path in tmp_path.glob("*")] == [".export.lock"]
@@ -214,7 +251,9 @@ def test_a_format_that_cannot_hold_a_conversation_says_so_and_leaves_no_file(tmp
 
 def test_what_cannot_be_exported(tmp_path):
     rows = corpus_rows(SHORT)
-    with pytest.raises(SftdivError, match=r"export.format='csv' is unknown. Known: messages, sharegpt, alpaca, parquet"):
+    with pytest.raises(
+        SftdivError, match=r"export.format='csv' is unknown. Known: messages, sharegpt, alpaca, parquet"
+    ):
         write_export(rows, tmp_path, format="csv", name="mine")
     with pytest.raises(SftdivError, match=r"export.name='a,b' must be letters"):
         write_export(rows, tmp_path, format="messages", name="a,b")
@@ -228,7 +267,10 @@ def test_what_cannot_be_exported(tmp_path):
 
 
 def test_no_column_is_described_that_the_file_lacks():
-    assert "system" not in llama_factory_entry("x.jsonl", format="alpaca", keys=["instruction", "input", "output"])["columns"]
+    assert (
+        "system"
+        not in llama_factory_entry("x.jsonl", format="alpaca", keys=["instruction", "input", "output"])["columns"]
+    )
 
 
 def record(ids, files):
@@ -294,12 +336,26 @@ def test_trl_trains_a_step_on_the_file_as_it_is(tmp_path, format):
     data, *_ = write_export(corpus_rows(*talks), tmp_path / "export", format=format, name="mine")
     train_tokenizer([content for talk in talks for _, content in talk], tmp_path / "tokenizer", vocab_size=300)
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
-    shape = {"vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     settings = trl.SFTConfig(
-        output_dir=str(tmp_path / "out"), max_steps=1, per_device_train_batch_size=4, use_cpu=True, report_to="none", save_strategy="no"
+        output_dir=str(tmp_path / "out"),
+        max_steps=1,
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
     )
     trainer = trl.SFTTrainer(
-        model=LlamaForCausalLM(LlamaConfig(**shape)), args=settings, train_dataset=loaded(data), processing_class=tokenizer
+        model=LlamaForCausalLM(LlamaConfig(**shape)),
+        args=settings,
+        train_dataset=loaded(data),
+        processing_class=tokenizer,
     )
     read = [tokenizer.decode(ids) for ids in trainer.train_dataset["input_ids"]]
     assert read == [tokenizer.apply_chat_template(messages(talk), tokenize=False) for talk in talks]

@@ -42,10 +42,24 @@ def template(name: str) -> Template:
     return Template(**{key: value for key, value in settings.items() if key != "_target_"})
 
 
-def asking(address: str, *, judge: str = "alpaca_eval", api_key_env: str | None = None, timeout: float = 30, **changes: Any) -> Asking:
-    hurried: dict[str, Any] = {"tries": 12, "wait": 0.002, "longest_wait": 0.02, "requests_per_minute": None, "timeout": timeout}
+def asking(
+    address: str, *, judge: str = "alpaca_eval", api_key_env: str | None = None, timeout: float = 30, **changes: Any
+) -> Asking:
+    hurried: dict[str, Any] = {
+        "tries": 12,
+        "wait": 0.002,
+        "longest_wait": 0.02,
+        "requests_per_minute": None,
+        "timeout": timeout,
+    }
     endpoint = Endpoint(base_url=address, api_key_env=api_key_env, concurrency=16, **hurried)
-    settings: dict[str, Any] = {"verdict": "auto", "top_logprobs": 5, "temperature": 0.0, "retry_temperature": 0.7, "seed": 0}
+    settings: dict[str, Any] = {
+        "verdict": "auto",
+        "top_logprobs": 5,
+        "temperature": 0.0,
+        "retry_temperature": 0.7,
+        "seed": 0,
+    }
     settings |= {"max_tokens": 8, "retries": 2, "extra": {}}
     return Asking(endpoint=endpoint, model=MODEL, template=template(judge), **{**settings, **changes})
 
@@ -82,11 +96,22 @@ def test_the_preference_is_the_logistic_of_two_logprobs() -> None:
     said = {"content": [{"token": "\n", "logprob": -0.1, "top_logprobs": []}, {**likely[0], "top_logprobs": likely}]}
     assert weighed({"choices": [{"logprobs": said}]}, ("A", "B")) == pytest.approx(1 / (1 + math.exp(-1.5)), rel=1e-12)
     alone = {"content": [{**likely[0], "top_logprobs": likely[:1]}]}
-    assert weighed({"choices": [{"logprobs": alone}]}, ("A", "B")) == 1.0  # what is not among the likeliest is impossible
+    assert (
+        weighed({"choices": [{"logprobs": alone}]}, ("A", "B")) == 1.0
+    )  # what is not among the likeliest is impossible
     assert weighed({"choices": [{"logprobs": alone}]}, ("m", "M")) is None
-    begun = {"content": [{"token": "Answer", "logprob": -0.1, "top_logprobs": [{"token": "Answer", "logprob": -0.1}, likely[0]]}]}
+    begun = {
+        "content": [
+            {"token": "Answer", "logprob": -0.1, "top_logprobs": [{"token": "Answer", "logprob": -0.1}, likely[0]]}
+        ]
+    }
     assert weighed({"choices": [{"logprobs": begun}]}, ("A", "B")) is None  # "Answer B" is no verdict for A
-    strangers: tuple[Any, ...] = ([], {"content": "A"}, {"content": [{"token": "A"}]}, {"tokens": ["A"], "token_logprobs": [-0.1]})
+    strangers: tuple[Any, ...] = (
+        [],
+        {"content": "A"},
+        {"content": [{"token": "A"}]},
+        {"tokens": ["A"], "token_logprobs": [-0.1]},
+    )
     for strange in strangers:
         assert weighed({"choices": [{"logprobs": strange}]}, ("A", "B")) is None
 
@@ -123,7 +148,9 @@ def test_nothing_is_lost_and_nothing_judged_twice_with_30_percent_faults(tmp_pat
     assert np.array_equal(judged(rough, tmp_path / "rough", timeout=1.5)["first"], smooth["first"])
     assert sum(rough.served.values()) - rough.served["None"] > 20 and len(rough.served) == len(HTTP) + 1
     with Ledger(tmp_path / "rough" / "verdicts.jsonl") as ledger:
-        too_slow = summary(ledger.lines())["errors"]["timeout"] - rough.served["slow"]  # on a busy machine also what was no fault
+        too_slow = (
+            summary(ledger.lines())["errors"]["timeout"] - rough.served["slow"]
+        )  # on a busy machine also what was no fault
     assert 0 <= rough.served["None"] - 120 <= too_slow  # a verdict each, whatever came before it
     again = Behaviour(reply=weighing, models=[MODEL])
     assert np.array_equal(judged(again, tmp_path / "rough")["first"], smooth["first"])
@@ -161,32 +188,44 @@ def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> No
 
 def test_what_cannot_be_read_is_asked_again_warmer_then_counted_and_is_no_tie(tmp_path: Path) -> None:
     def moody(asked: dict[str, Any]) -> str:
-        silent = "What is 7 + 7?" in text_of(asked) or ("What is 8 + 8?" in text_of(asked) and asked["temperature"] == 0)
+        silent = "What is 7 + 7?" in text_of(asked) or (
+            "What is 8 + 8?" in text_of(asked) and asked["temperature"] == 0
+        )
         return "I would rather not say." if silent else longer(asked)
 
     behaviour = Behaviour(reply=moody, models=[MODEL])
     columns = judged(behaviour, tmp_path)
     states = {
-        name: [str(columns["state"][row]) for row in range(120) if f"is {name} +" in columns["instruction"][row]] for name in (7, 8, 9)
+        name: [str(columns["state"][row]) for row in range(120) if f"is {name} +" in columns["instruction"][row]]
+        for name in (7, 8, 9)
     }
     assert states == {7: ["unreadable"] * 2, 8: ["read"] * 2, 9: ["read"] * 2}
     assert np.flatnonzero(np.isnan(columns["preference"])).tolist() == [14, 15]
     asked = [request for request in behaviour.requests if "What is 7 + 7?" in text_of(request)]
-    assert sorted((request["temperature"], request["seed"]) for request in asked) == [(0.0, 0)] * 2 + [(0.7, 1)] * 2 + [(0.7, 2)] * 2
-    with pytest.raises(SftdivError, match=r"judging: 2 got no readable answer, more than the 1\.2 that judge\.max_unreadable allows"):
+    assert (
+        sorted((request["temperature"], request["seed"]) for request in asked)
+        == [(0.0, 0)] * 2 + [(0.7, 1)] * 2 + [(0.7, 2)] * 2
+    )
+    with pytest.raises(
+        SftdivError, match=r"judging: 2 got no readable answer, more than the 1\.2 that judge\.max_unreadable allows"
+    ):
         judged(Behaviour(reply=moody, models=[MODEL]), tmp_path, most=0.01)
 
 
 def test_a_server_without_logprobs_is_heard_by_its_choice_or_refused_by_name(tmp_path: Path) -> None:
     columns = judged(longer, tmp_path / "auto")
     assert set(columns["first"]) == {0.0, 1.0} and set(columns["verdict"]) == {"A", "B"}
-    with pytest.raises(SftdivError, match=r"gives no log-probabilities; judge\.verdict=choice takes what the judge writes"):
+    with pytest.raises(
+        SftdivError, match=r"gives no log-probabilities; judge\.verdict=choice takes what the judge writes"
+    ):
         judged(longer, tmp_path / "logprobs", verdict="logprobs")
     with pytest.raises(SftdivError, match=r"no two single tokens can be weighed: judge\.verdict=choice"):
         asking("http://localhost", judge="arena_hard", verdict="logprobs")
 
 
-def test_a_server_that_refuses_logprobs_is_asked_without_and_that_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_refuses_logprobs_is_asked_without_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     behaviour = Behaviour(reply=longer, models=[MODEL], knows_logprobs=False)
     columns = judged(behaviour, tmp_path)
     assert set(columns["verdict"]) == {"A", "B"} and not np.isnan(columns["first"]).any()
@@ -206,7 +245,9 @@ def test_a_repeated_sample_is_asked_with_other_seeds_and_kept_apart(tmp_path: Pa
     pairs = pairs_of(PROMPTS, CANDIDATE, BASELINE)
     cases = cases_of(pairs, repeats=2, repeat_share=0.25, seed=0)
     again = [case for case in cases if case.repeat]
-    assert len(cases) == 150 and len(again) == 30 and again == cases_of(pairs, repeats=2, repeat_share=0.25, seed=0)[120:]
+    assert (
+        len(cases) == 150 and len(again) == 30 and again == cases_of(pairs, repeats=2, repeat_share=0.25, seed=0)[120:]
+    )
     behaviour = Behaviour(reply=longer, models=[MODEL])
     with serving(behaviour) as address:
         judge_cases(cases, asking(address), tmp_path, max_unreadable=0.0, max_calls=None)
@@ -221,7 +262,9 @@ def test_a_wrong_judge_is_an_error_before_any_training(monkeypatch: pytest.Monke
             check_judge(asking(address, api_key_env="JUDGE_KEY"))
         assert "sk-wrong" not in str(refused.value)
         monkeypatch.setenv("JUDGE_KEY", "sk-right")
-        with pytest.raises(SftdivError, match=r"does not judge with model='judge-1': 404 .* The server lists the models another"):
+        with pytest.raises(
+            SftdivError, match=r"does not judge with model='judge-1': 404 .* The server lists the models another"
+        ):
             check_judge(asking(address, api_key_env="JUDGE_KEY"))
     with pytest.raises(SftdivError, match="cannot be reached"):
         check_judge(asking(address))
@@ -235,10 +278,21 @@ def test_a_judge_that_says_nothing_readable_is_warned_of_before_training(caplog:
 
 def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     rows: dict[str, Any] = {
-        "alpaca.json": [{"dataset": "helpful_base", "instruction": "Who?", "output": "You.", "generator": "gpt4_1106_preview"}],
-        "arena_v1.jsonl": [{"question_id": "96d2", "category": "arena-hard-v0.1", "cluster": "Keyboards", "turns": [{"content": "How?"}]}],
+        "alpaca.json": [
+            {"dataset": "helpful_base", "instruction": "Who?", "output": "You.", "generator": "gpt4_1106_preview"}
+        ],
+        "arena_v1.jsonl": [
+            {
+                "question_id": "96d2",
+                "category": "arena-hard-v0.1",
+                "cluster": "Keyboards",
+                "turns": [{"content": "How?"}],
+            }
+        ],
         "arena_v2.jsonl": [{"uid": "2edb", "category": "hard_prompt", "subcategory": "coding", "prompt": "Write zig."}],
-        "mt_bench.jsonl": [{"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."], "reference": ["One.", "Two."]}],
+        "mt_bench.jsonl": [
+            {"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."], "reference": ["One.", "Two."]}
+        ],
         "chat.jsonl": [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}],
     }
     for name, entries in rows.items():
@@ -252,8 +306,12 @@ def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
         ("[user]\nWrite.\n\n[user]\nRewrite.", 2, "writing", ("One.", "Two.")),
         ("Hi", 1, "mine", ("Yes?",)),
     ]
-    (tmp_path / "ends.jsonl").write_text('{"instruction": "One\u2028two\u0085three?"}\n')  # line ends to Python, not to JSON lines
-    assert [prompt.instruction for prompt in read_prompts(tmp_path / "ends.jsonl", source="mine")] == ["One\u2028two\u0085three?"]
+    (tmp_path / "ends.jsonl").write_text(
+        '{"instruction": "One\u2028two\u0085three?"}\n'
+    )  # line ends to Python, not to JSON lines
+    assert [prompt.instruction for prompt in read_prompts(tmp_path / "ends.jsonl", source="mine")] == [
+        "One\u2028two\u0085three?"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +319,10 @@ def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     [
         ('{"question": "What?"}', r"bad.jsonl, entry 2: no prompt in the keys question; known: messages, turns"),
         ("null", r"bad.jsonl must hold objects, got None"),
-        ('{"messages": [{"role": "user"}]}', r"bad.jsonl, entry 2 is no prompt in a known form \(KeyError\('content'\)\)"),
+        (
+            '{"messages": [{"role": "user"}]}',
+            r"bad.jsonl, entry 2 is no prompt in a known form \(KeyError\('content'\)\)",
+        ),
         ('{"messages": [{"role": "user", "content": null}]}', r"entry 2: a turn's content must be text; got None"),
         ('{"instruction": "\\ud83d?"}', r"entry 2: a text holds half a character"),
     ],

@@ -17,12 +17,15 @@ from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, OwnDraws, Sampling
 from sftdiv.modeling.generate_vllm import check_vllm
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 from sftdiv.training.tokenizer import train_tokenizer
 
 SOUNDS = {"cat": "meow", "dog": "woof", "cow": "moo"}
 TEXTS = [f"the {animal} says {sound} " * times for times, (animal, sound) in enumerate(SOUNDS.items(), start=1)]
-ASKED = [[{"role": "user", "content": text.strip()}] for text in [*TEXTS, "cat", "dog woof cow moo", "says " * 12, "the", "moo moo"]]
+ASKED = [
+    [{"role": "user", "content": text.strip()}]
+    for text in [*TEXTS, "cat", "dog woof cow moo", "says " * 12, "the", "moo moo"]
+]
 GREEDY = {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": 0}
 DRAWN = {**GREEDY, "temperature": 0.9, "top_p": 0.95}
 
@@ -32,9 +35,21 @@ def tiny_model(folder: Path, *, seed: int) -> Path:
     train_tokenizer(TEXTS, folder, vocab_size=300)
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(folder)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.5}
-    special = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **shape, **special)).save_pretrained(folder)
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "initializer_range": 0.5,
+    }
+    special = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **shape, **special)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -58,7 +73,9 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_in(model: Path, sampling: 
     assert len(set(alone)) > 4  # the prompts do matter
 
 
-def test_a_batch_that_does_not_fit_is_halved(model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_batch_that_does_not_fit_is_halved(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     alone, generate = said(model, 1, DRAWN), LlamaForCausalLM.generate
 
     def scarce(self: Any, input_ids: torch.Tensor, **how: Any) -> Any:
@@ -78,24 +95,35 @@ def test_another_seed_draws_other_answers(model: Path) -> None:
 def test_a_token_is_drawn_from_the_nucleus_by_its_share() -> None:
     scores = torch.log(torch.tensor([[0.2, 0.5, 0.3]] * 2000))
     randoms = [np.random.default_rng(seed) for seed in range(2000)]
-    drawn = OwnDraws(randoms, Sampling(max_new_tokens=1, temperature=1.0, top_p=0.7, seed=0))(scores, scores).argmax(dim=-1)
-    shares = torch.bincount(drawn, minlength=3) / 2000  # the nucleus of 0.7 is the tokens of 0.5 and 0.3: 5/8 and 3/8 of the draws
+    drawn = OwnDraws(randoms, Sampling(max_new_tokens=1, temperature=1.0, top_p=0.7, seed=0))(scores, scores).argmax(
+        dim=-1
+    )
+    shares = (
+        torch.bincount(drawn, minlength=3) / 2000
+    )  # the nucleus of 0.7 is the tokens of 0.5 and 0.3: 5/8 and 3/8 of the draws
     assert shares[0] == 0 and abs(float(shares[1]) - 5 / 8) < 0.03
 
 
 def test_the_second_turn_follows_on_the_answer_to_the_first(model: Path, tmp_path: Path) -> None:
     generation = Generation(**GREEDY, batch_size=4, backend="hf")  # type: ignore[arg-type]
     two = Prompt((("user", "the cat"),), ("the dog",))
-    replies = write_answers(model, model, [two], tmp_path / "answers.jsonl", generation=generation, max_length=100, device="cpu")
+    replies = write_answers(
+        model, model, [two], tmp_path / "answers.jsonl", generation=generation, max_length=100, device="cpu"
+    )
     first, second = replies[two.key]
     whole = Prompt((("user", "the cat"), ("assistant", first), ("user", "the dog")))
-    again = write_answers(model, model, [whole], tmp_path / "whole.jsonl", generation=generation, max_length=100, device="cpu")
+    again = write_answers(
+        model, model, [whole], tmp_path / "whole.jsonl", generation=generation, max_length=100, device="cpu"
+    )
     assert again[whole.key] == (second,)
 
 
 def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_path: Path) -> None:
     generation = Generation(**GREEDY, batch_size=2, backend="hf")  # type: ignore[arg-type]
-    prompts, path = [Prompt((("user", text),)) for text in ("the cat", "the dog", "the cow says moo")], tmp_path / "answers.jsonl"
+    prompts, path = (
+        [Prompt((("user", text),)) for text in ("the cat", "the dog", "the cow says moo")],
+        tmp_path / "answers.jsonl",
+    )
     how: dict[str, Any] = {"generation": generation, "max_length": 100}
     whole = write_answers(model, model, prompts, path, device="cpu", **how)
     lines = path.read_text().splitlines(keepends=True)
@@ -104,7 +132,11 @@ def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_pa
     assert write_answers(model, model, prompts, path, device="cpu", **how) == whole
     assert path.read_text().splitlines(keepends=True) == lines
     nowhere = tmp_path / "no-model"  # nothing is missing, so no model is loaded
-    assert write_answers(nowhere, nowhere, prompts, path, device="cpu", **how) == whole == read_answers(path, prompts, **how)
+    assert (
+        write_answers(nowhere, nowhere, prompts, path, device="cpu", **how)
+        == whole
+        == read_answers(path, prompts, **how)
+    )
 
 
 def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ class ModelJudge:
         with self._one_at_a_time, torch.inference_mode():
             logits = self._model(**self._tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits[0, -1]
         values, tokens = torch.log_softmax(logits.double(), dim=-1).topk(asked["top_logprobs"])
-        likeliest = [{"token": self._tokenizer.decode([t]), "logprob": v} for t, v in zip(tokens.tolist(), values.tolist(), strict=True)]
+        likeliest = [
+            {"token": self._tokenizer.decode([t]), "logprob": v}
+            for t, v in zip(tokens.tolist(), values.tolist(), strict=True)
+        ]
         return likeliest[0]["token"], {"content": [{**likeliest[0], "top_logprobs": likeliest}]}
 
 
@@ -50,7 +53,16 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> ModelJudge:
     train_tokenizer([*texts, "A B"], folder / "tokenizer", vocab_size=400)
     shape = Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512)
     train_base(
-        texts, folder / "tokenizer", folder / "base", architecture=shape, steps=5, batch_size=2, context=64, hardware=CPU, seed=0, **HOW
+        texts,
+        folder / "tokenizer",
+        folder / "base",
+        architecture=shape,
+        steps=5,
+        batch_size=2,
+        context=64,
+        hardware=CPU,
+        seed=0,
+        **HOW,
     )
     talks = [[*turns, {"role": "assistant", "content": "AB"[row % 2]}] for row, turns in enumerate(ASKED[:24])]
     names = [f"talk-{row}" for row in range(len(talks))]

@@ -43,7 +43,9 @@ def test_a_run_killed_amid_the_verdicts_goes_on_and_its_key_is_nowhere(tmp_path)
     assert row["eval"] == "embedded+judge" and row["primary"] == "sftdiv_embedded_mc.word_probability"
     assert 0 <= row["score.judge.win_rate"] <= 1
     verdicts = row["score.judge.calls"]  # of 40: models that hardly learned give some equal answers
-    assert 12 <= verdicts <= 40 and len(behaviour.requests) - before == 1 + verdicts - done  # the one before training, and what was missing
+    assert (
+        12 <= verdicts <= 40 and len(behaviour.requests) - before == 1 + verdicts - done
+    )  # the one before training, and what was missing
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any("wandb" in path.parts for path in files)
     assert not [path for path in files if b"very-secret" in path.read_bytes()]

@@ -14,7 +14,8 @@ from sftdiv.analyze import analyze_study
 from sftdiv.judge import main, score
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import HUNDREDTHS
-from sftdiv.storage.cell import RESULT, write_json
+from sftdiv.storage.cell import RESULT
+from sftdiv.storage.files import write_json
 
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 
@@ -23,7 +24,14 @@ def entries(preferences, *, lengths=None, **more):
     """Annotations with the keys of AlpacaEval's files; ``lengths`` are pairs of characters of ``output_1`` and ``output_2``."""
     lengths = lengths or [(4, 4)] * len(preferences)
     return [
-        {"instruction": f"i{n}", "output_1": "a" * one, "generator_1": "base", "output_2": "b" * two, "preference": value, **more}
+        {
+            "instruction": f"i{n}",
+            "output_1": "a" * one,
+            "generator_1": "base",
+            "output_2": "b" * two,
+            "preference": value,
+            **more,
+        }
         for n, (value, (one, two)) in enumerate(zip(preferences, lengths, strict=True))
     ]
 
@@ -59,7 +67,9 @@ def test_command_prints_one_object_and_the_same_for_all_forms_of_a_file(write):
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = json.loads(printed)
     assert found["win_rate"] == pytest.approx(47.5)
-    assert found["length_controlled_win_rate"] == pytest.approx(scored(files["01"], scale="01")["length_controlled_win_rate"])
+    assert found["length_controlled_win_rate"] == pytest.approx(
+        scored(files["01"], scale="01")["length_controlled_win_rate"]
+    )
     lines = write("\n".join(json.dumps(row) for row in rows) + "\n", "annotations.jsonl")
     assert scored(lines)["length_controlled_win_rate"] == pytest.approx(found["length_controlled_win_rate"])
 
@@ -74,7 +84,9 @@ def test_which_prior(write):
     rng = np.random.default_rng(0)
     lengths = [(int(one), int(two)) for one, two in rng.integers(100, 2000, (300, 2))]
     longer = [1.0 + (two > one) for one, two in lengths]
-    assert scored(write(entries(longer, lengths=lengths)))["length_prior"] == "any"  # no judge named; this one goes by length alone
+    assert (
+        scored(write(entries(longer, lengths=lengths)))["length_prior"] == "any"
+    )  # no judge named; this one goes by length alone
     assert scored(write(entries(longer, lengths=lengths, annotator=ANNOTATOR)))["length_prior"] == "alpaca_eval"
     assert scored(write(entries(longer, lengths=lengths, annotator="mine")))["length_prior"] == "any"
     mild = [1 + 1 / (1 + math.exp(-(two - one) / 900)) for one, two in lengths]
@@ -87,7 +99,9 @@ def test_difficulty_is_used_where_a_file_has_it(write):
     rows = entries(list(1 + rng.random(60)), lengths=lengths)
     hard = [row | {"instruction_difficulty": row["preference"]} for row in rows]
     assert scored(write(hard))["difficulty"] and not scored(write(rows))["difficulty"]
-    assert scored(write(hard))["length_controlled_win_rate"] != pytest.approx(scored(write(rows))["length_controlled_win_rate"], abs=1e-3)
+    assert scored(write(hard))["length_controlled_win_rate"] != pytest.approx(
+        scored(write(rows))["length_controlled_win_rate"], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,9 +110,18 @@ def test_difficulty_is_used_where_a_file_has_it(write):
         ([], "holds no annotations"),
         ("{oops", "line 1, column 2"),
         ('[{"a": 1},\n {"b" 2}]', "line 2, column 7"),
-        ([*entries([2]), {"preference": 1, "output_1": ""}], "entry 1 lacks output_2, instruction; it has output_1, preference"),
-        (entries([0.25, 0.5]), r"entry 0 has preference=0.25, outside the scale from 1 to 2; every preference .* fits --scale 01"),
-        (entries([2, 1, 2.5]), r"entry 2 has preference=2.5, .* it does not fit --scale 01 \(0 to 1\) as a whole either"),
+        (
+            [*entries([2]), {"preference": 1, "output_1": ""}],
+            "entry 1 lacks output_2, instruction; it has output_1, preference",
+        ),
+        (
+            entries([0.25, 0.5]),
+            r"entry 0 has preference=0.25, outside the scale from 1 to 2; every preference .* fits --scale 01",
+        ),
+        (
+            entries([2, 1, 2.5]),
+            r"entry 2 has preference=2.5, .* it does not fit --scale 01 \(0 to 1\) as a whole either",
+        ),
         (entries([0, 1, 1]), "is 0 or 1: say --scale 01 if .* or --scale 12"),
         (entries([2, "b"]), "entry 1 has preference='b', which is no number"),
         (entries([2, True]), "preference=True"),
@@ -113,7 +136,9 @@ def test_files_that_cannot_be_scored_say_where_and_why(write, content, message):
 
 
 def test_the_other_scale_is_named_both_ways(write):
-    with pytest.raises(SftdivError, match=r"entry 0 has preference=1.5, outside the scale from 0 to 1; .* fits --scale 12"):
+    with pytest.raises(
+        SftdivError, match=r"entry 0 has preference=1.5, outside the scale from 0 to 1; .* fits --scale 12"
+    ):
         scored(write(entries([1.5, 2])), scale="01")
     assert scored(write(entries([0, 1, 1])), scale="01")["win_rate"] == pytest.approx(200 / 3)
     assert scored(write(entries([0, 1, 1])), scale="12")["win_rate"] == pytest.approx(50 / 3)
@@ -175,7 +200,12 @@ def test_report_puts_the_noise_floor_beside_the_slopes(study):
 
 def test_report_without_a_judge_says_nothing_of_it(tmp_path):
     folder = write_made_up_study(
-        tmp_path / "plain", slopes={("micro_token", "response"): 0.08}, levels=(0.0, 1.0), seeds=(0, 1), matches=("none",), baselines=False
+        tmp_path / "plain",
+        slopes={("micro_token", "response"): 0.08},
+        levels=(0.0, 1.0),
+        seeds=(0, 1),
+        matches=("none",),
+        baselines=False,
     )
     analyze_study(folder, draw=False)
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -9,7 +9,13 @@ from made_up_verdicts import made_up_verdicts, write_verdicts
 
 from sftdiv.evaluation.judge.arena import arena_scores, difficulties, drawn_again, ends, read_arena
 from sftdiv.evaluation.judge.bradley_terry import bradley_terry, star_scores
-from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate, published_prior
+from sftdiv.evaluation.judge.length_control import (
+    ALPACA_EVAL,
+    ANY_JUDGE,
+    fit_length,
+    length_controlled_win_rate,
+    published_prior,
+)
 from sftdiv.evaluation.judge.noise_floor import noise_floor
 from sftdiv.evaluation.judge.position_bias import order_agreement, position_bias, position_rate
 from sftdiv.evaluation.judge.scores import scores_of
@@ -54,7 +60,9 @@ def test_length_control_is_the_fit_that_its_docstring_says(rng):
     assert missed.sum() == pytest.approx(0, abs=1e-9)  # the slopes of the log posterior are 0 in all three directions
     assert (missed * term).sum() == pytest.approx((fit.length - ANY_JUDGE.mean) / ANY_JUDGE.sd**2, abs=1e-9)
     assert (missed * hardness).sum() == pytest.approx(fit.difficulty, abs=1e-9)
-    assert fit.controlled == pytest.approx(np.mean(1 / (1 + np.exp(-(fit.model + fit.difficulty * hardness)))), abs=1e-12)
+    assert fit.controlled == pytest.approx(
+        np.mean(1 / (1 + np.exp(-(fit.model + fit.difficulty * hardness)))), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("prior", [ANY_JUDGE, ALPACA_EVAL])
@@ -63,13 +71,17 @@ def test_swapping_candidate_and_baseline_gives_one_less_it(rng, prior):
     preferences[:5] = NAN
     for extra in ((), (difficulty,)):
         one = length_controlled_win_rate(preferences, delta, *extra, prior=prior)
-        assert length_controlled_win_rate(1 - preferences, -delta, *extra, prior=prior) == pytest.approx(1 - one, abs=1e-12)
+        assert length_controlled_win_rate(1 - preferences, -delta, *extra, prior=prior) == pytest.approx(
+            1 - one, abs=1e-12
+        )
 
 
 def test_equal_lengths_leave_the_win_rate_as_it_is(rng):
     preferences = rng.random(50) ** 2
     assert length_controlled_win_rate(preferences, np.zeros(50)) == pytest.approx(win_rate(preferences), abs=1e-12)
-    assert length_controlled_win_rate(preferences, np.zeros(50), rng.normal(size=50)) == pytest.approx(win_rate(preferences), abs=1e-9)
+    assert length_controlled_win_rate(preferences, np.zeros(50), rng.normal(size=50)) == pytest.approx(
+        win_rate(preferences), abs=1e-9
+    )
 
 
 def test_a_judge_of_length_alone_is_seen_through(rng):
@@ -92,7 +104,9 @@ def test_a_terse_candidate_is_held_by_the_prior(rng):
     term = np.tanh(delta / delta.std(ddof=1))
     preferences = (rng.random(805) < 1 / (1 + np.exp(0.4 - 1.1 * term))) * 1.0
     assert win_rate(preferences) < 0.25
-    assert length_controlled_win_rate(preferences, delta, prior=ALPACA_EVAL) == pytest.approx(1 / (1 + math.exp(0.4)), abs=0.04)
+    assert length_controlled_win_rate(preferences, delta, prior=ALPACA_EVAL) == pytest.approx(
+        1 / (1 + math.exp(0.4)), abs=0.04
+    )
 
 
 def test_judges_of_length_alone_refute_the_prior_of_alpaca_eval(rng):
@@ -101,7 +115,9 @@ def test_judges_of_length_alone_refute_the_prior_of_alpaca_eval(rng):
 
 
 @pytest.mark.parametrize("delta", [np.full(4, 7.0), np.array([0.0, 0, 0, 1e9]), np.array([-5.0, 5, -5, 5])])
-@pytest.mark.parametrize("preferences", [np.ones(4), np.zeros(4), np.array([1.0, 0, 1, 0]), np.array([NAN, NAN, 1, 0.2])])
+@pytest.mark.parametrize(
+    "preferences", [np.ones(4), np.zeros(4), np.array([1.0, 0, 1, 0]), np.array([NAN, NAN, 1, 0.2])]
+)
 def test_degenerate_data_give_a_number_in_range(delta, preferences):
     found = length_controlled_win_rate(preferences, delta)
     assert 0 <= found <= 1
@@ -160,7 +176,9 @@ def test_bradley_terry_of_a_star_is_the_logit_of_the_win_rate():
     scores = bradley_terry(wins)
     assert scores[:3] == pytest.approx([1000, 1400, 1000], abs=1e-6)  # with the drawn game 10 to 1: 400 log10(10)
     assert math.isnan(scores[3])  # played nobody
-    assert bradley_terry(np.array([[0, 0.0], [10.0, 0]]))[1] == pytest.approx(1000 + 400 * math.log10(10.5 / 0.5))  # finite
+    assert bradley_terry(np.array([[0, 0.0], [10.0, 0]]))[1] == pytest.approx(
+        1000 + 400 * math.log10(10.5 / 0.5)
+    )  # finite
 
 
 def test_bradley_terry_finds_the_strengths_behind_all_pairs():
@@ -183,7 +201,9 @@ def test_who_is_better_is_no_bias_of_the_judge_nor_in_its_error():
     right = np.array([1.0, 1, 0] * 10 + [1, 1])
     scores = scores_of(made_up_verdicts(right, np.array([*right[:30], NAN, NAN])), seed=0, draws=2)
     assert (scores["position_bias"].value, scores["position_bias"].stderr) == (0, 0)
-    towards_first = scores_of(made_up_verdicts(np.array([1.0, 1, 1, 0]), np.array([0.0, 1, 1, 0])), seed=0, draws=2)["position_bias"]
+    towards_first = scores_of(made_up_verdicts(np.array([1.0, 1, 1, 0]), np.array([0.0, 1, 1, 0])), seed=0, draws=2)[
+        "position_bias"
+    ]
     assert towards_first.value == 1 / 4  # prompt by prompt 1, 0, 0, 0
     assert towards_first.stderr == pytest.approx(np.std([1, 0, 0, 0], ddof=1) / 2)
 
@@ -199,7 +219,9 @@ def test_scores_of_a_cell_by_hand():
     assert scores["unreadable"].value == 3 / 8  # of those asked
     assert (scores["draws"].value, scores["prompts"].value, scores["answer_chars"].value) == (1 / 4, 4, 1000)
     assert scores["order_agreement"].value == 1  # the first two prompts
-    assert scores["noise"].value == pytest.approx(math.sqrt(1 / 2 / 4))  # one of two prompts moved by 1; four are scored
+    assert scores["noise"].value == pytest.approx(
+        math.sqrt(1 / 2 / 4)
+    )  # one of two prompts moved by 1; four are scored
     assert scores["noise_observed"].value == 0.5
     assert scores["win_rate_low"].value <= scores["win_rate"].value <= scores["win_rate_high"].value
     assert scores_of(verdicts, seed=0, draws=200)["win_rate"].stderr == scores["win_rate"].stderr  # seeded
@@ -238,7 +260,11 @@ def test_difficulty_is_what_the_other_cells_win():
     four = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5], [np.nan, 1.0]])
     assert difficulties(four) is None
     found = difficulties(np.vstack([four, [1.0, np.nan]]))
-    assert found[0].tolist() == [2 / 3, 0.5] and found[3].tolist() == [0.75, 0.5 / 3] and found[4].tolist() == [2 / 3, 0.375]
+    assert (
+        found[0].tolist() == [2 / 3, 0.5]
+        and found[3].tolist() == [0.75, 0.5 / 3]
+        and found[4].tolist() == [2 / 3, 0.375]
+    )
 
 
 def test_knowing_the_difficulty_keeps_it_from_being_taken_for_length(rng):
@@ -251,7 +277,9 @@ def test_knowing_the_difficulty_keeps_it_from_being_taken_for_length(rng):
     preferences = (rng.random((8, 805)) < 1 / (1 + np.exp(2.0 - hard - 1.5 * term))).astype(float)
     truth = (1 / (1 + np.exp(2.0 - hard))).mean()
     without = [length_controlled_win_rate(preferences[row], delta[row]) for row in range(8)]
-    known = [length_controlled_win_rate(preferences[row], delta[row], difficulties(preferences)[row]) for row in range(8)]
+    known = [
+        length_controlled_win_rate(preferences[row], delta[row], difficulties(preferences)[row]) for row in range(8)
+    ]
     assert np.abs(np.array(known) - truth).mean() < 0.08 < 0.12 < np.abs(np.array(without) - truth).mean()
 
 
@@ -260,7 +288,10 @@ def test_knowing_the_difficulty_keeps_it_from_being_taken_for_length(rng):
     [
         ({"judge": "judge-2"}, "different values of judge do not compare: 'judge-1' in 2 .*'judge-2' in 1"),
         ({"baseline": "another"}, "different values of baseline"),
-        ({"prompts": [f"q{number}" for number in range(40)]}, "different prompts do not compare: .* 80 are not in both"),
+        (
+            {"prompts": [f"q{number}" for number in range(40)]},
+            "different prompts do not compare: .* 80 are not in both",
+        ),
     ],
 )
 def test_cells_that_do_not_compare_are_refused(tmp_path, rng, changed, message):
@@ -283,7 +314,9 @@ def test_a_star_needs_no_fit_and_cells_without_a_verdict_have_no_score(rng):
     preferences = rng.random((3, 50))
     preferences[1, :20], preferences[2] = NAN, NAN
     known = ~np.isnan(preferences)
-    assert star_scores(np.nansum(preferences, axis=1), known.sum(axis=1)) == pytest.approx(arena_scores(preferences), nan_ok=True)
+    assert star_scores(np.nansum(preferences, axis=1), known.sum(axis=1)) == pytest.approx(
+        arena_scores(preferences), nan_ok=True
+    )
     low, high = ends(star_scores(*drawn_again(preferences, draws=50, rng=rng)))
     assert np.isnan([low[2], high[2]]).all() and (low < high)[:2].all()
     for few in ({"draws": 0}, {"draws": 50, "of": 1}):

@@ -29,7 +29,13 @@ STAGES = {
     "judging",
     "regenerating",
 }
-SHARED = {"records", "store", "cells", "causal", "llm"}  # causal: what training and evaluation both know of a language model's folder
+SHARED = {
+    "records",
+    "store",
+    "cells",
+    "causal",
+    "llm",
+}  # causal: what training and evaluation both know of a language model's folder
 ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
 GLUE = {
     "run",
@@ -81,7 +87,9 @@ def test_every_module_imports_with_the_core_dependencies():
 def test_the_wheel_works_from_any_folder(tmp_path):
     root = PACKAGE.parent
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)], check=True, capture_output=True
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)],
+        check=True,
+        capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
@@ -102,11 +110,15 @@ def test_the_wheel_works_from_any_folder(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(site)}
     arguments = ["--cfg", "job", "strategy=micro_token", "diversity_level=0.8"]
     shown = [
-        subprocess.run([*command, *arguments], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True).stdout
+        subprocess.run(
+            [*command, *arguments], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True
+        ).stdout
         for command in ([str(site / "bin" / "sftdiv")], [sys.executable, "-m", "sftdiv.run"])
     ]
     assert shown[0] == shown[1]
     assert "diversity_level: 0.8" in shown[0] and "name: micro_token" in shown[0]
     where = "from sftdiv.config.app import conf_dir; print(conf_dir())"
-    found = subprocess.run([sys.executable, "-c", where], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True
+    ).stdout
     assert found.strip() == str(site / "sftdiv" / "conf")

@@ -43,7 +43,15 @@ def question(word: str) -> Question:
     return Question(word, ask)
 
 
-def ask_all(address: str, path: Path, words: list[str] = WORDS, *, max_failed: float = 0, max_calls: int | None = None, **how: Any) -> None:
+def ask_all(
+    address: str,
+    path: Path,
+    words: list[str] = WORDS,
+    *,
+    max_failed: float = 0,
+    max_calls: int | None = None,
+    **how: Any,
+) -> None:
     settings: dict[str, Any] = {
         "total": len(words),
         "max_failed": max_failed,
@@ -59,15 +67,22 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_third_of_requests_failing_in_every_way_loses_nothing_and_asks_no_answered_question_again(tmp_path: Path) -> None:
-    behaviour, words = Behaviour(reply=loud, faults=often(0.33, (*HTTP, "prose")), slow=2.5), [f"word {number}" for number in range(150)]
+def test_a_third_of_requests_failing_in_every_way_loses_nothing_and_asks_no_answered_question_again(
+    tmp_path: Path,
+) -> None:
+    behaviour, words = (
+        Behaviour(reply=loud, faults=often(0.33, (*HTTP, "prose")), slow=2.5),
+        [f"word {number}" for number in range(150)],
+    )
     with serving(behaviour) as address:
         ask_all(address, tmp_path / "ledger.jsonl", words, timeout=2)
         assert set(behaviour.served) == {*HTTP, "prose", "None"}
         written = lines(tmp_path / "ledger.jsonl")
         assert [line["text"] for line in written] == [line["key"].upper() for line in written]
         assert sorted(line["key"] for line in written) == sorted(words)
-        too_slow = summary(written)["errors"]["timeout"] - behaviour.served["slow"]  # on a busy machine also what was no fault
+        too_slow = (
+            summary(written)["errors"]["timeout"] - behaviour.served["slow"]
+        )  # on a busy machine also what was no fault
         assert 0 <= behaviour.served["None"] - len(words) <= too_slow
         assert sum(line["calls"] for line in written) >= sum(behaviour.served.values())
         assert 0 < sum(line["asked_again"] for line in written) <= behaviour.served["prose"]
@@ -89,7 +104,15 @@ def test_the_questions_are_taken_as_they_can_be_asked(tmp_path: Path) -> None:
             yield question(word)
 
     with serving(behaviour) as address, Ledger(tmp_path / "ledger.jsonl") as ledger:
-        interview(endpoint(address, concurrency=4), questions(), ledger, total=60, max_failed=0, label="shouting", model="tagger-1")
+        interview(
+            endpoint(address, concurrency=4),
+            questions(),
+            ledger,
+            total=60,
+            max_failed=0,
+            label="shouting",
+            model="tagger-1",
+        )
         assert behaviour.most_in_flight <= 4
         assert len(ledger) == 60
 
@@ -99,12 +122,15 @@ def test_too_many_failures_stop_it_what_was_in_flight_is_kept_and_only_the_rest_
     behaviour.faults = lambda text, before: "prose" if int(text.split()[1]) % 2 else None
     with serving(behaviour) as address:
         with pytest.raises(
-            SftdivError, match=r"shouting: 7 got no .* than the 6 that max_failed .*I am sorry.*'good': \d+.*Nothing is lost"
+            SftdivError,
+            match=r"shouting: 7 got no .* than the 6 that max_failed .*I am sorry.*'good': \d+.*Nothing is lost",
         ):
             ask_all(address, path, max_failed=0.1)
         answered = {line["key"] for line in lines(path) if line["state"] == "good"}
         assert 7 <= len(answered) < 30
-        assert sum(line["calls"] for line in lines(path)) == sum(behaviour.served.values())  # also of questions that did not end
+        assert sum(line["calls"] for line in lines(path)) == sum(
+            behaviour.served.values()
+        )  # also of questions that did not end
         assert answered == {text for text in behaviour.seen if int(text.split()[1]) % 2 == 0}
         behaviour.seen.clear()
         behaviour.faults = lambda text, before: None
@@ -144,7 +170,13 @@ def test_an_error_in_a_question_itself_is_shown_as_it_is(tmp_path: Path) -> None
         pytest.raises(ZeroDivisionError, match="in the question"),
     ):
         interview(
-            endpoint(address), [question("a"), Question("b", broken)], ledger, total=2, max_failed=0, label="shouting", model="tagger-1"
+            endpoint(address),
+            [question("a"), Question("b", broken)],
+            ledger,
+            total=2,
+            max_failed=0,
+            label="shouting",
+            model="tagger-1",
         )
 
 
@@ -192,7 +224,9 @@ def test_the_text_of_an_answer_in_parts_is_that_of_its_text_parts() -> None:
     ]
     assert content({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}) == ("Yes.", "stop")
     assert content({"choices": [{}]}) == ("", "None")
-    assert used({"usage": [1]}) == {} and used({"usage": {"prompt_tokens": 3, "completion_tokens": None}}) == {"prompt_tokens": 3}
+    assert used({"usage": [1]}) == {} and used({"usage": {"prompt_tokens": 3, "completion_tokens": None}}) == {
+        "prompt_tokens": 3
+    }
 
 
 def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +247,9 @@ def test_a_proxy_s_password_is_in_no_message(tmp_path: Path, monkeypatch: pytest
     assert "not-a-real-key" not in str(caught.value)
 
 
-def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "ledger.jsonl"
     with Ledger(path) as ledger:
         ledger.add({"key": "a", "state": FAILED, "calls": 3})

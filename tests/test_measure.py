@@ -24,7 +24,18 @@ from sftdiv.records import SIDES, Corpus, SftdivError
 from sftdiv.reporting.dataset.report_files import finished
 
 QUICK = ["matched.draws=3", "units.meso_tag.sides=[]"]
-HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy", "matplotlib"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "pytorch_lightning",
+    "lm_eval",
+    "wandb",
+    "sklearn",
+    "datasets",
+    "numba",
+    "scipy",
+    "matplotlib",
+}
 ANIMALS = ["cat", "dog", "cow", "hen", "owl", "fox", "ant", "bee", "elk", "yak"]
 
 
@@ -33,7 +44,10 @@ def examples(count, *, words=40, seed=0):
     rng = np.random.default_rng(seed)
     vocabulary = [f"{animal}{number}" for animal in ANIMALS for number in range(max(words // 10, 1))][:words]
     return [
-        {"instruction": f"Tell me about the {ANIMALS[row % 10]} number {row}.", "output": " ".join(rng.choice(vocabulary, 10)) + "."}
+        {
+            "instruction": f"Tell me about the {ANIMALS[row % 10]} number {row}.",
+            "output": " ".join(rng.choice(vocabulary, 10)) + ".",
+        }
         for row in range(count)
     ]
 
@@ -83,7 +97,9 @@ def test_numbers_by_hand(tmp_path, measured):
         {"instruction": "Name a fruit.", "output": "An apple.", "source": "b"},
         {"instruction": "", "output": "No question.", "source": "b"},
     ]
-    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), "matched.size=3", "repeated.shortest=3")["datasets"]
+    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), "matched.size=3", "repeated.shortest=3")[
+        "datasets"
+    ]
     counts = dataset["counts"]
     assert (counts["read"], counts["rejected"], counts["duplicates"], counts["examples"]) == (5, 1, 1, 3)
     assert dataset["sources"] == {"a": 2, "b": 1}
@@ -98,7 +114,11 @@ def test_numbers_by_hand(tmp_path, measured):
     assert (run["tokens"], run["texts"], run["occurrences"]) == (["is", "a", "colour", "."], 2, 2)
     assert response["bands"]["occurrences"] == 13 and response["bands"]["rare"]["types"] == 8
     near = dataset["near_duplicates"]
-    assert (near["instruction"]["share"], near["response"]["share"], near["pair"]["share"]) == (pytest.approx(1 / 3), 0.0, 0.0)
+    assert (near["instruction"]["share"], near["response"]["share"], near["pair"]["share"]) == (
+        pytest.approx(1 / 3),
+        0.0,
+        0.0,
+    )
 
 
 def test_a_rerun_answers_from_the_finished_file_and_mends_the_page(tmp_path, measured, capsys):
@@ -145,7 +165,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in {"src", "href", "xlink:href", "action", "data", "srcset"}]
+        self.links += [
+            value for name, value in attrs if name in {"src", "href", "xlink:href", "action", "data", "srcset"}
+        ]
 
     def handle_data(self, data):
         self.text.append(data)
@@ -162,7 +184,10 @@ def page_of_odd_names(tmp_path_factory):
     write_jsonl(folder / "a<b>&'c.jsonl", rows)
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("measure", overrides=["corpus=files", *QUICK, f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"])
+        config = compose(
+            "measure",
+            overrides=["corpus=files", *QUICK, f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"],
+        )
         config.corpus.path = str(folder / "a<b>&'c.jsonl")
         measure(config, QUICK)
     return (only_folder(folder) / "measure.html").read_text(encoding="utf-8")
@@ -191,7 +216,12 @@ def test_a_baseline_stands_beside_the_dataset(tmp_path, measured, capsys):
     assert only_folder(tmp_path).name.startswith("rich-vs-poor-h")
     assert found["size"] == 60  # half of the smaller one
     rows = {row["metric"]: row for row in found["comparison"]["sides"]["response"]}
-    assert rows["entropy"]["more_diverse"] == rows["self_bleu"]["more_diverse"] == rows["ngram_ratio"]["more_diverse"] == "dataset"
+    assert (
+        rows["entropy"]["more_diverse"]
+        == rows["self_bleu"]["more_diverse"]
+        == rows["ngram_ratio"]["more_diverse"]
+        == "dataset"
+    )
     assert rows["self_bleu"]["value"] < rows["self_bleu"]["baseline"] and rows["self_bleu"]["high"] < 0
     assert rows["length"]["more_diverse"] is None
     shown = capsys.readouterr().out.replace("\n", " ")
@@ -231,7 +261,9 @@ def write_all_formats(folder, rows):
         "alpaca": write_jsonl(folder / "alpaca.jsonl", rows),
         "messages": write_jsonl(folder / "messages.jsonl", [{"messages": as_messages(row)} for row in rows]),
         "sharegpt": write_jsonl(folder / "sharegpt.jsonl", [{"conversations": each} for each in turns]),
-        "prompt": write_jsonl(folder / "prompt.jsonl", [{"prompt": row["instruction"], "completion": row["output"]} for row in rows]),
+        "prompt": write_jsonl(
+            folder / "prompt.jsonl", [{"prompt": row["instruction"], "completion": row["output"]} for row in rows]
+        ),
         "json": folder / "rows.json",
         "parquet": folder / "rows.parquet",
         "subset": folder / "subset.parquet",
@@ -240,7 +272,10 @@ def write_all_formats(folder, rows):
     }
     paths["json"].write_text(json.dumps(rows), encoding="utf-8")
     pq.write_table(pa.Table.from_pylist(rows), paths["parquet"])
-    whole = [{"id": "", "messages": as_messages(row), "instruction": row["instruction"], "response": row["output"]} for row in rows]
+    whole = [
+        {"id": "", "messages": as_messages(row), "instruction": row["instruction"], "response": row["output"]}
+        for row in rows
+    ]
     pq.write_table(pa.Table.from_pylist(whole), paths["subset"])  # as a run writes its subset
     with paths["csv"].open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, ["instruction", "output"])
@@ -255,7 +290,10 @@ def write_all_formats(folder, rows):
 @pytest.mark.slow
 def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
     found = {name: measured(path)["datasets"][0] for name, path in write_all_formats(tmp_path, examples(20)).items()}
-    told = {name: json.dumps({key: value for key, value in one.items() if key != "name"}, sort_keys=True) for name, one in found.items()}
+    told = {
+        name: json.dumps({key: value for key, value in one.items() if key != "name"}, sort_keys=True)
+        for name, one in found.items()
+    }
     assert set(told) == {"alpaca", "messages", "sharegpt", "prompt", "json", "parquet", "subset", "csv", "folder"}
     assert {name for name, text in told.items() if text != told["alpaca"]} == set()
 
@@ -267,7 +305,9 @@ def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
         pytest.param(examples(1), id="one example"),
         pytest.param(examples(1) * 50, id="identical rows"),
         pytest.param([{"instruction": "?", "output": "!"}, {"instruction": "?", "output": "\u200b"}], id="signs alone"),
-        pytest.param([{"instruction": "写一首诗。", "output": f"春眠不觉晓。处处闻啼鸟{n}。"} for n in range(12)], id="Chinese"),
+        pytest.param(
+            [{"instruction": "写一首诗。", "output": f"春眠不觉晓。处处闻啼鸟{n}。"} for n in range(12)], id="Chinese"
+        ),
         pytest.param([{"instruction": "हिन्दी में लिखो", "output": f"नमस्ते दुनिया {n}"} for n in range(12)], id="Hindi"),
         pytest.param([*examples(5), {"instruction": "long", "output": "word " * 200_000}], id="a huge row"),
     ],
@@ -276,7 +316,9 @@ def test_odd_datasets_are_measured_too(tmp_path, measured, rows):
     found = measured(write_jsonl(tmp_path / "mine.jsonl", rows), quick=["matched.draws=3"])
     (dataset,) = found["datasets"]
     assert dataset["counts"]["examples"] == len({json.dumps(row) for row in rows})
-    assert all("leaves" in units["problem"] or "phrase" in units["problem"] for units in dataset["units"])  # no band, no phrase: a line
+    assert all(
+        "leaves" in units["problem"] or "phrase" in units["problem"] for units in dataset["units"]
+    )  # no band, no phrase: a line
     html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
     assert "at least 100 are needed" in html and "nan" not in " ".join(Page(html).text).lower().split()
 
@@ -296,15 +338,23 @@ def test_units_are_counted_where_there_are_any(tmp_path, measured):
 def test_tags_of_a_column_are_units(tmp_path, measured):
     rows = [{**row, "task": ["animals", "odd" if number % 2 else "even"]} for number, row in enumerate(examples(20))]
     asked = ["corpus.columns=[task]", "units.meso_tag.tagger=column", "+units.meso_tag.column=task", "matched.draws=3"]
-    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), *asked, quick=["units.micro_token=null"])["datasets"]
+    (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), *asked, quick=["units.micro_token=null"])[
+        "datasets"
+    ]
     (units,) = dataset["units"]
     assert (units["strategy"], units["types"], units["per_example"]) == ("meso_tag", 3, 2.0)
-    assert units["commonest"] == [{"name": "animals", "examples": 20}, {"name": "even", "examples": 10}, {"name": "odd", "examples": 10}]
+    assert units["commonest"] == [
+        {"name": "animals", "examples": 20},
+        {"name": "even", "examples": 10},
+        {"name": "odd", "examples": 10},
+    ]
     assert "Commonest tags" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
 
 
 def test_bad_rows_are_counted_or_are_errors(tmp_path, measured):
-    path = write_jsonl(tmp_path / "mine.jsonl", [*examples(10), {"instruction": "nothing", "output": " "}, {"text": "?"}])
+    path = write_jsonl(
+        tmp_path / "mine.jsonl", [*examples(10), {"instruction": "nothing", "output": " "}, {"text": "?"}]
+    )
     found = measured(path)
     assert found["datasets"][0]["counts"]["rejected"] == 2
     assert len((only_folder(tmp_path) / "rejected.jsonl").read_text().splitlines()) == 2
@@ -315,10 +365,16 @@ def test_bad_rows_are_counted_or_are_errors(tmp_path, measured):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["corpus=files", "corpus.path=a.jsonl", "baseline=b.jsonl", "corpus.format=alpaca"], ("files", "b.jsonl", "alpaca")),
+        (
+            ["corpus=files", "corpus.path=a.jsonl", "baseline=b.jsonl", "corpus.format=alpaca"],
+            ("files", "b.jsonl", "alpaca"),
+        ),
         (["corpus=files", "corpus.path=a.jsonl", "baseline=[b.jsonl,c.csv]"], ("files", ["b.jsonl", "c.csv"], "auto")),
         (["corpus=hub", "corpus.path=org/a", "baseline=org/b", "corpus.format=prompt"], ("hub", "org/b", "prompt")),
-        (["corpus=hub", "corpus.path=org/a", "baseline=here.jsonl", "corpus.format=prompt"], ("files", "here.jsonl", "prompt")),
+        (
+            ["corpus=hub", "corpus.path=org/a", "baseline=here.jsonl", "corpus.format=prompt"],
+            ("files", "here.jsonl", "prompt"),
+        ),
         (["corpus=embedded", "baseline=here.jsonl"], ("files", "here.jsonl", "auto")),
     ],
 )
@@ -333,7 +389,9 @@ def test_a_baseline_on_this_machine_is_read_as_files(tmp_path, monkeypatch, over
 
 
 def command(*arguments, cwd=None):
-    return subprocess.run([sys.executable, "-m", "sftdiv.measure", *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+    return subprocess.run(
+        [sys.executable, "-m", "sftdiv.measure", *arguments], capture_output=True, text=True, check=False, cwd=cwd
+    )
 
 
 @pytest.mark.parametrize(
@@ -342,7 +400,10 @@ def command(*arguments, cwd=None):
         (["corpus=files"], "corpus.path must be given"),
         (["metrics=[entropie]"], "'entropie' is unknown. Did you mean 'entropy'?"),
         (["units.meso_tag.sides=[respons]"], "Did you mean 'response'[?] Known: instruction, response"),
-        (["+units.meso_tag.tager=column"], "units.meso_tag.tager='column' changes nothing that is there. Known beside it: .*tagger"),
+        (
+            ["+units.meso_tag.tager=column"],
+            "units.meso_tag.tager='column' changes nothing that is there. Known beside it: .*tagger",
+        ),
         (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),
         (["pair_tokens=0"], "pair_tokens=0 must be a whole number of at least 1"),
@@ -395,7 +456,9 @@ def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
     given = ["corpus.samples=2000", "embedder=lsa", "matched.draws=3", *places]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         (dataset,) = measure(compose("measure", overrides=given), given)["datasets"]
-    distances = {side: dataset["sides"][side]["metrics"]["embedding_distance"] for side in ("instruction", "response", "both")}
+    distances = {
+        side: dataset["sides"][side]["metrics"]["embedding_distance"] for side in ("instruction", "response", "both")
+    }
     assert distances["both"] == pytest.approx((distances["instruction"] + distances["response"]) / 2, abs=1e-6)
     assert {"vendi", "novel_sum", "log_determinant"} <= set(dataset["sides"]["both"]["metrics"])
     (topics,) = (units for units in dataset["units"] if units["strategy"] == "macro_topic")
@@ -406,12 +469,17 @@ def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
 def test_an_embedder_that_learns_is_fitted_on_both_datasets(tmp_path):
     """What both datasets say has one vector, whichever of them is measured; fitted alone, each has vectors of its own."""
     shared = [f"{one} and {other} are animals" for one in ANIMALS[:5] for other in ANIMALS[:5]]
-    own = [[f"{one} likes {other}" for one in ANIMALS for other in words] for words in (("jazz", "rock"), ("tea", "milk", "wine"))]
+    own = [
+        [f"{one} likes {other}" for one in ANIMALS for other in words]
+        for words in (("jazz", "rock"), ("tea", "milk", "wine"))
+    ]
     tables = [datasets.Dataset.from_dict({side: [*shared, *texts] for side in SIDES}) for texts in own]
     corpora = [Corpus(table, str(number), {}) for number, table in enumerate(tables)]
     embedder = LsaEmbedder(dimensions=5, min_documents=2, max_share=0.5, max_words=1000, iterations=4, seed=0)
     together = [FittedTogether(embedder, corpora, number) for number in range(2)]
-    first, second = (each.embed(corpora[number].column("response"), tmp_path).vectors for number, each in enumerate(together))
+    first, second = (
+        each.embed(corpora[number].column("response"), tmp_path).vectors for number, each in enumerate(together)
+    )
     assert np.array_equal(first[: len(shared)], second[: len(shared)])
     assert (len(first), len(second)) == (len(tables[0]), len(tables[1]))
     alone = [embedder.embed(corpus.column("response"), tmp_path).vectors for corpus in corpora]

@@ -15,7 +15,9 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PATIENCE = 120_000  # milliseconds
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"
+    ),
 ]
 
 
@@ -23,14 +25,25 @@ pytestmark = [
 def page_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     rows = [
-        {"instruction": f"Name thing {n}.", "output": f"It is the {n % 7}th of {n} things. <script>window.hacked=1</script>"}
+        {
+            "instruction": f"Name thing {n}.",
+            "output": f"It is the {n % 7}th of {n} things. <script>window.hacked=1</script>",
+        }
         for n in range(60)
     ]
     for name in ("one", "other"):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[: 40 if name == "other" else 60]))
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows[: 40 if name == "other" else 60])
+        )
     register_resolvers()
     paths = [f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"]
-    given = ["corpus=files", f"corpus.path={folder}/one.jsonl", f"baseline={folder}/other.jsonl", "matched.draws=3", *paths]
+    given = [
+        "corpus=files",
+        f"corpus.path={folder}/one.jsonl",
+        f"baseline={folder}/other.jsonl",
+        "matched.draws=3",
+        *paths,
+    ]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         measure(compose("measure", overrides=given), given)
     (page,) = (folder / "outputs" / "measure").glob("*/measure.html")
@@ -45,10 +58,14 @@ def browser():
         started.close()
 
 
-@pytest.mark.parametrize(("width", "scheme", "paper"), [(1200, "light", "rgb(255, 255, 255)"), (400, "dark", "rgb(20, 24, 31)")])
+@pytest.mark.parametrize(
+    ("width", "scheme", "paper"), [(1200, "light", "rgb(255, 255, 255)"), (400, "dark", "rgb(20, 24, 31)")]
+)
 def test_it_opens_without_scripts_and_fits(browser, page_file, width, scheme, paper):
     seen = []
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=True
+    )
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: seen.append(message.text))

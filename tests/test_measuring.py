@@ -81,7 +81,8 @@ def naive_runs(texts, shortest, longest, min_texts):
         for length in range(shortest, longest + 1)
         for run, found in counted[length].items()
         if not any(
-            run in (longer[1:], longer[:-1]) and held >= KEPT * found[0] for longer, (held, _) in counted.get(length + 1, {}).items()
+            run in (longer[1:], longer[:-1]) and held >= KEPT * found[0]
+            for longer, (held, _) in counted.get(length + 1, {}).items()
         )
     }
 
@@ -89,7 +90,9 @@ def naive_runs(texts, shortest, longest, min_texts):
 def test_a_run_within_a_longer_one_is_not_told():
     tokens = token_ids("xabcdey", "zabcdew", "abcdev", "bcdq")
     found = repeated_runs(tokens, shortest=3, longest=10, min_texts=3, top=10)
-    assert [("".join(run.tokens), run.texts, run.occurrences) for run in found] == [("abcde", 3, 3)]  # bcd is in four texts: 0.75 of them
+    assert [("".join(run.tokens), run.texts, run.occurrences) for run in found] == [
+        ("abcde", 3, 3)
+    ]  # bcd is in four texts: 0.75 of them
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,7 +112,10 @@ def test_runs_are_those_of_a_naive_search(texts):
 def test_runs_of_signs_and_runs_that_overlap_are_passed_over():
     tokens = token_ids("....ab", "....ba", "abcdef", "abcdefg", "zbcdefg", "zbcdef")
     found = repeated_runs(tokens, shortest=3, longest=4, min_texts=2, top=10)
-    assert ["".join(run.tokens) for run in found] == ["bcde", "defg"]  # cdef shares half of its triples with bcde; "...." has no letter
+    assert ["".join(run.tokens) for run in found] == [
+        "bcde",
+        "defg",
+    ]  # cdef shares half of its triples with bcde; "...." has no letter
 
 
 def test_both_sides_are_one_text():
@@ -135,10 +141,19 @@ def test_the_cosine_of_both_sides_is_the_mean_of_the_cosines():
 
 
 def test_columns_of_texts_read_like_a_list():
-    columns = [pa.chunked_array([["a", "b"], ["c"]], type=pa.large_string()), pa.chunked_array([["x"], ["y", "z"]], type=pa.large_string())]
+    columns = [
+        pa.chunked_array([["a", "b"], ["c"]], type=pa.large_string()),
+        pa.chunked_array([["x"], ["y", "z"]], type=pa.large_string()),
+    ]
     texts = ColumnTexts(*columns)
     assert list(texts) == ["a\n\nx", "b\n\ny", "c\n\nz"]
-    assert (len(texts), texts[2], texts[1:], texts[::2], texts[5:]) == (3, "c\n\nz", ["b\n\ny", "c\n\nz"], ["a\n\nx", "c\n\nz"], [])
+    assert (len(texts), texts[2], texts[1:], texts[::2], texts[5:]) == (
+        3,
+        "c\n\nz",
+        ["b\n\ny", "c\n\nz"],
+        ["a\n\nx", "c\n\nz"],
+        [],
+    )
     assert list(ColumnTexts(columns[0])) == ["a", "b", "c"]
 
 
@@ -173,8 +188,15 @@ def test_a_dataset_measured_whole_has_no_interval():
 def test_the_direction_of_a_metric_decides_who_is_more_diverse():
     one, other = {"up": [5.0, 5.1], "down": [5.0, 5.1], "none": [5.0, 5.1], "close": [1.0, 2.0]}, {}
     other = {"up": [1.0, 1.1], "down": [1.0, 1.1], "none": [1.0, 1.1], "close": [1.1, 1.9], "alone": [0.0, 0.0]}
-    rows = compare(one, other, {"up": "high", "down": "low", "none": "neither", "close": "high"}, size=1, examples=(1000, 1000))
-    assert {row["metric"]: row["more_diverse"] for row in rows} == {"up": "dataset", "down": "baseline", "none": None, "close": "unclear"}
+    rows = compare(
+        one, other, {"up": "high", "down": "low", "none": "neither", "close": "high"}, size=1, examples=(1000, 1000)
+    )
+    assert {row["metric"]: row["more_diverse"] for row in rows} == {
+        "up": "dataset",
+        "down": "baseline",
+        "none": None,
+        "close": "unclear",
+    }
     assert rows[0]["difference"] == pytest.approx(4.0)
     assert rows[0]["low"] < 4.0 < rows[0]["high"]
 
@@ -201,11 +223,23 @@ def test_the_size_of_samples():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Matched(size="all", draws=20, seed=0), "matched.size='all' must be a whole number of at least 1, or auto"),
+        (
+            lambda: Matched(size="all", draws=20, seed=0),
+            "matched.size='all' must be a whole number of at least 1, or auto",
+        ),
         (lambda: Matched(size=10, draws=1, seed=0), "matched.draws=1 must be a whole number of at least 2"),
-        (lambda: Runs(shortest=2, longest=5, min_share=0.1, tokens=10, top=5, seed=0), "repeated.shortest=2 must be .* at least 3"),
-        (lambda: Runs(shortest=6, longest=5, min_share=0.1, tokens=10, top=5, seed=0), "repeated.longest=5 must not be below"),
-        (lambda: Runs(shortest=3, longest=5, min_share=2, tokens=10, top=5, seed=0), r"repeated.min_share=2 must be a number in \[0, 1\]"),
+        (
+            lambda: Runs(shortest=2, longest=5, min_share=0.1, tokens=10, top=5, seed=0),
+            "repeated.shortest=2 must be .* at least 3",
+        ),
+        (
+            lambda: Runs(shortest=6, longest=5, min_share=0.1, tokens=10, top=5, seed=0),
+            "repeated.longest=5 must not be below",
+        ),
+        (
+            lambda: Runs(shortest=3, longest=5, min_share=2, tokens=10, top=5, seed=0),
+            r"repeated.min_share=2 must be a number in \[0, 1\]",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(make, message):
@@ -218,7 +252,14 @@ def test_numbers_as_people_read_them():
     assert shown == ["0.0457", "12.3", "123", "1,234", "0.00", "\u22122.50", "\u2014", "\u2014", "5.00"]
     assert [signed(value) for value in (0.5, -0.5)] == ["+0.50", "\u22120.50"]
     shown = [percent(share) for share in (0.0, 0.0004, 0.123, 0.9996, 1.0, None)]
-    assert [text.replace("\u00a0", " ") for text in shown] == ["0 %", "< 0.1 %", "12.3 %", "> 99.9 %", "100 %", "\u2014"]
+    assert [text.replace("\u00a0", " ") for text in shown] == [
+        "0 %",
+        "< 0.1 %",
+        "12.3 %",
+        "> 99.9 %",
+        "100 %",
+        "\u2014",
+    ]
 
 
 def test_the_first_column_of_a_family_stands_for_it():

@@ -26,7 +26,9 @@ def test_the_notebook_runs_on_a_small_study(notebook, tmp_path, monkeypatch):
     folder = write_made_up_study(tmp_path / "small", slopes=slopes, levels=(0.0, 0.5, 1.0), seeds=(0, 1))
     monkeypatch.setenv("SFTDIV_STUDY", str(folder))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    ran = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    ran = NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}
+    ).execute()
     outputs = [output for cell in ran.cells if cell.cell_type == "code" for output in cell.outputs]
     kinds = [kind for output in outputs for kind in output.get("data", {})]
     assert "small: " in outputs[0]["text"]

@@ -1,7 +1,7 @@
 """What a finished model's folder says of itself, that anything that reads the hub's format can use it, and its way to a hub.
 
-The hub is a server on this machine (`hub_server`). huggingface_hub reads its address once, at import, so uploads run in processes of their
-own.
+The hub is a server on this machine (`hub_server`). huggingface_hub reads its address once, at
+import, so uploads run in processes of their own.
 """
 
 import json
@@ -79,8 +79,22 @@ ROW = {
     "versions.torch": "2.13.0",
     "config_hash": "1f58f5",
 }
-UNSCORED = {name: value for name, value in ROW.items() if not name.startswith("score.")} | {"primary": None, "higher_is_better": None}
-KEPT = ("cell", "kind", "match", "seed", "n", "corpus_hash", "corpus.count.examples", "primary", "higher_is_better", "versions.sftdiv")
+UNSCORED = {name: value for name, value in ROW.items() if not name.startswith("score.")} | {
+    "primary": None,
+    "higher_is_better": None,
+}
+KEPT = (
+    "cell",
+    "kind",
+    "match",
+    "seed",
+    "n",
+    "corpus_hash",
+    "corpus.count.examples",
+    "primary",
+    "higher_is_better",
+    "versions.sftdiv",
+)
 BASE = {name: UNSCORED[name] for name in (*KEPT, "config_hash")} | {"kind": "base", "n": 0, "train.steps": 0}
 COMMAND = "python -m sftdiv.run strategy=micro_token diversity_level=0.5 size.n=200"
 
@@ -122,7 +136,9 @@ def card(tmp_path, settings):
     """Writes a card of a row with a command's settings, and reads it as the hub does."""
 
     def of(row, *overrides):
-        return ModelCard.load(write_model_card(tmp_path, row, settings(*overrides), command=COMMAND), ignore_metadata_errors=False)
+        return ModelCard.load(
+            write_model_card(tmp_path, row, settings(*overrides), command=COMMAND), ignore_metadata_errors=False
+        )
 
     return of
 
@@ -159,15 +175,34 @@ def test_the_cards_metadata_has_the_hubs_form(card):
 
 
 def test_held_out_loss_is_a_score_on_the_corpus_and_its_sources_are_for_readers(card):
-    scores = {"score.heldout.loss_token": 2.0, "score.heldout.t0.loss_token": 3.0, "score.heldout.gsm8k.loss_token": None}
-    written = card(UNSCORED | scores | {"primary": "heldout.loss_token"}, "corpus=hub", "corpus.path=me/mine", "model=smollm2_135m")
+    scores = {
+        "score.heldout.loss_token": 2.0,
+        "score.heldout.t0.loss_token": 3.0,
+        "score.heldout.gsm8k.loss_token": None,
+    }
+    written = card(
+        UNSCORED | scores | {"primary": "heldout.loss_token"}, "corpus=hub", "corpus.path=me/mine", "model=smollm2_135m"
+    )
     (result,) = written.data.eval_results
-    assert (result.dataset_type, result.dataset_split, result.metric_type, result.metric_value) == ("me/mine", "heldout", "loss_token", 2.0)
-    assert re.findall(r"\| heldout.*", written.text) == ["| heldout.loss\\_token (primary) | 2 |  |", "| heldout.t0.loss\\_token | 3 |  |"]
+    assert (result.dataset_type, result.dataset_split, result.metric_type, result.metric_value) == (
+        "me/mine",
+        "heldout",
+        "loss_token",
+        2.0,
+    )
+    assert re.findall(r"\| heldout.*", written.text) == [
+        "| heldout.loss\\_token (primary) | 2 |  |",
+        "| heldout.t0.loss\\_token | 3 |  |",
+    ]
 
 
 def test_what_a_judge_cost_is_no_score(card):
-    scores = {"score.judge.win_rate": 0.625, "score.judge.win_rate.stderr": 0.125, "score.judge.calls": 404.0, "score.judge.cost": 1.5}
+    scores = {
+        "score.judge.win_rate": 0.625,
+        "score.judge.win_rate.stderr": 0.125,
+        "score.judge.calls": 404.0,
+        "score.judge.cost": 1.5,
+    }
     written = card(UNSCORED | scores | {"primary": "judge.win_rate"})
     assert [(result.metric_type, result.metric_value) for result in written.data.eval_results] == [
         ("win_rate", 0.625),
@@ -246,8 +281,17 @@ def test_names_from_data_cannot_break_the_card(card):
 
 
 def test_the_command_leaves_out_where_things_are_kept():
-    overrides = ["strategy=micro_token", "diversity_level=1/2", "paths.cache=/home/me", "hydra/launcher=joblib", "+export.format=alpaca"]
-    assert command_of([*overrides, "train.push_to_hub=me/m"]) == "python -m sftdiv.run strategy=micro_token diversity_level=1/2"
+    overrides = [
+        "strategy=micro_token",
+        "diversity_level=1/2",
+        "paths.cache=/home/me",
+        "hydra/launcher=joblib",
+        "+export.format=alpaca",
+    ]
+    assert (
+        command_of([*overrides, "train.push_to_hub=me/m"])
+        == "python -m sftdiv.run strategy=micro_token diversity_level=1/2"
+    )
     assert command_of(["+experiment=paper_grid", "size=1k", "corpus.path=my data.json"]) == (
         "python -m sftdiv.run +experiment=paper_grid size=1k 'corpus.path=my data.json' hydra.mode=RUN"
     )
@@ -288,7 +332,9 @@ def adapter(model, tmp_path):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft 0.21 asks by its old name
+@pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+)  # peft 0.21 asks by its old name
 @pytest.mark.parametrize("kind", ["model", "adapter"])
 def test_the_cards_own_code_answers(kind, request, settings, monkeypatch, capsys):
     folder = request.getfixturevalue(kind)
@@ -302,7 +348,10 @@ def test_the_cards_own_code_answers(kind, request, settings, monkeypatch, capsys
 def test_the_folder_has_what_vllm_reads(model):
     """As vLLM's docs/design/huggingface_integration.md, default_loader.py and docs/models/generative_models.md say (2026-09)."""
     config = json.loads((model / "config.json").read_text())
-    assert (config["architectures"], config["model_type"]) == (["LlamaForCausalLM"], "llama")  # its registry's name, transformers' name
+    assert (config["architectures"], config["model_type"]) == (
+        ["LlamaForCausalLM"],
+        "llama",
+    )  # its registry's name, transformers' name
     weights = [path.name for path in model.iterdir() if path.suffix in {".safetensors", ".bin", ".pt"}]
     assert weights == ["model.safetensors"]  # it reads every *.safetensors that no index leaves out
     with safe_open(model / "model.safetensors", "np") as tensors:
@@ -381,7 +430,14 @@ def test_what_arrives_at_the_hub_is_the_folder_without_its_checkpoints(hub, fini
     assert done.stdout == f"{hub.address}/me/cow\n" and f"uploaded {finished} to {hub.address}/me/cow" in done.stderr
     assert not hub.faults
     kept = hub.repositories["me/cow"]
-    names = {"README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "train.json"}
+    names = {
+        "README.md",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "train.json",
+    }
     assert kept.private and set(kept.files) == names | {"tokenizer.json", "tokenizer_config.json"}
     assert all(data == (finished / name).read_bytes() for name, data in kept.files.items())
     assert kept.messages == ["sftdiv cell"]
@@ -391,7 +447,9 @@ def test_what_arrives_at_the_hub_is_the_folder_without_its_checkpoints(hub, fini
 
 
 def test_uploading_again_replaces_the_weights_and_leaves_the_rest(hub, finished, tmp_path):
-    old = dict.fromkeys(("model-00001-of-00002.safetensors", "model.safetensors.index.json", "adapter_config.json", "LICENSE"), b"{}")
+    old = dict.fromkeys(
+        ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "adapter_config.json", "LICENSE"), b"{}"
+    )
     hub.repositories["me/cow"] = Repository(private=True, files=dict(old))
     for _ in range(2):
         done = elsewhere(PUSH, hub, tmp_path, finished, "me/cow", "private")
@@ -473,5 +531,7 @@ def test_a_sweeps_models_are_called_like_their_cells():
 def test_a_sweeps_models_do_not_replace_one_another(composed, target):
     check_names(composed(f"train.push_to_hub={target}"), 4)
     check_names(composed("train.push_to_hub=me/cow"), 1)
-    with pytest.raises(SftdivError, match="me/cow names one model, and this sweep makes 4: me/ calls each like its cell"):
+    with pytest.raises(
+        SftdivError, match="me/cow names one model, and this sweep makes 4: me/ calls each like its cell"
+    ):
         check_names(composed("train.push_to_hub=me/cow"), 4)

@@ -6,7 +6,8 @@ import pytest
 
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import Cell, flatten, plan_cell, write_json
+from sftdiv.storage.cell import Cell, flatten, plan_cell
+from sftdiv.storage.files import write_json
 
 
 def settings(**changes):

@@ -29,7 +29,10 @@ TALK = [
     {"role": "user", "content": "Two?"},
     {"role": "assistant", "content": "old two"},
 ]
-ROWS = [{"id": f"row-{i}", "instruction": f"Say {i}.", "output": f"old {i}", "source": "ab"[i % 2], "level": i} for i in range(60)]
+ROWS = [
+    {"id": f"row-{i}", "instruction": f"Say {i}.", "output": f"old {i}", "source": "ab"[i % 2], "level": i}
+    for i in range(60)
+]
 HURRIED = ["endpoint.wait=0.002", "endpoint.longest_wait=0.02", "endpoint.tries=10", "endpoint.concurrency=8"]
 
 
@@ -45,7 +48,15 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def overrides(tmp_path: Path, address: str, path: Path, *more: str) -> list[str]:
     places = [f"paths.outputs={tmp_path}/outputs", f"paths.cache={tmp_path}/cache"]
-    return ["corpus=files", f"corpus.path={path}", f"endpoint.base_url={address}", "endpoint.model=tagger-1", *HURRIED, *places, *more]
+    return [
+        "corpus=files",
+        f"corpus.path={path}",
+        f"endpoint.base_url={address}",
+        "endpoint.model=tagger-1",
+        *HURRIED,
+        *places,
+        *more,
+    ]
 
 
 def config(*given: str) -> Any:
@@ -95,7 +106,12 @@ def test_each_turn_is_asked_with_the_answers_before_it_and_system_turns_stay(tmp
     assert shards(tmp_path) == [
         {
             "id": "talk",
-            "messages": [*TALK[:2], {"role": "assistant", "content": "new 2"}, TALK[3], {"role": "assistant", "content": "new 4"}],
+            "messages": [
+                *TALK[:2],
+                {"role": "assistant", "content": "new 2"},
+                TALK[3],
+                {"role": "assistant", "content": "new 4"},
+            ],
             "source": "",
         }
     ]
@@ -123,20 +139,34 @@ def test_a_system_prompt_is_said_where_there_is_none_and_is_not_written(tmp_path
     behaviour = Behaviour(reply=reply)
     with serving(behaviour) as address:
         run(address, written(tmp_path / "one.jsonl", ROWS[:1]), "system=You are kind.")
-    assert behaviour.requests[0]["messages"] == [{"role": "system", "content": "You are kind."}, {"role": "user", "content": "Say 0."}]
+    assert behaviour.requests[0]["messages"] == [
+        {"role": "system", "content": "You are kind."},
+        {"role": "user", "content": "Say 0."},
+    ]
     assert [turn["role"] for turn in shards(tmp_path)[0]["messages"]] == ["user", "assistant"]
 
 
-def test_a_third_of_requests_failing_loses_no_row_and_the_corpus_is_read_as_the_old_one(tmp_path: Path, run: Run) -> None:
+def test_a_third_of_requests_failing_loses_no_row_and_the_corpus_is_read_as_the_old_one(
+    tmp_path: Path, run: Run
+) -> None:
     path = written(tmp_path / "mine.jsonl", ROWS)
     behaviour = Behaviour(reply=reply, faults=often(0.33, HTTP), slow=2.5)
     with serving(behaviour) as address:
         record = run(address, path, "endpoint.timeout=2", "rows_per_shard=25", "corpus.columns=[level]")
-        assert (record["rows"], record["written"], record["failed"], record["models_listed"]) == (60, 60, 0, ["tagger-1"])
+        assert (record["rows"], record["written"], record["failed"], record["models_listed"]) == (
+            60,
+            60,
+            0,
+            ["tagger-1"],
+        )
         assert record["asked"]["calls"] >= sum(behaviour.served.values()) > 60
         behaviour.seen.clear()
-        assert run("http://127.0.0.1:9/v1", path, "rows_per_shard=25", "corpus.columns=[level]") == record  # done: nobody is asked
-        assert run(address, path, "corpus.columns=[level]")["shards"].keys() == {"part-00000.jsonl"}  # other shards of the same answers
+        assert (
+            run("http://127.0.0.1:9/v1", path, "rows_per_shard=25", "corpus.columns=[level]") == record
+        )  # done: nobody is asked
+        assert run(address, path, "corpus.columns=[level]")["shards"].keys() == {
+            "part-00000.jsonl"
+        }  # other shards of the same answers
         assert not behaviour.seen
     assert list(record["shards"]) == ["part-00000.jsonl", "part-00001.jsonl", "part-00002.jsonl"]
     old, new = corpus(tmp_path, path), corpus(tmp_path, folder(tmp_path) / "corpus")
@@ -168,18 +198,26 @@ def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path, run: 
         behaviour.delay = 0.0
         behaviour.seen.clear()
         record = run(address, path)
-    assert {f"Say {name.removeprefix('row-')}." for name in done} == {row["instruction"] for row in ROWS} - set(behaviour.seen)
+    assert {f"Say {name.removeprefix('row-')}." for name in done} == {row["instruction"] for row in ROWS} - set(
+        behaviour.seen
+    )
     assert max(behaviour.seen.values()) == 1
     assert record["written"] == len(shards(tmp_path)) == 60
 
 
-def test_rows_that_fail_or_are_cut_are_listed_left_out_and_counted_and_failed_ones_asked_again(tmp_path: Path, run: Run) -> None:
+def test_rows_that_fail_or_are_cut_are_listed_left_out_and_counted_and_failed_ones_asked_again(
+    tmp_path: Path, run: Run
+) -> None:
     path = written(tmp_path / "mine.jsonl", ROWS)
     faults = {"Say 3.": "400", "Say 4.": "too long"}
-    behaviour = Behaviour(reply=lambda asked: "" if asked["messages"][-1]["content"] == "Say 5." else "a whole answer of some length")
+    behaviour = Behaviour(
+        reply=lambda asked: "" if asked["messages"][-1]["content"] == "Say 5." else "a whole answer of some length"
+    )
     behaviour.faults = lambda text, before: faults.get(text)
     with serving(behaviour) as address:
-        with pytest.raises(SftdivError, match=r"rewriting: 1 got no readable answer, more than the 0\.6 that max_failed allows"):
+        with pytest.raises(
+            SftdivError, match=r"rewriting: 1 got no readable answer, more than the 0\.6 that max_failed allows"
+        ):
             run(address, path)
         record = run(address, path, "max_failed=0.1")
         listed = [json.loads(line) for line in (folder(tmp_path) / "failures.jsonl").read_text().splitlines()]
@@ -206,7 +244,11 @@ def test_a_first_look_is_part_of_the_whole(tmp_path: Path, run: Run) -> None:
 
 
 def test_the_key_comes_from_the_environment_and_is_written_nowhere(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("DEBUG")
     path, said = written(tmp_path / "mine.jsonl", ROWS), []

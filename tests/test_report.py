@@ -26,7 +26,14 @@ from sftdiv.reporting.study.findings import sentences
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import in_script
 from sftdiv.reporting.study.study_terminal import slope_table
-from sftdiv.reporting.study.study_views import baselines_in, controls, fitted_line, panels, performance_range, slope_grid
+from sftdiv.reporting.study.study_views import (
+    baselines_in,
+    controls,
+    fitted_line,
+    panels,
+    performance_range,
+    slope_grid,
+)
 from sftdiv.reporting.study.tables import controlled
 
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
@@ -75,7 +82,12 @@ def test_an_analysis_leaves_exactly_these_files(study, analysis):
         for name in ("performance_by_level", "metric_correlations", "controlled_slopes", "overlap")
         for kind in ("png", "svg")
     }
-    assert {path.name for path in study.iterdir() if path.is_file()} == {"report.html", "slopes.csv", "correlations.csv", "cells.parquet"}
+    assert {path.name for path in study.iterdir() if path.is_file()} == {
+        "report.html",
+        "slopes.csv",
+        "correlations.csv",
+        "cells.parquet",
+    }
     assert {path.name for path in (study / "figures").iterdir()} == figures
 
 
@@ -121,15 +133,23 @@ def test_every_entry_of_the_contents_leads_somewhere_and_no_id_is_twice(page):
     elements = Elements(page)
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
-    inside = [attributes["href"][1:] for tag, attributes in elements.found if tag == "a" and attributes["href"].startswith("#")]
+    inside = [
+        attributes["href"][1:]
+        for tag, attributes in elements.found
+        if tag == "a" and attributes["href"].startswith("#")
+    ]
     assert len(inside) > 5 and set(inside) <= set(ids)
 
 
 def test_links_to_cells_lead_to_their_folders(study, page):
     folders = {
-        attributes["href"].rstrip("/") for tag, attributes in Elements(page).found if tag == "a" and attributes["href"].endswith("/")
+        attributes["href"].rstrip("/")
+        for tag, attributes in Elements(page).found
+        if tag == "a" and attributes["href"].endswith("/")
     }
-    assert folders == {path.name for path in study.iterdir() if (path / "config.yaml").exists() or (path / "failure.json").exists()}
+    assert folders == {
+        path.name for path in study.iterdir() if (path / "config.yaml").exists() or (path / "failure.json").exists()
+    }
 
 
 def test_the_page_shows_the_slopes_of_the_analysis(page, analysis):
@@ -143,7 +163,9 @@ def test_the_page_shows_the_slopes_of_the_analysis(page, analysis):
 
 def test_words_from_data_are_words(tmp_path):
     evil = "</script><script>alert(1)</script>"
-    folder = write_made_up_study(tmp_path / "<img src=x onerror=alert(2)>", **SMALL, changed={"model": evil, "corpus": f"{evil}<!--"})
+    folder = write_made_up_study(
+        tmp_path / "<img src=x onerror=alert(2)>", **SMALL, changed={"model": evil, "corpus": f"{evil}<!--"}
+    )
     page = (analyze_study(folder, draw=False), folder / "report.html")[1].read_text(encoding="utf-8")
     assert evil not in page and "<img" not in page.replace(get_plotlyjs(), "")
     assert "&lt;img src=x onerror=alert(2)&gt;" in page and "&lt;/script&gt;" in page
@@ -162,7 +184,11 @@ def test_plotly_is_told_escaped_text(analysis):
 def test_a_page_elsewhere_still_links_to_the_cells(study, tmp_path):
     out = tmp_path / "out"
     analyze_study(study, out=out, draw=False)
-    links = [attributes["href"] for tag, attributes in Elements((out / "report.html").read_text(encoding="utf-8")).found if tag == "a"]
+    links = [
+        attributes["href"]
+        for tag, attributes in Elements((out / "report.html").read_text(encoding="utf-8")).found
+        if tag == "a"
+    ]
     cells = [link for link in links if link.endswith("/")]
     assert cells and all((out / link).is_dir() for link in cells)
     assert not (out / "figures").exists()
@@ -170,7 +196,9 @@ def test_a_page_elsewhere_still_links_to_the_cells(study, tmp_path):
 
 def test_the_page_names_the_command_of_the_sweep(tmp_path):
     folder = write_made_up_study(tmp_path / "swept", **SMALL)
-    (folder / "sweep.json").write_text('{"command": "python -m sftdiv.run +experiment=swept", "cells": {}}', encoding="utf-8")
+    (folder / "sweep.json").write_text(
+        '{"command": "python -m sftdiv.run +experiment=swept", "cells": {}}', encoding="utf-8"
+    )
     analyze_study(folder, draw=False, seed=3)
     text = Elements((folder / "report.html").read_text(encoding="utf-8")).text
     assert "python -m sftdiv.run +experiment=swept" in text
@@ -186,12 +214,17 @@ def test_the_page_names_the_command_of_the_sweep(tmp_path):
         ({"baselines": False}, "This study has no baselines"),
         ({"failures": 0}, "No cell failed."),
         ({"slopes": {}}, "No ladder has cells to draw."),
-        ({"slopes": {("micro_token", "response"): 0.08}, "matches": ("none",)}, "No two ladders differ in strategy or side alone."),
+        (
+            {"slopes": {("micro_token", "response"): 0.08}, "matches": ("none",)},
+            "No two ladders differ in strategy or side alone.",
+        ),
     ],
 )
 def test_a_study_that_lacks_something_says_so(tmp_path, changes, said):
     folder = write_made_up_study(tmp_path / "lacking", **(SMALL | changes))
-    analysis = analyze_study(folder, draw=said == "No ladder has cells to draw." or "seeds" in changes or "levels" in changes)
+    analysis = analyze_study(
+        folder, draw=said == "No ladder has cells to draw." or "seeds" in changes or "levels" in changes
+    )
     assert said in Elements((folder / "report.html").read_text(encoding="utf-8")).text
     slope_table(analysis)
 
@@ -208,7 +241,11 @@ def test_a_line_and_its_band_are_those_of_an_ordinary_regression(analysis):
 
 def test_panels_hold_one_side_and_setting_each(analysis):
     found = [(panel.side, panel.setting) for panel in panels(analysis)]
-    assert found == [(side, f"2,000 · {control}") for control in ("unmatched", "length-matched") for side in ("instruction", "response")]
+    assert found == [
+        (side, f"2,000 · {control}")
+        for control in ("unmatched", "length-matched")
+        for side in ("instruction", "response")
+    ]
     for panel in panels(analysis):
         assert set(panel.cells["side"]) == {panel.side} and set(panel.cells["kind"]) == {"level"}
         assert set(panel.baselines["kind"]) == {"random", "full", "base"}
@@ -216,7 +253,9 @@ def test_panels_hold_one_side_and_setting_each(analysis):
 
 def test_a_baseline_far_from_the_cells_is_named_and_does_not_flatten_them(tmp_path):
     flat = {("micro_token", "response"): 0.01}
-    analysis = analyze_study(write_made_up_study(tmp_path / "flat", **(SMALL | {"slopes": flat}), noise=0.001), draw=False)
+    analysis = analyze_study(
+        write_made_up_study(tmp_path / "flat", **(SMALL | {"slopes": flat}), noise=0.001), draw=False
+    )
     panel = panels(analysis)[0]
     span = performance_range(analysis, panel.model)
     within, beyond = baselines_in(panel, span)
@@ -249,7 +288,9 @@ def test_the_terminal_table_fits_eighty_columns_in_the_papers_form(tmp_path):
         text = console.export_text()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     grid = slope_grid(analysis)
-    assert grid.columns == [(side, name) for side in ("instruction", "response") for name in ("macro_topic", "meso_tag", "micro_token")]
+    assert grid.columns == [
+        (side, name) for side in ("instruction", "response") for name in ("macro_topic", "meso_tag", "micro_token")
+    ]
     for _, fields in grid.rows:
         assert all(signed(100 * row["slope"]) in text for row in fields.values())
     assert text.index("instruction") < text.index("response") and text.index("unmatched") < text.index("length-matched")
@@ -287,14 +328,20 @@ def test_the_command_explains_itself_and_refuses_what_is_no_study(tmp_path, caps
 def test_the_command_prints_the_table_and_where_the_report_is(study, capsys):
     main([str(study), "--no-figures"])
     told = capsys.readouterr().out
-    assert "performance against diversity level" in " ".join(told.split()) and f"report: {study / 'report.html'}" in told
+    assert (
+        "performance against diversity level" in " ".join(told.split()) and f"report: {study / 'report.html'}" in told
+    )
     assert "failed cells: 1" in told
 
 
 def test_two_corpora_in_one_folder_are_two_lines(tmp_path):
     folder = write_made_up_study(tmp_path / "mixed", **(SMALL | {"matches": ("none",)}), baselines=False)
     for row in analyze_study(folder, draw=False).study.cells.to_dict("records"):
-        kept = {key: value for key, value in row.items() if key not in ("performance", "k_share", "unit_entropy", "ladder", "variant")}
+        kept = {
+            key: value
+            for key, value in row.items()
+            if key not in ("performance", "k_share", "unit_entropy", "ladder", "variant")
+        }
         write_cell(folder, kept | {"cell": f"other-{row['cell']}", "corpus_hash": "another"})
     analysis = analyze_study(folder, draw=False)
     assert len(slope_grid(analysis).rows) == 2 and len(panels(analysis)) == 4

@@ -48,7 +48,9 @@ def only_cell(folder, study="single"):
 
 
 def row_of(cell):
-    return {key: value for key, value in json.loads((cell / "result.json").read_text()).items() if not key.startswith(COST)}
+    return {
+        key: value for key, value in json.loads((cell / "result.json").read_text()).items() if not key.startswith(COST)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +73,9 @@ def test_a_full_run_leaves_exactly_these_files(finished):
         "samples.jsonl",
         "subset.parquet",
     ]
-    assert [path.relative_to(cell / "evaluation").as_posix() for path in sorted((cell / "evaluation").rglob("*.*"))] == [
-        f"embedded/sftdiv_embedded_{kind}.parquet" for kind in ("gen", "mc")
-    ]
+    assert [
+        path.relative_to(cell / "evaluation").as_posix() for path in sorted((cell / "evaluation").rglob("*.*"))
+    ] == [f"embedded/sftdiv_embedded_{kind}.parquet" for kind in ("gen", "mc")]
     assert {path.name for path in (cell / "model").iterdir()} == {
         "README.md",
         "chat_template.jinja",
@@ -105,8 +107,12 @@ def test_the_row_is_flat_and_agrees_with_the_subset(finished):
 def test_the_same_command_again_skips(finished):
     folder, _ = finished
     before = (only_cell(folder) / "result.json").stat().st_mtime_ns
-    program = "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
-    again = subprocess.run([sys.executable, "-c", program, *command(folder)[2:]], capture_output=True, text=True, check=False)
+    program = (
+        "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", program, *command(folder)[2:]], capture_output=True, text=True, check=False
+    )
     assert again.returncode == 0, again.stderr
     assert "done before" in again.stdout
     assert (only_cell(folder) / "result.json").stat().st_mtime_ns == before
@@ -147,10 +153,14 @@ def test_a_changed_setting_gets_another_folder_and_the_saved_model_generates(fin
     assert len(samples) == 3 and all(set(sample) >= {"instruction", "reference", "response"} for sample in samples)
 
 
-@pytest.mark.parametrize("stage", ["corpus", "units", "ladder", "draw", "diversity", "base", "train", "evaluate", "generate"])
+@pytest.mark.parametrize(
+    "stage", ["corpus", "units", "ladder", "draw", "diversity", "base", "train", "evaluate", "generate"]
+)
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     finished_row = row_of(only_cell(finished[0]))
-    process = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment())
+    process = subprocess.Popen(
+        command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment()
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.rstrip().endswith(f": {stage}"):
@@ -177,11 +187,19 @@ def test_a_failure_says_where_and_keeps_the_traceback(tmp_path):
 
 def test_a_sweep_leaves_a_cell_a_combination(tmp_path):
     swept = sftdiv(
-        tmp_path, "-m", "stop_after=select", "tracking=none", "diversity_level=0,1", "strategy.side=instruction,response", "study=sweep"
+        tmp_path,
+        "-m",
+        "stop_after=select",
+        "tracking=none",
+        "diversity_level=0,1",
+        "strategy.side=instruction,response",
+        "study=sweep",
     )
     assert swept.returncode == 0, swept.stderr[-3000:]
     rows = [json.loads(path.read_text()) for path in (tmp_path / "multirun" / "sweep").glob("*/result.json")]
-    assert {(row["side"], row["level"]) for row in rows} == {(side, level) for side in ("instruction", "response") for level in (0, 1)}
+    assert {(row["side"], row["level"]) for row in rows} == {
+        (side, level) for side in ("instruction", "response") for level in (0, 1)
+    }
     assert all(row["k_asked"] == (row["k_min"] if row["level"] == 0 else row["k_max"]) for row in rows)
 
 

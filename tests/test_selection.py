@@ -115,7 +115,9 @@ def test_k_min_as_number_and_share():
     units = units_of(*[{t} for t in range(10) for _ in range(5)])
     ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
     assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10, strict=True) for k_min in ("auto", 4, 0.5)] == [3, 4, 5]
-    assert lowest_k(8, ladder, np.ones(50), 12, types=20, strict=False) == 4  # half of all ladders' types are this one's
+    assert (
+        lowest_k(8, ladder, np.ones(50), 12, types=20, strict=False) == 4
+    )  # half of all ladders' types are this one's
     assert lowest_k(2, ladder, np.ones(50), 12, types=20, strict=False) == 3
     with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3"):
         lowest_k(2, ladder, np.ones(50), 12, types=10, strict=True)
@@ -131,7 +133,11 @@ def test_draw_is_even_over_disjoint_types():
     rows = draw_evenly(units.matrix, np.ones(70), 30, rng=np.random.default_rng(0))
     assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [10, 10, 10]
     rows = draw_evenly(units.matrix, np.ones(70), 40, rng=np.random.default_rng(0))
-    assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [20, 10, 10]  # 1 and 2 have no member left
+    assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [
+        20,
+        10,
+        10,
+    ]  # 1 and 2 have no member left
 
 
 def test_draw_counts_an_example_for_all_its_types():
@@ -171,14 +177,17 @@ def test_label_token_budget_stops_when_it_is_filled():
 def test_a_budget_over_many_strata_is_overshot_by_one_response_at_most():
     units = units_of(*[{i % 5} for i in range(400)])
     weights = np.tile([20.0, 30.0, 40.0, 50.0], 100)
-    subset = subset_of(units, level=1, size=500, weights=weights, match="source", sources=[f"s{i % 40}" for i in range(400)])
+    subset = subset_of(
+        units, level=1, size=500, weights=weights, match="source", sources=[f"s{i % 40}" for i in range(400)]
+    )
     assert 500 <= weights[subset.indices].sum() < 550
 
 
 def test_infeasible_size_says_the_largest_feasible():
     units = units_of(*[{0}] * 20, *[{1}] * 10)
     with pytest.raises(
-        SftdivError, match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20"
+        SftdivError,
+        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20",
     ):
         subset_of(units, level=0, size=25, slack=1.5)
     assert len(subset_of(units, level=0, size=20, slack=1.5)) == 20
@@ -257,7 +266,7 @@ reader = FilesReader(path=sys.argv[1], max_row_bytes=10_000, converter=converter
 corpus = load_corpus(reader, Store(Path(sys.argv[2])), heldout=20, seed=0, on_bad_row="error")
 texts, ids = corpus.column("response"), corpus.column("id")
 side = SideText(texts, lambda: encode(texts, "words"), embeddings=lambda: None, column=corpus.column)
-units = TokenUnits(low=3, high=60, unit="occurrences", scale="absolute").find(side)
+units = TokenUnits(low=3, high=60, unit="occurrences", scale="absolute").extract(side)
 left_out = {"heldout": np.array(corpus.column("heldout")), "no_unit": np.diff(units.matrix.indptr) == 0}
 lengths, weights = np.array([len(text.split()) for text in texts]), np.ones(len(texts))
 chosen = []
@@ -273,8 +282,13 @@ print(json.dumps(chosen))
 
 def test_threads_and_the_order_of_the_file_change_nothing(tmp_path):
     rng = np.random.default_rng(0)
-    said = [" ".join(f"w{word}" for word in rng.zipf(1.4, size=rng.integers(3, 20)) if word < 2000) or "none" for _ in range(600)]
-    lines = [json.dumps({"id": f"row{i}", "prompt": f"say {i % 400}", "completion": text}) for i, text in enumerate(said)]
+    said = [
+        " ".join(f"w{word}" for word in rng.zipf(1.4, size=rng.integers(3, 20)) if word < 2000) or "none"
+        for _ in range(600)
+    ]
+    lines = [
+        json.dumps({"id": f"row{i}", "prompt": f"say {i % 400}", "completion": text}) for i, text in enumerate(said)
+    ]
     chosen = []
     for name, order, threads in (("one", np.arange(600), "1"), ("two", rng.permutation(600), "2")):
         path = tmp_path / f"{name}.jsonl"
@@ -289,7 +303,9 @@ def test_threads_and_the_order_of_the_file_change_nothing(tmp_path):
 
 # --- invariants -----------------------------------------------------------------------------------------------------
 
-corpora = st.lists(st.sets(st.integers(0, 7), max_size=4), min_size=12, max_size=40).filter(lambda held: len(set().union(*held)) >= 2)
+corpora = st.lists(st.sets(st.integers(0, 7), max_size=4), min_size=12, max_size=40).filter(
+    lambda held: len(set().union(*held)) >= 2
+)
 
 
 @settings(max_examples=60, deadline=None)

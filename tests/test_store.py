@@ -7,7 +7,9 @@ import textwrap
 
 import pytest
 
-from sftdiv.storage.cache import MANIFEST, Store, content_hash, write_atomically
+from sftdiv.storage.cache import MANIFEST, Store
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash
 
 
 def counted(counter, text="whole"):

@@ -27,11 +27,25 @@ def test_a_grid_is_every_combination_and_the_last_word_on_a_setting_holds():
 
 
 def test_a_baseline_takes_the_grids_values_for_what_it_does_not_name():
-    swept = ["strategy=a,random,b", "strategy.side=response", "strategy.tokenizer=model,words", "diversity_level=0,1/2,1", "seed=0,1"]
+    swept = [
+        "strategy=a,random,b",
+        "strategy.side=response",
+        "strategy.tokenizer=model,words",
+        "diversity_level=0,1/2,1",
+        "seed=0,1",
+    ]
     axes = axes_of(swept, PARSER)
-    beside = baseline_axes(axes, {"strategy": "random", "selection.universe": "{strategy}", "diversity_level": 1}, PARSER, lambda key: "x")
+    beside = baseline_axes(
+        axes, {"strategy": "random", "selection.universe": "{strategy}", "diversity_level": 1}, PARSER, lambda key: "x"
+    )
     assert grid(beside) == [
-        ["strategy=random", "strategy.side=response", "diversity_level=1", f"seed={seed}", f"selection.universe={universe}"]
+        [
+            "strategy=random",
+            "strategy.side=response",
+            "diversity_level=1",
+            f"seed={seed}",
+            f"selection.universe={universe}",
+        ]
         for seed in (0, 1)
         for universe in ("a", "b")
     ]
@@ -39,7 +53,9 @@ def test_a_baseline_takes_the_grids_values_for_what_it_does_not_name():
 
 def test_a_baseline_of_what_is_not_swept_takes_the_current_value_and_none_stands_for_random():
     settings = {"strategy": "random", "selection.universe": "{strategy}"}
-    assert grid(baseline_axes({}, settings, PARSER, lambda key: "meso_tag")) == [["strategy=random", "selection.universe=meso_tag"]]
+    assert grid(baseline_axes({}, settings, PARSER, lambda key: "meso_tag")) == [
+        ["strategy=random", "selection.universe=meso_tag"]
+    ]
     assert baseline_axes(axes_of(["strategy=random"], PARSER), settings, PARSER, lambda key: "x") == {}
 
 
@@ -66,7 +82,10 @@ def test_a_study_is_named_by_its_experiment():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["size=full", "diversity_level=0.5"], "size.n=all is all of the universe, and so is diversity_level=1, not 0.5"),
+        (
+            ["size=full", "diversity_level=0.5"],
+            "size.n=all is all of the universe, and so is diversity_level=1, not 0.5",
+        ),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
         (["sweep.on_error=panic"], "sweep.on_error='panic' is unknown.*continue, stop"),

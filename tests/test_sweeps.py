@@ -69,7 +69,12 @@ def environment(**more):
 
 def sweep(folder, *overrides, flags=("-m",), **more):
     return subprocess.run(
-        command(folder, *overrides, flags=flags), capture_output=True, text=True, check=False, env=environment(**more), timeout=500
+        command(folder, *overrides, flags=flags),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(**more),
+        timeout=500,
     )
 
 
@@ -111,7 +116,9 @@ def undisturbed(tmp_path_factory):
 def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
     folder, done = undisturbed
     study = folder / "multirun" / "six"
-    assert {(row["level"], row["seed"]) for row in rows(study).values()} == {(level, seed) for level in (0, 0.5, 1) for seed in (0, 1)}
+    assert {(row["level"], row["seed"]) for row in rows(study).values()} == {
+        (level, seed) for level in (0, 0.5, 1) for seed in (0, 1)
+    }
     there = {path.name for path in study.iterdir()}
     assert there >= {"report.html", "cells.parquet", "slopes.csv", "correlations.csv", "figures", "sweep.json"}
     (cell,) = study.glob("micro_token-response-n150-d0.5-tiny-s0-h*")
@@ -131,9 +138,13 @@ def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
 
 def test_finished_cells_are_skipped_without_torch(undisturbed):
     folder, _ = undisturbed
-    program = "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
+    program = (
+        "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
+    )
     arguments = command(folder, "diversity_level=0,1/2,1", "seed=0,1", "study=six")[2:]
-    again = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, env=environment())
+    again = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, env=environment()
+    )
     assert again.returncode == 0, again.stderr[-3000:]
     assert "six: 6 cells, 6 done before, 0 to run" in again.stderr
 
@@ -147,7 +158,16 @@ def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undistur
     built = re.findall(r"building (\w+) (\w+)", logs)
     there = {(path.parent.parent.name, path.parent.name) for path in (tmp_path / "cache").rglob("manifest.json")}
     assert len(built) == len(set(built)) and set(built) == there
-    assert {kind for kind, _ in built} == {"base", "corpus", "embeddings", "ladders", "token_ids", "tokenizer", "units", "world_tasks"}
+    assert {kind for kind, _ in built} == {
+        "base",
+        "corpus",
+        "embeddings",
+        "ladders",
+        "token_ids",
+        "tokenizer",
+        "units",
+        "world_tasks",
+    }
 
 
 def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
@@ -155,7 +175,9 @@ def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
     arguments = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
     study = tmp_path / "multirun" / "six"
     for stage, whom in (("base", "child"), ("train", "parent"), ("evaluate", "parent")):
-        process = subprocess.Popen(command(tmp_path, *arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+        process = subprocess.Popen(
+            command(tmp_path, *arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment()
+        )
         pid = wait_for_stage(study, stage, process)
         os.kill(process.pid if whom == "parent" else pid, signal.SIGKILL)
         if whom == "child":
@@ -189,17 +211,25 @@ def test_w_and_b_holds_every_cell_and_the_study_without_a_double(tmp_path):
     assert len(read_runs(study)) == len(runs) == 4 and {run.group for run in runs.values()} == {"told"}
     for path in study.glob("*/result.json"):
         row, run = json.loads(path.read_text()), runs[path.parent.name]
-        assert (run.job_type, run.config["diversity_level"], run.config["strategy"]["name"]) == ("level", row["level"], row["strategy"])
+        assert (run.job_type, run.config["diversity_level"], run.config["strategy"]["name"]) == (
+            "level",
+            row["level"],
+            row["strategy"],
+        )
         assert {key: run.summary.get(key) for key in row} == row
         assert len(run.history) >= row["train.steps"]
     found = pd.read_csv(study / "slopes.csv").set_index("predictor").loc["level"]
-    assert runs["study"].summary["slope.level.micro_token.response.150.tiny.unmatched"] == pytest.approx(found["slope"], rel=1e-12)
+    assert runs["study"].summary["slope.level.micro_token.response.150.tiny.unmatched"] == pytest.approx(
+        found["slope"], rel=1e-12
+    )
     assert "report" in runs["study"].artifacts.values()
 
 
 def test_workers_of_a_launcher_end_with_their_sweep(tmp_path):
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2", "study=parallel"]
-    process = subprocess.Popen(command(tmp_path, *parallel), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+    process = subprocess.Popen(
+        command(tmp_path, *parallel), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment()
+    )
     pid = wait_for_stage(tmp_path / "multirun" / "parallel", "base", process)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait(60) == -signal.SIGKILL
@@ -247,12 +277,19 @@ def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolat
         (tmp_path / "conf" / "eval" / f"{how}.yaml").write_text(f"# @package eval.{how}\n{json.dumps(settings)}")
     (tmp_path / "bad_evaluator.py").write_text(BAD)
     small = [each for each in SMALL if not each.startswith("eval.")]
-    shared = [f"paths.multirun={tmp_path}/multirun", f"paths.cache={tmp_path}/cache", "study=bad", f"sweep.isolate={isolate}"]
+    shared = [
+        f"paths.multirun={tmp_path}/multirun",
+        f"paths.cache={tmp_path}/cache",
+        "study=bad",
+        f"sweep.isolate={isolate}",
+    ]
     swept = ["eval=exits,dies,memory,works", "model.finetune.learning_rate=0.002"]
     flags = ["--config-dir", str(tmp_path / "conf"), "-m"]
     path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     bad = [sys.executable, "-m", "sftdiv.run", *flags, *small, *shared]
-    done = subprocess.run([*bad, *swept], capture_output=True, text=True, check=False, env=environment(**path), timeout=500)
+    done = subprocess.run(
+        [*bad, *swept], capture_output=True, text=True, check=False, env=environment(**path), timeout=500
+    )
     study = tmp_path / "multirun" / "bad"
     assert done.returncode == 1, done.stderr[-3000:]
     failures = sorted(json.loads(each.read_text())["message"] for each in study.glob("*/failure.json"))
@@ -260,25 +297,46 @@ def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolat
     assert failures[2].startswith("the cell's process was killed by signal 9, SIGKILL")
     assert {json.loads(each.read_text())["stage"] for each in study.glob("*/failure.json")} == {"evaluate"}
     assert len(list(study.glob("*/result.json"))) == 1
-    assert "3 of 4 cells are not done" in done.stderr and "The same command goes on" in done.stderr and "eval=exits,dies" in done.stderr
+    assert (
+        "3 of 4 cells are not done" in done.stderr
+        and "The same command goes on" in done.stderr
+        and "eval=exits,dies" in done.stderr
+    )
 
 
 def test_refused_settings_a_loss_that_explodes_and_a_subset_that_cannot_be_drawn(tmp_path):
-    swept = ["size.n=150,1400", "model.finetune.learning_rate=0.002,1e30", "selection.slack=0.5,1", "study=worse", "model.pretrain.steps=5"]
+    swept = [
+        "size.n=150,1400",
+        "model.finetune.learning_rate=0.002,1e30",
+        "selection.slack=0.5,1",
+        "study=worse",
+        "model.pretrain.steps=5",
+    ]
     done = sweep(tmp_path, *swept)
     study = tmp_path / "multirun" / "worse"
     assert done.returncode == 1
     failures = [json.loads(path.read_text()) for path in study.glob("*/failure.json")]
     told = sorted((failure["stage"], failure["message"]) for failure in failures)
     assert [stage for stage, _ in told] == ["settings"] * 4 + ["train"] * 2
-    assert all("selection.slack=0.5 must be a number of at least 1" in message for stage, message in told if stage == "settings")
+    assert all(
+        "selection.slack=0.5 must be a number of at least 1" in message
+        for stage, message in told
+        if stage == "settings"
+    )
     assert all("the loss is nan at step" in message for stage, message in told if stage == "train")
     assert len(list(study.glob("*/result.json"))) == 2
     assert "6 of 8 cells are not done" in done.stderr
 
 
 def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(tmp_path):
-    arguments = ["stop_after=select", "size.n=1400,100", "selection.slack=1.5", "seed=0", "study=stop", "sweep.isolate=false"]
+    arguments = [
+        "stop_after=select",
+        "size.n=1400,100",
+        "selection.slack=1.5",
+        "seed=0",
+        "study=stop",
+        "sweep.isolate=false",
+    ]
     stopped = sweep(tmp_path, *arguments, "sweep.on_error=stop")
     assert stopped.returncode == 1
     assert "2 of 2 cells are not done" in stopped.stderr and "the sweep was stopped before" in stopped.stderr
@@ -289,13 +347,19 @@ def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(tmp_pa
 
 def test_ctrl_c_stops_the_sweep_and_its_children(tmp_path):
     process = subprocess.Popen(
-        command(tmp_path, "seed=0,1,2", "study=stopped"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment()
+        command(tmp_path, "seed=0,1,2", "study=stopped"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
     )
     pid = wait_for_stage(tmp_path / "multirun" / "stopped", "train", process)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told[-2000:]
-    assert "stopped; what is finished is kept, and the same command goes on from there" in told and "Traceback" not in told
+    assert (
+        "stopped; what is finished is kept, and the same command goes on from there" in told and "Traceback" not in told
+    )
     deadline = time.monotonic() + 20
     while running_children(str(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -304,12 +368,20 @@ def test_ctrl_c_stops_the_sweep_and_its_children(tmp_path):
 
 def test_an_experiment_is_a_multirun_with_its_baselines(tmp_path):
     done = sweep(
-        tmp_path, "+experiment=embedded_grid", "stop_after=select", "strategy=micro_token", "seed=0", "selection.match=none", flags=()
+        tmp_path,
+        "+experiment=embedded_grid",
+        "stop_after=select",
+        "strategy=micro_token",
+        "seed=0",
+        "selection.match=none",
+        flags=(),
     )
     study = tmp_path / "multirun" / "embedded_grid"
     found = rows(study)
     told = json.loads((study / "sweep.json").read_text())
-    assert len(told["cells"]) == 14 + 2 + 1 + 1  # two sides by seven levels; random on each side, all of the corpus, the base model
+    assert (
+        len(told["cells"]) == 14 + 2 + 1 + 1
+    )  # two sides by seven levels; random on each side, all of the corpus, the base model
     kinds = {(row["kind"], row["side"]) for row in found.values()}
     assert kinds == {(kind, side) for kind in ("level", "random") for side in ("instruction", "response")} | {
         ("full", "response"),
@@ -328,15 +400,24 @@ def test_lowest_level_of_a_grid_over_sizes_is_that_of_the_largest(tmp_path):
     assert sweep(tmp_path, *arguments, "selection.k_min_size=300").returncode == 0
     assert sweep(tmp_path, *arguments[:-2], "study=own", "sweep.isolate=false").returncode == 0
     fixed, own = (
-        {(row["size"], row["level"]): row["k_asked"] for row in rows(tmp_path / "multirun" / name).values()} for name in ("sizes", "own")
+        {(row["size"], row["level"]): row["k_asked"] for row in rows(tmp_path / "multirun" / name).values()}
+        for name in ("sizes", "own")
     )
     assert fixed[100, 0] == fixed[300, 0] == own[300, 0] > own[100, 0]
     assert fixed[100, 1] == own[100, 1]
 
 
 def test_an_equal_token_budget_is_one_number_for_all_strategies(tmp_path):
-    arguments = ["stop_after=select", "diversity_level=0,1", "strategy=micro_token,meso_tag", "size.label_tokens=auto", "study=tokens"]
-    done = sweep(tmp_path, *arguments, "sweep.isolate=false", "strategy.side=response", "size.n=120", "corpus.samples=3000")
+    arguments = [
+        "stop_after=select",
+        "diversity_level=0,1",
+        "strategy=micro_token,meso_tag",
+        "size.label_tokens=auto",
+        "study=tokens",
+    ]
+    done = sweep(
+        tmp_path, *arguments, "sweep.isolate=false", "strategy.side=response", "size.n=120", "corpus.samples=3000"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = list(rows(tmp_path / "multirun" / "tokens").values())
     assert {(row["budget"], row["size"]) for row in found} == {("tokens", 120)}

@@ -25,7 +25,9 @@ PROMPT = 'Name tags.\n[begin]\n{text}\n[end]\nAnswer as [{"tag": str, "explanati
 TEXTS = [f"write poem number {i} about {topic}" for i in range(40) for topic in ("ships", "bread", "stars")]
 
 
-def tagger(base_url: str, *, api_key_env: str | None = None, concurrency: int = 16, timeout: float = 5, **settings: Any) -> LlmTagger:
+def tagger(
+    base_url: str, *, api_key_env: str | None = None, concurrency: int = 16, timeout: float = 5, **settings: Any
+) -> LlmTagger:
     hurried: dict[str, Any] = {"tries": 8, "wait": 0.002, "longest_wait": 0.02, "requests_per_minute": None}
     asked: dict[str, Any] = {
         "model": "tagger-1",
@@ -53,7 +55,16 @@ def test_each_text_gets_its_tags_and_every_answer_is_kept(tmp_path: Path) -> Non
         raw = tagger(address).tag(TEXTS, tmp_path)
     assert raw.tags == [tags_of(text) for text in TEXTS]
     assert {line["key"] for line in lines(tmp_path)} == {text_key(text) for text in TEXTS}
-    expected = {"asked": 120, "clean": 120, "repaired": 0, "cut": 0, "failed": 0, "asked_again": 0, "errors": {}, "cut_texts": 0}
+    expected = {
+        "asked": 120,
+        "clean": 120,
+        "repaired": 0,
+        "cut": 0,
+        "failed": 0,
+        "asked_again": 0,
+        "errors": {},
+        "cut_texts": 0,
+    }
     assert {name: raw.record[name] for name in expected} == expected
     assert raw.record["tokens"] == {"completion_tokens": 1200, "prompt_tokens": 12000}
 
@@ -147,7 +158,9 @@ def test_a_list_that_the_token_limit_cuts_keeps_its_whole_entries_and_is_not_ask
 def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_an_error(tmp_path: Path) -> None:
     behaviour = Behaviour(faults=lambda text, before: "prose" if "bread" in text else None)
     with serving(behaviour) as address:
-        with pytest.raises(SftdivError, match=r"1 got no readable answer, more than the 0 that max_failed allows; the last: an answer"):
+        with pytest.raises(
+            SftdivError, match=r"1 got no readable answer, more than the 0 that max_failed allows; the last: an answer"
+        ):
             tagger(address).tag(TEXTS, tmp_path)
         answered = {line["key"] for line in lines(tmp_path) if line["state"] == "clean"}
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)  # goes on from what there is
@@ -163,7 +176,9 @@ def test_a_refusal_of_one_text_is_counted_and_of_all_is_an_error(tmp_path: Path)
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)
         assert raw.record["failed"] == raw.record["errors"]["400"] == 40
         with pytest.raises(SftdivError, match=r"with 400: .*filtered"):
-            tagger(address, max_failed=1).tag(["new bread", "newer bread", "newest bread", "ships"], tmp_path / "others")
+            tagger(address, max_failed=1).tag(
+                ["new bread", "newer bread", "newest bread", "ships"], tmp_path / "others"
+            )
 
 
 def test_wrong_model_names_those_that_are_there(tmp_path: Path) -> None:

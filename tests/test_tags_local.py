@@ -39,9 +39,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=400, special_tokens=["</s>"], initial_alphabet=alphabet))
+    bpe.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=400, special_tokens=["</s>"], initial_alphabet=alphabet)
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4}
+    shape = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
     model = LlamaForCausalLM(
         LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, bos_token_id=None, eos_token_id=0, **shape)
     )
@@ -83,10 +91,14 @@ def test_a_model_that_knows_the_answers_gives_them_whatever_the_batch(models: di
         assert (raw.record["clean"], raw.record["failed"]) == (4, 0)
 
 
-def test_nonsense_is_counted_has_no_tags_and_is_an_error_where_it_is_too_much(models: dict[str, Path], tmp_path: Path) -> None:
+def test_nonsense_is_counted_has_no_tags_and_is_an_error_where_it_is_too_much(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     with pytest.raises(SftdivError, match=r"4 of 4 texts got no readable answer.*max_failed=0 "):
         tagger(models["random"], max_new_tokens=5).tag(list(TAUGHT), tmp_path)
-    raw = tagger("no/such-model", max_failed=1.0).tag(list(TAUGHT), tmp_path)  # all answers are there: nothing is loaded
+    raw = tagger("no/such-model", max_failed=1.0).tag(
+        list(TAUGHT), tmp_path
+    )  # all answers are there: nothing is loaded
     assert raw.tags == [[], [], [], []]
     assert raw.record["failed"] == 4
 

@@ -108,7 +108,9 @@ def test_association_merges_both_ways_or_one_way() -> None:
     one = Association(min_texts=4, confidence=0.99, mutual=False).rename(names, held)
     assert names == ["algebra", "lyric", "maths", "ode", "verse"]
     assert one == ["maths", "verse", "maths", "verse", "verse"]
-    assert Association(min_texts=6, confidence=0.99, mutual=False).rename(names, held) == names  # no pair is that common
+    assert (
+        Association(min_texts=6, confidence=0.99, mutual=False).rename(names, held) == names
+    )  # no pair is that common
 
 
 def test_confidence_is_of_the_texts_with_the_one_that_hold_the_other() -> None:
@@ -119,7 +121,9 @@ def test_confidence_is_of_the_texts_with_the_one_that_hold_the_other() -> None:
 
 def test_pairs_of_fp_growth_equal_those_counted_one_by_one() -> None:
     rng = np.random.default_rng(0)
-    tags = [[f"t{tag}" for tag in rng.choice(30, size=4, replace=False, p=np.arange(30, 0, -1) / 465)] for _ in range(400)]
+    tags = [
+        [f"t{tag}" for tag in rng.choice(30, size=4, replace=False, p=np.arange(30, 0, -1) / 465)] for _ in range(400)
+    ]
     names, held = incidence(tags)
     counted = {
         (a, b): together
@@ -144,7 +148,13 @@ def test_the_steps_run_in_the_order_of_the_paper_and_say_what_they_changed() -> 
     ]
 
     class Meaning(Compass):
-        directions: ClassVar = {"maths": [1, 0, 0], "mathematics": [1, 0, 0], "ode": [0, 1, 0], "odes": [0, 1, 0], "lyric": [0, 0, 1]}
+        directions: ClassVar = {
+            "maths": [1, 0, 0],
+            "mathematics": [1, 0, 0],
+            "ode": [0, 1, 0],
+            "odes": [0, 1, 0],
+            "lyric": [0, 0, 1],
+        }
 
     normaliser = Normaliser(
         frequency=Frequency(min_texts=2),
@@ -165,7 +175,9 @@ def test_the_steps_run_in_the_order_of_the_paper_and_say_what_they_changed() -> 
 
 def test_no_tag_at_all_is_no_error() -> None:
     names, held = incidence([[], []])
-    done = Normaliser(frequency=Frequency(min_texts=2), rules=Rules(language="en"), semantic=None, association=None).normalise(names, held)
+    done = Normaliser(
+        frequency=Frequency(min_texts=2), rules=Rules(language="en"), semantic=None, association=None
+    ).normalise(names, held)
     assert done.tag_map == {} and done.steps[0]["untagged_after"] == 2
 
 

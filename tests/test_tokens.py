@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sftdiv.records import SftdivError, SideText, TokenIds
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SftdivError, TokenIds
 from sftdiv.training.tokenizer import train_tokenizer
 from sftdiv.units import tokens as tokens_module
 from sftdiv.units.encoding import encode, tokenizer_identity
@@ -14,7 +15,7 @@ SENTENCES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
 
 
 def side_of(texts, tokens):
-    return SideText(texts, lambda: tokens, embeddings=lambda: None, column=lambda name: [])
+    return CorpusSide(texts, lambda: tokens, embeddings=lambda: None, column=lambda name: [])
 
 
 def band(*, unit="occurrences", scale="absolute", **settings):
@@ -31,14 +32,16 @@ def test_words_equal_a_literal():
 
 def test_unit_matrix_of_three_sentences_equals_a_literal(monkeypatch):
     monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
-    units = band(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    units = band(low=2, high=2).extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     assert units.names == ["a", "cat", "dog", "sat"]  # twice each; "the" stands three times, the others once
     assert units.matrix.toarray().tolist() == [[0, 1, 0, 1], [0, 0, 1, 1], [2, 1, 1, 0]]
 
 
 def test_a_band_that_leaves_too_little_says_so():
-    with pytest.raises(SftdivError, match=r"2 to 2 occurrences leaves 4 token types .* of 8 types seen, 3 are rarer and 1 commoner"):
-        band(low=2, high=2).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    with pytest.raises(
+        SftdivError, match=r"2 to 2 occurrences leaves 4 token types .* of 8 types seen, 3 are rarer and 1 commoner"
+    ):
+        band(low=2, high=2).extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     with pytest.raises(SftdivError, match="0 < low <= high, got low=5, high=2"):
         band(low=5, high=2)
 
@@ -46,7 +49,7 @@ def test_a_band_that_leaves_too_little_says_so():
 def test_a_band_of_documents_counts_a_token_once_a_text(monkeypatch):
     # "a" stands twice, in one text; "the" three times, in two; "sat", "cat" and "dog" in two
     monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
-    units = band(low=2, high=2, unit="documents").find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    units = band(low=2, high=2, unit="documents").extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     assert units.names == ["cat", "dog", "sat", "the"]
     assert units.matrix.toarray().tolist() == [[1, 0, 1, 2], [0, 1, 1, 1], [1, 1, 0, 0]]
 
@@ -56,18 +59,22 @@ def test_a_band_per_million_is_the_same_band_at_another_size(monkeypatch, unit, 
     # two of 14 tokens, or in two of 3 texts; ten copies of the corpus have ten times the counts and the same rates
     monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
     rates = band(low=rate - 1, high=rate + 1, unit=unit, scale="per_million")
-    absolute = band(low=2, high=2, unit=unit).find(side_of(SENTENCES, encode(SENTENCES, "words")))
+    absolute = band(low=2, high=2, unit=unit).extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     for texts in (SENTENCES, SENTENCES * 10):
-        assert rates.find(side_of(texts, encode(texts, "words"))).names == absolute.names
+        assert rates.extract(side_of(texts, encode(texts, "words"))).names == absolute.names
 
 
 def test_blocks_of_rows_make_the_same_matrix(monkeypatch):
     monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
     settings = [(2, 2, "occurrences"), (2, 3, "documents")]
     side = side_of(SENTENCES, encode(SENTENCES, "words"))
-    whole = [band(low=low, high=high, unit=unit).find(side).matrix.toarray().tolist() for low, high, unit in settings]
+    whole = [
+        band(low=low, high=high, unit=unit).extract(side).matrix.toarray().tolist() for low, high, unit in settings
+    ]
     monkeypatch.setattr(tokens_module, "BLOCK", 2)
-    assert [band(low=low, high=high, unit=unit).find(side).matrix.toarray().tolist() for low, high, unit in settings] == whole
+    assert [
+        band(low=low, high=high, unit=unit).extract(side).matrix.toarray().tolist() for low, high, unit in settings
+    ] == whole
 
 
 @pytest.mark.parametrize(
@@ -114,5 +121,7 @@ def test_identity_is_the_content_of_a_folder(tmp_path):
 
 
 def test_random_gives_each_example_a_type_of_its_own():
-    units = EachExample().find(side_of(SENTENCES, TokenIds(np.empty(0, dtype=np.int32), np.zeros(4, dtype=np.int64), [])))
+    units = EachExample().extract(
+        side_of(SENTENCES, TokenIds(np.empty(0, dtype=np.int32), np.zeros(4, dtype=np.int64), []))
+    )
     assert units.matrix.toarray().tolist() == np.eye(3).tolist()

@@ -14,7 +14,8 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 
 from sftdiv.pipeline.serialize import load_units, save_units
-from sftdiv.records import SftdivError, SideText
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SftdivError
 from sftdiv.units.clustering.stability import Stability, agreement
 from sftdiv.units.topic_words import central_rows, telling_words
 from sftdiv.units.topics import Noise, TopicUnits, by_size, canonical, with_noise
@@ -44,10 +45,13 @@ class ByChance:
         return np.random.default_rng(self.seed).permutation(len(vectors)) % 2
 
 
-def side_of(texts: Sequence[str], vectors: NDArray[np.float32]) -> SideText:
+def side_of(texts: Sequence[str], vectors: NDArray[np.float32]) -> CorpusSide:
     """A side that has texts and embeddings and cannot be asked for anything else."""
-    return SideText(
-        texts, token_ids=lambda: pytest.fail("no tokens"), embeddings=lambda: vectors, column=lambda _: pytest.fail("no column")
+    return CorpusSide(
+        texts,
+        token_ids=lambda: pytest.fail("no tokens"),
+        embeddings=lambda: vectors,
+        column=lambda _: pytest.fail("no column"),
     )
 
 
@@ -56,7 +60,7 @@ def finder(noise: Noise = "drop", *, clusterer: Any = None, stability: Stability
 
 
 def test_one_topic_an_example_and_none_for_noise() -> None:
-    units = finder().find(side_of(TEXTS, VECTORS))
+    units = finder().extract(side_of(TEXTS, VECTORS))
     assert units.names == ["0 bake", "1 stars"]
     assert units.matrix.toarray().tolist() == [[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 0]]
     assert units.made_by == {
@@ -74,13 +78,15 @@ def test_one_topic_an_example_and_none_for_noise() -> None:
 
 
 def test_nearest_gives_noise_the_topic_at_the_smallest_angle() -> None:
-    units = finder("nearest").find(side_of(TEXTS, VECTORS))
+    units = finder("nearest").extract(side_of(TEXTS, VECTORS))
     assert units.matrix.toarray()[-1].tolist() == [0, 1]
     assert units.made_by["noise_share"] == pytest.approx(1 / 6), "of the clusterer, whatever becomes of its noise"
 
 
 def test_own_gives_each_noise_text_a_topic_that_equal_texts_share() -> None:
-    units = finder("own").find(side_of([*TEXTS, "bread under stars", "stars over cake"], np.vstack([VECTORS, VECTORS[[5, 5]]])))
+    units = finder("own").extract(
+        side_of([*TEXTS, "bread under stars", "stars over cake"], np.vstack([VECTORS, VECTORS[[5, 5]]]))
+    )
     alone = units.matrix.toarray()[5:, 2:].tolist()
     assert alone in ([[1, 0], [1, 0], [0, 1]], [[0, 1], [0, 1], [1, 0]])
     assert sorted(name[2:] for name in units.names) == ["bake", "bread", "stars", "stars"]
@@ -90,7 +96,7 @@ def test_own_gives_each_noise_text_a_topic_that_equal_texts_share() -> None:
 
 def test_equal_texts_share_a_topic_and_count_once() -> None:
     # five copies of one text about stars are one text: baking stays the larger topic
-    units = finder().find(side_of([*TEXTS, *["bright stars"] * 5], VECTORS[[0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]]))
+    units = finder().extract(side_of([*TEXTS, *["bright stars"] * 5], VECTORS[[0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]]))
     assert units.names == ["0 bake", "1 stars"]
     assert units.matrix.toarray()[6:].tolist() == [[0, 1]] * 5
 
@@ -98,11 +104,14 @@ def test_equal_texts_share_a_topic_and_count_once() -> None:
 def test_a_text_whose_embedding_is_zero_has_no_topic() -> None:
     vectors = np.vstack([VECTORS, np.zeros((1, 3), dtype=np.float32)])
     for noise in ("nearest", "own"):
-        assert not finder(noise).find(side_of([*TEXTS, "?"], vectors)).matrix.toarray()[-1].any()
+        assert not finder(noise).extract(side_of([*TEXTS, "?"], vectors)).matrix.toarray()[-1].any()
 
 
 def test_the_order_of_the_texts_changes_no_topic() -> None:
-    units, turned = finder("own").find(side_of(TEXTS, VECTORS)), finder("own").find(side_of(TEXTS[::-1], VECTORS[::-1]))
+    units, turned = (
+        finder("own").extract(side_of(TEXTS, VECTORS)),
+        finder("own").extract(side_of(TEXTS[::-1], VECTORS[::-1])),
+    )
     assert turned.names == units.names
     assert turned.record == units.record
     assert turned.matrix.toarray().tolist() == units.matrix.toarray()[::-1].tolist()
@@ -110,7 +119,7 @@ def test_the_order_of_the_texts_changes_no_topic() -> None:
 
 def test_the_report_lists_topics_by_size_with_words_and_central_texts(tmp_path: Path) -> None:
     vectors = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
-    units = finder().find(side_of([*TEXTS, "dark stars"], vectors[[0, 1, 2, 3, 4, 5, 4]]))
+    units = finder().extract(side_of([*TEXTS, "dark stars"], vectors[[0, 1, 2, 3, 4, 5, 4]]))
     save_units(units, tmp_path)
     baking, stars = load_units(tmp_path).record["topics"]
     assert baking["name"] == "0 bake" and baking["words"] == ["bake"]
@@ -156,7 +165,7 @@ def test_central_rows_are_those_at_the_smallest_angle_to_the_centre() -> None:
 
 def test_fewer_than_two_topics_is_an_error() -> None:
     with pytest.raises(SftdivError, match=r"LargestComponent.* finds 1 topics in 3 distinct texts; two are needed"):
-        finder().find(side_of(TEXTS[:3], VECTORS[:3]))
+        finder().extract(side_of(TEXTS[:3], VECTORS[:3]))
 
 
 def test_unknown_noise_is_an_error_with_the_alternatives() -> None:
@@ -170,7 +179,9 @@ def test_runs_that_agree_are_stable_and_runs_by_chance_are_not() -> None:
     sure, chance = runs.measure(LargestComponent(), vectors), runs.measure(ByChance(seed=0), vectors)
     assert sure == {"ari": 1.0, "ami": 1.0, "ari_with_noise": 1.0, "ami_with_noise": 1.0, "topics": 3.0}
     assert abs(chance["ari"] or 1) < 0.02 and abs(chance["ami"] or 1) < 0.02
-    assert Stability(seeds=3, sample=1_000, share=1.0).measure(ByChance(seed=0), vectors)["ari"] != 1.0, "the seed varies"
+    assert Stability(seeds=3, sample=1_000, share=1.0).measure(ByChance(seed=0), vectors)["ari"] != 1.0, (
+        "the seed varies"
+    )
 
 
 def test_agreement_counts_rows_that_both_were_given() -> None:
@@ -190,7 +201,9 @@ def test_too_few_rows_for_a_sample_leave_the_stability_open() -> None:
                 raise SftdivError("too few")
             return LargestComponent().cluster(vectors)
 
-    units = finder(clusterer=Particular(), stability=Stability(seeds=2, sample=10, share=0.5)).find(side_of(TEXTS, VECTORS))
+    units = finder(clusterer=Particular(), stability=Stability(seeds=2, sample=10, share=0.5)).extract(
+        side_of(TEXTS, VECTORS)
+    )
     assert units.made_by["stability.ari"] is None
     assert units.names == ["0 bake", "1 stars"]
 
@@ -214,7 +227,9 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
     class Absent(LargestComponent):
         libraries = ("no-such-package",)
 
-    with pytest.raises(SftdivError, match=r"needs the package no-such-package: pip install 'sftdiv\[no-such-package\]'"):
+    with pytest.raises(
+        SftdivError, match=r"needs the package no-such-package: pip install 'sftdiv\[no-such-package\]'"
+    ):
         finder(clusterer=Absent()).identity()
 
 
@@ -224,7 +239,9 @@ def test_config_makes_topics_of_every_clusterer(name: str) -> None:
 
     register_resolvers()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("config", overrides=["strategy=macro_topic", f"strategy/clusterer={name}", "strategy.units.noise=own"])
+        config = compose(
+            "config", overrides=["strategy=macro_topic", f"strategy/clusterer={name}", "strategy.units.noise=own"]
+        )
     units = instantiate(config.strategy.units)
     assert units.noise == "own" and units.stability.seeds == 3
     assert "numpy" in units.identity()["versions"]

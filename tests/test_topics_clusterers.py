@@ -28,7 +28,9 @@ def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def clouds(sizes: list[int], *, dimensions: int = 16, width: float = 0.15) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def clouds(
+    sizes: list[int], *, dimensions: int = 16, width: float = 0.15
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Unit vectors around as many directions as there are sizes, and the cloud of each."""
     rng = np.random.default_rng(0)
     cloud = np.repeat(np.arange(len(sizes)), sizes)
@@ -37,7 +39,15 @@ def clouds(sizes: list[int], *, dimensions: int = 16, width: float = 0.15) -> tu
 
 
 def umap_hdbscan(**settings: int) -> UmapHdbscanClusterer:
-    given = {"neighbours": 15, "dimensions": 3, "epochs": 100, "min_cluster_size": 20, "min_samples": 5, "seed": 0, **settings}
+    given = {
+        "neighbours": 15,
+        "dimensions": 3,
+        "epochs": 100,
+        "min_cluster_size": 20,
+        "min_samples": 5,
+        "seed": 0,
+        **settings,
+    }
     return UmapHdbscanClusterer(min_dist=0.0, selection="eom", **given)
 
 
@@ -82,9 +92,17 @@ def test_the_fuzzy_graph_equals_umap_learns() -> None:
     vectors, _ = clouds([60, 60], width=0.5)
     vectors[7] = vectors[3]  # equal rows
     nearest, distances = nearest_neighbours(vectors, 14)
-    with_self = np.column_stack([np.arange(len(vectors)), nearest]), np.column_stack([np.zeros(len(vectors)), distances])
+    with_self = (
+        np.column_stack([np.arange(len(vectors)), nearest]),
+        np.column_stack([np.zeros(len(vectors)), distances]),
+    )
     expected, _, _ = fuzzy_simplicial_set(
-        vectors, 15, np.random.RandomState(0), "cosine", knn_indices=with_self[0], knn_dists=with_self[1].astype(np.float32)
+        vectors,
+        15,
+        np.random.RandomState(0),
+        "cosine",
+        knn_indices=with_self[0],
+        knn_dists=with_self[1].astype(np.float32),
     )
     assert np.allclose(fuzzy_graph(nearest, distances).toarray(), expected.toarray(), atol=1e-3)
 
@@ -124,7 +142,9 @@ def test_umap_hdbscan_finds_the_clouds() -> None:
 
 
 def test_umap_hdbscan_of_too_few_texts_is_an_error_with_the_numbers() -> None:
-    with pytest.raises(SftdivError, match=r"12 distinct texts cannot make a topic of min_cluster_size=20 with neighbours=15"):
+    with pytest.raises(
+        SftdivError, match=r"12 distinct texts cannot make a topic of min_cluster_size=20 with neighbours=15"
+    ):
         umap_hdbscan().cluster(clouds([6, 6])[0])
 
 
@@ -147,7 +167,9 @@ def test_kmeans_never_raises_the_mean_cosine_distance_to_the_centres() -> None:
 
 def test_kmeans_of_equal_rows_and_of_too_few() -> None:
     assert set(KmeansClusterer(clusters=2, iterations=5, seed=0).cluster(np.ones((5, 1), dtype=np.float32))) == {0}
-    with pytest.raises(SftdivError, match=r"3 distinct texts cannot make 4 clusters; lower strategy\.units\.clusterer\.clusters"):
+    with pytest.raises(
+        SftdivError, match=r"3 distinct texts cannot make 4 clusters; lower strategy\.units\.clusterer\.clusters"
+    ):
         KmeansClusterer(clusters=4, iterations=5, seed=0).cluster(np.eye(3, dtype=np.float32))
 
 
@@ -162,7 +184,9 @@ def test_mean_directions_by_hand() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 1]], dtype=np.float32)
     before = np.array([[0, 0], [0, 0], [0.6, 0.8]], dtype=np.float32)
     means = mean_directions(vectors, np.array([0, 0, -1]), before)
-    assert np.allclose(means, [[0.5**0.5, 0.5**0.5], [0, 0], [0.6, 0.8]]), "noise counts nowhere, an empty cluster stays"
+    assert np.allclose(means, [[0.5**0.5, 0.5**0.5], [0, 0], [0.6, 0.8]]), (
+        "noise counts nowhere, an empty cluster stays"
+    )
 
 
 def test_hdbscan_finds_two_clouds_and_an_outlier() -> None:
@@ -219,7 +243,9 @@ def test_evoc_where_it_is_not_installed_names_the_extra(monkeypatch: pytest.Monk
 
 
 def test_evoc_of_too_few_texts_is_an_error_with_the_numbers() -> None:
-    with pytest.raises(SftdivError, match=r"12 distinct texts are too few for EVoC with neighbours=15 and min_cluster_size=20"):
+    with pytest.raises(
+        SftdivError, match=r"12 distinct texts are too few for EVoC with neighbours=15 and min_cluster_size=20"
+    ):
         evoc().cluster(clouds([6, 6])[0])
 
 
@@ -243,7 +269,7 @@ clusterers = [
 for clusterer in clusterers:
     side = SideText([f"text {row} of {cloud[row]}" for row in order], None, lambda: vectors[order], None)
     stability = Stability(seeds=2, sample=500, share=0.8)
-    units = TopicUnits(clusterer=clusterer, noise="own", words=3, stability=stability).find(side)
+    units = TopicUnits(clusterer=clusterer, noise="own", words=3, stability=stability).extract(side)
     back = np.argsort(order)
     rows = [units.matrix.indices[units.matrix.indptr[at]] for at in back]
     print(json.dumps([np.array(rows).tolist(), units.names, units.made_by, units.record]))
@@ -258,7 +284,9 @@ def test_the_same_corpus_gives_the_same_topics_in_any_order_process_and_number_o
             "PYTHONHASHSEED": str(hash_seed),
             "OPENBLAS_NUM_THREADS": str(threads),
         }
-        run = subprocess.run([sys.executable, "-c", FIND, str(order)], env=environment, capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, "-c", FIND, str(order)], env=environment, capture_output=True, text=True, check=True
+        )
         found.append([json.loads(line) for line in run.stdout.splitlines()])
     assert found[0] == found[1]
     assert len(found[0]) == 2 and len(found[0][0][1]) > 2

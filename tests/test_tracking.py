@@ -21,7 +21,15 @@ from sftdiv.tracking.sent import mark_sent, row_digest, sent_as
 from sftdiv.tracking.session import Destination, resolve_mode, run_id, sync_line
 from sftdiv.tracking.wandb import WandbTracker
 
-ROW = {"study": "grid", "cell": "cell-a", "strategy": "micro_token", "level": 0.5, "n": 12345678, "score.acc": 0.25, "train.loss": 1.75}
+ROW = {
+    "study": "grid",
+    "cell": "cell-a",
+    "strategy": "micro_token",
+    "level": 0.5,
+    "n": 12345678,
+    "score.acc": 0.25,
+    "train.loss": 1.75,
+}
 CONFIG = {"strategy": {"name": "micro_token", "units": {"low": 5}}, "seed": 0, "size": {"n": None}, "layers": [1, 2]}
 
 
@@ -35,8 +43,16 @@ def tracked(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
 
     def start(folder=tmp_path, **changes):
-        given = {"group": "grid", "name": "cell-a", "kind": "level", "tags": ["micro_token", "response"], "config": CONFIG}
-        return WandbTracker(folder=folder, **given | {"project": "p", "entity": None, "mode": "offline", "timeout": 20} | changes)
+        given = {
+            "group": "grid",
+            "name": "cell-a",
+            "kind": "level",
+            "tags": ["micro_token", "response"],
+            "config": CONFIG,
+        }
+        return WandbTracker(
+            folder=folder, **given | {"project": "p", "entity": None, "mode": "offline", "timeout": 20} | changes
+        )
 
     yield start
     wandb.teardown()
@@ -78,7 +94,10 @@ def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"mode": "on"}, r"tracking.mode='on' is unknown. Known: auto, online, offline"), ({"timeout": 0}, "tracking.timeout=0 must be")],
+    [
+        ({"mode": "on"}, r"tracking.mode='on' is unknown. Known: auto, online, offline"),
+        ({"timeout": 0}, "tracking.timeout=0 must be"),
+    ],
 )
 def test_a_destination_that_cannot_be_is_refused(change, reason):
     with pytest.raises(SftdivError, match=reason):
@@ -86,7 +105,15 @@ def test_a_destination_that_cannot_be_is_refused(change, reason):
 
 
 def test_tags_are_the_words_that_cells_are_found_by():
-    row = {"strategy": "random", "side": "response", "size": 1000, "model": "tiny", "match": "none", "universe_of": None, "seed": 3}
+    row = {
+        "strategy": "random",
+        "side": "response",
+        "size": 1000,
+        "model": "tiny",
+        "match": "none",
+        "universe_of": None,
+        "seed": 3,
+    }
     assert cell_tags(row) == ["random", "response", "size 1000", "tiny", "match none"]
 
 
@@ -118,13 +145,22 @@ def test_an_offline_run_equals_the_row(tmp_path, tracked):
     tracker.finish(row, 0)
     tracker.finish({"score.acc": 0.9}, 1)
     (run,) = read_runs(tmp_path)
-    assert (run.id, run.project, run.group, run.name, run.job_type) == (run_id("grid", "cell-a"), "p", "grid", "cell-a", "level")
+    assert (run.id, run.project, run.group, run.name, run.job_type) == (
+        run_id("grid", "cell-a"),
+        "p",
+        "grid",
+        "cell-a",
+        "level",
+    )
     assert run.tags == ("micro_token", "response")
     assert run.config == CONFIG
     table = run.summary["samples"]
     assert {key: run.summary[key] for key in row} == finite(row)
     assert (table["_type"], table["nrows"], table["ncols"]) == ("table-file", 2, 3)
-    assert json.loads((run.path.parent / "files" / table["path"]).read_text())["data"] == [["x", "höher", None], ["y", "b", "s"]]
+    assert json.loads((run.path.parent / "files" / table["path"]).read_text())["data"] == [
+        ["x", "höher", None],
+        ["y", "b", "s"],
+    ]
     assert [(each["_step"], each["train.loss"]) for each in run.history] == [(0, 3.0), (1, 2.0), (2, 1.0)]
     assert run.exit_code == 0 and not run.synced
     assert sent_as(tmp_path, run.id, row) == "offline"
@@ -162,7 +198,9 @@ time.sleep(60)
 
 def kill_a_cell(folder, steps):
     """A cell that logs some steps and is then killed, and its log as it lies."""
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(steps)], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), str(steps)], stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout.readline() == "logged\n"
         (log,) = folder.glob("wandb/offline-run-*/*.wandb")
         deadline = time.monotonic() + 30
@@ -173,7 +211,9 @@ def kill_a_cell(folder, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [2, 900])  # with few steps W&B has written a header only, with many a log that ends within a record
+@pytest.mark.parametrize(
+    "steps", [2, 900]
+)  # with few steps W&B has written a header only, with many a log that ends within a record
 def test_a_killed_cell_goes_on_in_one_run_with_the_steps_it_had(tmp_path, tracked, steps):
     dead = read_run(kill_a_cell(tmp_path, steps))
     assert dead.exit_code is None
@@ -229,7 +269,12 @@ def test_online_a_resumed_cell_goes_on_in_its_run(tmp_path, tracked, server):
     (run,) = server.runs
     assert run == run_id("grid", "cell-a")
     sent = server.runs[run]
-    assert (sent["project"], sent["groupName"], sent["displayName"], sent["jobType"]) == ("p", "grid", "cell-a", "level")
+    assert (sent["project"], sent["groupName"], sent["displayName"], sent["jobType"]) == (
+        "p",
+        "grid",
+        "cell-a",
+        "level",
+    )
     assert sent["tags"] == ["micro_token", "response"]
     assert {key: value["value"] for key, value in json.loads(sent["config"]).items() if key != "_wandb"} == CONFIG
     lines = server.lines(run, "wandb-history.jsonl")
@@ -239,7 +284,9 @@ def test_online_a_resumed_cell_goes_on_in_its_run(tmp_path, tracked, server):
 
 
 @pytest.mark.slow
-def test_where_wandb_does_not_answer_the_cell_is_kept_offline_and_the_next_does_not_wait(tmp_path, tracked, monkeypatch, caplog):
+def test_where_wandb_does_not_answer_the_cell_is_kept_offline_and_the_next_does_not_wait(
+    tmp_path, tracked, monkeypatch, caplog
+):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # closed
     started = time.monotonic()
@@ -294,7 +341,9 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_the_log_of_a_cell_in_a_child_of_its_own_is_whole(tmp_path):
     (tmp_path / "child.py").write_text(CHILD)
-    subprocess.run([sys.executable, str(tmp_path / "child.py"), str(tmp_path), json.dumps(ROW)], check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, str(tmp_path / "child.py"), str(tmp_path), json.dumps(ROW)], check=True, timeout=120
+    )
     (run,) = read_runs(tmp_path)
     assert run.exit_code == 0 and run.summary.items() >= ROW.items()
 

@@ -21,7 +21,13 @@ from sftdiv.tracking.study_run import log_study, study_numbers, tracked_as
 from sftdiv.tracking.wandb import WandbTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces' own
-TRACKING = {"_target_": "sftdiv.tracking.wandb.WandbTracker", "project": "p", "entity": None, "mode": "auto", "timeout": 20}
+TRACKING = {
+    "_target_": "sftdiv.tracking.wandb.WandbTracker",
+    "project": "p",
+    "entity": None,
+    "mode": "auto",
+    "timeout": 20,
+}
 WHERE = Destination(project="p", entity=None, mode="offline", timeout=20)
 
 
@@ -53,9 +59,18 @@ def finished_cell(study, name, *, tracking=TRACKING, **row):
     """A cell's folder as a finished run leaves it, without its model."""
     folder = study / name
     folder.mkdir(parents=True)
-    row = {"study": study.name, "cell": name, "kind": "level", "strategy": "meso_tag", "primary": "acc", "score.acc": 0.25} | row
+    row = {
+        "study": study.name,
+        "cell": name,
+        "kind": "level",
+        "strategy": "meso_tag",
+        "primary": "acc",
+        "score.acc": 0.25,
+    } | row
     (folder / "result.json").write_text(json.dumps(row))
-    (folder / "config.yaml").write_text(yaml.safe_dump({"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": tracking}))
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": tracking})
+    )
     (folder / "samples.jsonl").write_text('{"id": "x", "response": "b"}\n')
     return row
 
@@ -190,12 +205,22 @@ def test_a_study_is_one_run_that_a_second_analysis_continues(tmp_path):
         numbers["slope.micro_token.response.1000.unmatched"] = slope
         log_study(WHERE, folder=study, name="embedded grid", numbers=numbers, **found(tmp_path))
     (run,) = read_runs(study)
-    assert (run.id, run.group, run.job_type, run.name) == (run_id("embedded grid", "study"), "embedded grid", "study", "study")
+    assert (run.id, run.group, run.job_type, run.name) == (
+        run_id("embedded grid", "study"),
+        "embedded grid",
+        "study",
+        "study",
+    )
     assert run.summary["slope.micro_token.response.1000.unmatched"] == 0.5
     assert run.summary["correlation.response.entropy"] is None
-    assert study_numbers(study) == {"slope.micro_token.response.1000.unmatched": 0.5, "correlation.response.entropy": None}
+    assert study_numbers(study) == {
+        "slope.micro_token.response.1000.unmatched": 0.5,
+        "correlation.response.entropy": None,
+    }
     files = run.path.parent / "files"
-    slopes, overlap = (json.loads((files / run.summary[f"table/{name}"]["path"]).read_text()) for name in ("slopes", "overlap"))
+    slopes, overlap = (
+        json.loads((files / run.summary[f"table/{name}"]["path"]).read_text()) for name in ("slopes", "overlap")
+    )
     assert (slopes["columns"], slopes["data"]) == (["ladder", "slope", "n"], [["a", 0.5, 7], ["b", None, 7]])
     assert (overlap["columns"], overlap["data"]) == (["level", "0.0", "1.0"], [[0.0, None, 0.5], [1.0, 0.5, None]])
     assert run.summary["figure/figure3"]["_type"] == "image-file"
@@ -208,13 +233,21 @@ def test_wandb_failing_does_not_fail_an_analysis(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     where = Destination(project="p", entity=None, mode="auto", timeout=2)
-    log_study(where, folder=tmp_path, name="grid", numbers={"slope.a": 1.0}, **found(tmp_path) | {"report": tmp_path / "missing.html"})
+    log_study(
+        where,
+        folder=tmp_path,
+        name="grid",
+        numbers={"slope.a": 1.0},
+        **found(tmp_path) | {"report": tmp_path / "missing.html"},
+    )
     assert "W&B does not answer" in caplog.text
     assert "did not take the study's summary" in caplog.text
 
 
 def test_help_is_the_modules_text_and_examples():
-    told = subprocess.run([sys.executable, "-m", "sftdiv.sync", "--help"], check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-m", "sftdiv.sync", "--help"], check=True, capture_output=True, text=True
+    ).stdout
     for words in ("without doubling a\nrun", "--again", "python -m sftdiv.sync workspace", "conf/tracking/wandb.yaml"):
         assert words in told or words.replace("\n", " ") in told
     assert not Path("wandb").exists()

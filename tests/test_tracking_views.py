@@ -21,12 +21,16 @@ SCORE, SLOPES = "score.acc", ("slope.a", "slope.b")
 
 
 def workspace(**changes):
-    return build_workspace(**{"entity": "me", "project": "p", "study": "grid", "score": SCORE, "slopes": SLOPES} | changes)
+    return build_workspace(
+        **{"entity": "me", "project": "p", "study": "grid", "score": SCORE, "slopes": SLOPES} | changes
+    )
 
 
 def panels(built):
     """Every panel by its title, as it is sent."""
-    sections = built._to_model().model_dump(by_alias=True, exclude_none=True)["spec"]["section"]["panelBankConfig"]["sections"]
+    sections = built._to_model().model_dump(by_alias=True, exclude_none=True)["spec"]["section"]["panelBankConfig"][
+        "sections"
+    ]
     sent = [panel for section in sections for panel in section["panels"]]
     return {panel["config"].get("chartTitle"): panel for panel in sent}
 
@@ -47,7 +51,10 @@ def test_the_panels_read_what_runs_hold():
     assert sent["Training loss"]["config"]["metrics"] == ["train.loss"]
     assert sent["Slopes"]["config"]["metrics"] == [f"summary_metrics.{name}" for name in SLOPES]
     (parallel,) = [panel for panel in sent.values() if panel["viewType"] == "Parallel Coordinates Plot"]
-    assert [column["accessor"] for column in parallel["config"]["columns"]][:2] == ["config:strategy.value.name", "summary:level"]
+    assert [column["accessor"] for column in parallel["config"]["columns"]][:2] == [
+        "config:strategy.value.name",
+        "summary:level",
+    ]
     assert "Slopes" not in panels(workspace(slopes=()))
 
 
@@ -70,7 +77,11 @@ def commands():
     names, values = zip(*((name, each["values"]) for name, each in sweep["parameters"].items()), strict=True)
     for combination in itertools.product(*values):
         given = {"args": {name: {"value": value} for name, value in zip(names, combination, strict=True)}}
-        macros = create_sweep_command_args(given) | {"env": ["env"], "interpreter": ["python"], "program": [sweep["program"]]}
+        macros = create_sweep_command_args(given) | {
+            "env": ["env"],
+            "interpreter": ["python"],
+            "program": [sweep["program"]],
+        }
         words = create_sweep_command(list(sweep["command"]))
         yield [word for part in words for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
 

@@ -20,7 +20,7 @@ from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Steps, plan_steps
 from sftdiv.training.batching.packing import lay_out, pack_rows
-from sftdiv.training.config import Architecture, Hardware
+from sftdiv.training.config import Architecture, TrainerConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
 from sftdiv.training.pretrain import make_model, pack
@@ -65,11 +65,14 @@ def test_a_plan_of_one_window_sorts_by_length_and_cuts_it_into_steps():
     ranks=st.integers(1, 3),
     packed=st.booleans(),
 )
-def test_every_example_comes_once_an_epoch_however_steps_are_laid_out(lengths, epochs, size, micro_batch, ranks, packed):
+def test_every_example_comes_once_an_epoch_however_steps_are_laid_out(
+    lengths, epochs, size, micro_batch, ranks, packed
+):
     plan = plan_steps(lengths, epochs=epochs, batch_size=size, rng=np.random.default_rng(1))
     assert np.bincount(np.concatenate(plan)).tolist() == [epochs] * len(lengths)
     layouts = [
-        lay_out(step.tolist(), np.array(lengths), micro_batch=micro_batch, ranks=ranks, capacity=90 if packed else None) for step in plan
+        lay_out(step.tolist(), np.array(lengths), micro_batch=micro_batch, ranks=ranks, capacity=90 if packed else None)
+        for step in plan
     ]
     for step, layout in zip(plan, layouts, strict=True):
         assert sorted(i for batches in layout for rows in batches for row in rows for i in row) == sorted(step.tolist())
@@ -106,12 +109,17 @@ def test_a_step_counts_the_labels_of_all_its_micro_batches():
     (short, long), label_tokens, lengths = steps[0]
     assert (short.names, long.names, label_tokens, lengths.tolist()) == (["a"], ["b", "c"], 2 + 3 + 5, [4, 6, 9])
     assert long.input_ids.tolist() == [[0, 1, 2, 3, 4, 5, 99, 99, 99], [0, 1, 2, 3, 4, 5, 6, 0, 1]]
-    assert long.labels.tolist() == [[-100, -100, -100, 3, 4, 5, -100, -100, -100], [-100, -100, -100, -100, 4, 5, 6, 0, 1]]
+    assert long.labels.tolist() == [
+        [-100, -100, -100, 3, 4, 5, -100, -100, -100],
+        [-100, -100, -100, -100, 4, 5, 6, 0, 1],
+    ]
     assert long.position_ids is None
 
 
 def test_packed_rows_begin_their_positions_anew_and_learn_no_first_token():
-    steps = Steps([labelled(1), labelled(2), labelled(4)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2, capacity=5)
+    steps = Steps(
+        [labelled(1), labelled(2), labelled(4)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2, capacity=5
+    )
     (batch,), label_tokens, _ = steps[0]
     assert batch.lengths == [[2, 1], [4]]
     assert batch.input_ids.tolist() == [[0, 1, 0, 99], [0, 1, 2, 3]]
@@ -125,9 +133,13 @@ def test_packed_rows_begin_their_positions_anew_and_learn_no_first_token():
 
 def test_token_losses_are_the_cross_entropy_of_the_full_logits(base):
     model, tokenizer = load_model(base, dtype=torch.float32), load_tokenizer(base)
-    input_ids, labels = pad_batch(label_conversations(tokenizer, TALKS[:4], max_length=64), pad_id=tokenizer.pad_token_id)
+    input_ids, labels = pad_batch(
+        label_conversations(tokenizer, TALKS[:4], max_length=64), pad_id=tokenizer.pad_token_id
+    )
     logits = model(input_ids=input_ids, attention_mask=(input_ids != tokenizer.pad_token_id).long()).logits[:, :-1]
-    full = functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORED)
+    full = functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORED
+    )
     torch.testing.assert_close(token_losses(model, input_ids, labels), full[labels[:, 1:].flatten() != IGNORED])
 
 
@@ -245,7 +257,9 @@ def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
     model, tokenizer = load_model(base, dtype=torch.float32), load_tokenizer(base)
     model.model.norm.weight.data[:] = float("nan")
     save_checkpoint(model, tokenizer, tmp_path / "broken")
-    with pytest.raises(SftdivError, match=r"the loss is nan at step 0 on the examples talk-\d+, talk-\d+, talk-\d+, talk-\d+$"):
+    with pytest.raises(
+        SftdivError, match=r"the loss is nan at step 0 on the examples talk-\d+, talk-\d+, talk-\d+, talk-\d+$"
+    ):
         fine_tune(tmp_path / "broken", TALKS, NAMES, tmp_path / "model", **fine_tuning())
     assert not (tmp_path / "model").exists()
 
@@ -254,7 +268,9 @@ def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
 def test_scratch_models_have_the_parameters_that_they_say(base, name, millions):
     architecture = instantiate(OmegaConf.load(conf_dir() / "model" / f"{name}.yaml").architecture)
     model = make_model(architecture, load_tokenizer(base), seed=0)
-    assert (model.num_parameters() - model.get_input_embeddings().weight.numel()) / 1e6 == pytest.approx(millions, abs=0.05)
+    assert (model.num_parameters() - model.get_input_embeddings().weight.numel()) / 1e6 == pytest.approx(
+        millions, abs=0.05
+    )
 
 
 def test_packing_wastes_nothing_and_ends_every_text(base):
@@ -278,7 +294,7 @@ def test_packing_wastes_nothing_and_ends_every_text(base):
 )
 def test_hardware_that_cannot_be_right_is_refused(change, message):
     with pytest.raises(SftdivError, match=message):
-        Hardware(**{"accelerator": "cpu", "devices": 1, "precision": "32-true", "threads": None} | change)
+        TrainerConfig(**{"accelerator": "cpu", "devices": 1, "precision": "32-true", "threads": None} | change)
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
@@ -288,6 +304,6 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said(base, tmp_path):
-    gpu = Hardware(accelerator="gpu", devices=1, precision="bf16-mixed", threads=None)
+    gpu = TrainerConfig(accelerator="gpu", devices=1, precision="bf16-mixed", threads=None)
     with pytest.raises(SftdivError, match="torch finds no GPU here; use trainer=cpu"):
         fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning() | {"hardware": gpu})

@@ -29,7 +29,7 @@ from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Steps
 from sftdiv.training.batching.conversations import Named
 from sftdiv.training.batching.packing_check import check_confined
-from sftdiv.training.config import Hardware, Optimizer
+from sftdiv.training.config import OptimizerConfig, TrainerConfig
 from sftdiv.training.distributed.shard import decoder_layers
 from sftdiv.training.loop import train
 from sftdiv.training.resources.flops import work_of
@@ -49,14 +49,18 @@ def conversations(lengths):
     """Random ids of which the second half is learned."""
     rng = np.random.default_rng(0)
     ids = [rng.integers(0, 50, size=length) for length in lengths]
-    return [Labelled(each, np.where(np.arange(len(each)) >= len(each) // 2, each, IGNORED), truncated=False) for each in ids]
+    return [
+        Labelled(each, np.where(np.arange(len(each)) >= len(each) // 2, each, IGNORED), truncated=False) for each in ids
+    ]
 
 
 class Gradients(Callback):
     """Copies the gradients of the step, before they are clipped."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        whole = [p.grad.full_tensor() if hasattr(p.grad, "full_tensor") else p.grad for p in pl_module.model.parameters()]
+        whole = [
+            p.grad.full_tensor() if hasattr(p.grad, "full_tensor") else p.grad for p in pl_module.model.parameters()
+        ]
         self.vector = torch.cat([each.detach().double().flatten() for each in whole])
 
 
@@ -67,14 +71,23 @@ def one_step(dtype, *, hardware=None, rank=0, ranks=1, shard=None, **cut):
     names = [str(number) for number in range(16)]
     steps = Steps(conversations(SIXTEEN), names, [np.arange(16)], pad_id=0, rank=rank, ranks=ranks, **cut)
     precision = "64-true" if dtype == torch.float64 else "32-true"
-    hardware = hardware or Hardware(accelerator="cpu", devices=1, precision=precision, threads=1)
+    hardware = hardware or TrainerConfig(accelerator="cpu", devices=1, precision=precision, threads=1)
     seen = Gradients()
-    how = {"optimizer": Optimizer(**ADAM | {"clip": 1e9}), "hardware": hardware, "seed": 0, "title": "", "tracker": None, "peak": 1e9}
+    how = {
+        "optimizer": OptimizerConfig(**ADAM | {"clip": 1e9}),
+        "hardware": hardware,
+        "seed": 0,
+        "title": "",
+        "tracker": None,
+        "peak": 1e9,
+    }
     module, _ = train(model, steps, count=1, work=work_of(model), shard=shard, callbacks=[seen], **how)
     return module.losses[0], seen.vector
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=["float32", "float64"]
+)
 @pytest.mark.parametrize("cut", [name for name in CUTS if name != "whole"])
 def test_loss_and_gradients_of_a_step_do_not_depend_on_how_it_is_cut(cut, dtype, tolerance):
     loss, gradients = one_step(dtype, **CUTS["whole"])
@@ -85,7 +98,9 @@ def test_loss_and_gradients_of_a_step_do_not_depend_on_how_it_is_cut(cut, dtype,
 
 def test_a_mean_of_means_would_be_seen():
     """The test above can fail: the mean over micro-batches of their means is another number."""
-    steps = Steps(conversations(SIXTEEN), [str(number) for number in range(16)], [np.arange(16)], pad_id=0, micro_batch=4)
+    steps = Steps(
+        conversations(SIXTEEN), [str(number) for number in range(16)], [np.arange(16)], pad_id=0, micro_batch=4
+    )
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LLAMA)
     means = [token_losses(model, batch.input_ids, batch.labels).mean().item() for batch in steps[0].batches]
@@ -114,7 +129,9 @@ def test_a_packed_example_has_the_loss_that_it_has_alone(config):
     together = iter(losses.split([examples[int(name)].label_tokens for name in packed.names]))
     for name in packed.names:
         alone = Steps(examples, names, [np.array([int(name)])], pad_id=0, micro_batch=1)[0].batches[0]
-        torch.testing.assert_close(next(together), token_losses(model, alone.input_ids, alone.labels), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            next(together), token_losses(model, alone.input_ids, alone.labels), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_rows_end_to_end_without_padding_have_the_same_losses():
@@ -124,7 +141,9 @@ def test_rows_end_to_end_without_padding_have_the_same_losses():
     rows, flat = (Steps(conversations(SIXTEEN), names, [np.arange(16)], flat=flat, **how)[0] for flat in (False, True))
     for padded, end_to_end in zip(rows.batches, flat.batches, strict=True):
         assert end_to_end.input_ids.shape == (1, sum(map(sum, padded.lengths)))
-        ours, theirs = (token_losses(model, each.input_ids, each.labels, each.position_ids) for each in (padded, end_to_end))
+        ours, theirs = (
+            token_losses(model, each.input_ids, each.labels, each.position_ids) for each in (padded, end_to_end)
+        )
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -137,7 +156,8 @@ def test_a_model_that_carries_a_state_is_refused_before_it_is_packed():
 
 
 @pytest.mark.parametrize(
-    "kind", ["llama", "gpt2", "qwen3", "gemma2", "mistral", "gpt_neox", "opt", "bloom", "phi", "falcon", "mixtral", "olmo2"]
+    "kind",
+    ["llama", "gpt2", "qwen3", "gemma2", "mistral", "gpt_neox", "opt", "bloom", "phi", "falcon", "mixtral", "olmo2"],
 )
 def test_the_layers_to_shard_are_found_in_every_decoder_family(kind):
     with torch.device("meta"):
@@ -145,7 +165,9 @@ def test_the_layers_to_shard_are_found_in_every_decoder_family(kind):
     layers = decoder_layers(model)
     assert len(layers) == model.config.num_hidden_layers
     held = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
-    vectors = {id(parameter) for parameter in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)}
+    vectors = {
+        id(parameter) for parameter in (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
+    }
     assert held > 0.97 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in vectors)
 
 

@@ -10,7 +10,13 @@ from sftdiv.training.resources.flops import Work, peak_flops, work_of
 
 ROWS, LENGTH, LABELS = 2, 48, 16
 ENDS = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
-WIDE = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+WIDE = {
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 CONFIGS = [
     LlamaConfig(vocab_size=97, tie_word_embeddings=False, **WIDE, **ENDS),
     GPT2Config(vocab_size=97, n_embd=64, n_layer=3, n_head=4, **ENDS),
@@ -36,12 +42,16 @@ def test_work_is_what_torch_counts(config):
     assert with_whole_scores(work_of(model)) == counted(model)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers by its old name
+@pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing`:FutureWarning"
+)  # peft asks transformers by its old name
 def test_the_weights_of_a_frozen_base_get_no_gradient():
     from peft import LoraConfig, get_peft_model
 
     base = AutoModelForCausalLM.from_config(CONFIGS[0], attn_implementation="eager")
-    base.get_input_embeddings().register_forward_hook(lambda module, inputs, output: output.requires_grad_())  # as if layers lay before
+    base.get_input_embeddings().register_forward_hook(
+        lambda module, inputs, output: output.requires_grad_()
+    )  # as if layers lay before
     full = work_of(base)
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
     assert with_whole_scores(work_of(adapted)) == counted(adapted)
@@ -63,8 +73,12 @@ def test_layers_of_a_window_see_no_more():
 
 def test_the_model_may_be_without_weights():
     with torch.device("meta"):
-        assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])) == work_of(AutoModelForCausalLM.from_config(CONFIGS[0]))
-    assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])).token == 6 * 3 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 176)
+        assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])) == work_of(
+            AutoModelForCausalLM.from_config(CONFIGS[0])
+        )
+    assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])).token == 6 * 3 * (
+        64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 176
+    )
 
 
 def test_peak_is_measured_on_a_cpu_and_read_on_a_gpu(monkeypatch):

@@ -39,19 +39,27 @@ def test_only_the_first_token_labelled_is_nothing_to_learn():
 def test_more_masked_examples_than_allowed_are_refused_and_named():
     assert check(GOOD, MASKED, max_masked_share=0.5).masked == 1
     with pytest.raises(
-        SftdivError, match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; data.max_masked_share"
+        SftdivError,
+        match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; data.max_masked_share",
     ):
         check(MASKED, LONG, GOOD, MASKED)
 
 
 def test_what_is_dropped_for_its_length_by_choice_is_no_error():
-    assert check(GOOD, LONG, LONG, LONG, max_masked_share=0.0) == Checked(kept=[0], too_long=3, masked=0, truncated=0, ended=1.0)
+    assert check(GOOD, LONG, LONG, LONG, max_masked_share=0.0) == Checked(
+        kept=[0], too_long=3, masked=0, truncated=0, ended=1.0
+    )
 
 
 def test_nothing_left_is_refused_whatever_the_share():
-    with pytest.raises(SftdivError, match=r"none of 1 conversations has a label token: is there an assistant turn.*max_length.*template"):
+    with pytest.raises(
+        SftdivError,
+        match=r"none of 1 conversations has a label token: is there an assistant turn.*max_length.*template",
+    ):
         check(MASKED, max_masked_share=1.0)
-    with pytest.raises(SftdivError, match=r"none of 2 conversations has a label token \(1 are longer than .*data.too_long=truncate"):
+    with pytest.raises(
+        SftdivError, match=r"none of 2 conversations has a label token \(1 are longer than .*data.too_long=truncate"
+    ):
         check(MASKED, LONG, max_masked_share=1.0)
     with pytest.raises(SftdivError, match="none of 0 conversations"):
         check()
@@ -74,7 +82,9 @@ def test_the_share_that_learns_to_end_is_of_those_that_are_whole():
 
 def test_when_no_example_learns_to_end_the_training_is_refused():
     in_the_prompt = example([5, END, 6, 7], 2)
-    with pytest.raises(SftdivError, match=r"none of 2 examples that are whole learns a token that ends a response \(2\).*eos_token"):
+    with pytest.raises(
+        SftdivError, match=r"none of 2 examples that are whole learns a token that ends a response \(2\).*eos_token"
+    ):
         check(ENDLESS, in_the_prompt, CUT)
 
 

@@ -12,7 +12,9 @@ from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.records import SftdivError
 from sftdiv.training.tokenizer import train_tokenizer
 
-TEMPLATES = [path for path in sorted((conf_dir() / "model" / "template").glob("*.yaml")) if path.stem != "auto"]  # plain, or own
+TEMPLATES = [
+    path for path in sorted((conf_dir() / "model" / "template").glob("*.yaml")) if path.stem != "auto"
+]  # plain, or own
 END, SYSTEM, USER, ASSISTANT = 0, 2, 3, 4
 A, B, C, D, E, THOUGHT = (
     69,
@@ -106,13 +108,17 @@ def test_with_the_last_response_the_text_ends(letters):
 def test_a_prompt_that_its_turn_does_not_begin_with_is_refused(letters):
     own = load_tokenizer(letters).chat_template
     tokenizer = load_tokenizer(letters, template=own.replace("'<|assistant|>'", "'<|assistant|>think'"))
-    with pytest.raises(SftdivError, match=r"a prompt for turn 2 of 2 that the turn does not begin with: it ends with '.*think'"):
+    with pytest.raises(
+        SftdivError, match=r"a prompt for turn 2 of 2 that the turn does not begin with: it ends with '.*think'"
+    ):
         label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99, loss_turns="last")
 
 
 def test_a_template_that_refuses_a_conversation_says_which(letters):
     tokenizer = load_tokenizer(letters, template="{{ raise_exception('roles must alternate') }}")
-    with pytest.raises(SftdivError, match=r"refuses the turns user, assistant: roles must alternate.*model/template=chatml"):
+    with pytest.raises(
+        SftdivError, match=r"refuses the turns user, assistant: roles must alternate.*model/template=chatml"
+    ):
         label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99)
 
 
@@ -132,8 +138,14 @@ def test_what_is_too_long_is_cut_or_marked_and_left_whole(letters):
     tokenizer, talks = load_tokenizer(letters), [TWO_TURNS, TWO_TURNS[:2]]
     cut = label_conversations(tokenizer, talks, max_length=6)
     marked = label_conversations(tokenizer, talks, max_length=6, too_long="drop")
-    assert [(len(example), example.truncated, example.dropped) for example in cut] == [(6, True, False), (6, False, False)]
-    assert [(len(example), example.truncated, example.dropped) for example in marked] == [(11, False, True), (6, False, False)]
+    assert [(len(example), example.truncated, example.dropped) for example in cut] == [
+        (6, True, False),
+        (6, False, False),
+    ]
+    assert [(len(example), example.truncated, example.dropped) for example in marked] == [
+        (11, False, True),
+        (6, False, False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,31 +10,46 @@ import torch
 from transformers import LlamaConfig
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import Adapter, Hardware, Method
+from sftdiv.training.config import AdapterConfig, FineTuningConfig, TrainerConfig
 from sftdiv.training.resources import available_memory as capacity
 from sftdiv.training.resources import dry_run
 from sftdiv.training.resources.available_memory import available, machine_memory
 from sftdiv.training.resources.dry_run import peak_activations, weigh
 from sftdiv.training.resources.memory import GIB, MemoryEstimate, check_fits, estimate, largest_micro_batch
 
-SMALL = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3, "num_attention_heads": 4, "tie_word_embeddings": False}
+SMALL = {
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "tie_word_embeddings": False,
+}
 CONFIG = LlamaConfig(vocab_size=100, **SMALL)
 LAYER, OUTSIDE = 4 * 64 * 64 + 3 * 64 * 176 + 2 * 64, 2 * 100 * 64 + 64  # parameters
 ALL = 3 * LAYER + OUTSIDE
-LLAMA_7B = LlamaConfig(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32)
-LLAMA_70B = LlamaConfig(
-    vocab_size=32000, hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8
+LLAMA_7B = LlamaConfig(
+    vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
 )
-LORA = Adapter(rank=8, alpha=16, dropout=0.0, targets="all-linear", quantize=None, merge=True)
-NF4 = Adapter(rank=8, alpha=16, dropout=0.0, targets="all-linear", quantize="nf4", merge=True)
+LLAMA_70B = LlamaConfig(
+    vocab_size=32000,
+    hidden_size=8192,
+    intermediate_size=28672,
+    num_hidden_layers=80,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+)
+LORA = AdapterConfig(rank=8, alpha=16, dropout=0.0, targets="all-linear", quantize=None, merge=True)
+NF4 = AdapterConfig(rank=8, alpha=16, dropout=0.0, targets="all-linear", quantize="nf4", merge=True)
 
 
 def gpus(count=1, strategy="single", precision="bf16-mixed", **settings):
-    return Hardware(accelerator="gpu", devices=count, precision=precision, threads=None, strategy=strategy, **settings)
+    return TrainerConfig(
+        accelerator="gpu", devices=count, precision=precision, threads=None, strategy=strategy, **settings
+    )
 
 
 def method(adapter=None, *, checkpointing=False, attention="auto"):
-    return Method(
+    return FineTuningConfig(
         adapter=adapter,
         gradient_checkpointing=checkpointing,
         neftune=0.0,
@@ -47,14 +62,26 @@ def method(adapter=None, *, checkpointing=False, attention="auto"):
 
 
 def needed(hardware, how=None, config=CONFIG, *, optimizer="adamw", rows=2, length=32, labels=8):
-    return estimate(config, hardware=hardware, method=how or method(), optimizer=optimizer, rows=rows, length=length, labels=labels)
+    return estimate(
+        config, hardware=hardware, method=how or method(), optimizer=optimizer, rows=rows, length=length, labels=labels
+    )
 
 
 def weights_of(memory):
     return memory.parameters, memory.gradients, memory.optimizer
 
 
-def activations(rows=2, length=32, labels=8, config=CONFIG, *, checkpointing=False, attention="auto", dtype=torch.float32, autocast=False):
+def activations(
+    rows=2,
+    length=32,
+    labels=8,
+    config=CONFIG,
+    *,
+    checkpointing=False,
+    attention="auto",
+    dtype=torch.float32,
+    autocast=False,
+):
     return peak_activations(
         config,
         dtype=dtype,
@@ -87,7 +114,11 @@ def test_bytes_of_a_weight(precision, optimizer, bytes_each):
 
 def test_of_an_adapter_alone_there_are_gradients():
     adapters = 3 * 8 * (4 * (64 + 64) + 3 * (64 + 176))
-    assert weights_of(needed(gpus(precision="bf16-true"), method(LORA))) == ((ALL + adapters) * 2, adapters * 2, adapters * 4)
+    assert weights_of(needed(gpus(precision="bf16-true"), method(LORA))) == (
+        (ALL + adapters) * 2,
+        adapters * 2,
+        adapters * 4,
+    )
 
 
 def test_four_bits_hold_the_linear_layers_and_32_the_rest():
@@ -150,11 +181,17 @@ print(int(peak_memory()) - now * 1024)
 def test_the_estimate_is_what_a_real_step_takes(checkpointing):
     config = {"vocab_size": 2000, **SMALL, "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 5}
     case = (config, 8, 256, 128, checkpointing)
-    blocks = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # the C library gives every tensor back: the resident memory is what torch holds
+    blocks = {
+        "MALLOC_MMAP_THRESHOLD_": "65536"
+    }  # the C library gives every tensor back: the resident memory is what torch holds
     ran = subprocess.run(
-        [sys.executable, "-c", STEP, json.dumps(case)], env=os.environ | blocks, capture_output=True, text=True, check=True
+        [sys.executable, "-c", STEP, json.dumps(case)],
+        env=os.environ | blocks,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    cpu = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1)
+    cpu = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=1)
     memory = needed(cpu, method(checkpointing=checkpointing), LlamaConfig(**config), rows=8, length=256, labels=128)
     assert memory.total == pytest.approx(int(ran.stdout), rel=0.05, abs=16 << 20)  # the libraries take some MiB
 
@@ -173,7 +210,9 @@ def test_rows_labels_and_the_attention_matrix():
     wide = LlamaConfig(vocab_size=5000, **SMALL)
     few, more, many = (activations(8, labels=labels, config=wide) for labels in (8, 16, 24))
     assert many - more == pytest.approx(more - few, rel=0.02)
-    assert 2 <= (more - few) / (8 * 8 * 5000 * 4) <= 4  # rows, labels, vocabulary, bytes: logits, their softmax and its gradient
+    assert (
+        2 <= (more - few) / (8 * 8 * 5000 * 4) <= 4
+    )  # rows, labels, vocabulary, bytes: logits, their softmax and its gradient
     lengths = (256, 512)
     without, beside = ([activations(1, length, 1, attention=name) for length in lengths] for name in ("auto", "eager"))
     assert without[1] / without[0] < 2.05  # linear in the tokens
@@ -197,7 +236,13 @@ def test_autocast_holds_a_copy_of_each_weight():
 def refusal(available_bytes, hardware, how, **settings):
     with pytest.raises(SftdivError) as caught:
         check_fits(
-            needed(hardware, how, **settings), available_bytes, hardware=hardware, method=how, optimizer="adamw", rows=4, length=2048
+            needed(hardware, how, **settings),
+            available_bytes,
+            hardware=hardware,
+            method=how,
+            optimizer="adamw",
+            rows=4,
+            length=2048,
         )
     return str(caught.value)
 
@@ -209,7 +254,14 @@ def test_a_7b_model_does_not_fit_24_gib():
     told = refusal(24 * GIB, gpus(), method(), **REAL)
     assert "parameters 25.1, gradients 25.1, optimizer 50.2, activations 71." in told and "of 24.0" in told
     assert "without any activations it would not fit either" in told
-    ways = ["train=lora", "train=qlora", "trainer.precision=bf16-true", "train.optimizer=adamw_8bit", "trainer=fsdp", "a smaller model"]
+    ways = [
+        "train=lora",
+        "train=qlora",
+        "trainer.precision=bf16-true",
+        "train.optimizer=adamw_8bit",
+        "trainer=fsdp",
+        "a smaller model",
+    ]
     assert [way for way in ways if way in told] == ways
     assert "train.batch" not in told and "max_length" not in told
 
@@ -229,12 +281,23 @@ def test_an_adapter_of_a_70b_model_fits_8_gpus_of_80_gb():
 
 
 def test_what_is_on_already_is_not_advised():
-    told = refusal(60 * GIB, gpus(), method(LORA, checkpointing=True), **REAL | {"rows": 16, "length": 4096, "labels": 4095})
-    assert "train.batch below 4 (or train.batch=auto), model.max_length below 2048, train=qlora, trainer.precision=bf16-true" in told
-    assert not [word for word in ("gradient_checkpointing", "train=lora", "adamw_8bit", "without any activations") if word in told]
+    told = refusal(
+        60 * GIB, gpus(), method(LORA, checkpointing=True), **REAL | {"rows": 16, "length": 4096, "labels": 4095}
+    )
+    assert (
+        "train.batch below 4 (or train.batch=auto), model.max_length below 2048, train=qlora, trainer.precision=bf16-true"
+        in told
+    )
+    assert not [
+        word
+        for word in ("gradient_checkpointing", "train=lora", "adamw_8bit", "without any activations")
+        if word in told
+    ]
     told = refusal(1e4, gpus(2, "fsdp"), method(NF4), rows=1)
     assert "more than 2 devices (trainer.devices, trainer.nodes), trainer.offload=true" in told
-    told = refusal(1e4, Hardware(accelerator="cpu", devices=1, precision="32-true", threads=None), method(), rows=1)
+    told = refusal(
+        1e4, TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=None), method(), rows=1
+    )
     assert told.endswith("Less is needed with train=lora, a smaller model")
 
 
@@ -273,8 +336,8 @@ def test_the_line_that_is_logged():
 
 
 def test_processes_on_a_cpu_share_the_machine():
-    one = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=None)
-    four = Hardware(accelerator="cpu", devices=4, precision="32-true", threads=None, strategy="ddp")
+    one = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=None)
+    four = TrainerConfig(accelerator="cpu", devices=4, precision="32-true", threads=None, strategy="ddp")
     assert available(four) == pytest.approx(available(one) / 4, rel=0.2)
     assert 0 < machine_memory() < 2**50
 

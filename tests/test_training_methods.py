@@ -16,12 +16,12 @@ from sftdiv.modeling.generate import generate
 from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
-from sftdiv.training.config import Adapter, Optimizer
+from sftdiv.training.config import AdapterConfig, OptimizerConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
 from sftdiv.training.resources.micro_batch import try_out
 
-LORA = Adapter(rank=4, alpha=8, dropout=0.0, targets="all-linear", quantize=None, merge=True)
+LORA = AdapterConfig(rank=4, alpha=8, dropout=0.0, targets="all-linear", quantize=None, merge=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,11 @@ def base(tmp_path_factory):
 
 def loss_of(folder):
     model, tokenizer = load_model(folder, dtype=torch.float32), load_tokenizer(folder)
-    return token_losses(model, *pad_batch(label_conversations(tokenizer, TALKS, max_length=64), tokenizer.pad_token_id)).mean().item()
+    return (
+        token_losses(model, *pad_batch(label_conversations(tokenizer, TALKS, max_length=64), tokenizer.pad_token_id))
+        .mean()
+        .item()
+    )
 
 
 def weights(folder):
@@ -50,12 +54,17 @@ def test_an_adapter_learns_and_gives_the_same_answers_merged_and_alone(base, tmp
     for merge in (True, False):
         method = replace(settings["method"], adapter=replace(LORA, quantize=quantize, merge=merge))
         record = fine_tune(base, TALKS, NAMES, tmp_path / f"merge-{merge}", **settings | {"method": method})
-    assert record.trained_parameters == 2 * 4 * (4 * (16 + 16) + 3 * (16 + 32))  # two layers, rank 4, seven matrices each
+    assert record.trained_parameters == 2 * 4 * (
+        4 * (16 + 16) + 3 * (16 + 32)
+    )  # two layers, rank 4, seven matrices each
     assert record.loss < 0.97 * record.losses[0]  # what little can be learned over embeddings that are noise
     assert loss_of(tmp_path / "merge-True") == pytest.approx(loss_of(tmp_path / "merge-False"), rel=1e-4)
     assert not (tmp_path / "merge-True" / "adapter_config.json").exists()
     assert (tmp_path / "merge-False" / "adapter_model.safetensors").exists()
-    answers = [generate(tmp_path / f"merge-{m}", [TALKS[0][:1]], max_new_tokens=30, max_length=64, device="cpu") for m in (True, False)]
+    answers = [
+        generate(tmp_path / f"merge-{m}", [TALKS[0][:1]], max_new_tokens=30, max_length=64, device="cpu")
+        for m in (True, False)
+    ]
     assert answers[0] == answers[1]
     ends = {load_model(tmp_path / f"merge-{m}", dtype="auto").generation_config.eos_token_id for m in (True, False)}
     assert ends == {load_tokenizer(base).eos_token_id}
@@ -63,7 +72,9 @@ def test_an_adapter_learns_and_gives_the_same_answers_merged_and_alone(base, tmp
 
 def test_an_adapter_begins_as_the_base_and_its_targets_are_checked(base, tmp_path):
     record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=LORA, steps=1))
-    assert record.losses[0] == pytest.approx(fine_tune(base, TALKS, NAMES, tmp_path / "whole", **fine_tuning(steps=1)).losses[0], rel=1e-5)
+    assert record.losses[0] == pytest.approx(
+        fine_tune(base, TALKS, NAMES, tmp_path / "whole", **fine_tuning(steps=1)).losses[0], rel=1e-5
+    )
     with pytest.raises(SftdivError, match=r"targets=\['wrong'\] fit no module; the model has: all-linear, .*q_proj"):
         fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=replace(LORA, targets=["wrong"])))
 
@@ -92,7 +103,11 @@ def test_a_compiled_model_learns_the_same(base, tmp_path):
 def test_an_8_bit_optimizer_learns(base, tmp_path):
     pytest.importorskip("bitsandbytes")
     record = fine_tune(
-        base, TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=10) | {"optimizer": Optimizer(**ADAM, name="adamw_8bit")}
+        base,
+        TALKS,
+        NAMES,
+        tmp_path / "model",
+        **fine_tuning(epochs=10) | {"optimizer": OptimizerConfig(**ADAM, name="adamw_8bit")},
     )
     assert record.losses[-1] < 0.8 * record.losses[0]
 
@@ -109,13 +124,16 @@ def test_noise_is_scaled_by_the_length_of_each_example_and_absent_in_evaluation(
 
 
 def test_noise_changes_what_is_learned_and_is_the_seeds(base, tmp_path):
-    losses = [fine_tune(base, TALKS, NAMES, tmp_path / "m", **fine_tuning(neftune=alpha)).losses for alpha in (0.0, 5.0, 5.0)]
+    losses = [
+        fine_tune(base, TALKS, NAMES, tmp_path / "m", **fine_tuning(neftune=alpha)).losses for alpha in (0.0, 5.0, 5.0)
+    ]
     assert losses[1] == losses[2] != losses[0]
 
 
 def test_schedules_by_hand():
     shares = {
-        name: [learning_rate_share(step, steps=6, warmup=1 / 3, schedule=name) for step in range(7)] for name in ("linear", "constant")
+        name: [learning_rate_share(step, steps=6, warmup=1 / 3, schedule=name) for step in range(7)]
+        for name in ("linear", "constant")
     }
     assert shares["linear"] == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25, 0])
     assert shares["constant"] == [0.5, 1, 1, 1, 1, 1, 1]
@@ -126,10 +144,19 @@ def test_schedules_by_hand():
 
 def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_path):
     groups = [str(number // 4) for number in range(12)]
-    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", groups=groups, **fine_tuning(validation=0.3, validate_every=0.5, epochs=3))
+    record = fine_tune(
+        base,
+        TALKS,
+        NAMES,
+        tmp_path / "model",
+        groups=groups,
+        **fine_tuning(validation=0.3, validate_every=0.5, epochs=3),
+    )
     assert record.validated == 4  # of three groups of four one
     assert [step for step, _ in record.validation] == [1, 2, 3, 4, 5, 6]
-    settings = fine_tuning(validation=0.3, validate_every=0.5, epochs=50, learning_rate=0.3, patience=2)  # too fast: it gets worse again
+    settings = fine_tuning(
+        validation=0.3, validate_every=0.5, epochs=50, learning_rate=0.3, patience=2
+    )  # too fast: it gets worse again
     stopped = fine_tune(base, TALKS, NAMES, tmp_path / "stopped", groups=groups, **settings)
     losses = [loss for _, loss in stopped.validation]
     assert stopped.steps == len(losses) < 100
@@ -137,7 +164,9 @@ def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_
     held = [talk for talk, group in zip(TALKS, groups, strict=True) if group == held_group(base, groups)]
     tokenizer, model = load_tokenizer(tmp_path / "stopped"), load_model(tmp_path / "stopped", dtype=torch.float32)
     labelled = label_conversations(tokenizer, held, max_length=64)
-    assert token_losses(model, *pad_batch(labelled, tokenizer.pad_token_id)).mean().item() == pytest.approx(min(losses), rel=1e-5)
+    assert token_losses(model, *pad_batch(labelled, tokenizer.pad_token_id)).mean().item() == pytest.approx(
+        min(losses), rel=1e-5
+    )
 
 
 def held_group(base, groups):
@@ -181,8 +210,12 @@ def test_a_micro_batch_is_halved_until_it_passes(base):
 
 
 def test_out_of_memory_names_what_helps(base, tmp_path, monkeypatch):
-    monkeypatch.setattr("sftdiv.training.module.token_losses", lambda model, ids, *others: Hungry(model, 2)(ids).logits.flatten())
-    with pytest.raises(SftdivError, match=r"CUDA out of memory.*train\.batch=auto.*gradient_checkpointing=true.*train=lora"):
+    monkeypatch.setattr(
+        "sftdiv.training.module.token_losses", lambda model, ids, *others: Hungry(model, 2)(ids).logits.flatten()
+    )
+    with pytest.raises(
+        SftdivError, match=r"CUDA out of memory.*train\.batch=auto.*gradient_checkpointing=true.*train=lora"
+    ):
         fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
 
 
@@ -199,8 +232,13 @@ def test_the_micro_batch_may_be_left_to_the_estimate_and_keeps_the_step(base, tm
 
 def test_the_folder_loads_in_plain_transformers_and_stops(base, tmp_path):
     record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=150))
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
-    prompt = tokenizer.apply_chat_template(TALKS[0][:1], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / "model"),
+        AutoTokenizer.from_pretrained(tmp_path / "model"),
+    )
+    prompt = tokenizer.apply_chat_template(
+        TALKS[0][:1], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     answer = model.generate(**prompt, max_new_tokens=40, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert tokenizer.decode(answer) == "the cat says meow<|eos|>"
     said = json.loads((tmp_path / "model" / "train.json").read_text())

@@ -16,11 +16,11 @@ from thimble import CPU, NAMES, TALKS, fine_tuning, make_base
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
 from sftdiv.training.callbacks.checkpointing import PROGRESS
-from sftdiv.training.config import Adapter
+from sftdiv.training.config import AdapterConfig
 from sftdiv.training.distributed.launch import launch
 from sftdiv.training.fine_tune import fine_tune
 
-LORA = Adapter(rank=4, alpha=8, dropout=0.1, targets="all-linear", quantize=None, merge=True)
+LORA = AdapterConfig(rank=4, alpha=8, dropout=0.1, targets="all-linear", quantize=None, merge=True)
 KINDS = {
     "all weights": {},
     "adapter with dropout": {"adapter": LORA},
@@ -63,7 +63,9 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_to_the_bit(base, tm
     with pytest.raises(KeyboardInterrupt):
         fine_tune(base, TALKS, NAMES, tmp_path / "cut" / "model", **settings, tracker=SignalAt(2, number))
     assert signal.getsignal(signal.SIGINT) == handler
-    assert [path.name for path in (tmp_path / "cut" / "checkpoint").iterdir()] == ["step-4"]  # the next step sees the signal
+    assert [path.name for path in (tmp_path / "cut" / "checkpoint").iterdir()] == [
+        "step-4"
+    ]  # the next step sees the signal
     assert not (tmp_path / "cut" / "model").exists()
     resumed = fine_tune(base, TALKS, NAMES, tmp_path / "cut" / "model", **settings)
     assert resumed.resumed_at == 4  # of six, in the middle of the second epoch
@@ -132,7 +134,9 @@ fine_tune(base, TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_steps=2
 )
 def test_kill_9_in_a_checkpoint_leaves_a_whole_one(base, tmp_path, moment, left, resumed_at):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    died = subprocess.run([sys.executable, "-c", KILLED, moment, str(base), str(tmp_path)], env=environment, check=False, timeout=200)
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, str(base), str(tmp_path)], env=environment, check=False, timeout=200
+    )
     assert died.returncode == -signal.SIGKILL
     whole = {path.name for path in (tmp_path / "checkpoint").iterdir() if not path.name.startswith(".")}
     assert whole == left
@@ -196,7 +200,9 @@ def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
 
 @pytest.mark.slow
 def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
-    settings = fine_tuning(adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20)
+    settings = fine_tuning(
+        adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20
+    )
     hardware = replace(CPU, strategy="fsdp", devices=2)
     one = fine_tune(base, TALKS, NAMES, tmp_path / "one" / "model", **settings)
     how = {"groups": NAMES, "tracker": None, "revision": None, **settings, "hardware": hardware}
@@ -243,9 +249,17 @@ def running(folder):
 
 def launch_for_ctrl_c(base, folder):
     """What the process that gets the Ctrl-C does."""
-    settings = fine_tuning(adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20)
+    settings = fine_tuning(
+        adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20
+    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    how = {"groups": NAMES, "tracker": None, "revision": None, **settings, "hardware": replace(CPU, strategy="fsdp", devices=2)}
+    how = {
+        "groups": NAMES,
+        "tracker": None,
+        "revision": None,
+        **settings,
+        "hardware": replace(CPU, strategy="fsdp", devices=2),
+    }
     try:
         launch(base, TALKS, NAMES, Path(folder) / "model", **how)
     except KeyboardInterrupt:
@@ -255,7 +269,13 @@ def launch_for_ctrl_c(base, folder):
 @pytest.mark.slow
 def test_an_error_in_a_rank_is_told_as_in_one_process(base, tmp_path):
     hardware = replace(CPU, strategy="ddp", devices=2)
-    how = {"groups": NAMES, "tracker": None, "revision": None, **fine_tuning(learning_rate=1e38, clip=1e30), "hardware": hardware}
+    how = {
+        "groups": NAMES,
+        "tracker": None,
+        "revision": None,
+        **fine_tuning(learning_rate=1e38, clip=1e30),
+        "hardware": hardware,
+    }
     with pytest.raises(SftdivError, match=r"the loss is (nan|inf) at step \d+ on the examples talk-\d+"):
         launch(base, TALKS, NAMES, tmp_path / "model", **how)
     assert not (tmp_path / "model").exists()

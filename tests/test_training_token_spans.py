@@ -16,7 +16,23 @@ from sftdiv.modeling.prompt_boundaries import tokenize_spans
 from sftdiv.records import SftdivError
 
 IDS, LABELS = "input_ids", "labels"
-PIECES = ["<unk>", "<s>", "</s>", "▁", "Q", "A", "a", "b", "\n", "▁Q", "▁A", "▁a", "▁b", "Ab", "\n\n"]  # of SentencePiece; ▁ is a space
+PIECES = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    "▁",
+    "Q",
+    "A",
+    "a",
+    "b",
+    "\n",
+    "▁Q",
+    "▁A",
+    "▁a",
+    "▁b",
+    "Ab",
+    "\n\n",
+]  # of SentencePiece; ▁ is a space
 
 
 def layout(gap, opening):
@@ -28,7 +44,11 @@ def layout(gap, opening):
     )
 
 
-LINES, SPACES, GLUED = layout(r"\n", r"\n").replace("A\\n{% endif", "{{ 'A\\n' }}{% endif"), layout(" ", " "), layout(" ", "")
+LINES, SPACES, GLUED = (
+    layout(r"\n", r"\n").replace("A\\n{% endif", "{{ 'A\\n' }}{% endif"),
+    layout(" ", " "),
+    layout(" ", ""),
+)
 
 
 def labelled(tokenizer, template, *turns):
@@ -40,14 +60,19 @@ def labelled(tokenizer, template, *turns):
 
 
 def fast(backend, **special):
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="</s>", **special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="</s>", **special
+    )
 
 
 def byte_level():
     """BPE over bytes; Ċ is a line break, Ġ a space. Two line breaks merge, as Llama 3 has it."""
     entries = ["<s>", "</s>", "Q", "A", "a", "b", "Ċ", "Ġ", "ĊĊ", "Ġb"]
     backend = Tokenizer(models.BPE({entry: i for i, entry in enumerate(entries)}, merges=[("Ċ", "Ċ"), ("Ġ", "b")]))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
+    backend.pre_tokenizer, backend.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        decoders.ByteLevel(),
+    )
     return fast(backend)
 
 
@@ -78,7 +103,9 @@ def llama():
 
 def llama_file():
     """The same as the files of Llama 2 have it: a normalizer puts the space before every text, after special tokens too."""
-    backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(PIECES)}, merges=MERGES, unk_token="<unk>", fuse_unk=True))
+    backend = Tokenizer(
+        models.BPE({piece: i for i, piece in enumerate(PIECES)}, merges=MERGES, unk_token="<unk>", fuse_unk=True)
+    )
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     return fast(backend, unk_token="<unk>")
@@ -107,7 +134,25 @@ def test_sentencepiece_with_a_space_before_every_text():
     assert ids == [1, 9, 8, 6, 8, 5, 8, 7, 12, 2]  # <s> ▁Q \n a \n A \n b ▁b </s>
     assert labels == [-100, -100, -100, -100, -100, -100, -100, 7, 12, 2]
     ids, labels = labelled(always(), LINES, "a", "b", "b", "a")
-    assert ids == [1, 9, 8, 6, 8, 5, 8, 7, 2, 9, 8, 7, 8, 5, 8, 6, 2]  # <s> ▁Q \n a \n A \n b </s> ▁Q \n b \n A \n a </s>
+    assert ids == [
+        1,
+        9,
+        8,
+        6,
+        8,
+        5,
+        8,
+        7,
+        2,
+        9,
+        8,
+        7,
+        8,
+        5,
+        8,
+        6,
+        2,
+    ]  # <s> ▁Q \n a \n A \n b </s> ▁Q \n b \n A \n a </s>
     assert labels == [-100, -100, -100, -100, -100, -100, -100, 7, 2, -100, -100, -100, -100, -100, -100, 6, 2]
     assert labelled(llama_file(), LINES, "a", "b", "b", "a") == (ids, labels)
 
@@ -141,14 +186,64 @@ def test_a_line_break_that_would_merge_with_the_prompts_is_tokenized_apart():
 
 def test_of_two_turns_only_the_response_that_would_merge_is_tokenized_apart():
     ids, labels = labelled(byte_level(), LINES, "a\n\na", "b\n\nb", "a", "\n\nb")
-    assert ids == [0, 2, 6, 4, 8, 4, 6, 3, 6, 5, 8, 5, 1, 2, 6, 4, 6, 3, 6, 8, 5, 1]  # ... A Ċ b ĊĊ b </s> Q Ċ a Ċ A Ċ ĊĊ b </s>
-    assert labels == [-100, -100, -100, -100, -100, -100, -100, -100, -100, 5, 8, 5, 1, -100, -100, -100, -100, -100, -100, 8, 5, 1]
+    assert ids == [
+        0,
+        2,
+        6,
+        4,
+        8,
+        4,
+        6,
+        3,
+        6,
+        5,
+        8,
+        5,
+        1,
+        2,
+        6,
+        4,
+        6,
+        3,
+        6,
+        8,
+        5,
+        1,
+    ]  # ... A Ċ b ĊĊ b </s> Q Ċ a Ċ A Ċ ĊĊ b </s>
+    assert labels == [
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        5,
+        8,
+        5,
+        1,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        -100,
+        8,
+        5,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
     ("make", "ids", "labels"),
     [  # ▁b is one token of the whole, and the prompt ends with ▁
-        (byte_level, [0, 2, 7, 4, 7, 3, 7, 5, 1], [-100, -100, -100, -100, -100, -100, -100, 5, 1]),  # <s> Q Ġ a Ġ A Ġ b </s>
+        (
+            byte_level,
+            [0, 2, 7, 4, 7, 3, 7, 5, 1],
+            [-100, -100, -100, -100, -100, -100, -100, 5, 1],
+        ),  # <s> Q Ġ a Ġ A Ġ b </s>
         (always, [1, 9, 11, 10, 3, 7, 2], [-100, -100, -100, -100, -100, 7, 2]),  # <s> ▁Q ▁a ▁A ▁ b </s>
         (first, [1, 4, 11, 10, 3, 7, 2], [-100, -100, -100, -100, -100, 7, 2]),  # <s> Q ▁a ▁A ▁ b </s>
         (llama, [1, 4, 11, 10, 3, 7, 2], [-100, -100, -100, -100, -100, 7, 2]),
@@ -168,10 +263,15 @@ def test_a_segmentation_that_looks_ahead_does_not_change_the_prompt():
 
 
 def test_a_prompt_that_ends_inside_a_word_of_word_piece_is_refused():
-    assert labelled(word_piece(), GLUED, "a", "a")[0] == [2, 5, 6, 6, 10, 3]  # [CLS] q a a ##a [SEP]: the prompt keeps its tokens
-    message = (
-        r"response 2 of 2 ends with '.*a A', in the tokens \['a', 'a'\]; with the response 'b\[SEP\]' they are \['a', 'ab', '\[SEP\]'\].*"
-    )
+    assert labelled(word_piece(), GLUED, "a", "a")[0] == [
+        2,
+        5,
+        6,
+        6,
+        10,
+        3,
+    ]  # [CLS] q a a ##a [SEP]: the prompt keeps its tokens
+    message = r"response 2 of 2 ends with '.*a A', in the tokens \['a', 'a'\]; with the response 'b\[SEP\]' they are \['a', 'ab', '\[SEP\]'\].*"
     with pytest.raises(SftdivError, match=message + "model/template=chatml"):
         labelled(word_piece(), GLUED, "a", "a", "a", "b")
 
@@ -185,7 +285,25 @@ def test_an_end_token_that_is_special_by_its_entry_alone_ends_a_response():
     tokenizer = byte_level()
     tokenizer.add_tokens([AddedToken("<|end|>", special=True, rstrip=True)], special_tokens=False)
     ids, labels = labelled(tokenizer, LINES.replace("eos_token", "'<|end|>\\n'"), "a", "b", "a", "b")
-    assert ids == [0, 2, 6, 4, 6, 3, 6, 5, 10, 2, 6, 4, 6, 3, 6, 5, 10]  # <s> Q Ċ a Ċ A Ċ b <|end|> Q Ċ a Ċ A Ċ b <|end|>
+    assert ids == [
+        0,
+        2,
+        6,
+        4,
+        6,
+        3,
+        6,
+        5,
+        10,
+        2,
+        6,
+        4,
+        6,
+        3,
+        6,
+        5,
+        10,
+    ]  # <s> Q Ċ a Ċ A Ċ b <|end|> Q Ċ a Ċ A Ċ b <|end|>
     assert labels == [-100, -100, -100, -100, -100, -100, -100, 5, 10, -100, -100, -100, -100, -100, -100, 5, 10]
 
 
@@ -201,9 +319,13 @@ def test_the_prompt_is_what_generation_reads_and_the_text_is_unchanged(make, tem
     tokenizer, content = make(), st.text("Aab \n", max_size=6)
     turns = data.draw(st.lists(content, min_size=2, max_size=6).filter(lambda turns: len(turns) % 2 == 0))
     ids, labels = labelled(tokenizer, template, *turns)
-    text, spans = render(tokenizer, [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)])
+    text, spans = render(
+        tokenizer, [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+    )
     prompt = tokenizer(text[: spans[0][0]], add_special_tokens=False)["input_ids"]
-    assert ids[: len(prompt)] == prompt and labels[: len(prompt)] == [-100] * len(prompt) and labels[len(prompt)] != -100
+    assert (
+        ids[: len(prompt)] == prompt and labels[: len(prompt)] == [-100] * len(prompt) and labels[len(prompt)] != -100
+    )
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == tokenizer.decode(whole)
     assert labels.count(tokenizer.eos_token_id) == len(spans)

@@ -2,18 +2,30 @@
 
 from dataclasses import fields, replace
 
-from sftdiv.training.config import Architecture, Hardware, Length, Method, Optimizer, Reading
+from sftdiv.training.config import (
+    Architecture,
+    DataConfig,
+    FineTuningConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
 
-CPU = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=1)
+CPU = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=1)
 SHAPE = Architecture(width=16, layers=2, heads=2, mlp_width=32, positions=64)
 ADAM = {"learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.01, "clip": 1.0}
-FACTS = [f"the {animal} says {sound}" for animal, sound in [("cat", "meow"), ("dog", "woof"), ("cow", "moo"), ("duck", "quack")]]
-TALKS = [[{"role": "user", "content": fact.split(" says ")[0]}, {"role": "assistant", "content": fact}] for fact in FACTS] * 3
+FACTS = [
+    f"the {animal} says {sound}"
+    for animal, sound in [("cat", "meow"), ("dog", "woof"), ("cow", "moo"), ("duck", "quack")]
+]
+TALKS = [
+    [{"role": "user", "content": fact.split(" says ")[0]}, {"role": "assistant", "content": fact}] for fact in FACTS
+] * 3
 NAMES = [f"talk-{number}" for number in range(len(TALKS))]
 SETTINGS = {
-    "reading": Reading(
+    "reading": DataConfig(
         template=None,
         prefer_own=False,
         max_length=64,
@@ -24,8 +36,8 @@ SETTINGS = {
         max_masked_share=0.1,
         validation=0.0,
     ),
-    "length": Length(epochs=2, steps=None, batch_size=4, micro_batch=4, validate_every=0.5, patience=None),
-    "method": Method(
+    "length": ScheduleConfig(epochs=2, steps=None, batch_size=4, micro_batch=4, validate_every=0.5, patience=None),
+    "method": FineTuningConfig(
         adapter=None,
         gradient_checkpointing=False,
         neftune=0.0,
@@ -35,7 +47,7 @@ SETTINGS = {
         checkpoint_minutes=None,
         checkpoint_steps=None,
     ),
-    "optimizer": Optimizer(**ADAM),
+    "optimizer": OptimizerConfig(**ADAM),
     "hardware": CPU,
 }
 
@@ -52,7 +64,9 @@ def fine_tuning(*, seed=0, **changes):
 
 def pretrain(tokenizer, folder, *, seed=0):
     """A base model that has read four sentences for five steps."""
-    return train_base(FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, hardware=CPU, seed=seed, **ADAM)
+    return train_base(
+        FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, hardware=CPU, seed=seed, **ADAM
+    )
 
 
 def make_base(folder):

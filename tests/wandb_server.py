@@ -75,7 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         return {"project": None}
 
     def _viewer(self, _):
-        return {"viewer": {"id": "1", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}}
+        return {
+            "viewer": {"id": "1", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
+        }
 
     def _server_features_query(self, _):
         return {"serverInfo": {"features": []}}
@@ -125,5 +127,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _create_artifact(self, sent):
         self.server.artifacts.append(sent["input"])
-        artifact = {"id": str(len(self.server.artifacts)), "state": "COMMITTED", "artifactSequence": {"id": "s", "latestArtifact": None}}
+        artifact = {
+            "id": str(len(self.server.artifacts)),
+            "state": "COMMITTED",
+            "artifactSequence": {"id": "s", "latestArtifact": None},
+        }
         return {"createArtifact": {"artifact": artifact}}

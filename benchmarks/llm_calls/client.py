@@ -1,7 +1,9 @@
 """One client against the server: ``client.py ours|aiohttp|openai PORT REQUESTS CONCURRENCY``; prints one JSON object.
 
-In: a running server. Out: seconds of wall clock and of this process's processor, after a warm-up of two rounds. The trade: all ask for the
-same thing and read the text of the answer; only ours also writes each to a ledger, counts tokens and can try again.
+In: a running server. Out: seconds of wall clock and of this process's processor, after a warm-up of
+    two rounds. The trade: all ask for the
+same thing and read the text of the answer; only ours also writes each to a ledger, counts tokens
+and can try again.
 """
 
 from __future__ import annotations
@@ -37,12 +39,21 @@ def ours(address: str, concurrency: int) -> Callable[[int], None]:
     from sftdiv.llm.endpoint import Endpoint
     from sftdiv.llm.journal import Ledger
 
-    limits: dict[str, Any] = {"timeout": 60, "tries": 8, "wait": 1.0, "longest_wait": 60, "requests_per_minute": None, "api_key_env": None}
+    limits: dict[str, Any] = {
+        "timeout": 60,
+        "tries": 8,
+        "wait": 1.0,
+        "longest_wait": 60,
+        "requests_per_minute": None,
+        "api_key_env": None,
+    }
     endpoint = Endpoint(base_url=address, concurrency=concurrency, **limits)
 
     def question(number: int) -> Question:
         async def ask(asker: Asker) -> dict[str, Any]:
-            return await asker.readable(lambda attempt: request(number), lambda text, ended: {"state": "good", "text": text}, tries=2)
+            return await asker.readable(
+                lambda attempt: request(number), lambda text, ended: {"state": "good", "text": text}, tries=2
+            )
 
         return Question(str(number), ask)
 

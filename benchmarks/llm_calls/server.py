@@ -1,6 +1,7 @@
 """A server that answers every chat request after a fixed time, as cheaply as Python can: what is measured against it is the client.
 
-In: a port, milliseconds, characters of an answer. Out: HTTP on 127.0.0.1 until it is killed. The trade: it reads no more of a request than
+In: a port, milliseconds, characters of an answer. Out: HTTP on 127.0.0.1 until it is killed. The
+    trade: it reads no more of a request than
 its length, so it takes 50 microseconds of a core for each and can stand beside the client on two cores.
 """
 
@@ -57,7 +58,14 @@ async def serve(port: int, milliseconds: float, characters: int) -> None:
     text = ("The answer is in words of some length. " * (characters // 39 + 1))[:characters]
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 100, "completion_tokens": characters // 5}
-    body = {"id": "chat-1", "object": "chat.completion", "created": 0, "model": "bench", "choices": [choice], "usage": usage}
+    body = {
+        "id": "chat-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "bench",
+        "choices": [choice],
+        "usage": usage,
+    }
     Chat.seconds, Chat.answer = milliseconds / 1000, response(json.dumps(body).encode())
     server = await asyncio.get_running_loop().create_server(Chat, "127.0.0.1", port)
     print("ready", flush=True)

@@ -43,7 +43,13 @@ def six(texts: list[str], vectors: np.ndarray) -> dict[str, object]:
     tokenized = time.perf_counter()
     values = describe(token_ids, texts, vectors)
     ended = time.perf_counter()
-    return {"seconds": ended - started, "tokenizing": tokenized - started, "tokens": len(token_ids.flat), "GiB": peak(), "value": values}
+    return {
+        "seconds": ended - started,
+        "tokenizing": tokenized - started,
+        "tokens": len(token_ids.flat),
+        "GiB": peak(),
+        "value": values,
+    }
 
 
 def scale(texts: list[str]) -> dict[str, object]:
@@ -54,12 +60,21 @@ def scale(texts: list[str]) -> dict[str, object]:
     for copy in range(1, COPIES):
         places = copy * len(once.flat) + rng.integers(len(once.flat), size=int(CHANGED * len(once.flat)))
         flat[places] = once.flat[rng.integers(len(once.flat), size=len(places))]
-    offsets = np.concatenate([once.offsets[:-1] + copy * len(once.flat) for copy in range(COPIES)] + [[len(flat)]]).astype(np.int64)
+    offsets = np.concatenate(
+        [once.offsets[:-1] + copy * len(once.flat) for copy in range(COPIES)] + [[len(flat)]]
+    ).astype(np.int64)
     token_ids, before = TokenIds(flat, offsets, once.names), peak()
     started = time.perf_counter()
     values = describe(token_ids, [], None, metrics=TOKENS)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "tokens": len(flat), "texts": len(offsets) - 1, "GiB": peak(), "GiB before": before, "value": values}
+    return {
+        "seconds": seconds,
+        "tokens": len(flat),
+        "texts": len(offsets) - 1,
+        "GiB": peak(),
+        "GiB before": before,
+        "value": values,
+    }
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
     python peer.py NAME INPUT
 
-INPUT is a JSON file of texts, or an .npy file of unit vectors. Imports are not timed. ``remote_clique`` embeds texts itself: it is given an
-embedder that hands out the vectors, so that only its own arithmetic is timed.
+INPUT is a JSON file of texts, or an .npy file of unit vectors. Imports are not timed.
+``remote_clique`` embeds texts itself: it is given an embedder that hands out the vectors, so that
+only its own arithmetic is timed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ def self_bleu(texts: list[str]) -> Callable[[], list[float]]:
 
     def scores() -> list[float]:
         words = [text.split() for text in texts]
-        return [float(sentence_bleu(words[:i] + words[i + 1 :], words[i], smoothing_function=method)) for i in range(len(words))]
+        return [
+            float(sentence_bleu(words[:i] + words[i + 1 :], words[i], smoothing_function=method))
+            for i in range(len(words))
+        ]
 
     return scores
 
@@ -63,7 +67,13 @@ def vendi_dual(vectors: np.ndarray) -> Callable[[], float]:
     return lambda: float(score_dual(vectors))
 
 
-MEASURED = {"self_bleu": 1, "self_repetition": 1, "vendi": 1, "remote_clique": 5, "vendi_dual": 9}  # times; the fastest counts
+MEASURED = {
+    "self_bleu": 1,
+    "self_repetition": 1,
+    "vendi": 1,
+    "remote_clique": 5,
+    "vendi_dual": 9,
+}  # times; the fastest counts
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
     python data.py POOL CASE SAMPLES FOLDER
 
-The tokenizer is a byte-level BPE of the case's vocabulary trained on the whole pool (half a minute each). Rows are a seeded choice among
-those whose conversation fits into the model's positions, so that nobody truncates and every side has the same tokens. The ids are written
-by hand here: prompt and response are tokenized apart between the template's special tokens.
+The tokenizer is a byte-level BPE of the case's vocabulary trained on the whole pool (half a minute
+each). Rows are a seeded choice among those whose conversation fits into the model's positions, so
+that nobody truncates and every side has the same tokens. The ids are written by hand here: prompt
+and response are tokenized apart between the template's special tokens.
 """
 
 from __future__ import annotations
@@ -49,14 +50,30 @@ def base_model(folder: Path, tokenizer: Path, case: dict[str, Any]) -> None:
     case["parameters"] = sum(parameter.numel() for parameter in model.parameters())
 
 
-def conversations(table: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int) -> list[dict[str, Any]]:
+def conversations(
+    table: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int
+) -> list[dict[str, Any]]:
     """The first rows of a seeded order that have a response and fit."""
     found: list[dict[str, Any]] = []
     for row in np.random.default_rng(SEED).permutation(len(table["id"])):
-        prompt, response = "\n".join(filter(None, (table["instruction"][row], table["input"][row]))), table["response"][row]
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (TEMPLATE_PROMPT.format(prompt), response + TEMPLATE_END)]
+        prompt, response = (
+            "\n".join(filter(None, (table["instruction"][row], table["input"][row]))),
+            table["response"][row],
+        )
+        ids = [
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (TEMPLATE_PROMPT.format(prompt), response + TEMPLATE_END)
+        ]
         if response and prompt and len(ids[0]) + len(ids[1]) <= longest:
-            found.append({"id": table["id"][row], "prompt": prompt, "response": response, "prompt_ids": ids[0], "response_ids": ids[1]})
+            found.append(
+                {
+                    "id": table["id"][row],
+                    "prompt": prompt,
+                    "response": response,
+                    "prompt_ids": ids[0],
+                    "response_ids": ids[1],
+                }
+            )
         if len(found) == count:
             return found
     raise SystemExit(f"the pool has only {len(found)} rows that fit into {longest} tokens, not {count}")
@@ -74,7 +91,9 @@ def main() -> None:
     base_model(folder / "base", tokenizer, case)
     from transformers import AutoTokenizer
 
-    rows = conversations(table, AutoTokenizer.from_pretrained(tokenizer), count=samples + HELD, longest=case["positions"])
+    rows = conversations(
+        table, AutoTokenizer.from_pretrained(tokenizer), count=samples + HELD, longest=case["positions"]
+    )
     for part, chosen in (("train", rows[HELD:]), ("held", rows[:HELD])):
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
     lengths = [len(row["prompt_ids"]) + len(row["response_ids"]) for row in rows[HELD:]]

@@ -2,9 +2,10 @@
 
     python one.py SIDE FOLDER --seed 0 --threads 2 --spawned SECONDS [--only-start]
 
-Asserts that the batches which the side has computed hold exactly the case's samples, each once, with the ids and the labels of `data.py`.
-The held-out loss is taken afterwards, by the same code for every side. ``spawned`` is the time at which the process was started, in seconds
-since the epoch. Peak memory is the kernel's high-water mark of this process before the held-out loss.
+Asserts that the batches which the side has computed hold exactly the case's samples, each once,
+with the ids and the labels of `data.py`. The held-out loss is taken afterwards, by the same code
+for every side. ``spawned`` is the time at which the process was started, in seconds since the
+epoch. Peak memory is the kernel's high-water mark of this process before the held-out loss.
 """
 
 from __future__ import annotations
@@ -39,11 +40,15 @@ IGNORED = -100
 
 def peak() -> float:
     """The highest resident memory of this process, in GiB; getrusage would count that of the process which forked it too."""
-    (line,) = (line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    (line,) = (
+        line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) / 2**20
 
 
-def samples_of(ids: list[int], labels: list[int], positions: list[int] | None) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def samples_of(
+    ids: list[int], labels: list[int], positions: list[int] | None
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The samples of a row: a packed one is cut where positions begin again; padding, after the last label, is left out."""
     starts = [0] if positions is None else [place for place, position in enumerate(positions) if position == 0]
     for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
@@ -70,7 +75,9 @@ def check(case: Case, clock: Clock) -> int:
             computed.update(samples_of(*row_of))
     if computed != given:
         missing, more = given - computed, computed - given
-        raise SystemExit(f"{missing.total()} samples were not computed as given, {more.total()} others were; one: {next(iter(more), None)}")
+        raise SystemExit(
+            f"{missing.total()} samples were not computed as given, {more.total()} others were; one: {next(iter(more), None)}"
+        )
     return sum(ids.numel() for ids, _, _ in clock.seen)
 
 
@@ -85,7 +92,9 @@ def held_out_loss(model: PreTrainedModel, case: Case) -> float:
         for row in case.conversations("held"):
             ids, first = torch.tensor([row["prompt_ids"] + row["response_ids"]]), len(row["prompt_ids"])
             hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, first - 1 : -1]
-            total += float(cross_entropy(model.get_output_embeddings()(hidden).double(), ids[0, first:], reduction="sum"))
+            total += float(
+                cross_entropy(model.get_output_embeddings()(hidden).double(), ids[0, first:], reduction="sum")
+            )
             count += len(row["response_ids"])
     return total / count
 
@@ -111,11 +120,23 @@ def main() -> None:
         print(json.dumps(result | {"start": clock.start, "peak_gib": peak()}))
         sys.stdout.flush()
         os._exit(0)  # trainers that were broken off need not tidy up
-    result |= {"start": clock.start, "seconds": clock.seconds, "cpu": clock.busy, "steps": clock.steps, "peak_gib": peak()}
+    result |= {
+        "start": clock.start,
+        "seconds": clock.seconds,
+        "cpu": clock.busy,
+        "steps": clock.steps,
+        "peak_gib": peak(),
+    }
     if torch.get_num_threads() != arguments.threads:
-        raise SystemExit(f"{arguments.side} has changed the number of threads from {arguments.threads} to {torch.get_num_threads()}")
+        raise SystemExit(
+            f"{arguments.side} has changed the number of threads from {arguments.threads} to {torch.get_num_threads()}"
+        )
     tokens, positions = case.settings["tokens"], check(case, clock)
-    result |= {"tokens_per_second": tokens / clock.seconds, "tokens_per_cpu_second": tokens / clock.busy, "padding": 1 - tokens / positions}
+    result |= {
+        "tokens_per_second": tokens / clock.seconds,
+        "tokens_per_cpu_second": tokens / clock.busy,
+        "padding": 1 - tokens / positions,
+    }
     print(json.dumps(result | {"held_out_loss": held_out_loss(model, case)}))
 
 

@@ -1,6 +1,7 @@
 """sftdiv's own training, through its one door, with the settings of its YAML files.
 
-In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that makes a step, and in the tracker that is
+In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that
+    makes a step, and in the tracker that is
 told of each step.
 """
 
@@ -31,7 +32,7 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
     import torch
     from transformers import AutoModelForCausalLM
 
-    from sftdiv.training.config import Hardware, Length, Method, Optimizer, Reading
+    from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainerConfig
     from sftdiv.training.fine_tune import fine_tune
 
     _watch(clock)
@@ -39,10 +40,13 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
     folder = Path(tempfile.mkdtemp()) / "model"
     fine_tune(
         case.base,
-        [[{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}] for row in rows],
+        [
+            [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]
+            for row in rows
+        ],
         [row["id"] for row in rows],
         folder,
-        reading=Reading(
+        reading=DataConfig(
             template=None,
             prefer_own=False,
             max_length=case.settings["positions"],
@@ -53,8 +57,10 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
             max_masked_share=0.0,
             validation=0.0,
         ),
-        length=Length(epochs=1, steps=None, batch_size=size, micro_batch=size, validate_every=0.25, patience=None),
-        method=Method(
+        length=ScheduleConfig(
+            epochs=1, steps=None, batch_size=size, micro_batch=size, validate_every=0.25, patience=None
+        ),
+        method=FineTuningConfig(
             adapter=None,
             gradient_checkpointing=False,
             neftune=0.0,
@@ -64,8 +70,10 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
             checkpoint_minutes=10,
             checkpoint_steps=None,
         ),
-        optimizer=Optimizer(learning_rate=case.settings["learning_rate"], warmup=WARMUP, weight_decay=WEIGHT_DECAY, clip=CLIP),
-        hardware=Hardware(accelerator="cpu", devices=1, precision="32-true", threads=case.threads),
+        optimizer=OptimizerConfig(
+            learning_rate=case.settings["learning_rate"], warmup=WARMUP, weight_decay=WEIGHT_DECAY, clip=CLIP
+        ),
+        hardware=TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=case.threads),
         seed=seed,
         tracker=Watch(clock),
     )

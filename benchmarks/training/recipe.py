@@ -1,6 +1,7 @@
 """What every side of the comparison is given alike: the case, its conversations and their ids, the optimizer, the schedule, the clock.
 
-In: a folder that `data.py` has made. Nothing of sftdiv is imported here, so that the peers are what they are without it.
+In: a folder that `data.py` has made. Nothing of sftdiv is imported here, so that the peers are what
+    they are without it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BETAS, WEIGHT_DECAY, CLIP, WARMUP = (0.9, 0.95), 0.01, 1.0, 0.05
-TEMPLATE_PROMPT, TEMPLATE_END = "<|user|>{}<|assistant|>", "<|eos|>"  # what the tokenizer's chat template writes around the texts
+TEMPLATE_PROMPT, TEMPLATE_END = (
+    "<|user|>{}<|assistant|>",
+    "<|eos|>",
+)  # what the tokenizer's chat template writes around the texts
 Batch = tuple["Tensor", "Tensor", "Tensor | None"]  # ids, labels and, where rows are packed, positions
 
 

@@ -1,8 +1,10 @@
 """TRL's SFTTrainer on prompt-completion conversations, which it tokenizes itself and learns the completions of.
 
-In: a case. Out: the trained model. ``train`` is what its documentation sets up, with bf16 and checkpointing off; ``train_grouped`` groups
-by length; ``train_packed`` packs rows of the model's positions, as many in a step as hold the samples of one of the others' steps. All are
-given the same optimizer and schedule, through the trainer's own argument.
+In: a case. Out: the trained model. ``train`` is what its documentation sets up, with bf16 and
+    checkpointing off; ``train_grouped`` groups
+by length; ``train_packed`` packs rows of the model's positions, as many in a step as hold the
+samples of one of the others' steps. All are given the same optimizer and schedule, through the
+trainer's own argument.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ def _train(case: Case, clock: Clock, *, seed: int, batch: int, **how: Any) -> Pr
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     rows = [
-        {"prompt": [{"role": "user", "content": row["prompt"]}], "completion": [{"role": "assistant", "content": row["response"]}]}
+        {
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "completion": [{"role": "assistant", "content": row["response"]}],
+        }
         for row in case.conversations("train")
     ]
     model = AutoModelForCausalLM.from_pretrained(case.base, dtype=torch.float32)

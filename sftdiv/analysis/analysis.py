@@ -1,7 +1,9 @@
 """The analysis of a study: every table of the report.
 
-In: a study and a random generator, for the bootstraps. Out: tables, and notes that say what could not be computed and why. The trade: cells
-count as independent, though those of one ladder share examples, so that intervals are, if anything, too narrow; ``overlaps`` says how much.
+In: a study and a random generator, for the bootstraps. Out: tables, and notes that say what could
+    not be computed and why. The trade: cells
+count as independent, though those of one ladder share examples, so that intervals are, if anything,
+too narrow; ``overlaps`` says how much.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table,
 class Analysis:
     """Tables of a study; a number that cannot be computed is NaN, and a note says why.
 
-    ``slopes``: one row a (ladder, predictor). ``differences``: pairs of ladders that differ in strategy or side alone.
-    ``correlations``: one row a (scope, side, metric). ``overlaps``: for each ladder, levels x levels, the mean Jaccard index.
-    ``ladders``: one row a (ladder, level). ``baselines``: random, full and base cells. ``noise``: one row a ladder. ``power``: one row a
+    ``slopes``: one row a (ladder, predictor). ``differences``: pairs of ladders that differ in
+    strategy or side alone. ``correlations``: one row a (scope, side, metric). ``overlaps``: for
+    each ladder, levels x levels, the mean Jaccard index. ``ladders``: one row a (ladder, level).
+    ``baselines``: random, full and base cells. ``noise``: one row a ladder. ``power``: one row a
     (ladder, slope): the seeds it takes to see that slope.
     """
 
@@ -43,7 +46,9 @@ class Analysis:
     notes: tuple[str, ...]
 
 
-def analyze(study: Study, *, rng: np.random.Generator, resamples: int = RESAMPLES, slope_sizes: Sequence[float] = SLOPES) -> Analysis:
+def analyze(
+    study: Study, *, rng: np.random.Generator, resamples: int = RESAMPLES, slope_sizes: Sequence[float] = SLOPES
+) -> Analysis:
     """Every table of a study.
 
     Args:

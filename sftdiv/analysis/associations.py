@@ -1,8 +1,10 @@
 """How each measured diversity metric goes with performance, within each ladder and across the study.
 
-In: the cells of a study. Out: one row a (scope, side, metric), with q-values over the metrics x sides of the scope. Across ladders of
-different sizes, models or controls, cells are compared within their own setting only (the setting's mean is taken off both variables, or
-off their ranks): metrics such as the n-gram ratio fall with the size of a set, whatever its diversity. The trade: only ladder cells enter.
+In: the cells of a study. Out: one row a (scope, side, metric), with q-values over the metrics x
+    sides of the scope. Across ladders of
+different sizes, models or controls, cells are compared within their own setting only (the setting's
+mean is taken off both variables, or off their ranks): metrics such as the n-gram ratio fall with
+the size of a set, whatever its diversity. The trade: only ladder cells enter.
 """
 
 from __future__ import annotations
@@ -22,8 +24,17 @@ from sftdiv.analysis.variants import SEPARATOR, ladder_label
 from sftdiv.records import SIDES
 
 Floats = NDArray[np.float64]
-METRICS = ("ngram_ratio", "embedding_distance", "length", "compression_ratio", "self_bleu", "entropy")  # the paper's six, in its order
-PART = re.compile(r"ngram_ratio_\d+")  # the n-gram ratio is their mean; as metrics of their own they would be counted twice
+METRICS = (
+    "ngram_ratio",
+    "embedding_distance",
+    "length",
+    "compression_ratio",
+    "self_bleu",
+    "entropy",
+)  # the paper's six, in its order
+PART = re.compile(
+    r"ngram_ratio_\d+"
+)  # the n-gram ratio is their mean; as metrics of their own they would be counted twice
 SETTING = ("size", "budget", "model", "match", "variant")
 COMPARABLE = ("primary", "eval_hash", "corpus_hash")
 COLUMNS = (
@@ -71,7 +82,9 @@ def _scopes(scored: pd.DataFrame, notes: Notes) -> Iterator[tuple[str, pd.DataFr
             notes.add(f"correlations over {scope!r} compare cells within their own setting only ({apart})")
             yield from ((SEPARATOR.join([scope, _setting(cells)]), cells) for cells in settings)
     if len(judged) > 1:
-        notes.add(f"{len(judged)} pairs of evaluation and corpus: correlations across all cells are given for each alone")
+        notes.add(
+            f"{len(judged)} pairs of evaluation and corpus: correlations across all cells are given for each alone"
+        )
     yield from ladders_of(scored)
 
 
@@ -109,8 +122,18 @@ def _scope_table(
                 notes.add(f"{column} is not known for {missing} of {len(x)} cells: no correlation", scope)
             else:
                 pearson, spearman = _both(x, y, settings, samples)
-                row |= {"pearson": pearson.value, "pearson_low": pearson.low, "pearson_high": pearson.high, "pearson_p": pearson.p}
-                row |= {"spearman": spearman.value, "spearman_low": spearman.low, "spearman_high": spearman.high, "spearman_p": spearman.p}
+                row |= {
+                    "pearson": pearson.value,
+                    "pearson_low": pearson.low,
+                    "pearson_high": pearson.high,
+                    "pearson_p": pearson.p,
+                }
+                row |= {
+                    "spearman": spearman.value,
+                    "spearman_low": spearman.low,
+                    "spearman_high": spearman.high,
+                    "spearman_p": spearman.p,
+                }
             rows.append(row)
     p_values = np.array([row.get("pearson_p", np.nan) for row in rows], dtype=float)
     for row, q in zip(rows, correlation.false_discovery(p_values), strict=True):
@@ -118,7 +141,9 @@ def _scope_table(
     return rows
 
 
-def _both(x: Floats, y: Floats, settings: NDArray[np.int64], samples: NDArray[np.int64]) -> tuple[Correlation, Correlation]:
+def _both(
+    x: Floats, y: Floats, settings: NDArray[np.int64], samples: NDArray[np.int64]
+) -> tuple[Correlation, Correlation]:
     """Pearson and Spearman, within settings where there are several."""
     groups = len(np.unique(settings))
     if groups == 1:

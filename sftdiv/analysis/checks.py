@@ -1,6 +1,7 @@
 """What keeps the cells of a study from being compared: mixed evaluations or corpora, missing levels, scores that are not there.
 
-In: the table of cells. Out: notes. Nothing is dropped or averaged here: the analysis keeps such cells apart, or leaves them out, as
+In: the table of cells. Out: notes. Nothing is dropped or averaged here: the analysis keeps such
+    cells apart, or leaves them out, as
 the note says.
 """
 
@@ -41,14 +42,20 @@ def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
         kinds = cells.groupby(column, dropna=False, sort=True).size()
         if len(kinds) > 1:
             counts = ", ".join(f"{str(key)[:8]}: {count} cells" for key, count in kinds.items())
-            notes.add(f"{len(kinds)} {name} in one folder ({column} {counts}); their cells are kept apart and never averaged")
+            notes.add(
+                f"{len(kinds)} {name} in one folder ({column} {counts}); their cells are kept apart and never averaged"
+            )
     primaries = sorted(cells["primary"].dropna().unique())
     if len(primaries) > 1:
-        notes.add(f"cells are judged by different scores ({', '.join(primaries)}); they are kept apart and never averaged")
+        notes.add(
+            f"cells are judged by different scores ({', '.join(primaries)}); they are kept apart and never averaged"
+        )
     for column in sorted(name for name in map(str, cells.columns) if name.startswith("versions.")):
         found = sorted(cells[column].dropna().unique())
         if len(found) > 1:
-            notes.add(f"cells were made with different versions of {column.removeprefix('versions.')}: {', '.join(map(str, found))}")
+            notes.add(
+                f"cells were made with different versions of {column.removeprefix('versions.')}: {', '.join(map(str, found))}"
+            )
     for variant, line in cells[(cells["variant"] != "") & (cells["kind"] == "level")].groupby("variant", sort=True):
         notes.add(f"ladders of the same name that differ by {variant} are lines of their own", _plain(line))
 
@@ -61,15 +68,21 @@ def _check_scores(cells: pd.DataFrame, notes: Notes) -> None:
     """Cells without a performance, and why."""
     unnamed = int(cells["primary"].isna().sum())
     if unnamed:
-        notes.add(f"{unnamed} of {len(cells)} cells have no primary score (eval=none, or eval.primary=null), so no performance")
+        notes.add(
+            f"{unnamed} of {len(cells)} cells have no primary score (eval=none, or eval.primary=null), so no performance"
+        )
     for primary, judged in cells[cells["primary"].notna()].groupby("primary", sort=True):
         absent = judged[judged["performance"].isna()]
-        scores = [name for name in map(str, judged.columns) if name.startswith("score.") and not name.endswith(".stderr")]
+        scores = [
+            name for name in map(str, judged.columns) if name.startswith("score.") and not name.endswith(".stderr")
+        ]
         known = sorted(name.removeprefix("score.") for name in scores)
         if f"score.{primary}" not in cells:
             notes.add(f"no cell has the primary score {primary!r}; scores in this folder: {', '.join(known) or 'none'}")
         elif len(absent):
-            reason = f"have no value of {primary} (NaN, or not evaluated) and are left out, such as {absent['cell'].iloc[0]}"
+            reason = (
+                f"have no value of {primary} (NaN, or not evaluated) and are left out, such as {absent['cell'].iloc[0]}"
+            )
             notes.add(f"{len(absent)} of {len(judged)} cells {reason}")
         if not judged["higher_is_better"].astype(bool).any():
             notes.add(f"{primary} is better when lower: performance is its negative")

@@ -1,8 +1,9 @@
 """Pearson and Spearman correlation with bootstrap intervals, partial correlation, and the correction for many tests.
 
-In: arrays of two variables, and labels of what must be resampled or compared together. Out: numbers. The trade: the bootstrap resamples
-seeds first and then cells within them, for cells of one seed share its draw and its noise; with few seeds it can only be rough, and
-with few cells there is no interval at all.
+In: arrays of two variables, and labels of what must be resampled or compared together. Out:
+    numbers. The trade: the bootstrap resamples
+seeds first and then cells within them, for cells of one seed share its draw and its noise; with few
+seeds it can only be rough, and with few cells there is no interval at all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from scipy import special, stats
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
-FEWEST_CELLS = 5  # below that a resample holds about three distinct cells, whose correlation is near +1 or -1 whatever the data
+FEWEST_CELLS = (
+    5  # below that a resample holds about three distinct cells, whose correlation is near +1 or -1 whatever the data
+)
 FEWEST_WHOLE = 0.5  # the share of resamples that must have a correlation; the others hold one value only
 CONSTANT = 1e-12  # a spread below this share of the values is rounding
 
@@ -64,9 +67,10 @@ def resampled_ranks(values: Floats, samples: NDArray[np.int64]) -> Floats:
 def resample(seeds: NDArray[np.int64], *, rng: np.random.Generator, resamples: int = RESAMPLES) -> NDArray[np.int64]:
     """Indices of bootstrap samples: seeds with replacement, then cells with replacement within each drawn seed.
 
-    With one seed only cells are drawn. A sample has as many cells as there are, up to seeds that hold unequally many. In simulated sweeps
-    95 % percentile intervals of a correlation hold the truth in about 93 % of sweeps of 7 levels x 3 seeds, 98 % where seeds
-    differ (cells' noise counts twice) and 87 % of 7 levels x 1 seed: see ``tests/test_analysis_coverage.py``.
+    With one seed only cells are drawn. A sample has as many cells as there are, up to seeds that
+    hold unequally many. In simulated sweeps 95 % percentile intervals of a correlation hold the
+    truth in about 93 % of sweeps of 7 levels x 3 seeds, 98 % where seeds differ (cells' noise
+    counts twice) and 87 % of 7 levels x 1 seed: see ``tests/test_analysis_coverage.py``.
 
     Args:
         seeds: The seed of each cell, shape (n,).

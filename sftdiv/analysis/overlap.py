@@ -1,6 +1,7 @@
 """How many examples the subsets of a ladder share.
 
-In: the ids of each subset. Out: Jaccard indices. Pools are nested and draws come from one universe, so that two cells of a ladder share
+In: the ids of each subset. Out: Jaccard indices. Pools are nested and draws come from one universe,
+    so that two cells of a ladder share
 examples and their scores are not independent: this matrix belongs beside every interval.
 """
 
@@ -23,7 +24,9 @@ def jaccard(subsets: Sequence[pa.ChunkedArray]) -> Floats:
     chunks = [chunk.cast(pa.large_string()) for subset in subsets for chunk in subset.chunks]
     codes = pa.chunked_array(chunks, pa.large_string()).combine_chunks().dictionary_encode().indices.to_numpy()
     rows = np.concatenate([[0], np.cumsum(sizes)])
-    holds = scipy.sparse.csr_array((np.ones(len(codes), dtype=np.int64), codes, rows), shape=(len(sizes), int(codes.max(initial=-1)) + 1))
+    holds = scipy.sparse.csr_array(
+        (np.ones(len(codes), dtype=np.int64), codes, rows), shape=(len(sizes), int(codes.max(initial=-1)) + 1)
+    )
     shared = (holds @ holds.T).toarray().astype(np.float64)
     union = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, union, out=np.full_like(shared, np.nan), where=union > 0)
@@ -37,7 +40,8 @@ def by_level(similarity: Floats, levels: Floats) -> pd.DataFrame:
         levels: The level of each subset, shape (subsets,).
 
     Returns:
-        Levels x levels; on the diagonal the mean over two different subsets of one level, NaN where there is but one.
+        Levels x levels; on the diagonal the mean over two different subsets of one level, NaN where
+        there is but one.
     """
     found, group = np.unique(levels, return_inverse=True)
     member = (group[:, None] == np.arange(len(found))).astype(np.float64)

@@ -1,7 +1,9 @@
 """How many seeds a slope of a given size needs, at the noise that was seen.
 
-In: levels, the noise of a cell and slopes. Out: seeds. The trade: noise is taken as independent between cells and as known exactly,
-though it was itself estimated from few seeds; shared examples make it more dependent, so these are counts of the least seeds to plan for.
+In: levels, the noise of a cell and slopes. Out: seeds. The trade: noise is taken as independent
+    between cells and as known exactly,
+though it was itself estimated from few seeds; shared examples make it more dependent, so these are
+counts of the least seeds to plan for.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ MOST_SEEDS = 10_000
 def power(slope: float, *, levels: Sequence[float], seeds: int, noise: float, alpha: float = 0.05) -> float:
     """The probability that a two-sided t-test of the slope rejects zero: one cell at each level and seed.
 
-    The statistic is noncentral t with ``seeds * levels - 2`` degrees of freedom and noncentrality ``slope sqrt(seeds Sxx) / noise``.
+    The statistic is noncentral t with ``seeds * levels - 2`` degrees of freedom and noncentrality
+    ``slope sqrt(seeds Sxx) / noise``.
 
     Args:
         slope: The true slope.
@@ -40,7 +43,9 @@ def power(slope: float, *, levels: Sequence[float], seeds: int, noise: float, al
     return float(stats.nct.sf(edge, degrees, shift) + stats.nct.sf(edge, degrees, -shift))
 
 
-def seeds_needed(slope: float, *, levels: Sequence[float], noise: float, goal: float = 0.8, alpha: float = 0.05) -> float:
+def seeds_needed(
+    slope: float, *, levels: Sequence[float], noise: float, goal: float = 0.8, alpha: float = 0.05
+) -> float:
     """The fewest seeds that reach the power ``goal``; infinite over ``MOST_SEEDS``, NaN where the noise is not known."""
     if math.isnan(noise):
         return math.nan
@@ -48,7 +53,10 @@ def seeds_needed(slope: float, *, levels: Sequence[float], noise: float, goal: f
     def enough(seeds: int) -> bool:
         return power(slope, levels=levels, seeds=seeds, noise=noise, alpha=alpha) >= goal
 
-    low, high = 0, 1  # not enough, perhaps enough; doubled, since the distribution function fails far beyond the power that is asked for
+    low, high = (
+        0,
+        1,
+    )  # not enough, perhaps enough; doubled, since the distribution function fails far beyond the power that is asked for
     while not enough(high):
         if high >= MOST_SEEDS:
             return math.inf

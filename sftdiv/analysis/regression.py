@@ -1,10 +1,12 @@
 """Bayesian linear regression with the reference prior p(b, sigma^2) ~ 1 / sigma^2, in closed form.
 
-In: arrays of a predictor, perhaps a covariate, and a response. Out: the posterior. Under this prior the coefficients are multivariate
-Student t about the least-squares fit with n - p degrees of freedom, and sigma^2 is scaled inverse chi-squared (Gelman et al., Bayesian
-Data Analysis, 3rd edition, 14.2), so that credible intervals coincide with the classical confidence intervals: nothing to tune, and a
-coverage that can be checked. The trade: errors are taken as independent and normal; cells that share examples or seeds are neither quite
-(see `intercept` and `overlap`).
+In: arrays of a predictor, perhaps a covariate, and a response. Out: the posterior. Under this prior
+    the coefficients are multivariate
+Student t about the least-squares fit with n - p degrees of freedom, and sigma^2 is scaled inverse
+chi-squared (Gelman et al., Bayesian Data Analysis, 3rd edition, 14.2), so that credible intervals
+coincide with the classical confidence intervals: nothing to tune, and a coverage that can be
+checked. The trade: errors are taken as independent and normal; cells that share examples or seeds
+are neither quite (see `intercept` and `overlap`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 Floats = NDArray[np.float64]
-ONE_SIGMA = float(special.erf(1 / math.sqrt(2)))  # 0.6827: what a normal distribution holds within one standard deviation
+ONE_SIGMA = float(
+    special.erf(1 / math.sqrt(2))
+)  # 0.6827: what a normal distribution holds within one standard deviation
 SINGULAR = 1e-10  # a predictor whose spread, beyond what the others explain, is this small a share of its size tells nothing of its own
 GRID = 1001  # points of the quadrature over one posterior
 
@@ -59,7 +63,8 @@ class Fit:
     def sigma(self) -> float:
         """The posterior mean of the residual standard deviation; NaN with one degree of freedom, where it is infinite.
 
-        ``s sqrt(nu / 2) Gamma((nu - 1) / 2) / Gamma(nu / 2)``: the mean of the square root of a scaled inverse chi-squared variable.
+        ``s sqrt(nu / 2) Gamma((nu - 1) / 2) / Gamma(nu / 2)``: the mean of the square root of a
+        scaled inverse chi-squared variable.
         """
         half = self.degrees / 2
         if self.degrees < 2:
@@ -75,7 +80,11 @@ class Fit:
         return mean, mean - reach, mean + reach
 
     def _posterior(self, weights: Floats) -> StudentT:
-        return StudentT(float(weights @ self.coefficients), self.residual_sd * math.sqrt(weights @ self.unscaled @ weights), self.degrees)
+        return StudentT(
+            float(weights @ self.coefficients),
+            self.residual_sd * math.sqrt(weights @ self.unscaled @ weights),
+            self.degrees,
+        )
 
 
 def fit_line(x: Floats, y: Floats, *covariates: Floats) -> Fit | None:
@@ -87,7 +96,8 @@ def fit_line(x: Floats, y: Floats, *covariates: Floats) -> Fit | None:
         covariates: Each of shape (n,).
 
     Returns:
-        The posterior, or None where there is none: no degree of freedom left, or a predictor that is constant or follows from the others.
+        The posterior, or None where there is none: no degree of freedom left, or a predictor that
+        is constant or follows from the others.
     """
     n, p = len(x), 2 + len(covariates)
     if n <= p:
@@ -104,7 +114,9 @@ def fit_line(x: Floats, y: Floats, *covariates: Floats) -> Fit | None:
     inverse = np.linalg.inv(triangle) / sizes[:, None]
     slopes = inverse @ (orthogonal.T @ (y - y.mean()))
     residuals = y - y.mean() - centred @ slopes
-    among = inverse @ inverse.T  # of the slopes; the centred predictors leave the mean of y alone, so that X'X inverts by blocks
+    among = (
+        inverse @ inverse.T
+    )  # of the slopes; the centred predictors leave the mean of y alone, so that X'X inverts by blocks
     corner = -among @ means
     unscaled = np.block([[np.array([[1 / n - means @ corner]]), corner[None, :]], [corner[:, None], among]])
     coefficients = np.concatenate([[y.mean() - means @ slopes], slopes])
@@ -137,8 +149,9 @@ def probability_larger(a: StudentT, b: StudentT, *, by: float = 0.0) -> float:
 def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
     """The difference of two independent slopes, a Behrens-Fisher distribution.
 
-    Its distribution function is the mean of a's over b's quantiles, taken at ``GRID`` midpoints: exact but for the quadrature, and without
-    random draws. Slopes of ladders that share examples or seeds are not independent, as this takes them to be.
+    Its distribution function is the mean of a's over b's quantiles, taken at ``GRID`` midpoints:
+    exact but for the quadrature, and without random draws. Slopes of ladders that share examples or
+    seeds are not independent, as this takes them to be.
 
     Args:
         a: One slope's posterior.
@@ -153,14 +166,20 @@ def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
 
     def end(beyond: float) -> float:
         """The value that the difference exceeds with this probability."""
-        return float(optimize.brentq(lambda by: _exceeds(a, quantiles, by) - beyond, mean - reach, mean + reach, xtol=1e-9 * spread))
+        return float(
+            optimize.brentq(
+                lambda by: _exceeds(a, quantiles, by) - beyond, mean - reach, mean + reach, xtol=1e-9 * spread
+            )
+        )
 
     return Difference(mean, math.hypot(a.sd, b.sd), end((1 + share) / 2), end((1 - share) / 2), probability)
 
 
 def _quantiles(posterior: StudentT) -> Floats:
     midpoints = (np.arange(GRID) + 0.5) / GRID
-    return np.asarray(posterior.center + posterior.scale * special.stdtrit(posterior.degrees, midpoints), dtype=np.float64)
+    return np.asarray(
+        posterior.center + posterior.scale * special.stdtrit(posterior.degrees, midpoints), dtype=np.float64
+    )
 
 
 def _exceeds(a: StudentT, quantiles: Floats, by: float) -> float:

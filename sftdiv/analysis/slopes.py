@@ -1,7 +1,9 @@
 """The slope table: performance against level, share of types and measured entropy, raw and controlled, for every ladder.
 
-In: the cells of a study. Out: one row a (ladder, predictor), and the differences between ladders. Only ladder cells enter. The intervals
-take cells as independent; those of one ladder share examples (see `overlap`) and those of one seed share its noise (``slope_mixed``).
+In: the cells of a study. Out: one row a (ladder, predictor), and the differences between ladders.
+    Only ladder cells enter. The intervals
+take cells as independent; those of one ladder share examples (see `overlap`) and those of one seed
+share its noise (``slope_mixed``).
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ from sftdiv.analysis.variants import FAMILY, IDENTITY, differing, is_foreign, se
 
 Floats = NDArray[np.float64]
 PREDICTORS = ("level", "k_share", "unit_entropy")
-COVARIATES = {"length": ("diversity.response.length", "mean response length"), "tokens": ("train.label_tokens", "number of label tokens")}
+COVARIATES = {
+    "length": ("diversity.response.length", "mean response length"),
+    "tokens": ("train.label_tokens", "number of label tokens"),
+}
 COLLINEAR = 0.9  # R^2 over which a slope given the covariate rests on a tenth of the predictor's spread or less
 COLUMNS = (
     "ladder", *FAMILY, "variant", "predictor", "n", "seeds", "levels", "slope", "slope_sd", "slope_low", "slope_high", "sigma", "intercept",
@@ -61,15 +66,27 @@ def slope_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int
         if scored.empty:
             notes.add("no cell has a performance: no slope", label)
         elif scored["seed"].nunique() < 2:
-            notes.add("one seed: no seed effect and no noise between seeds can be told, and intervals rest on cells alone", label)
+            notes.add(
+                "one seed: no seed effect and no noise between seeds can be told, and intervals rest on cells alone",
+                label,
+            )
         samples = correlation.resample(seeds, rng=rng, resamples=resamples) if len(scored) else None
         for predictor in PREDICTORS:
             named = {name: ladder[name].iloc[0] for name in (*FAMILY, "variant")}
-            rows.append({"ladder": label, **named, "predictor": predictor, **_slope_row(scored, label, predictor, samples, notes)})
+            rows.append(
+                {
+                    "ladder": label,
+                    **named,
+                    "predictor": predictor,
+                    **_slope_row(scored, label, predictor, samples, notes),
+                }
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _slope_row(scored: pd.DataFrame, label: str, predictor: str, samples: NDArray[np.int64] | None, notes: Notes) -> dict[str, Any]:
+def _slope_row(
+    scored: pd.DataFrame, label: str, predictor: str, samples: NDArray[np.int64] | None, notes: Notes
+) -> dict[str, Any]:
     """One ladder on one predictor."""
     row: dict[str, Any] = {"n": len(scored), "seeds": scored["seed"].nunique(), "levels": scored["level"].nunique()}
     x, y = scored[predictor].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float)
@@ -104,13 +121,18 @@ def _raw(fit: Fit, predictor: str, label: str, notes: Notes) -> dict[str, float]
     """The slope as it is."""
     slope = fit.slope
     if math.isnan(slope.sd):
-        notes.add("with 3 or 4 cells the slope's posterior has no standard deviation (Student t with 1 or 2 degrees of freedom)", label)
+        notes.add(
+            "with 3 or 4 cells the slope's posterior has no standard deviation (Student t with 1 or 2 degrees of freedom)",
+            label,
+        )
     low, high = slope.interval()
     fitted = {"slope": slope.center, "slope_sd": slope.sd, "slope_low": low, "slope_high": high}
     return fitted | {"sigma": fit.sigma, "intercept": float(fit.coefficients[0])}
 
 
-def _correlations(x: Floats, y: Floats, samples: NDArray[np.int64] | None, label: str, notes: Notes) -> dict[str, float]:
+def _correlations(
+    x: Floats, y: Floats, samples: NDArray[np.int64] | None, label: str, notes: Notes
+) -> dict[str, float]:
     """Pearson and Spearman, with bootstrap intervals."""
     if len(x) < correlation.FEWEST_CELLS:
         notes.add(f"fewer than {correlation.FEWEST_CELLS} cells: no bootstrap interval of a correlation", label)
@@ -119,7 +141,9 @@ def _correlations(x: Floats, y: Floats, samples: NDArray[np.int64] | None, label
     return row | {"spearman": spearman.value, "spearman_low": spearman.low, "spearman_high": spearman.high}
 
 
-def _controlled(x: Floats, y: Floats, covariate: Floats, name: str, words: str, label: str, notes: Notes) -> dict[str, float]:
+def _controlled(
+    x: Floats, y: Floats, covariate: Floats, name: str, words: str, label: str, notes: Notes
+) -> dict[str, float]:
     """The slope and the correlation with a covariate held fixed, and how much of the predictor it explains."""
     if np.isnan(covariate).any():
         notes.add(f"the {words} of some cells is not known, so that no slope is controlled for it", label)
@@ -130,7 +154,10 @@ def _controlled(x: Floats, y: Floats, covariate: Floats, name: str, words: str, 
         return {}
     if shared > COLLINEAR:
         advice = "read the matched ladder and not the controlled slope"
-        notes.add(f"diversity and the {words} cannot be told apart, R^2 of one on the other being over {COLLINEAR}: {advice}", label)
+        notes.add(
+            f"diversity and the {words} cannot be told apart, R^2 of one on the other being over {COLLINEAR}: {advice}",
+            label,
+        )
     fit = fit_line(x, y, covariate)
     row = {f"collinear_{name}": shared, f"partial_{name}": correlation.partial(x, y, covariate)}
     if fit is None:
@@ -142,7 +169,8 @@ def _controlled(x: Floats, y: Floats, covariate: Floats, name: str, words: str, 
 def difference_table(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> pd.DataFrame:
     """Slopes against the level of each two ladders that differ in strategy or side alone.
 
-    Ladders of one study share the base model, seeds and maybe examples, so their slopes are not quite independent, as is assumed here.
+    Ladders of one study share the base model, seeds and maybe examples, so their slopes are not
+    quite independent, as is assumed here.
 
     Args:
         cells: The sorted cells of a study.
@@ -157,7 +185,9 @@ def difference_table(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> pd.D
             continue
         if settings[a] != settings[b]:
             keys = ", ".join(differing([settings[a] or {}, settings[b] or {}])[:3])
-            notes.add(f"not compared with a ladder of another strategy or side that also differs by {keys or 'its config'}", a)
+            notes.add(
+                f"not compared with a ladder of another strategy or side that also differs by {keys or 'its config'}", a
+            )
             continue
         found = difference(fit_a.slope, fit_b.slope)
         rows.append((a, b, found.mean, found.sd, found.low, found.high, found.probability))
@@ -167,7 +197,11 @@ def difference_table(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> pd.D
 def _level_fit(ladder: pd.DataFrame) -> Fit | None:
     scored = ladder[ladder["performance"].notna()]
     constant = is_constant(scored["performance"])
-    return None if constant else fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
+    return (
+        None
+        if constant
+        else fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
+    )
 
 
 def _shared_settings(cell: Path) -> dict[str, Any] | None:

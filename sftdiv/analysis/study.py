@@ -1,8 +1,10 @@
 """A finished study as tables.
 
-In: a study's folder, of which every cell's ``result.json`` or ``failure.json`` is read, and one ``config.yaml`` a ladder where two ladders
-must be told apart. Out: one row a finished cell, what failed, and clear messages about whatever keeps cells from being compared.
-The trade: rows are read strictly, so that a row of another version is an error and not a gap in a table.
+In: a study's folder, of which every cell's ``result.json`` or ``failure.json`` is read, and one
+    ``config.yaml`` a ladder where two ladders
+must be told apart. Out: one row a finished cell, what failed, and clear messages about whatever
+keeps cells from being compared. The trade: rows are read strictly, so that a row of another version
+is an error and not a gap in a table.
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ KINDS = ("level", "random", "full", "base")
 class Study:
     """The cells of one study folder.
 
-    ``cells`` has the columns of ``result.json`` and ``performance`` (the primary score, negated where lower is better), ``k_share``
-    (k_asked / k_max), ``unit_entropy``, ``ladder`` (a label; empty for baselines) and ``variant`` (what else tells this ladder from one of
-    the same name). ``failures`` has ``cell, stage, message``. ``notes`` are messages for people.
+    ``cells`` has the columns of ``result.json`` and ``performance`` (the primary score, negated
+    where lower is better), ``k_share`` (k_asked / k_max), ``unit_entropy``, ``ladder`` (a label;
+    empty for baselines) and ``variant`` (what else tells this ladder from one of the same name).
+    ``failures`` has ``cell, stage, message``. ``notes`` are messages for people.
     """
 
     folder: Path
@@ -51,27 +54,37 @@ def load_study(folder: Path) -> Study:
         folder: ``multirun/STUDY``.
 
     Raises:
-        SftdivError: If the folder is not there or holds no finished cell, if a row cannot be read or lacks what tables are grouped by, or
-            if two folders hold the same cell.
+        SftdivError: If the folder is not there or holds no finished cell, if a row cannot be read
+            or lacks what tables are grouped by, or if two folders hold the same cell.
     """
     if not folder.is_dir():
         raise SftdivError(f"there is no study folder {folder}; give one that a sweep wrote, such as multirun/NAME")
     results = {path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{RESULT}"))}
-    failed = {path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{FAILURE}")) if path.parent.name not in results}
+    failed = {
+        path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{FAILURE}")) if path.parent.name not in results
+    }
     if not results:
-        raise SftdivError(f"{folder} holds no finished cell (no */{RESULT}; {len(failed)} failed); run the sweep, or name another folder")
+        raise SftdivError(
+            f"{folder} holds no finished cell (no */{RESULT}; {len(failed)} failed); run the sweep, or name another folder"
+        )
     for name, row in results.items():
         _check_row(row, folder / name / RESULT)
     cells = _sorted(_table(results, folder))
     notes = Notes()
     unfinished = {path.parent.name for path in folder.glob("*/config.yaml")} - results.keys() - failed.keys()
     if unfinished:
-        notes.add(f"unfinished cells, running or killed: {len(unfinished)}; the sweep's command given again runs those that were killed")
+        notes.add(
+            f"unfinished cells, running or killed: {len(unfinished)}; the sweep's command given again runs those that were killed"
+        )
     if failed:
-        notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; the sweep's command given again runs them")
+        notes.add(
+            f"failed cells: {len(failed)} beside {len(cells)} finished ones; the sweep's command given again runs them"
+        )
     check_cells(cells, notes)
     failures = pd.DataFrame(
-        [(name, row.get("stage"), row.get("message")) for name, row in failed.items()], columns=["cell", "stage", "message"], dtype=object
+        [(name, row.get("stage"), row.get("message")) for name, row in failed.items()],
+        columns=["cell", "stage", "message"],
+        dtype=object,
     )
     return Study(folder, folder.resolve().name, cells, failures, notes.told())
 
@@ -83,20 +96,26 @@ def _read(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SftdivError(f"{path} is no JSON ({error}); delete it and run the sweep again") from error
     if not isinstance(row, dict):
-        raise SftdivError(f"{path} holds a {type(row).__name__} and not a row of names and values; delete it and run the sweep again")
+        raise SftdivError(
+            f"{path} holds a {type(row).__name__} and not a row of names and values; delete it and run the sweep again"
+        )
     return row
 
 
 def _check_row(row: Mapping[str, Any], path: Path) -> None:
     """Refuse a row that lacks what cells are told apart by."""
     if missing := [name for name in REQUIRED if name not in row]:
-        raise SftdivError(f"{path} lacks {', '.join(missing)}: another version of sftdiv wrote it; delete it and run its command again")
+        raise SftdivError(
+            f"{path} lacks {', '.join(missing)}: another version of sftdiv wrote it; delete it and run its command again"
+        )
     if row["kind"] not in KINDS:
         raise SftdivError(f"{path} has kind={row['kind']!r}; known: {', '.join(KINDS)}")
     if row["kind"] == "level" and row["level"] is None:
         raise SftdivError(f"{path} is a cell of a ladder and has no level")
     if row["primary"] is not None and not isinstance(row["higher_is_better"], bool):
-        raise SftdivError(f"{path} has higher_is_better={row['higher_is_better']!r} for {row['primary']}; it must be true or false")
+        raise SftdivError(
+            f"{path} has higher_is_better={row['higher_is_better']!r} for {row['primary']}; it must be true or false"
+        )
 
 
 def _table(results: Mapping[str, Mapping[str, Any]], folder: Path) -> pd.DataFrame:
@@ -127,7 +146,21 @@ def _performance(row: Mapping[str, Any]) -> float:
 def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
     """Ladders first, by name, level and seed; then the baselines. Raises if two folders hold the same cell."""
     keys = {"_kind": cells["kind"].map(KINDS.index), "_match": cells["match"] != "none"}
-    order = ["_kind", "strategy", "side", "size", "budget", "model", "_match", "match", "universe_of", "variant", "level", "seed", "cell"]
+    order = [
+        "_kind",
+        "strategy",
+        "side",
+        "size",
+        "budget",
+        "model",
+        "_match",
+        "match",
+        "universe_of",
+        "variant",
+        "level",
+        "seed",
+        "cell",
+    ]
     cells = cells.assign(**keys).sort_values(order, kind="stable").drop(columns=list(keys)).reset_index(drop=True)
     same = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
     again = cells[cells.duplicated(same, keep=False) & (cells["kind"] == "level")]

@@ -1,8 +1,10 @@
 """The tables of an analysis as files for other programs, and files written whole or not at all.
 
-In: an ``Analysis``. Out: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet`` in a folder. Equal input gives equal bytes: cells are
-sorted by name, and what measures the machine (seconds, memory) stays in each cell's ``result.json``, so that a killed and resumed sweep
-leaves the same ``cells.parquet`` as an undisturbed one.
+In: an ``Analysis``. Out: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet`` in a folder.
+    Equal input gives equal bytes: cells are
+sorted by name, and what measures the machine (seconds, memory) stays in each cell's
+``result.json``, so that a killed and resumed sweep leaves the same ``cells.parquet`` as an
+undisturbed one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 OF_THE_MACHINE = ("time.", "speed.", "memory.")
 

@@ -1,6 +1,7 @@
 """The tables beside the slopes: ladders, baselines, the noise of a seed, what it takes to see a slope, shared examples.
 
-In: the cells of a study. Out: one table each. Means are only ever taken over seeds, of cells that agree in everything else.
+In: the cells of a study. Out: one table each. Means are only ever taken over seeds, of cells that
+    agree in everything else.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def _performance(cells: pd.DataFrame, count: str) -> dict[str, float]:
 def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
     """One row a ladder: ``seed_sd``, pooled over its levels, its ``degrees`` of freedom, and the mean standard error of one evaluation.
 
-    ``seed_sd = sqrt(sum of squared deviations from the level's mean / sum of (cells at the level - 1))``: everything that another seed
-    changes (draw, training, and the noise of the evaluation where its prompts or samples change too).
+    ``seed_sd = sqrt(sum of squared deviations from the level's mean / sum of (cells at the level -
+    1))``: everything that another seed changes (draw, training, and the noise of the evaluation
+    where its prompts or samples change too).
     """
     rows = []
     for label, ladder in ladders_of(cells):
@@ -78,7 +80,8 @@ def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
 def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[float], notes: Notes) -> pd.DataFrame:
     """One row a (ladder, slope): the seeds that it takes to see the slope with 80 % power at 5 %, two-sided, with the ladder's levels.
 
-    ``noise_from`` is ``seeds``, or ``line`` where one seed alone left only the scatter about the line to go by.
+    ``noise_from`` is ``seeds``, or ``line`` where one seed alone left only the scatter about the
+    line to go by.
 
     Args:
         cells: The sorted cells of a study.
@@ -93,7 +96,9 @@ def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[fl
         if math.isnan(sd):
             fit = fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
             sd, noise_from = (fit.residual_sd if fit else math.nan), "line"
-            notes.add("one seed: power rests on the scatter about the line, which also holds what a line does not fit", label)
+            notes.add(
+                "one seed: power rests on the scatter about the line, which also holds what a line does not fit", label
+            )
         levels = sorted(scored["level"].unique())
         if len(levels) < 2:
             sd = math.nan

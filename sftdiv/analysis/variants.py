@@ -1,7 +1,9 @@
 """Names of ladders, and what tells two of the same name apart.
 
-In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy, side, size, budget, model, match and
-universe but not in their other settings, evaluation or corpus are never averaged: each gets a ``variant`` that says how it differs.
+In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy,
+    side, size, budget, model, match and
+universe but not in their other settings, evaluation or corpus are never averaged: each gets a
+``variant`` that says how it differs.
 """
 
 from __future__ import annotations
@@ -17,7 +19,15 @@ from sftdiv.storage.cell import flatten
 
 FAMILY = ("strategy", "side", "size", "budget", "model", "match", "universe_of")  # what a ladder is named by
 IDENTITY = ("config_hash", "eval_hash", "corpus_hash", "primary")  # what else its cells must share
-VARIES = ("diversity_level", "seed", "study", "paths", "tracking", "sweep", "size")  # settings that no ladder differs by, or is named by
+VARIES = (
+    "diversity_level",
+    "seed",
+    "study",
+    "paths",
+    "tracking",
+    "sweep",
+    "size",
+)  # settings that no ladder differs by, or is named by
 SEPARATOR = " · "
 MOST_SETTINGS, LONGEST = 3, 40  # how many settings a variant names, and how many characters of each value
 
@@ -27,7 +37,9 @@ def settings_of(cell: Path) -> dict[str, Any] | None:
     path = cell / "config.yaml"
     if not path.exists():
         return None
-    flat = flatten(yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+    flat = flatten(
+        yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    )
     return {key: value for key, value in flat.items() if key.split(".")[0] not in VARIES}
 
 

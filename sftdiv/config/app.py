@@ -1,6 +1,7 @@
 """What the Hydra entry points share: where ``conf/`` is, the resolvers its defaults use, and errors that name the alternatives.
 
-In: an app decorated with ``hydra.main``. Out: its run, or a short message and exit code 1 or 2 where the user can mend what went wrong.
+In: an app decorated with ``hydra.main``. Out: its run, or a short message and exit code 1 or 2
+    where the user can mend what went wrong.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from hydra.errors import ConfigCompositionException, InstantiationException, Ove
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 
-BROUGHT_BY = dict.fromkeys(("judge", "prompts"), re.compile(r"eval=(.*\W)?judge\b.*"))  # groups that an option of another one brings
+BROUGHT_BY = dict.fromkeys(
+    ("judge", "prompts"), re.compile(r"eval=(.*\W)?judge\b.*")
+)  # groups that an option of another one brings
 
 
 def conf_dir() -> Path:
@@ -56,12 +59,16 @@ def study_of_command(arguments: list[str]) -> str:
     if not {"-m", "--multirun"} & set(arguments):
         return "single"
     aside = ("tracking", "paths.", "hydra", "study", "sweep.")
-    return "sweep-" + content_hash(sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6)
+    return "sweep-" + content_hash(
+        sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6
+    )
 
 
 def run_app(app: Callable[[], None], *, config_name: str) -> None:
     """Run a Hydra app over ``conf/CONFIG_NAME.yaml``; what a user can mend ends as a message, without a traceback."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits itself, and the alternatives are never named
+    os.environ.setdefault(
+        "HYDRA_FULL_ERROR", "1"
+    )  # else Hydra prints and exits itself, and the alternatives are never named
     _refuse_numbers_for_groups(sys.argv[1:])
     try:
         app()

@@ -1,6 +1,7 @@
 """What the config says of a training, as the records that the stage ``training`` takes.
 
-In: the groups ``model``, ``data``, ``loss`` and ``train``. Out: their values in the four records, whose own checks refuse what cannot be
+In: the groups ``model``, ``data``, ``loss`` and ``train``. Out: their values in the four records,
+    whose own checks refuse what cannot be
 right. Nothing heavy is imported, so that a sweep checks all of its cells before the first begins.
 """
 
@@ -13,9 +14,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import Length, Method, Optimizer, Reading
+from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig
 
-OF_METHOD = ("gradient_checkpointing", "neftune", "liger", "compile", "attention", "checkpoint_minutes", "checkpoint_steps")
+OF_METHOD = (
+    "gradient_checkpointing",
+    "neftune",
+    "liger",
+    "compile",
+    "attention",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+)
 
 
 def training_settings(config: DictConfig) -> dict[str, Any]:
@@ -28,7 +37,7 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
     tuning: dict[str, Any] = OmegaConf.to_container(model.finetune, resolve=True)  # type: ignore[assignment]
     epochs, batch_size, micro_batch = (tuning.pop(name) for name in ("epochs", "batch_size", "micro_batch"))
     return {
-        "reading": Reading(
+        "reading": DataConfig(
             template=model.template.jinja,
             prefer_own=model.template.prefer_own,
             max_length=model.max_length,
@@ -39,7 +48,7 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             max_masked_share=data.max_masked_share,
             validation=data.validation,
         ),
-        "length": Length(
+        "length": ScheduleConfig(
             epochs=epochs,
             steps=how.steps,
             batch_size=batch_size,
@@ -47,8 +56,8 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             validate_every=how.validate_every,
             patience=how.patience,
         ),
-        "method": Method(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
-        "optimizer": Optimizer(**tuning, name=how.optimizer, schedule=how.schedule),
+        "method": FineTuningConfig(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
+        "optimizer": OptimizerConfig(**tuning, name=how.optimizer, schedule=how.schedule),
     }
 
 

@@ -1,6 +1,7 @@
 """The composed config before any work: values that cannot be right are refused, and paths give way to the content behind them.
 
-In: the config as Hydra composed it. Out: nothing, or an error with the value and the alternatives (``check``); and the plain settings that
+In: the config as Hydra composed it. Out: nothing, or an error with the value and the alternatives
+    (``check``); and the plain settings that
 name a cell (``identified``), which are equal wherever the same data and models lie.
 """
 
@@ -23,8 +24,8 @@ from sftdiv.pipeline.scoring import check_chosen, chosen, performance
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.release.export.write_export import FORMATS
 from sftdiv.release.hub.reproduce_command import command_of
-from sftdiv.storage.cache import file_digest, folder_identity
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.hashing import file_digest, folder_identity
 from sftdiv.training.config import check_together
 
 STOPS = (None, "select", "train")
@@ -39,7 +40,14 @@ CHOICES = {
 }
 YAML = {None: "null", True: "true", False: "false"}  # as a user writes them
 PATHS = {"path", "tag_map", "include_path", "baseline"}  # settings that may name something on this machine
-HOW_FAST = {"endpoint", "devices", "device", "batch_tokens", "batch_size", "dtype"}  # ... that change no result (but for its last bits)
+HOW_FAST = {
+    "endpoint",
+    "devices",
+    "device",
+    "batch_tokens",
+    "batch_size",
+    "dtype",
+}  # ... that change no result (but for its last bits)
 HOW_FAST |= {"cache_requests", "max_calls", "max_unreadable", "prices"}
 HOW_FAST |= {"nodes", "prefix", "offload", "checkpoint_minutes", "checkpoint_steps", "push_to_hub", "private"}
 
@@ -71,7 +79,9 @@ def check_given(config: DictConfig) -> None:
     """
     unresolved = flatten(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
     if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be")
+        raise SftdivError(
+            f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ say what it may be"
+        )
 
 
 def check(config: DictConfig) -> None:
@@ -82,7 +92,9 @@ def check(config: DictConfig) -> None:
     """
     check_given(config)
     for group in ("strategy", "judge"):
-        made(OmegaConf.select(config, f"{group}.endpoint"))  # before anything is written or tracked: a wrong value may be a key
+        made(
+            OmegaConf.select(config, f"{group}.endpoint")
+        )  # before anything is written or tracked: a wrong value may be a key
     from sftdiv.diversity.catalogue import metric_families  # here, for it brings numba
 
     for name, known in CHOICES.items():
@@ -117,7 +129,9 @@ def check(config: DictConfig) -> None:
             f"strategy={config.strategy.name} clusters embeddings, and embedder=none makes none: embedder=minilm or embedder=lsa"
         )
     if config.export.format is not None and config.size.n == 0:
-        raise SftdivError(f"export.format={config.export.format} has nothing to write: with size=none nothing is selected")
+        raise SftdivError(
+            f"export.format={config.export.format} has nothing to write: with size=none nothing is selected"
+        )
     check_chosen(config)
     if config.model.get("reads") == "world" and config.corpus.name != "embedded":
         raise SftdivError(
@@ -131,7 +145,9 @@ def _check_size(config: DictConfig) -> None:
     if n != "all":
         _number("size.n", n, least=0, whole=True)
     elif config.diversity_level != 1:
-        raise SftdivError(f"size.n=all is all of the universe, and so is diversity_level=1, not {config.diversity_level}")
+        raise SftdivError(
+            f"size.n=all is all of the universe, and so is diversity_level=1, not {config.diversity_level}"
+        )
     if label_tokens not in (None, "auto"):
         _number("size.label_tokens", label_tokens, least=1, whole=True)
     if config.selection.k_min_size is not None:
@@ -156,7 +172,8 @@ def resolve_universe(config: DictConfig, overrides: Sequence[str], strategies: P
 
     Args:
         config: The composed config; changed in place.
-        overrides: The command's overrides, which hold for that strategy too where they are not about the run's own.
+        overrides: The command's overrides, which hold for that strategy too where they are not
+            about the run's own.
         strategies: The folder of the strategies' YAML files.
 
     Raises:
@@ -202,7 +219,9 @@ def _by_content(node: Any) -> Any:
         if key == "baseline" and kept[key] in ("base", "reference"):  # whatever else is called so here
             continue
         if kept[key] and (place := Path(str(kept[key])).expanduser()).exists():
-            place = place / "model" if key == "baseline" and (place / "model").is_dir() else place  # of a cell: its logs may grow
+            place = (
+                place / "model" if key == "baseline" and (place / "model").is_dir() else place
+            )  # of a cell: its logs may grow
             kept[key] = folder_identity(place) if place.is_dir() else file_digest(place)
     return kept
 
@@ -211,7 +230,9 @@ def _one_of(name: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known:
         near = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SftdivError(f"{name}={value!r} is unknown.{hint} Known: {', '.join(YAML.get(item, item) for item in known)}")
+        raise SftdivError(
+            f"{name}={value!r} is unknown.{hint} Known: {', '.join(YAML.get(item, item) for item in known)}"
+        )
 
 
 def _number(name: str, value: Any, *, least: float, most: float = float("inf"), whole: bool = False) -> None:

@@ -1,6 +1,7 @@
 """The settings of ``sftdiv.measure`` before any work: what cannot be right is refused, and what a measurement is made of gets its name.
 
-In: ``conf/measure.yaml``, composed. Out: the same settings for the baseline, the strategies whose units are counted, and the folder, which
+In: ``conf/measure.yaml``, composed. Out: the same settings for the baseline, the strategies whose
+    units are counted, and the folder, which
 is named by content.
 """
 
@@ -22,8 +23,8 @@ from sftdiv.config.app import conf_dir
 from sftdiv.config.compose import check_given
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs, whole
 from sftdiv.records import SIDES, SftdivError
-from sftdiv.storage.cache import content_hash, folder_identity
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.hashing import content_hash, folder_identity
 
 NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
 OF_FILES = ("format", "on_bad_row", "id_column", "source_column", "columns", "remove", "max_row_bytes", "band", "dedup")
@@ -52,7 +53,9 @@ def check(config: DictConfig) -> tuple[Matched, Runs]:
 def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         near = difflib.get_close_matches(str(value), known, n=1)
-        raise SftdivError(f"{name}: {value!r} is unknown.{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}")
+        raise SftdivError(
+            f"{name}: {value!r} is unknown.{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}"
+        )
 
 
 def composed_strategies(config: DictConfig, overrides: Sequence[str]) -> list[dict[str, Any]]:
@@ -94,7 +97,9 @@ def _change(config: DictConfig, key: str, value: Any, told: str) -> None:
 def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The same settings for the baseline: its path in place of the dataset's; what lies on this machine is read as files."""
     path = config.baseline
-    if config.corpus.name == "files" or (config.corpus.name == "hub" and not (isinstance(path, str) and Path(path).expanduser().exists())):
+    if config.corpus.name == "files" or (
+        config.corpus.name == "hub" and not (isinstance(path, str) and Path(path).expanduser().exists())
+    ):
         other = copy.deepcopy(config)
         other.corpus.path = path
         return other
@@ -118,19 +123,27 @@ def _name(corpus: DictConfig) -> str:
     if corpus.name == "embedded":
         return "embedded"
     paths = [corpus.path] if isinstance(corpus.path, str) else list(corpus.path)
-    name = Path(str(paths[0])).expanduser().absolute().stem if corpus.name == "files" else str(paths[0]).rpartition("/")[2]
+    name = (
+        Path(str(paths[0])).expanduser().absolute().stem if corpus.name == "files" else str(paths[0]).rpartition("/")[2]
+    )
     return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
 
 
-def place(config: DictConfig, configs: Sequence[DictConfig], names: Sequence[str], strategies: Sequence[Mapping[str, Any]]) -> Path:
+def place(
+    config: DictConfig, configs: Sequence[DictConfig], names: Sequence[str], strategies: Sequence[Mapping[str, Any]]
+) -> Path:
     """The folder of this measurement: the names to read, and a hash of the contents and settings that its numbers depend on."""
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     tokenizer = str(config.tokenizer)
     settings["tokenizer"] = folder_identity(Path(tokenizer)) if Path(tokenizer).is_dir() else tokenizer
-    settings["embedder"] = dict(instantiate(config.embedder, _convert_="all").identity()) if "_target_" in config.embedder else None
+    settings["embedder"] = (
+        dict(instantiate(config.embedder, _convert_="all").identity()) if "_target_" in config.embedder else None
+    )
     settings["corpora"] = [_corpus_identity(each) for each in configs]
     kept = {key: value for key, value in settings.items() if key not in ("corpus", "baseline", "units", "paths")}
-    made = content_hash({**kept, "strategies": list(strategies), "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
+    made = content_hash(
+        {**kept, "strategies": list(strategies), "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6
+    )
     name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
     return Path(config.paths.outputs).expanduser().absolute() / NAME / f"{name}-h{made}"
 

@@ -1,8 +1,10 @@
 """From a reader's examples to a `Corpus` in the artifact store: distinct, in canonical order, split, fingerprinted, memory-mapped.
 
-In: a reader, in whatever order it gives its examples. Out: an Arrow file that is the same for the same content, beside its counts and
-``rejected.jsonl``. The trade: rows go to the disk and back (`spill`) before they are written in order, so that what is in memory while the
-corpus is built is a 64th of its texts and, of each row, its hash, label, id, source and group; afterwards it is only mapped.
+In: a reader, in whatever order it gives its examples. Out: an Arrow file that is the same for the
+    same content, beside its counts and
+``rejected.jsonl``. The trade: rows go to the disk and back (`spill`) before they are written in
+order, so that what is in memory while the corpus is built is a 64th of its texts and, of each row,
+its hash, label, id, source and group; afterwards it is only mapped.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
-from sftdiv.records import SIDES, Corpus, Example, Reader, SftdivError
-from sftdiv.storage.cache import Store, content_hash
+from sftdiv.protocols import Reader
+from sftdiv.records import SIDES, Corpus, Example, SftdivError
+from sftdiv.storage.cache import Store
+from sftdiv.storage.hashing import content_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,19 +65,23 @@ def load_corpus(
         heldout: examples that never enter selection (at most; see `heldout`).
         seed: of the held-out split.
         on_bad_row: ``error`` or ``skip``.
-        dedup: ``exact`` keeps one of all conversations that are equal, ``none`` keeps each with an id of its own, ``near`` keeps of what
-            ``exact`` leaves the first of each group of near duplicates, in canonical order.
+        dedup: ``exact`` keeps one of all conversations that are equal, ``none`` keeps each with an
+            id of its own, ``near`` keeps of what ``exact`` leaves the first of each group of near
+            duplicates, in canonical order.
         near: what counts as a near duplicate, for ``near``.
 
     Raises:
-        SftdivError: on an unknown ``dedup``, a bad row (with ``error``), carried columns of mixed types, or when no example is left.
+        SftdivError: on an unknown ``dedup``, a bad row (with ``error``), carried columns of mixed
+            types, or when no example is left.
     """
     import datasets
 
     if dedup not in DEDUPS:
         raise SftdivError(f"corpus.dedup={dedup!r} is unknown. Known: {', '.join(DEDUPS)}.")
     if dedup == "near" and near is None:
-        raise SftdivError("corpus.dedup=near needs its settings (corpus.near): threshold and what else `NearDuplicateFinder` has.")
+        raise SftdivError(
+            "corpus.dedup=near needs its settings (corpus.near): threshold and what else `NearDuplicateFinder` has."
+        )
     datasets.disable_progress_bars()  # a filter or a write that takes milliseconds needs no bar
     finder = near if dedup == "near" else None
     settings: dict[str, Any] = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row, "dedup": dedup}
@@ -94,7 +102,16 @@ def normalise(instruction: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", instruction).casefold().split())
 
 
-def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row: str, dedup: str, near: NearDuplicateFinder | None) -> None:
+def _build(
+    reader: Reader,
+    folder: Path,
+    *,
+    heldout: int,
+    seed: int,
+    on_bad_row: str,
+    dedup: str,
+    near: NearDuplicateFinder | None,
+) -> None:
     import pyarrow as pa
 
     rejections = Rejections(folder / REJECTED, on_bad_row=on_bad_row)
@@ -121,7 +138,9 @@ def _build(reader: Reader, folder: Path, *, heldout: int, seed: int, on_bad_row:
         "groups": len(set(groups)),
         "heldout": int(mask.sum()),
     }
-    (folder / ABOUT).write_text(json.dumps({"fingerprint": fingerprint_of(kept), "counts": counts}, indent=1), encoding="utf-8")
+    (folder / ABOUT).write_text(
+        json.dumps({"fingerprint": fingerprint_of(kept), "counts": counts}, indent=1), encoding="utf-8"
+    )
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
@@ -179,7 +198,11 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     text = pa.large_string()
-    types = {"instruction": text, "response": text, "messages": pa.large_list(pa.struct({"role": pa.string(), "content": text}))}
+    types = {
+        "instruction": text,
+        "response": text,
+        "messages": pa.large_list(pa.struct({"role": pa.string(), "content": text})),
+    }
     return pa.table({name: pa.array([row[name] for row in rows], type=types.get(name)) for name in rows[0]})
 
 
@@ -192,7 +215,9 @@ def _finished(spill: Spill, kept: pa.Table, heldout: NDArray[np.bool_]) -> Itera
     for table in rows_in_order(spill, kept):
         place, rows = table.schema.get_field_index("id"), len(table)
         table = table.set_column(place, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
-        yield table.drop_columns(["hash", "label"]).append_column("heldout", pa.array(islice(held, rows), type=pa.bool_(), size=rows))
+        yield table.drop_columns(["hash", "label"]).append_column(
+            "heldout", pa.array(islice(held, rows), type=pa.bool_(), size=rows)
+        )
 
 
 def _write(tables: Iterator[pa.Table], path: Path) -> None:

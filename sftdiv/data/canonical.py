@@ -1,7 +1,9 @@
 """The order of a corpus, which rows of it stay, and the names they go by: all that depends on every row and on no text.
 
-In: a `Spill` of rows with their hashes and labels. Out: a table of the rows that stay, without their texts, in canonical order (by hash,
-then label), by which the rows themselves are then read a part at a time. The trade: this table stands in memory, about 200 bytes a row.
+In: a `Spill` of rows with their hashes and labels. Out: a table of the rows that stay, without
+    their texts, in canonical order (by hash,
+then label), by which the rows themselves are then read a part at a time. The trade: this table
+stands in memory, about 200 bytes a row.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _KEYS = ("hash", "label", "id", "source", "group")
 def canonical_order(spill: Spill, *, distinct: bool) -> pa.Table:
     """What is known of each row that stays, but its texts, by hash and then label: `_KEYS`, its part, and its row in the part.
 
-    With ``distinct`` each conversation stays once: of exact duplicates the one with the smallest label, whatever the order read.
+    With ``distinct`` each conversation stays once: of exact duplicates the one with the smallest
+    label, whatever the order read.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,11 +1,14 @@
 """Near duplicates: which texts, or which examples, say almost the same, in groups.
 
-In: texts, read once. Out: the group of each. Texts with equal shingles are one from the start; for the others MinHash signatures
-(datasketch) cut into bands propose candidates, the exact Jaccard similarity of their shingles decides, and groups are connected components.
-The trade: a pair at the very threshold is found with the probability ``recall`` only, and texts of a group may be linked through others
-alone; in return no pair below the threshold is ever linked, and memory is that of the shingles, about a kilobyte a text.
-Examples are near duplicates when both their sides are. Their joined text will not do: of examples that ask different questions of one long
-passage it is almost equal (on pool-117k it would drop 25 % of the rows, answers to 440 different questions about one film as one group).
+In: texts, read once. Out: the group of each. Texts with equal shingles are one from the start; for
+    the others MinHash signatures
+(datasketch) cut into bands propose candidates, the exact Jaccard similarity of their shingles
+decides, and groups are connected components. The trade: a pair at the very threshold is found with
+the probability ``recall`` only, and texts of a group may be linked through others alone; in return
+no pair below the threshold is ever linked, and memory is that of the shingles, about a kilobyte a
+text. Examples are near duplicates when both their sides are. Their joined text will not do: of
+examples that ask different questions of one long passage it is almost equal (on pool-117k it would
+drop 25 % of the rows, answers to 440 different questions about one film as one group).
 """
 
 from __future__ import annotations
@@ -56,7 +59,14 @@ class NearDuplicates:
         texts = len(self.group)
         share = (texts - kept) / texts if texts else 0.0
         largest = int(sizes[0]) if len(sizes) else 0
-        return {"texts": texts, "kept": kept, "dropped": texts - kept, "share": share, "groups": len(sizes), "largest": largest}
+        return {
+            "texts": texts,
+            "kept": kept,
+            "dropped": texts - kept,
+            "share": share,
+            "groups": len(sizes),
+            "largest": largest,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +96,9 @@ class NearDuplicateFinder:
                 for side, texts in zip(sides, batch.columns, strict=True):
                     shinglers[side].add(texts.to_pylist())
         settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
-        found = [group_sets(shinglers.pop(side).sets(), **settings) for side in sides]  # popped: its memory goes before the next
+        found = [
+            group_sets(shinglers.pop(side).sets(), **settings) for side in sides
+        ]  # popped: its memory goes before the next
         return both(*found) if len(found) == 2 else found[0]
 
 
@@ -95,15 +107,18 @@ def near_duplicates(
 ) -> NearDuplicates:
     """Group texts whose shingles are alike (Broder 1997; bands as in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4).
 
-    The partition does not depend on the order of the texts; the first of a group is the first in the order given.
+    The partition does not depend on the order of the texts; the first of a group is the first in
+    the order given.
 
     Args:
         texts: Read once; may be an iterator, so that a corpus need not stand in memory as Python strings.
-        threshold: Jaccard similarity of the sets of shingles from which two texts are near duplicates, in (0, 1].
+        threshold: Jaccard similarity of the sets of shingles from which two texts are near
+            duplicates, in (0, 1].
         unit: ``words`` or ``characters``, of which ``shingle`` make a shingle.
         shingle: See ``unit``.
         permutations: Length of a MinHash signature.
-        recall: Probability, at least, with which a pair exactly at the threshold becomes a candidate, in (0, 1).
+        recall: Probability, at least, with which a pair exactly at the threshold becomes a
+            candidate, in (0, 1).
         seed: Of the permutations.
 
     Raises:
@@ -119,15 +134,28 @@ def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall
     keys = _band_keys(sets, bands=bands, rows=rows, permutations=permutations, seed=seed)
     group_of_set = _components(len(sets), _linked(sets, keys, threshold))
     _, first, number = np.unique(group_of_set[sets.of_text], return_index=True, return_inverse=True)
-    settings = {"threshold": threshold, "unit": sets.unit, "shingle": sets.size, "permutations": permutations, "seed": seed}
-    found = {"bands": bands, "rows": rows, "recall": float(1 - (1 - threshold**rows) ** bands), "distinct_sets": len(sets)}
+    settings = {
+        "threshold": threshold,
+        "unit": sets.unit,
+        "shingle": sets.size,
+        "permutations": permutations,
+        "seed": seed,
+    }
+    found = {
+        "bands": bands,
+        "rows": rows,
+        "recall": float(1 - (1 - threshold**rows) ** bands),
+        "distinct_sets": len(sets),
+    }
     return NearDuplicates(first[number].astype(np.int64), settings | found)
 
 
 def both(one: NearDuplicates, other: NearDuplicates) -> NearDuplicates:
     """Examples that are near duplicates on both sides: in one group there and in one group here."""
     _, first, number = np.unique(one.group * len(one.group) + other.group, return_index=True, return_inverse=True)
-    return NearDuplicates(first[number].astype(np.int64), {"instruction": dict(one.made_by), "response": dict(other.made_by)})
+    return NearDuplicates(
+        first[number].astype(np.int64), {"instruction": dict(one.made_by), "response": dict(other.made_by)}
+    )
 
 
 def column_texts(tables: Iterable[pa.Table], column: str) -> Iterator[str]:
@@ -153,7 +181,9 @@ def bands_and_rows(*, threshold: float, permutations: int, recall: float) -> tup
         bands = permutations // rows
         if 1 - (1 - threshold**rows) ** bands >= recall:
             return bands, rows
-    raise SftdivError(f"{permutations} permutations find a pair at the threshold {threshold} less often than recall={recall}: take more")
+    raise SftdivError(
+        f"{permutations} permutations find a pair at the threshold {threshold} less often than recall={recall}: take more"
+    )
 
 
 def _band_keys(sets: ShingleSets, *, bands: int, rows: int, permutations: int, seed: int) -> NDArray[np.uint64]:

@@ -1,7 +1,9 @@
 """A corpus in the user's own files: JSONL, JSON, Parquet and CSV; one file, a list, a glob or a folder.
 
-In: paths. Out: examples, in whatever order (`build` makes it canonical). What names the content is the digest of each file's bytes,
-never its path, so that a copy elsewhere is the same corpus. The trade: bytes are hashed before every run, about 1 GB a second.
+In: paths. Out: examples, in whatever order (`build` makes it canonical). What names the content is
+    the digest of each file's bytes,
+never its path, so that a copy elsewhere is the same corpus. The trade: bytes are hashed before
+every run, about 1 GB a second.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 from sftdiv.data.formats import BadRowError, Converter
 from sftdiv.data.row_parsing import READERS, Bad
 from sftdiv.records import Example, SftdivError
-from sftdiv.storage.cache import file_digest
+from sftdiv.storage.hashing import file_digest
 
 
 @dataclass(frozen=True, kw_only=True)

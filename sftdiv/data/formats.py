@@ -1,8 +1,10 @@
 """From a row, as a file or a hub data set holds it, to an `Example`: one conversation that begins with the user and ends with an answer.
 
-In: a dictionary in one of four formats, named or recognised row by row (so that a folder may mix them). Out: an `Example`, or `BadRowError`
-with its reason, which opens with a fixed phrase and a colon, so that reasons can be counted. The trade: turns that do not strictly
-alternate are refused and not mended, because chat templates refuse them too and a mended conversation is no longer the user's data.
+In: a dictionary in one of four formats, named or recognised row by row (so that a folder may mix
+    them). Out: an `Example`, or `BadRowError`
+with its reason, which opens with a fixed phrase and a colon, so that reasons can be counted. The
+trade: turns that do not strictly alternate are refused and not mended, because chat templates
+refuse them too and a mended conversation is no longer the user's data.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class Converter:
             raise SftdivError(f"corpus.format={self.format!r} is unknown. Known: auto, {', '.join(FORMATS)}.")
         for name in ("columns", "remove"):
             if isinstance(getattr(self, name), str):
-                raise SftdivError(f"corpus.{name}={getattr(self, name)!r} must be a list, as in corpus.{name}=[{getattr(self, name)}].")
+                raise SftdivError(
+                    f"corpus.{name}={getattr(self, name)!r} must be a list, as in corpus.{name}=[{getattr(self, name)}]."
+                )
         if taken := sorted(set(self.columns) & set(RESERVED)):
             raise SftdivError(f"corpus.columns may not hold {', '.join(taken)}: the corpus has columns of that name.")
 
@@ -86,7 +90,9 @@ class Converter:
             case "alpaca":
                 added = _text(row.get("input") or "", "input")
                 instruction = _text(row["instruction"], "instruction")
-                messages = _pair(f"{instruction}\n\n{added}" if added.strip() else instruction, _first(row, FORMATS[name][1]))
+                messages = _pair(
+                    f"{instruction}\n\n{added}" if added.strip() else instruction, _first(row, FORMATS[name][1])
+                )
             case _:
                 messages = _pair(row["prompt"], _first(row, FORMATS[name][1]))
         system = _text(row.get("system") or "", "system")
@@ -101,7 +107,9 @@ class Converter:
             if all(any(row.get(column) is not None for column in options) for options in needed):
                 return name
         held = ", ".join(str(column) for column, value in row.items() if value is not None)
-        known = "; ".join(f"{name} ({', '.join('|'.join(options) for options in needed)})" for name, needed in candidates.items())
+        known = "; ".join(
+            f"{name} ({', '.join('|'.join(options) for options in needed)})" for name, needed in candidates.items()
+        )
         raise BadRowError(f"wrong columns: the row holds {held or 'nothing'}; known: {known}")
 
     def _cut(self, text: str) -> str:
@@ -131,7 +139,12 @@ def _turns(turns: Any) -> list[Message]:
         if str(role) not in ROLES:
             raise BadRowError(f"wrong turns: role {role!r} is unknown; known: {', '.join(ROLES)}")
         content = turn.get("content")
-        messages.append({"role": ROLES[role], "content": _text(turn.get("value") if content is None else content, f"a turn of {role}")})
+        messages.append(
+            {
+                "role": ROLES[role],
+                "content": _text(turn.get("value") if content is None else content, f"a turn of {role}"),
+            }
+        )
     return [turn for turn in messages if turn["role"] != "system" or turn["content"].strip()]
 
 
@@ -139,10 +152,14 @@ def _check(messages: Sequence[Message]) -> None:
     spoken = messages[1:] if messages and messages[0]["role"] == "system" else messages
     roles = [turn["role"] for turn in spoken]
     if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise BadRowError(f"wrong turns: after an optional system, user and assistant must alternate and end with assistant, got {roles}")
+        raise BadRowError(
+            f"wrong turns: after an optional system, user and assistant must alternate and end with assistant, got {roles}"
+        )
     for turn in spoken:
         if not turn["content"].strip():
-            raise BadRowError(f"empty {'response' if turn['role'] == 'assistant' else 'instruction'}: a turn of {turn['role']} is blank")
+            raise BadRowError(
+                f"empty {'response' if turn['role'] == 'assistant' else 'instruction'}: a turn of {turn['role']} is blank"
+            )
 
 
 def _check_unicode(example: Example) -> None:
@@ -164,7 +181,11 @@ def _carried(row: Row, name: str) -> Any:
     if name not in row:
         raise BadRowError(f"missing column: corpus.columns asks for {name!r}; the row has {', '.join(map(str, row))}")
     value = row[name]
-    if value is None or isinstance(value, str | int | float) or (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+    if (
+        value is None
+        or isinstance(value, str | int | float)
+        or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+    ):
         return value
     raise BadRowError(f"wrong column type: {name!r} is neither a scalar nor a list of strings but {_kind(value)}")
 

@@ -1,9 +1,11 @@
 """The held-out split: which examples are never selected.
 
-In: each example's group (hash of the normalised instruction) and source. Out: a mask. Whole groups are held out, so that no instruction
-stands on both sides, and the sources take turns, so that each has about as many held-out examples as another. The trade: where one
-instruction has many answers (AlpacaEval: about 50), a source's held-out examples are few instructions, and an error of the mean over
-them should be clustered by group.
+In: each example's group (hash of the normalised instruction) and source. Out: a mask. Whole groups
+    are held out, so that no instruction
+stands on both sides, and the sources take turns, so that each has about as many held-out examples
+as another. The trade: where one instruction has many answers (AlpacaEval: about 50), a source's
+held-out examples are few instructions, and an error of the mean over them should be clustered by
+group.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 
 MAX_SHARE = 0.05  # of the corpus and of each source (there rounded up): what is held out cannot be trained on
 
@@ -25,9 +27,9 @@ MAX_SHARE = 0.05  # of the corpus and of each source (there rounded up): what is
 def held_out(groups: Sequence[str], sources: Sequence[str], *, count: int, seed: int) -> NDArray[np.bool_]:
     """Mask of the held-out examples, shape (examples,), about ``count`` of them and never more.
 
-    The source with the fewest held-out examples gives its next group that fits, in an order by hash of group and ``seed``; a source
-    without such a group retires. A group that several sources share belongs to the one with most of its examples. The order of the
-    examples has no influence.
+    The source with the fewest held-out examples gives its next group that fits, in an order by hash
+    of group and ``seed``; a source without such a group retires. A group that several sources share
+    belongs to the one with most of its examples. The order of the examples has no influence.
 
     Raises:
         SftdivError: when ``count`` is negative.

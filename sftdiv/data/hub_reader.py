@@ -1,6 +1,7 @@
 """A corpus from the Hugging Face hub, or whatever else ``datasets.load_dataset`` takes.
 
-In: id, config, split and revision. Out: examples. What names the content is these four, not the bytes, because asking the hub before
+In: id, config, split and revision. Out: examples. What names the content is these four, not the
+    bytes, because asking the hub before
 every run would need a network: pin ``corpus.revision`` to a commit where ``main`` may move.
 """
 
@@ -39,7 +40,9 @@ class HubReader:
             try:
                 example = self.converter.example(row)
             except BadRowError as error:
-                reject(f"{self.path}:{self.split}", number, str(error), json.dumps(row, ensure_ascii=False, default=str))
+                reject(
+                    f"{self.path}:{self.split}", number, str(error), json.dumps(row, ensure_ascii=False, default=str)
+                )
                 continue
             yield example
 

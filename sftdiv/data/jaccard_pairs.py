@@ -1,8 +1,10 @@
 """Which of the texts that share a bucket are near duplicates, by the exact Jaccard similarity of their shingles.
 
-In: sets of shingles and buckets of candidates. Out: pairs, enough of them to join in each bucket all that are linked, directly or through
-others. The trade: a bucket is searched breadth first, so that m texts that are all alike cost m comparisons and not m squared; m that
-merely fell together cost the square, which bands of several rows make rare.
+In: sets of shingles and buckets of candidates. Out: pairs, enough of them to join in each bucket
+    all that are linked, directly or through
+others. The trade: a bucket is searched breadth first, so that m texts that are all alike cost m
+comparisons and not m squared; m that merely fell together cost the square, which bands of several
+rows make rare.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 from sftdiv.data.shingles import ShingleSets
 
 
-def similar_pairs(sets: ShingleSets, members: NDArray[np.int64], starts: NDArray[np.int64], *, threshold: float) -> NDArray[np.int64]:
+def similar_pairs(
+    sets: ShingleSets, members: NDArray[np.int64], starts: NDArray[np.int64], *, threshold: float
+) -> NDArray[np.int64]:
     """Pairs of sets with a Jaccard similarity of at least ``threshold`` that span the connected components of each bucket.
 
     Args:

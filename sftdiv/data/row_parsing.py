@@ -1,8 +1,10 @@
 """From one file to its rows: ``(line, row)`` pairs, one at a time, whatever the size of the file.
 
-In: a path, the largest row that is accepted, and a function that is told of what cannot be read. Out: rows as dictionaries; `line` is
-the line on which the row begins (for Parquet, the row's number). Text is decoded with ``surrogateescape``, so that a broken byte spoils
-its own row (`formats` refuses it) and not the rest of the file. A piece larger than the limit is skipped without being loaded.
+In: a path, the largest row that is accepted, and a function that is told of what cannot be read.
+    Out: rows as dictionaries; `line` is
+the line on which the row begins (for Parquet, the row's number). Text is decoded with
+``surrogateescape``, so that a broken byte spoils its own row (`formats` refuses it) and not the
+rest of the file. A piece larger than the limit is skipped without being loaded.
 """
 
 from __future__ import annotations
@@ -72,7 +74,8 @@ def read_json(path: Path, *, limit: int, bad: Bad) -> Rows:
 def _array(text: str, stream: TextIO, *, limit: int, bad: Bad) -> Rows:
     """Elements of an array whose beginning is ``text``; a failure to decode means "read on" until the limit or the end is met.
 
-    Each failure reads at least as much again as the unread part, so that an element of n characters costs O(n).
+    Each failure reads at least as much again as the unread part, so that an element of n characters
+    costs O(n).
     """
     decoder = json.JSONDecoder()
     at, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
@@ -88,7 +91,11 @@ def _array(text: str, stream: TextIO, *, limit: int, bad: Bad) -> Rows:
             rest = len(text) - at
             more = stream.read(max(BLOCK, rest)) if rest <= limit else ""
             if not more:
-                what = f"not JSON: {_reason(error)}" if rest <= limit else f"too long: more than corpus.max_row_bytes={limit}"
+                what = (
+                    f"not JSON: {_reason(error)}"
+                    if rest <= limit
+                    else f"too long: more than corpus.max_row_bytes={limit}"
+                )
                 bad(line, f"{what}; the file is not read beyond this line", text[at:])
                 return
             text, at = text[at:] + more, 0

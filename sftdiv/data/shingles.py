@@ -1,8 +1,10 @@
 """From texts to sets of shingles: the runs of a few tokens that near duplicates share.
 
-In: texts, one at a time. Out: the distinct sets, each as sorted 32-bit hashes, end to end in one array, and which of them each text has. A
-token is a word or a single symbol, so that ``3 + 5`` and ``3 - 5`` stay apart; scripts that write no spaces count by the character.
-The trade: 32 bits halve the memory of a long corpus; two sets of 1,000 shingles then share one by accident in one of 4,000 comparisons.
+In: texts, one at a time. Out: the distinct sets, each as sorted 32-bit hashes, end to end in one
+    array, and which of them each text has. A
+token is a word or a single symbol, so that ``3 + 5`` and ``3 - 5`` stay apart; scripts that write
+no spaces count by the character. The trade: 32 bits halve the memory of a long corpus; two sets of
+1,000 shingles then share one by accident in one of 4,000 comparisons.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\u
 _WORDS = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 _BATCH = 1000  # texts
 _REMEMBERED = 1_000_000  # hashes of words, about 150 MB
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4)
+_ODD = np.uint64(
+    0x9E3779B97F4A7C15
+)  # multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4)
 _END = np.uint64(0xD6E8FEB86659FD93)  # stands where a text is shorter than one shingle
 
 
@@ -33,7 +37,8 @@ _END = np.uint64(0xD6E8FEB86659FD93)  # stands where a text is shorter than one 
 class ShingleSets:
     """Distinct sets of shingles: set ``s`` is ``flat[offsets[s]:offsets[s + 1]]``, ascending; text ``i`` has set ``of_text[i]``.
 
-    Shapes: ``flat`` (shingles,) uint32, ``offsets`` (sets + 1,) int64, ``of_text`` (texts,) int64. No set is empty. A shingle is ``size``
+    Shapes: ``flat`` (shingles,) uint32, ``offsets`` (sets + 1,) int64, ``of_text`` (texts,) int64.
+        No set is empty. A shingle is ``size``
     tokens, each of one ``unit``.
     """
 
@@ -63,11 +68,17 @@ class Shingler:
 
     def __init__(self, *, unit: str, size: int) -> None:
         if unit not in UNITS or size < 1:
-            raise SftdivError(f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more")
+            raise SftdivError(
+                f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more"
+            )
         self._tokens = _Words() if unit == "words" else _Characters()
         self._unit, self._size = unit, size
         self._known: dict[bytes, int] = {}
-        self._flat, self._lengths, self._of_text = array("I"), array("q"), array("q")  # they grow in place, unlike a list of parts
+        self._flat, self._lengths, self._of_text = (
+            array("I"),
+            array("q"),
+            array("q"),
+        )  # they grow in place, unlike a list of parts
 
     def add(self, texts: Sequence[str]) -> None:
         """Take some more texts, about a thousand at a time: their shingles are hashed as one array."""
@@ -137,4 +148,6 @@ class _Characters:
 
     def __call__(self, text: str) -> NDArray[np.uint64]:
         spaced = " ".join(_normal(text).split())
-        return np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64) + np.uint64(1)
+        return np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
+            np.uint64
+        ) + np.uint64(1)

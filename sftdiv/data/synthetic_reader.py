@@ -1,6 +1,7 @@
 """The embedded world as a corpus.
 
-In: a world. Out: its samples, with the topic, tags, skill and style that its author knows as columns. What names the content is the world's
+In: a world. Out: its samples, with the topic, tags, skill and style that its author knows as
+    columns. What names the content is the world's
 settings and the code that writes it, so that an edit to `sftdiv.data.synthetic` is a new corpus.
 """
 
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import sftdiv.data.synthetic
 from sftdiv.records import Example
-from sftdiv.storage.cache import file_digest
+from sftdiv.storage.hashing import file_digest
 
 if TYPE_CHECKING:
     from sftdiv.data.synthetic.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedReader:
+class SyntheticReader:
     """Reads the samples of one world."""
 
     world: World

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 def cluster_inertia(embeddings: NDArray[np.floating], *, clusters: int = 100, seed: int = 0) -> float:
     """Mean squared distance of the vectors to the nearest of ``clusters`` k-means centres.
 
-    The inertia of Du and Black 2019 (ACL, "Boosting dialog response generation") divided by the number of texts. k-means++ and Lloyd's
-    iterations of scikit-learn, one start, on the rows in the order of their hashes, so that it is a property of the set and of ``seed``:
-    O(iterations x texts x clusters x d). Near independent of the size of the set once a cluster holds many texts; smaller sets are fitted
-    closer.
+    The inertia of Du and Black 2019 (ACL, "Boosting dialog response generation") divided by the
+    number of texts. k-means++ and Lloyd's iterations of scikit-learn, one start, on the rows in the
+    order of their hashes, so that it is a property of the set and of ``seed``: O(iterations x texts
+    x clusters x d). Near independent of the size of the set once a cluster holds many texts;
+    smaller sets are fitted closer.
 
     Args:
         embeddings: Vectors, shape (texts, d).

@@ -12,9 +12,10 @@ BLOCK = 1024  # texts that are joined at once
 def compression_ratio(texts: Sequence[str]) -> float:
     """Bytes of all texts over their bytes after DEFLATE at level 9, as Shaib et al. 2024 (arXiv 2403.00553, section 3) with gzip.
 
-    DEFLATE looks back 32 KiB and no further, so that the order of the texts would matter; they are joined by newlines in the order of
-    their hashes (the seed is the hash), which makes the ratio a property of the set. O(bytes), about 0.1 s a megabyte; the stream is
-    compressed as it is joined and never held whole. It depends little on the size of a set that is much larger than 32 KiB.
+    DEFLATE looks back 32 KiB and no further, so that the order of the texts would matter; they are
+    joined by newlines in the order of their hashes (the seed is the hash), which makes the ratio a
+    property of the set. O(bytes), about 0.1 s a megabyte; the stream is compressed as it is joined
+    and never held whole. It depends little on the size of a set that is much larger than 32 KiB.
 
     Returns:
         A positive number (below 1 only for a few bytes of text).

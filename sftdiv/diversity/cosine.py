@@ -1,9 +1,11 @@
 """Unit rows and what is summed or searched over all pairs of them, in blocks: no matrix of texts x texts is ever held.
 
-In: embeddings as they are stored (float32, unit length to float32's precision, or zeros for a text without a known word). Out: float64
-arrays. For distances rows are scaled to unit length again in float64, so that two equal texts are 1e-16 apart and not 1e-7: distances near
-zero are what nearest neighbours and densities are about. The trade: float64 products cost twice float32's, so the sum over all texts
-(``gram``), in which nothing cancels, multiplies in the precision that the vectors have.
+In: embeddings as they are stored (float32, unit length to float32's precision, or zeros for a text
+    without a known word). Out: float64
+arrays. For distances rows are scaled to unit length again in float64, so that two equal texts are
+1e-16 apart and not 1e-7: distances near zero are what nearest neighbours and densities are about.
+The trade: float64 products cost twice float32's, so the sum over all texts (``gram``), in which
+nothing cancels, multiplies in the precision that the vectors have.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
 def gram(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
     """``X^T X`` of the unit rows X, shape (dimensions, dimensions); O(texts x dimensions^2).
 
-    Blocks are multiplied in the vectors' own precision and summed in float64. For float32 an eigenvalue of it is off by about 1e-7 of the
-    mean one, as much as rounding the vectors to float32 has moved it; give float64 vectors for more.
+    Blocks are multiplied in the vectors' own precision and summed in float64. For float32 an
+    eigenvalue of it is off by about 1e-7 of the mean one, as much as rounding the vectors to
+    float32 has moved it; give float64 vectors for more.
     """
     total = np.zeros((embeddings.shape[1], embeddings.shape[1]))
     for start in range(0, len(embeddings), GRAM_ROWS):

@@ -1,8 +1,10 @@
 """Diversity metrics of one side of a set, as one flat dict: the paper's six unless more are asked for.
 
-In: token ids, texts and embeddings. Out: column name to value; ``catalogue`` says what each column is and which way it points. No metric
-depends on the order of the texts; most depend on their number (see ``size_matched``). The trade: n-grams are counted once for all that is
-made of them, and what compares all pairs of vectors, or clusters them, sees at most ``most`` texts, drawn without replacement.
+In: token ids, texts and embeddings. Out: column name to value; ``catalogue`` says what each column
+    is and which way it points. No metric
+depends on the order of the texts; most depend on their number (see ``size_matched``). The trade:
+n-grams are counted once for all that is made of them, and what compares all pairs of vectors, or
+clusters them, sees at most ``most`` texts, drawn without replacement.
 """
 
 from __future__ import annotations
@@ -53,9 +55,11 @@ def describe(
     Args:
         token_ids: Their token ids.
         texts: The texts themselves, as many as there are in ``token_ids``.
-        embeddings: Their row-normalised embeddings, shape (texts, dimensions), or None to leave out what is made of them.
+        embeddings: Their row-normalised embeddings, shape (texts, dimensions), or None to leave out
+            what is made of them.
         metrics: Families of ``catalogue.EVERY``.
-        reference: Embeddings of the corpus that the set is taken from, for facility location (left out without) and NovelSum's density.
+        reference: Embeddings of the corpus that the set is taken from, for facility location (left
+            out without) and NovelSum's density.
         rng: Draws the pairs of texts for homogenisation, and the texts where they are more than ``most``.
         most: Texts that NovelSum, nearest-neighbour distance, facility location and cluster inertia see.
 
@@ -106,13 +110,18 @@ class _Held:
     @property
     def generator(self) -> np.random.Generator:
         if self.rng is None:
-            raise SftdivError(f"homogenisation, and metrics over all pairs of more than {self.most:,} texts, draw at random and need rng")
+            raise SftdivError(
+                f"homogenisation, and metrics over all pairs of more than {self.most:,} texts, draw at random and need rng"
+            )
         return self.rng
 
 
 def _ngram_ratio(held: _Held) -> dict[str, float]:
     ratios = ngram_ratios(held.token_ids, counts=held.counts)
-    return {"ngram_ratio": float(np.mean(ratios)), **{f"ngram_ratio_{n}": ratio for n, ratio in enumerate(ratios, start=1)}}
+    return {
+        "ngram_ratio": float(np.mean(ratios)),
+        **{f"ngram_ratio_{n}": ratio for n, ratio in enumerate(ratios, start=1)},
+    }
 
 
 def _distinct(held: _Held) -> dict[str, float]:
@@ -123,7 +132,9 @@ def _length_percentiles(held: _Held) -> dict[str, float]:
     return {f"length_p{p:02d}": value for p, value in zip(PERCENTILES, length_percentiles(held.token_ids), strict=True)}
 
 
-def _of_vectors(name: str, metric: Callable[[_Held, NDArray[np.float32]], float]) -> Callable[[_Held], dict[str, float]]:
+def _of_vectors(
+    name: str, metric: Callable[[_Held, NDArray[np.float32]], float]
+) -> Callable[[_Held], dict[str, float]]:
     """A metric of the embeddings, which is left out where there are none."""
     return lambda held: {} if held.embeddings is None else {name: metric(held, held.embeddings)}
 
@@ -154,7 +165,9 @@ _FAMILIES: Mapping[str, Callable[[_Held], dict[str, float]]] = {
     "homogenisation": lambda held: {"homogenisation": homogenisation(held.token_ids, held.generator)},
     "vendi": _vendi,
     "novel_sum": _of_vectors("novel_sum", lambda held, vectors: novel_sum(held.few, held.reference)),
-    "nearest_neighbour_distance": _of_vectors("nearest_neighbour_distance", lambda held, vectors: nearest_neighbour_distance(held.few)),
+    "nearest_neighbour_distance": _of_vectors(
+        "nearest_neighbour_distance", lambda held, vectors: nearest_neighbour_distance(held.few)
+    ),
     "cluster_inertia": _of_vectors("cluster_inertia", lambda held, vectors: cluster_inertia(held.few)),
     "radius": _of_vectors("radius", lambda held, vectors: radius(vectors)),
     "log_determinant": _of_vectors("log_determinant", lambda held, vectors: log_determinant(vectors)),

@@ -9,8 +9,9 @@ from sftdiv.records import TokenIds
 def distinct_n(token_ids: TokenIds, *, order: int = ORDER, counts: NgramCounts | None = None) -> list[float]:
     """Distinct n-grams over all *tokens* of the set, for n = 1 to ``order`` (Li et al. 2016, arXiv 1510.03055); O(tokens x order).
 
-    The n-gram ratio divides by n-grams: the two are equal for n = 1, and ``distinct_n = ngram_ratio x n-grams / tokens`` for longer ones,
-    so that distinct-n is the lower the shorter the texts are. Like the ratio it falls with the size of the set: see ``size_matched``.
+    The n-gram ratio divides by n-grams: the two are equal for n = 1, and ``distinct_n = ngram_ratio
+    x n-grams / tokens`` for longer ones, so that distinct-n is the lower the shorter the texts are.
+    Like the ratio it falls with the size of the set: see ``size_matched``.
 
     Args:
         token_ids: The texts; no n-gram runs across the end of one.

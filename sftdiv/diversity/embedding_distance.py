@@ -11,10 +11,11 @@ ROWS = 256  # in float64 they stay in a core's cache
 def embedding_distance(embeddings: NDArray[np.float32]) -> float:
     """Mean cosine distance over all pairs of distinct rows, in closed form: O(texts x dimensions), no pair is ever formed.
 
-    With unit rows x_i, the cosines of all ordered pairs i != j sum to ``|sum x_i|^2 - sum |x_i|^2``. Rows of zeros (a text without a known
-    word) have cosine 0 with every other. An unbiased estimate of the mean over the set that the texts are drawn from, so it does not depend
-    on the number of texts. ``remote_clique`` of the package ``diversity`` also averages each row's distance of 0 to itself: it is this
-    times ``(texts - 1) / texts``.
+    With unit rows x_i, the cosines of all ordered pairs i != j sum to ``|sum x_i|^2 - sum
+    |x_i|^2``. Rows of zeros (a text without a known word) have cosine 0 with every other. An
+    unbiased estimate of the mean over the set that the texts are drawn from, so it does not depend
+    on the number of texts. ``remote_clique`` of the package ``diversity`` also averages each row's
+    distance of 0 to itself: it is this times ``(texts - 1) / texts``.
 
     Args:
         embeddings: Row-normalised vectors, shape (texts, dimensions).

@@ -13,8 +13,8 @@ BLOCK = 1 << 22  # tokens counted at once: numpy's bincount makes an int64 copy 
 def token_entropy(token_ids: TokenIds) -> float:
     """Shannon entropy, in bits, of the distribution of tokens over the whole set; 0 for no token.
 
-    O(tokens). The plug-in estimate is biased downward in small sets (by about types / (2 ln 2 tokens), Miller 1955), so only sets of about
-    one size compare.
+    O(tokens). The plug-in estimate is biased downward in small sets (by about types / (2 ln 2
+    tokens), Miller 1955), so only sets of about one size compare.
     """
     return entropy(token_counts(token_ids))
 

@@ -11,9 +11,10 @@ from sftdiv.diversity.cosine import nearest_cosines
 def facility_location(embeddings: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
     """Mean over the reference's texts of their largest cosine with a text of the set, ``1/|V| sum_{v in V} max_{s in S} cos(v, s)``.
 
-    The facility-location function of Wei et al. 2015 (ICML, "Submodularity in data subset selection and active learning"), divided by the
-    reference's size. O(set x reference x d), in tiles. It rises with the size of the set (and with diminishing returns): only sets of one
-    size and one reference compare.
+    The facility-location function of Wei et al. 2015 (ICML, "Submodularity in data subset selection
+    and active learning"), divided by the reference's size. O(set x reference x d), in tiles. It
+    rises with the size of the set (and with diminishing returns): only sets of one size and one
+    reference compare.
 
     Args:
         embeddings: Vectors of the set, shape (texts, d); of any length, cosines are taken.

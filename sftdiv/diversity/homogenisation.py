@@ -14,9 +14,10 @@ PAIRS = 10_000
 def homogenisation(token_ids: TokenIds, rng: np.random.Generator, *, pairs: int = PAIRS) -> float:
     """Mean ROUGE-L of ``pairs`` pairs of different texts drawn uniformly; see ``pair_scores``.
 
-    Padmakumar and He 2024 (arXiv 2309.05196) average over all pairs, O(texts^2); this is an unbiased estimate of that with a standard error
-    of ``std(pair_scores) / sqrt(pairs)``. It does not depend on the size of the set. With cosines of embeddings for ROUGE-L the mean over
-    all pairs has a closed form: it is one minus ``embedding_distance``.
+    Padmakumar and He 2024 (arXiv 2309.05196) average over all pairs, O(texts^2); this is an
+    unbiased estimate of that with a standard error of ``std(pair_scores) / sqrt(pairs)``. It does
+    not depend on the size of the set. With cosines of embeddings for ROUGE-L the mean over all
+    pairs has a closed form: it is one minus ``embedding_distance``.
 
     Args:
         token_ids: The texts.
@@ -61,7 +62,9 @@ def _rouge_l_of_pairs(flat, offsets, one, other):  # type: ignore[no-untyped-def
 def _rouge_l(one, other):  # type: ignore[no-untyped-def]
     if len(one) + len(other) == 0:
         return 0.0
-    common = np.zeros(len(other) + 1, np.int64)  # longest common subsequence of what was read of one and each beginning of other
+    common = np.zeros(
+        len(other) + 1, np.int64
+    )  # longest common subsequence of what was read of one and each beginning of other
     for token in one:
         diagonal = 0
         for j in range(len(other)):

@@ -19,4 +19,8 @@ def mean_length(token_ids: TokenIds) -> float:
 def length_percentiles(token_ids: TokenIds, *, percentiles: Sequence[float] = PERCENTILES) -> list[float]:
     """Percentiles of the number of tokens a text, interpolated linearly between texts; NaN for no text. O(texts log texts)."""
     lengths = token_ids.lengths()
-    return [float(value) for value in np.percentile(lengths, percentiles)] if len(lengths) else [float("nan")] * len(percentiles)
+    return (
+        [float(value) for value in np.percentile(lengths, percentiles)]
+        if len(lengths)
+        else [float("nan")] * len(percentiles)
+    )

@@ -11,9 +11,11 @@ from sftdiv.diversity.cosine import gram
 def log_determinant(embeddings: NDArray[np.floating], *, alpha: float = 1.0) -> float:
     """``ln det(I + alpha X X^T)`` of the unit rows X, the log-determinant of a determinantal point process over the texts.
 
-    Kulesza and Taskar 2012 (arXiv 1207.6083); for instruction data Wang et al. 2024 (arXiv 2402.02318). By Sylvester's determinant identity
-    it is ``ln det(I + alpha X^T X)``: a Cholesky factor of dimensions x dimensions, O(texts d^2 + d^3). Every text adds to it (another copy
-    of one that is there adds less than a new direction), so only sets of one size compare: see ``size_matched``.
+    Kulesza and Taskar 2012 (arXiv 1207.6083); for instruction data Wang et al. 2024 (arXiv
+    2402.02318). By Sylvester's determinant identity it is ``ln det(I + alpha X^T X)``: a Cholesky
+    factor of dimensions x dimensions, O(texts d^2 + d^3). Every text adds to it (another copy of
+    one that is there adds less than a new direction), so only sets of one size compare: see
+    ``size_matched``.
 
     Args:
         embeddings: Vectors, shape (texts, d); of any length, they are scaled to unit length.

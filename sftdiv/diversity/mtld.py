@@ -14,10 +14,12 @@ THRESHOLD = 0.72
 def mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD) -> float:
     """Mean tokens a factor over the whole set, forward and backward: ``(tokens / factors forward + tokens / factors backward) / 2``.
 
-    A factor (McCarthy and Jarvis 2010, doi 10.3758/BRM.42.2.381) is a run of tokens whose type-token ratio has just fallen below the
-    threshold; what is left at the end of a text counts for ``(1 - ratio) / (1 - threshold)`` of one. No factor runs across the end of a
-    text. Tokens and factors are summed over texts before they are divided, since most short texts repeat no word and have no value of their
-    own (``mtld_scores``); of one text it is McCarthy and Jarvis' MTLD. O(tokens); it does not depend on the size of the set.
+    A factor (McCarthy and Jarvis 2010, doi 10.3758/BRM.42.2.381) is a run of tokens whose
+    type-token ratio has just fallen below the threshold; what is left at the end of a text counts
+    for ``(1 - ratio) / (1 - threshold)`` of one. No factor runs across the end of a text. Tokens
+    and factors are summed over texts before they are divided, since most short texts repeat no word
+    and have no value of their own (``mtld_scores``); of one text it is McCarthy and Jarvis' MTLD.
+    O(tokens); it does not depend on the size of the set.
 
     Returns:
         A number of at least 1; infinity where no token repeats in any text, NaN where there is no token.
@@ -47,7 +49,9 @@ def _types(token_ids: TokenIds) -> int:
 def _factors(flat, offsets, threshold, types):  # type: ignore[no-untyped-def]
     """Factors of each text forward and backward, shape (2, texts)."""
     factors = np.zeros((2, len(offsets) - 1))
-    last_seen = np.zeros(types, np.int64)  # the factor that a type was last seen in, numbered over all texts and both directions
+    last_seen = np.zeros(
+        types, np.int64
+    )  # the factor that a type was last seen in, numbered over all texts and both directions
     factor = 0
     for text in range(len(offsets) - 1):
         for direction in range(2):

@@ -1,10 +1,12 @@
 """All n-grams of many texts counted in one pass: what n-gram ratio, distinct-n, self-BLEU and self-repetition have in common.
 
-In: token ids. Out: for each order n how many n-grams there are and how many differ, and for each text how many of its n-grams other texts
-hold too. Positions are grouped by their first token, each group by the second, and so on; an n-gram that occurs once is counted and let
-go, since nothing longer that begins with it can be shared. The trade: the tokens are gone through once for every block of leading tokens,
-so that memory beyond them is about 40 bytes for each of ``POSITIONS`` positions, whatever the size of the set. Nothing is hashed, nothing
-sampled.
+In: token ids. Out: for each order n how many n-grams there are and how many differ, and for each
+    text how many of its n-grams other texts
+hold too. Positions are grouped by their first token, each group by the second, and so on; an n-gram
+that occurs once is counted and let go, since nothing longer that begins with it can be shared. The
+trade: the tokens are gone through once for every block of leading tokens, so that memory beyond
+them is about 40 bytes for each of ``POSITIONS`` positions, whatever the size of the set. Nothing is
+hashed, nothing sampled.
 """
 
 from __future__ import annotations
@@ -31,9 +33,11 @@ class NgramCounts:
         lengths: Tokens of each text, shape (texts,).
         occurrences: N-grams with repetition, shape (N,); none runs across the end of a text.
         distinct: Different n-grams, shape (N,).
-        matches: Of each text, its n-grams that some other text holds too, each at most as often as in any one other text (BLEU's clipped
-            matches against all other texts), shape (N, texts).
-        repeats: Of each text, the other texts that hold it, summed over its different n-grams, shape (N, texts).
+        matches: Of each text, its n-grams that some other text holds too, each at most as often as
+            in any one other text (BLEU's clipped matches against all other texts), shape (N,
+            texts).
+        repeats: Of each text, the other texts that hold it, summed over its different n-grams,
+            shape (N, texts).
     """
 
     lengths: NDArray[np.int64]
@@ -49,12 +53,15 @@ def count_ngrams(token_ids: TokenIds, *, order: int = ORDER, positions: int = PO
     Args:
         token_ids: The texts.
         order: Longest n-gram.
-        positions: Occurrences of leading tokens that are held at once (a single token with more is a block of its own).
+        positions: Occurrences of leading tokens that are held at once (a single token with more is
+            a block of its own).
     """
     lengths = token_ids.lengths()
     possible = np.maximum(lengths - np.arange(order)[:, None], 0).sum(axis=1)
     counts = NgramCounts(
-        lengths, possible, *(np.zeros(shape, dtype=np.int64) for shape in (order, (order, len(lengths)), (order, len(lengths))))
+        lengths,
+        possible,
+        *(np.zeros(shape, dtype=np.int64) for shape in (order, (order, len(lengths)), (order, len(lengths)))),
     )
     of_type = token_counts(token_ids)
     for low, high in _blocks(of_type, positions):
@@ -116,7 +123,9 @@ def _count_block(rows, starts, types, distinct, matches, repeats):  # type: igno
                 distinct[n] += 1
                 _score(rows, first, last, n, matches, repeats)
                 if n + 1 < order:
-                    split_runs = _split(rows, first, last, n + 1, split, split_starts, split_runs, many, slot, seen, distinct)
+                    split_runs = _split(
+                        rows, first, last, n + 1, split, split_starts, split_runs, many, slot, seen, distinct
+                    )
         rows, split = split, rows
         starts, split_starts = split_starts, np.empty(split_starts[split_runs] // 2 + 2, np.int64)
         runs = split_runs

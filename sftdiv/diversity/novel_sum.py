@@ -24,16 +24,20 @@ def novel_sum(
 ) -> float:
     """Mean over texts of ``density(x_i)^beta x sum_r w_r d_(r) / sum_r w_r`` with ``w_r = r^-alpha``.
 
-    d_(1) <= d_(2) <= ... are the text's cosine distances to all others in ascending order. Yang et al. 2025 (arXiv 2502.17184), by the code
-    that the authors publish (UmeanNever/NovelSum, ``novelsum.py``, with self-distances left out: its default now, though not when the
-    paper's numbers were made). Their formula weighs a distance by the density of the *other* text; their code, and this, by the text's own.
-    The density is one over the mean squared Euclidean distance to the ``neighbours`` nearest distinct reference vectors, the nearest of all
-    (the text itself) left out. O(texts^2 (d + log texts)): one sort a text, in blocks. Distances shrink as a set grows: ``size_matched``.
+    d_(1) <= d_(2) <= ... are the text's cosine distances to all others in ascending order. Yang et
+    al. 2025 (arXiv 2502.17184), by the code that the authors publish (UmeanNever/NovelSum,
+    ``novelsum.py``, with self-distances left out: its default now, though not when the paper's
+    numbers were made). Their formula weighs a distance by the density of the *other* text; their
+    code, and this, by the text's own. The density is one over the mean squared Euclidean distance
+    to the ``neighbours`` nearest distinct reference vectors, the nearest of all (the text itself)
+    left out. O(texts^2 (d + log texts)): one sort a text, in blocks. Distances shrink as a set
+    grows: ``size_matched``.
 
     Args:
         embeddings: Vectors of the set, shape (texts, d); they are scaled to unit length.
-        reference: Vectors of the corpus that tells where information is dense, shape (reference, d), the set's own texts among them.
-            None leaves density out, which the authors advise over taking the set itself.
+        reference: Vectors of the corpus that tells where information is dense, shape (reference,
+            d), the set's own texts among them. None leaves density out, which the authors advise
+            over taking the set itself.
         neighbours: Reference vectors that a density is estimated from, K.
         density_power: beta.
         distance_power: alpha; 0 gives the plain mean distance.
@@ -72,7 +76,9 @@ def _densities(rows: NDArray[np.float64], reference: NDArray[np.floating], neigh
     """One over the mean squared distance of each row to its nearest distinct reference vectors but the first, shape (rows,)."""
     distinct = _first_of_each(reference)
     if len(distinct) <= neighbours:
-        raise SftdivError(f"a density from {neighbours} neighbours needs more distinct reference vectors than that, got {len(distinct)}")
+        raise SftdivError(
+            f"a density from {neighbours} neighbours needs more distinct reference vectors than that, got {len(distinct)}"
+        )
     nearest = np.full((len(rows), neighbours + 1), np.inf)
     width = max(neighbours + 1, CELLS // len(rows))
     for start in range(0, len(distinct), width):

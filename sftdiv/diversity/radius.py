@@ -11,8 +11,9 @@ ROWS = 8192
 def radius(embeddings: NDArray[np.floating]) -> float:
     """Geometric mean over dimensions of the vectors' standard deviation, ``(prod_h sigma_h)^(1/d)``.
 
-    Lai et al. 2020 (arXiv 2003.08529, section 3.1), the radius of an ellipsoid with those axes. O(texts d), in blocks; a population's
-    standard deviation, which depends on the number of texts by a factor ``sqrt(1 - 1/texts)`` only.
+    Lai et al. 2020 (arXiv 2003.08529, section 3.1), the radius of an ellipsoid with those axes.
+    O(texts d), in blocks; a population's standard deviation, which depends on the number of texts
+    by a factor ``sqrt(1 - 1/texts)`` only.
 
     Args:
         embeddings: Vectors, shape (texts, d).

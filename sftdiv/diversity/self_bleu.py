@@ -1,8 +1,10 @@
 """Self-BLEU: how well each text is predicted by all the others. High is *not* diverse.
 
-In: token ids of a set. Out: the mean over texts of BLEU-4 with every other text as a reference, exact, not sampled. An n-gram's clip (its
-largest count in any other text) is the set's largest count, or the second largest for the text that holds the largest: two numbers an
-n-gram replace all pairs, so that the cost is that of grouping the n-grams, not quadratic in the texts.
+In: token ids of a set. Out: the mean over texts of BLEU-4 with every other text as a reference,
+    exact, not sampled. An n-gram's clip (its
+largest count in any other text) is the set's largest count, or the second largest for the text that
+holds the largest: two numbers an n-gram replace all pairs, so that the cost is that of grouping the
+n-grams, not quadratic in the texts.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
 from sftdiv.records import TokenIds
 
 WEIGHT = 1 / ORDER
-EPSILON = 0.1  # stands for the matches of an order without any: method 1 of Chen and Cherry 2014, as in Texygen and NLTK
+EPSILON = (
+    0.1  # stands for the matches of an order without any: method 1 of Chen and Cherry 2014, as in Texygen and NLTK
+)
 
 
 def self_bleu(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> float:
     """Mean leave-one-out BLEU-4 (Zhu et al. 2018, arXiv 1802.01886) over the texts; O(tokens).
 
-    It rises with the size of the set, since each text has more references: compare sets of one size, or use ``size_matched``.
+    It rises with the size of the set, since each text has more references: compare sets of one
+    size, or use ``size_matched``.
 
     Args:
         token_ids: The texts.
@@ -38,8 +43,9 @@ def self_bleu(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> floa
 def self_bleu_scores(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> NDArray[np.float64]:
     """BLEU-4 of each text with all others as its references: to the last bit what NLTK's ``sentence_bleu`` gives with ``method1``.
 
-    ``bp * exp(sum_n log(p_n) / 4)`` with clipped precisions p_n and brevity penalty bp (Papineni et al. 2002). Python's ``math`` is used
-    and not numpy, in NLTK's order of operations, since numpy's vectorised ``log`` and ``exp`` differ from it by an ulp.
+    ``bp * exp(sum_n log(p_n) / 4)`` with clipped precisions p_n and brevity penalty bp (Papineni et
+    al. 2002). Python's ``math`` is used and not numpy, in NLTK's order of operations, since numpy's
+    vectorised ``log`` and ``exp`` differ from it by an ulp.
 
     Returns:
         Shape (texts,), each in [0, 1]; NaN for a text without any other.
@@ -49,7 +55,11 @@ def self_bleu_scores(token_ids: TokenIds, *, counts: NgramCounts | None = None) 
     counts = counts or count_ngrams(token_ids)
     possible = np.maximum(counts.lengths - np.arange(ORDER)[:, None], 1)
     rows = zip(
-        counts.lengths.tolist(), closest_lengths(counts.lengths).tolist(), counts.matches.T.tolist(), possible.T.tolist(), strict=True
+        counts.lengths.tolist(),
+        closest_lengths(counts.lengths).tolist(),
+        counts.matches.T.tolist(),
+        possible.T.tolist(),
+        strict=True,
     )
     return np.fromiter((_bleu(*row) for row in rows), dtype=np.float64, count=len(counts.lengths))
 

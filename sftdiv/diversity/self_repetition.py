@@ -11,9 +11,10 @@ from sftdiv.records import TokenIds
 def self_repetition(token_ids: TokenIds, *, n: int = ORDER, counts: NgramCounts | None = None) -> float:
     """Mean over texts of ``log(1 + sum over the text's different n-grams of the other texts that hold it)``; O(tokens x n).
 
-    Salkar et al. 2022 (arXiv 2210.08145), as the package ``diversity`` of Shaib et al. 2024 computes it (``self_repetition_score``):
-    natural logarithm, an n-gram counted once a text. Given the whitespace words of the texts the value is the package's. It rises with the
-    size of the set: see ``size_matched``.
+    Salkar et al. 2022 (arXiv 2210.08145), as the package ``diversity`` of Shaib et al. 2024
+    computes it (``self_repetition_score``): natural logarithm, an n-gram counted once a text. Given
+    the whitespace words of the texts the value is the package's. It rises with the size of the set:
+    see ``size_matched``.
 
     Args:
         token_ids: The texts.

@@ -16,7 +16,8 @@ def unit_coverage(matrix: scipy.sparse.csr_array, *, types: int | None = None) -
 
     Args:
         matrix: Units of the set's examples, counts, shape (examples, types).
-        types: Types that there are; the matrix's columns unless given (a universe may be narrower than the corpus).
+        types: Types that there are; the matrix's columns unless given (a universe may be narrower
+            than the corpus).
 
     Returns:
         A number in [0, 1]; NaN where there is no type.

@@ -19,11 +19,13 @@ def vendi_score(embeddings: NDArray[np.floating], *, q: float = 1.0) -> float:
 def vendi_scores(embeddings: NDArray[np.floating], *, orders: Sequence[float]) -> list[float]:
     """Effective numbers of texts: exponential Renyi entropies of the eigenvalues p of the similarity matrix divided by the texts.
 
-    ``exp(-sum p ln p)`` for q = 1 and ``(sum p^q)^(1 / (1 - q))`` else (Friedman and Dieng 2023, arXiv 2210.02410; orders: Pasarkar
-    and Dieng 2024, arXiv 2310.12952); the number of eigenvalues for q = 0, one over the largest for q = infinity. A low order weighs rare
-    directions as much as common ones. The eigenvalues of ``X X^T / texts`` are those of ``X^T X / texts`` and zeros: O(texts d^2 + d^3) for
-    d dimensions instead of O(texts^3). Those under d machine epsilons of the largest count as zeros (rounding errors would decide orders
-    below 1), and rows of zeros as no text. Bounded by min(texts, d), it rises with the size of the set until it nears d.
+    ``exp(-sum p ln p)`` for q = 1 and ``(sum p^q)^(1 / (1 - q))`` else (Friedman and Dieng 2023,
+    arXiv 2210.02410; orders: Pasarkar and Dieng 2024, arXiv 2310.12952); the number of eigenvalues
+    for q = 0, one over the largest for q = infinity. A low order weighs rare directions as much as
+    common ones. The eigenvalues of ``X X^T / texts`` are those of ``X^T X / texts`` and zeros:
+    O(texts d^2 + d^3) for d dimensions instead of O(texts^3). Those under d machine epsilons of the
+    largest count as zeros (rounding errors would decide orders below 1), and rows of zeros as no
+    text. Bounded by min(texts, d), it rises with the size of the set until it nears d.
 
     Args:
         embeddings: Vectors, shape (texts, d); of any length, cosines are taken.

@@ -1,8 +1,10 @@
 """Latent semantic analysis: texts as vectors without a model to download, in seconds on a laptop.
 
-In: texts. Out: row-normalised vectors, from TF-IDF of words by truncated SVD (Deerwester et al. 1990). It is fitted on the distinct
-texts in alphabetical order, so that neither repetition nor order of the corpus matters, and on one thread, so that a rerun gives the
-same bits. The trade: synonyms stay apart unless they keep the same company; a sentence encoder knows better and costs a download.
+In: texts. Out: row-normalised vectors, from TF-IDF of words by truncated SVD (Deerwester et al.
+    1990). It is fitted on the distinct
+texts in alphabetical order, so that neither repetition nor order of the corpus matters, and on one
+thread, so that a rerun gives the same bits. The trade: synonyms stay apart unless they keep the
+same company; a sentence encoder knows better and costs a download.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class LsaEmbedder:
     Attributes:
         dimensions: Length of a vector; fewer when the texts or their words are fewer.
         min_documents: Distinct texts that a word must stand in to count.
-        max_share: Share of the distinct texts above which a word is phrasing, not subject, and does not count.
+        max_share: Share of the distinct texts above which a word is phrasing, not subject, and does
+            not count.
         max_words: The most frequent words that are kept.
         iterations: Power iterations of the randomised SVD (Halko et al. 2011); 4 suffice for text.
         seed: Seed of the randomised SVD.
@@ -81,4 +84,6 @@ class LsaEmbedder:
         with threadpool_limits(1):
             vectors = svd.fit_transform(weights)
         kept = np.ascontiguousarray(normalize(vectors)[row], dtype=np.float32)
-        return Embeddings(kept, {"model": "lsa", "distinct": len(distinct), "wordless": float(1 - kept.any(axis=1).mean())})
+        return Embeddings(
+            kept, {"model": "lsa", "distinct": len(distinct), "wordless": float(1 - kept.any(axis=1).mean())}
+        )

@@ -1,9 +1,12 @@
 """Sentence embeddings: texts as vectors by any sentence-transformers model, in shards that outlive a killed run.
 
-In: texts, and a folder for what is done so far. Out: row-normalised float32 vectors. Equal texts are embedded once; the texts are sorted by
-their number of tokens, so that a batch holds little padding, the longest first, so that memory runs out at once or never and the time left
-is not promised too short. Each shard of the sorted texts is a file that is renamed into place; what lies there is not computed again.
-The trade: values may differ in the last bits between machines and batch sizes, so the array is an artifact that is made once and kept.
+In: texts, and a folder for what is done so far. Out: row-normalised float32 vectors. Equal texts
+    are embedded once; the texts are sorted by
+their number of tokens, so that a batch holds little padding, the longest first, so that memory runs
+out at once or never and the time left is not promised too short. Each shard of the sorted texts is
+a file that is renamed into place; what lies there is not computed again. The trade: values may
+differ in the last bits between machines and batch sizes, so the array is an artifact that is made
+once and kept.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sftdiv.records import Embeddings, SftdivError
-from sftdiv.storage.cache import content_hash, file_digest
+from sftdiv.storage.hashing import content_hash, file_digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,7 +59,11 @@ class SentenceEmbedder:
         """What decides the vectors: the model's files where they lie on this machine, else its id and revision; the cut and the prompt."""
         folder = Path(self.path if Path(self.path).is_dir() else _packaged(self.path) or self.path)
         if folder.is_dir():
-            files = {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+            files = {
+                path.relative_to(folder).as_posix(): file_digest(path)
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            }
             model: dict[str, Any] = {"files": content_hash(files)}
         else:
             model = {"path": self.path, "revision": self.revision}
@@ -67,10 +74,12 @@ class SentenceEmbedder:
 
         Args:
             texts: Any number of texts.
-            partial: Where finished shards lie and are put; from an interrupted call of the same texts and settings, or empty.
+            partial: Where finished shards lie and are put; from an interrupted call of the same
+                texts and settings, or empty.
 
         Returns:
-            Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the share of the texts that were cut.
+            Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the
+            share of the texts that were cut.
 
         Raises:
             SftdivError: If there is no such model.
@@ -84,21 +93,36 @@ class SentenceEmbedder:
         devices = self._devices()
         log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
         if devices[0] == "cpu" and len(distinct) > MANY:
-            log.info("this may take an hour without a GPU, once; embedder=lsa takes seconds, embedder=none leaves embeddings out")
+            log.info(
+                "this may take an hour without a GPU, once; embedder=lsa takes seconds, embedder=none leaves embeddings out"
+            )
         with _pool(model, devices) as pool, _progress(np.minimum(tokens, limit).sum()) as advance:
             for number, shard in enumerate(shards):
                 work = np.minimum(tokens[shard], limit)
-                _keep_shard(partial / f"{number:06d}.npy", lambda rows=shard, work=work: self._encode(model, distinct[rows], work, pool))
+                _keep_shard(
+                    partial / f"{number:06d}.npy",
+                    lambda rows=shard, work=work: self._encode(model, distinct[rows], work, pool),
+                )
                 advance(work.sum())
         vectors = _assembled(partial, shards, row, order)
         cut = tokens > limit
         made_by = {"model": self.path, "distinct": len(distinct), "tokens": int(tokens.sum()), "max_tokens": limit}
-        return Embeddings(vectors, {**made_by, "truncated": float(cut[row].mean()), "truncated_distinct": float(cut.mean())})
+        return Embeddings(
+            vectors, {**made_by, "truncated": float(cut[row].mean()), "truncated_distinct": float(cut.mean())}
+        )
 
-    def _encode(self, model: SentenceTransformer, texts: NDArray[Any], tokens: NDArray[np.int64], pool: Any) -> NDArray[np.float32]:
+    def _encode(
+        self, model: SentenceTransformer, texts: NDArray[Any], tokens: NDArray[np.int64], pool: Any
+    ) -> NDArray[np.float32]:
         budget = self.batch_tokens or BATCH_TOKENS["cpu" if model.device.type == "cpu" else "cuda"]
         batch = int(np.clip(budget // max(tokens.max(), 1), 1, len(texts)))
-        settings = {"batch_size": batch, "prompt": self.prompt, "pool": pool, "normalize_embeddings": True, "show_progress_bar": False}
+        settings = {
+            "batch_size": batch,
+            "prompt": self.prompt,
+            "pool": pool,
+            "normalize_embeddings": True,
+            "show_progress_bar": False,
+        }
         return np.asarray(model.encode(texts.tolist(), **settings), dtype=np.float32)
 
     def _devices(self) -> list[str]:
@@ -164,13 +188,17 @@ def _keep_shard(path: Path, compute: Any) -> None:
     temporary.replace(path)
 
 
-def _assembled(partial: Path, shards: Sequence[NDArray[np.int64]], row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _assembled(
+    partial: Path, shards: Sequence[NDArray[np.int64]], row: NDArray[np.int64], order: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """All rows from the shards, shape (texts, dimensions), as a file beside them: no second copy in memory."""
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     place = place[row]  # of each text among the sorted ones
     dimensions = np.load(partial / "000000.npy", mmap_mode="r").shape[1]
-    vectors = np.lib.format.open_memmap(partial / "assembled", mode="w+", dtype=np.float32, shape=(len(row), dimensions))
+    vectors = np.lib.format.open_memmap(
+        partial / "assembled", mode="w+", dtype=np.float32, shape=(len(row), dimensions)
+    )
     for number in range(len(shards)):
         rows = np.flatnonzero(place // SHARD == number)
         vectors[rows] = np.load(partial / f"{number:06d}.npy")[place[rows] % SHARD]
@@ -193,7 +221,14 @@ def _pool(model: SentenceTransformer, devices: Sequence[str]) -> Iterator[Any]:
 @contextmanager
 def _progress(tokens: int) -> Iterator[Any]:
     """A bar over the tokens, which are what the time goes by; what a killed run has done counts as done at once."""
-    columns = TextColumn("embedding"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    columns = (
+        TextColumn("embedding"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("embedding", total=int(tokens))
         yield lambda done: progress.advance(task, int(done))

@@ -1,6 +1,7 @@
 """The options of the config group ``eval``, each one way to score a checkpoint.
 
-In: a checkpoint folder and what may be asked of the run (``Exam``). Out: named scores. The settings are those of the YAML files; the work
+In: a checkpoint folder and what may be asked of the run (``Exam``). Out: named scores. The settings
+    are those of the YAML files; the work
 is done by `harness` and `heldout`, which know nothing of a run.
 """
 
@@ -10,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftdiv.records import Exam, Score, SftdivError
+from sftdiv.protocols import EvalContext
+from sftdiv.records import Score, SftdivError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +20,11 @@ class Tasks:
     """lm-eval tasks: the embedded world's (``needs_world``), those of a folder (``include_path``), or the harness's own.
 
     Attributes:
-        primary: The score that a study uses, ``TASK.METRIC`` or ``NAME.mean``; None leaves it to ``eval.primary``.
+        primary: The score that a study uses, ``TASK.METRIC`` or ``NAME.mean``; None leaves it to
+            ``eval.primary``.
         higher_is_better: Of the primary score, where the task does not say.
-        mean: Scores whose mean is ``NAME.mean``, each task's counted once whatever its number of items; of tasks that are not among
-            ``tasks`` none is taken.
+        mean: Scores whose mean is ``NAME.mean``, each task's counted once whatever its number of
+            items; of tasks that are not among ``tasks`` none is taken.
         num_fewshot: Of all tasks, or by task; None leaves it to the task.
         batch_size: Items at once, or "auto".
         cache_requests: Keep the prompts for the next model.
@@ -54,7 +57,7 @@ class Tasks:
 
         check_backend(self.backend)
 
-    def check(self, exam: Exam) -> dict[str, bool | None]:
+    def check(self, exam: EvalContext) -> dict[str, bool | None]:
         """Load the tasks and their data, before anything is trained; gives the names of the scores."""
         from sftdiv.evaluation.harness import score_names
         from sftdiv.evaluation.loading import load_tasks
@@ -62,10 +65,12 @@ class Tasks:
         names = score_names(load_tasks(self.tasks, self._folder(exam)))
         for score in self._averaged():
             if score not in names and not score.startswith(tuple(name for name in names if name.endswith("."))):
-                raise SftdivError(f"eval.{self.name}.mean names {score!r}, which is none of the scores: {', '.join(names)}")
+                raise SftdivError(
+                    f"eval.{self.name}.mean names {score!r}, which is none of the scores: {', '.join(names)}"
+                )
         return names | ({f"{self.name}.mean": self.higher_is_better} if self._averaged() else {})
 
-    def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
+    def score(self, checkpoint: Path, exam: EvalContext) -> dict[str, Score]:
         """Every metric of every task, as ``TASK.METRIC``; what the model did with each item goes to the cell's folder."""
         from sftdiv.evaluation.harness import mean_score, run_tasks
 
@@ -89,7 +94,7 @@ class Tasks:
     def _averaged(self) -> list[str]:
         return [score for score in self.mean if score.startswith(tuple(f"{task}." for task in self.tasks))]
 
-    def _folder(self, exam: Exam) -> Path | None:
+    def _folder(self, exam: EvalContext) -> Path | None:
         if self.needs_world:
             return exam.world_tasks()
         return Path(self.include_path).expanduser().absolute() if self.include_path else None
@@ -104,7 +109,7 @@ class HeldoutLoss:
     higher_is_better: bool
     batch_size: int
 
-    def check(self, exam: Exam) -> dict[str, bool | None]:
+    def check(self, exam: EvalContext) -> dict[str, bool | None]:
         """Refuse a corpus of which nothing is held out; gives the names of the scores."""
         held = exam.heldout()
         if not held.messages:
@@ -115,7 +120,7 @@ class HeldoutLoss:
         parts = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources if len(sources) > 1)]
         return {f"{part}.{loss}": False for part in parts for loss in ("loss_token", "loss_sample")}
 
-    def score(self, checkpoint: Path, exam: Exam) -> dict[str, Score]:
+    def score(self, checkpoint: Path, exam: EvalContext) -> dict[str, Score]:
         """Mean loss a token and a sample, in nats."""
         from sftdiv.evaluation.heldout import response_loss
 

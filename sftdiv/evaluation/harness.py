@@ -1,7 +1,9 @@
 """Scores from the lm-evaluation-harness, in this process.
 
-In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``, with its standard error, and what the model
-did with each item. The harness's `evaluate` is called, not `simple_evaluate`, which spends seconds on collecting facts about the machine.
+In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``,
+    with its standard error, and what the model
+did with each item. The harness's `evaluate` is called, not `simple_evaluate`, which spends seconds
+on collecting facts about the machine.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import Loaded, load_tasks, quiet
 from sftdiv.evaluation.request_cache import remember_requests
 from sftdiv.evaluation.samples import write_samples
-from sftdiv.records import Keep, Score
+from sftdiv.protocols import Keep
+from sftdiv.records import Score
 
 BOOTSTRAP_DRAWS = 1_000  # for the few metrics, such as a median, whose standard error has no closed form
 
@@ -41,8 +44,8 @@ def run_tasks(
         model_folder: From `fine_tune`.
         tasks: Names of tasks, groups or tags.
         include_path: A folder with task files; None for the harness's own.
-        num_fewshot: Solved examples in a prompt, of all tasks or by the name asked for; None, and for a name that is not there, leaves it
-            to the task.
+        num_fewshot: Solved examples in a prompt, of all tasks or by the name asked for; None, and
+            for a name that is not there, leaves it to the task.
         limit: Items of a task at most; None for all.
         batch_size: Items at once, or "auto".
         chat_template: Whether prompts are put in the chat format that the model was trained in.
@@ -59,7 +62,9 @@ def run_tasks(
 
     loaded = load_tasks(tasks, include_path)
     _set_up(loaded, num_fewshot, seed)
-    language = language_model(model_folder, backend=backend, batch_size=batch_size, chat_template=chat_template, device=device, seed=seed)
+    language = language_model(
+        model_folder, backend=backend, batch_size=batch_size, chat_template=chat_template, device=device, seed=seed
+    )
     remember_requests(loaded.tasks, keep, seed=seed)
     with quiet():
         results = evaluate(
@@ -74,7 +79,9 @@ def run_tasks(
     if samples is not None:
         for name, of_task in results["samples"].items():
             write_samples(of_task, samples / f"{name}.parquet")
-    return {name: score for task, metrics in results["results"].items() for name, score in _scores(task, metrics).items()}
+    return {
+        name: score for task, metrics in results["results"].items() for name, score in _scores(task, metrics).items()
+    }
 
 
 def score_names(loaded: Loaded) -> dict[str, bool | None]:
@@ -92,13 +99,18 @@ def score_names(loaded: Loaded) -> dict[str, bool | None]:
 def mean_score(scores: Sequence[Score]) -> Score:
     """The mean of some scores, each counted once; its standard error as if they were independent, sqrt(sum of squares) / count."""
     count = len(scores)
-    return Score(math.fsum(score.value for score in scores) / count, math.sqrt(math.fsum(score.stderr**2 for score in scores)) / count)
+    return Score(
+        math.fsum(score.value for score in scores) / count,
+        math.sqrt(math.fsum(score.stderr**2 for score in scores)) / count,
+    )
 
 
 def _set_up(loaded: Loaded, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
     for name, task in loaded.tasks.items():
         shots = num_fewshot.get(loaded.asked[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
-        own = task.__dict__.setdefault("num_fewshot_of_its_own", task.get_config("num_fewshot") or 0)  # it may have been set up before
+        own = task.__dict__.setdefault(
+            "num_fewshot_of_its_own", task.get_config("num_fewshot") or 0
+        )  # it may have been set up before
         task.set_config(key="num_fewshot", value=own if shots is None else shots)
         task.set_fewshot_seed(seed=seed)
 
@@ -115,5 +127,7 @@ def _scores(task: str, metrics: Mapping[str, Any]) -> dict[str, Score]:
         metric, _, kind = key.partition(",")
         if kind and not metric.endswith("_stderr") and isinstance(value, (int, float)):
             stderr = metrics.get(f"{metric}_stderr,{kind}")
-            scores[_name(task, metric, kind)] = Score(float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan"))
+            scores[_name(task, metric, kind)] = Score(
+                float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan")
+            )
     return scores

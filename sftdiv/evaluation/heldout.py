@@ -1,8 +1,9 @@
 """The loss of a checkpoint on responses that neither selection nor training has seen.
 
-In: a checkpoint folder and held-out conversations with their sources and groups. Out: the mean loss a token and a sample, in nats, overall
-and by source. Samples that share an instruction are not independent, so standard errors are clustered by group (Miller, "Adding Error Bars
-to Evals", arXiv 2411.00640).
+In: a checkpoint folder and held-out conversations with their sources and groups. Out: the mean loss
+    a token and a sample, in nats, overall
+and by source. Samples that share an instruction are not independent, so standard errors are
+clustered by group (Miller, "Adding Error Bars to Evals", arXiv 2411.00640).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def response_loss(
         device: torch's name of where it runs.
 
     Returns:
-        ``heldout.loss_token``, ``heldout.loss_sample``, and both for every source as ``heldout.SOURCE.loss_token``.
+        ``heldout.loss_token``, ``heldout.loss_sample``, and both for every source as
+        ``heldout.SOURCE.loss_token``.
 
     Raises:
         SftdivError: Nothing is held out, or none of it has a response.
@@ -51,9 +53,15 @@ def response_loss(
     examples = label_conversations(tokenizer, messages, max_length=max_length, loss_turns=loss_turns)
     kept = np.array([position for position, example in enumerate(examples) if example.label_tokens], dtype=np.int64)
     if not len(kept):
-        raise SftdivError(f"none of {len(messages)} held-out conversations has a response; is corpus.heldout 0? eval=none needs none")
+        raise SftdivError(
+            f"none of {len(messages)} held-out conversations has a response; is corpus.heldout 0? eval=none needs none"
+        )
     sums = _loss_sums(
-        model_folder, [examples[row] for row in kept], pad_id=int(tokenizer.pad_token_id), batch_size=batch_size, device=device
+        model_folder,
+        [examples[row] for row in kept],
+        pad_id=int(tokenizer.pad_token_id),
+        batch_size=batch_size,
+        device=device,
     )
     counts = np.array([examples[row].label_tokens for row in kept])
     names, clusters = (
@@ -67,11 +75,14 @@ def response_loss(
     return scores
 
 
-def ratio_score(numerators: NDArray[np.float64], denominators: NDArray[np.float64], clusters: NDArray[np.int64]) -> Score:
+def ratio_score(
+    numerators: NDArray[np.float64], denominators: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> Score:
     """The ratio of two sums over samples, and its standard error where samples of one cluster depend on one another.
 
-    The linearised ratio (Cochran, Sampling Techniques, chapter 6): each cluster's residual is the sum over its samples of
-    numerator - ratio * denominator. All inputs are (samples,); one cluster alone gives NaN.
+    The linearised ratio (Cochran, Sampling Techniques, chapter 6): each cluster's residual is the
+    sum over its samples of numerator - ratio * denominator. All inputs are (samples,); one cluster
+    alone gives NaN.
     """
     total = denominators.sum()
     ratio = float(numerators.sum() / total)
@@ -83,14 +94,18 @@ def ratio_score(numerators: NDArray[np.float64], denominators: NDArray[np.float6
     return Score(ratio, float(np.sqrt(count / (count - 1) * np.square(residuals).sum()) / total))
 
 
-def _both(name: str, sums: NDArray[np.float64], counts: NDArray[np.int64], clusters: NDArray[np.int64]) -> dict[str, Score]:
+def _both(
+    name: str, sums: NDArray[np.float64], counts: NDArray[np.int64], clusters: NDArray[np.int64]
+) -> dict[str, Score]:
     return {
         f"{name}.loss_token": ratio_score(sums, counts.astype(np.float64), clusters),
         f"{name}.loss_sample": ratio_score(sums / counts, np.ones(len(sums)), clusters),
     }
 
 
-def _loss_sums(model_folder: Path, examples: Sequence[Labelled], *, pad_id: int, batch_size: int, device: str) -> NDArray[np.float64]:
+def _loss_sums(
+    model_folder: Path, examples: Sequence[Labelled], *, pad_id: int, batch_size: int, device: str
+) -> NDArray[np.float64]:
     """The summed loss of each example's label tokens, shape (examples,); batches hold examples of like length."""
     import torch
 

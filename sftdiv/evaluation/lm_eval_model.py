@@ -1,6 +1,7 @@
 """A checkpoint as the harness asks it: by `transformers` in this process, or by vLLM.
 
-In: a checkpoint folder. Out: one of the harness's models, of which neither scores nor answers depend on the batch. Of what the harness
+In: a checkpoint folder. Out: one of the harness's models, of which neither scores nor answers
+    depend on the batch. Of what the harness
 does with `transformers`, four things are set right here:
 
 - a prompt in a chat format already has every special token that training saw, so none is put before it;
@@ -39,10 +40,14 @@ def check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise SftdivError(f"eval.backend={backend!r} is unknown. Known: {', '.join(BACKENDS)}")
     if backend == "vllm" and find_spec("vllm") is None:
-        raise SftdivError("eval.backend=vllm needs the package vllm: pip install 'sftdiv[vllm]' (Linux with a GPU); or eval.backend=hf")
+        raise SftdivError(
+            "eval.backend=vllm needs the package vllm: pip install 'sftdiv[vllm]' (Linux with a GPU); or eval.backend=hf"
+        )
 
 
-def language_model(folder: Path, *, backend: str, batch_size: int | str, chat_template: bool, device: str, seed: int) -> Any:
+def language_model(
+    folder: Path, *, backend: str, batch_size: int | str, chat_template: bool, device: str, seed: int
+) -> Any:
     """A checkpoint as a model of the harness.
 
     Args:
@@ -77,7 +82,12 @@ def _weights(folder: Path) -> dict[str, Any]:
         return {"pretrained": str(folder)}
     settings = json.loads(adapter.read_text(encoding="utf-8"))
     base, rank = settings["base_model_name_or_path"], settings["r"]
-    return {"pretrained": base, "tokenizer": str(folder), "lora_local_path": str(folder), "max_lora_rank": max(rank, 16)}
+    return {
+        "pretrained": base,
+        "tokenizer": str(folder),
+        "lora_local_path": str(folder),
+        "max_lora_rank": max(rank, 16),
+    }
 
 
 def _batch_of_cpu(vocabulary: int, tokens: int) -> int:
@@ -97,7 +107,9 @@ def _checkpoint_class() -> Any:
 
     class Checkpoint(HFLM):
         def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-            return super().generate_until(_within(requests, self.max_length // 2, self.max_gen_toks), disable_tqdm=disable_tqdm)
+            return super().generate_until(
+                _within(requests, self.max_length // 2, self.max_gen_toks), disable_tqdm=disable_tqdm
+            )
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **settings: Any) -> Any:
             ends = list(end_tokens(self.model, self.tokenizer))
@@ -119,7 +131,11 @@ def _within(requests: Sequence[Any], most: int, otherwise: int) -> list[Any]:
         context, settings = request.args
         asked = int(settings.get("max_gen_toks", otherwise))
         longest = max(longest, asked)
-        kept.append(request if asked <= most else replace(request, arguments=(context, {**settings, "max_gen_toks": most})))
+        kept.append(
+            request if asked <= most else replace(request, arguments=(context, {**settings, "max_gen_toks": most}))
+        )
     if longest > most:
-        log.warning("a task asks for answers of %d tokens; this model has %d positions and gives them half", longest, 2 * most)
+        log.warning(
+            "a task asks for answers of %d tokens; this model has %d positions and gives them half", longest, 2 * most
+        )
     return kept

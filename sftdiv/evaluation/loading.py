@@ -1,8 +1,9 @@
 """lm-eval tasks and their data, from a folder or from the harness's own, which download once.
 
-In: names of tasks, groups or tags. Out: what the harness makes of them, or one line that says which task cannot be loaded, why, and the
-way out. Where the hub does not answer, it is not asked again and again (24 s a data set): what the cache holds is used, and what it does
-not hold is refused at once.
+In: names of tasks, groups or tags. Out: what the harness makes of them, or one line that says which
+    task cannot be loaded, why, and the
+way out. Where the hub does not answer, it is not asked again and again (24 s a data set): what the
+cache holds is used, and what it does not hold is refused at once.
 """
 
 from __future__ import annotations
@@ -99,10 +100,14 @@ def _load(manager: Any, name: str, online: bool) -> Any:
     except ImportError as error:
         package = error.name or str(error)
         extra = f" (or: pip install 'lm-eval[{name}]')" if name == "ifeval" else ""
-        raise SftdivError(f"the task {name} needs the package {package}, which is missing: pip install {package}{extra}") from error
+        raise SftdivError(
+            f"the task {name} needs the package {package}, which is missing: pip install {package}{extra}"
+        ) from error
     except Exception as error:  # a task's file is somebody's code, and what its loading raises is not foreseen
         reason = _reason(error)
-        if online or not (isinstance(error, ConnectionError) or " Hub" in reason):  # else a file of the user's own is missing
+        if online or not (
+            isinstance(error, ConnectionError) or " Hub" in reason
+        ):  # else a file of the user's own is missing
             raise SftdivError(f"the task {name} cannot be loaded: {type(error).__name__}: {reason}") from error
         raise SftdivError(
             f"the task {name} has data that is not on this machine, and the hub does not answer: {reason}; {WAY_OUT}"
@@ -117,7 +122,9 @@ def _reason(error: BaseException) -> str:
 def _all_local(include_path: Path) -> bool:
     """Whether the data of a folder's tasks are files of this machine, as far as the tasks' files say."""
     texts = [path.read_text(encoding="utf-8") for path in include_path.rglob("*.y*ml")]
-    data = [name for text in texts for name in re.findall(r"^\s*dataset_path:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)]
+    data = [
+        name for text in texts for name in re.findall(r"^\s*dataset_path:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
+    ]
     known = all(name in OF_FILES or Path(name).exists() for name in data)
     return bool(data) and known and not any("://" in text for text in texts)
 
@@ -126,7 +133,8 @@ def _all_local(include_path: Path) -> bool:
 def _hub_or_cache(*, needed: bool) -> Iterator[bool]:
     """Whether the hub answers; inside, where it does not, its libraries are offline and read their caches without asking.
 
-    Where it is not needed it is not asked, for that may take long: a firewall drops what it does not let through.
+    Where it is not needed it is not asked, for that may take long: a firewall drops what it does
+    not let through.
     """
     import datasets.config
     import huggingface_hub.constants as hub
@@ -165,7 +173,9 @@ def _check_punkt(task: str) -> None:
     try:
         nltk.data.find("tokenizers/punkt_tab")
     except LookupError as error:
-        raise SftdivError(f"the task {task} needs nltk's punkt_tab: python -m nltk.downloader punkt_tab, with a network") from error
+        raise SftdivError(
+            f"the task {task} needs nltk's punkt_tab: python -m nltk.downloader punkt_tab, with a network"
+        ) from error
 
 
 def _check_known(tasks: Sequence[str], known: Sequence[str], include_path: Path | None) -> None:
@@ -173,5 +183,9 @@ def _check_known(tasks: Sequence[str], known: Sequence[str], include_path: Path 
         if task not in known:
             near = difflib.get_close_matches(task, known, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            where = f"{include_path} has: {', '.join(known) or 'none'}." if include_path else "`lm-eval ls tasks` lists all."
+            where = (
+                f"{include_path} has: {', '.join(known) or 'none'}."
+                if include_path
+                else "`lm-eval ls tasks` lists all."
+            )
             raise SftdivError(f"the list of tasks names {task!r}, which is unknown.{hint} {where}")

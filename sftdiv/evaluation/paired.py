@@ -1,9 +1,10 @@
 """How far two models differ on the same items, with the items' own difficulty taken out.
 
-In: what two models did with each item of a task (`samples`). Out: the mean difference of each metric, its standard error and 95 % interval.
-Two models find the same items hard, so the error of a difference is often far below that of two scores side by side (Miller, "Adding Error
-Bars to Evals", arXiv 2411.00640, section 4.2). It is the error from the choice of items: what another seed of training would change is
-not in it.
+In: what two models did with each item of a task (`samples`). Out: the mean difference of each
+    metric, its standard error and 95 % interval.
+Two models find the same items hard, so the error of a difference is often far below that of two
+scores side by side (Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 4.2). It is the
+error from the choice of items: what another seed of training would change is not in it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Difference:
 def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Difference:
     """The mean difference of two models' values of the same items.
 
-    The standard error is sqrt(var(second - first) / items), the variance with items - 1 (Miller, equation 7); the interval is the normal
-    one. One item alone gives NaN for both.
+    The standard error is sqrt(var(second - first) / items), the variance with items - 1 (Miller,
+    equation 7); the interval is the normal one. One item alone gives NaN for both.
 
     Args:
         first: A value an item, shape (items,).
@@ -51,7 +52,9 @@ def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -
     stderr = float(np.sqrt(apart.var(ddof=1) / items)) if several else float("nan")
     unpaired = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / items)) if several else float("nan")
     mean, margin = float(apart.mean()), NORMAL_95 * stderr
-    return Difference(float(first.mean()), float(second.mean()), mean, stderr, mean - margin, mean + margin, unpaired, items)
+    return Difference(
+        float(first.mean()), float(second.mean()), mean, stderr, mean - margin, mean + margin, unpaired, items
+    )
 
 
 def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
@@ -70,7 +73,9 @@ def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
     ours, theirs = _files(first), _files(second)
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
-        told = "; ".join(f"{cell}: {', '.join(sorted(files)) or 'none'}" for cell, files in ((first, ours), (second, theirs)))
+        told = "; ".join(
+            f"{cell}: {', '.join(sorted(files)) or 'none'}" for cell, files in ((first, ours), (second, theirs))
+        )
         raise SftdivError(f"the cells have no task in common of which the items were kept ({told})")
     return {name: found for task in shared for name, found in _compare(ours[task], theirs[task]).items()}
 
@@ -92,7 +97,9 @@ def _compare(first: Path, second: Path) -> dict[str, Difference]:
                 f"{task}: the cells were asked other items ({len(a)} and {len(b)}, of which {len(a.keys() & b.keys())} are the same), "
                 "so that they cannot be paired; was eval.limit, or the task's data, another?"
             )
-        found[f"{task}.{name}"] = paired_difference(np.array([a[item] for item in a]), np.array([b[item] for item in a]))
+        found[f"{task}.{name}"] = paired_difference(
+            np.array([a[item] for item in a]), np.array([b[item] for item in a])
+        )
     return found
 
 

@@ -1,9 +1,11 @@
 """What a model did with each item of a task, as one Parquet file a task.
 
-In: the harness's samples. Out: ``TASK.parquet``, one row an item and filter: ``item`` (its number), ``item_hash`` (of its content, by
-which two models' rows are paired), ``filter``, ``target``, ``response`` and ``answer`` (what was said, and what the filter made of it),
-``log_likelihoods`` (of the choices), a column ``metric.NAME`` for each number that the item was given, and ``other``: values of metrics
-that are no single number, as JSON. Written whole or not at all.
+In: the harness's samples. Out: ``TASK.parquet``, one row an item and filter: ``item`` (its number),
+    ``item_hash`` (of its content, by
+which two models' rows are paired), ``filter``, ``target``, ``response`` and ``answer`` (what was
+said, and what the filter made of it), ``log_likelihoods`` (of the choices), a column
+``metric.NAME`` for each number that the item was given, and ``other``: values of metrics that are
+no single number, as JSON. Written whole or not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def write_samples(samples: Sequence[Mapping[str, Any]], path: Path) -> None:
     rows = [_row(sample) for sample in samples]
     names = list(dict.fromkeys(name for row in rows for name in row))
     kinds = {"item": pa.int64(), "log_likelihoods": pa.list_(pa.float64())}
-    schema = pa.schema([(name, kinds.get(name, pa.float64() if name.startswith(METRIC) else pa.string())) for name in names])
+    schema = pa.schema(
+        [(name, kinds.get(name, pa.float64() if name.startswith(METRIC) else pa.string())) for name in names]
+    )
     table = pa.Table.from_pylist(rows, schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
@@ -37,7 +41,9 @@ def _row(sample: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {f"{METRIC}{name}": float(value) for name, value in values.items() if isinstance(value, int | float)}
     others = {name: value for name, value in values.items() if not isinstance(value, int | float)}
     answers = sample["filtered_resps"]
-    scored = all(isinstance(answer, list | tuple) and len(answer) == 2 and isinstance(answer[0], float) for answer in answers)
+    scored = all(
+        isinstance(answer, list | tuple) and len(answer) == 2 and isinstance(answer[0], float) for answer in answers
+    )
     return {
         "item": int(sample["doc_id"]),
         "item_hash": str(sample["doc_hash"]),

@@ -1,9 +1,11 @@
 """Asking a model many questions at once: what is in flight, what is asked again, when to stop, and what is written down of it.
 
-In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. Where nothing was answered yet, one is asked at a time
-until one is, so that a wrong model, key or setting is one clear error before any work. The trade: a question that the server refuses later
-(too long, a content filter) or never answers is counted as failed and the rest goes on, until more have failed than may; on a stop nothing
-more is sent, and what is in flight is waited for, since it is paid for.
+In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. Where nothing was
+    answered yet, one is asked at a time
+until one is, so that a wrong model, key or setting is one clear error before any work. The trade: a
+question that the server refuses later (too long, a content filter) or never answers is counted as
+failed and the rest goes on, until more have failed than may; on a stop nothing more is sent, and
+what is in flight is waited for, since it is paid for.
 """
 
 from __future__ import annotations
@@ -48,14 +50,16 @@ def interview(
         max_failed: Share of them that may end as a failed line.
         label: What it is called while it runs, such as ``tagging``.
         model: Its name, for messages.
-        max_calls: HTTP requests at most, over all runs of this ledger (but for those that were in flight when a run was killed).
+        max_calls: HTTP requests at most, over all runs of this ledger (but for those that were in
+            flight when a run was killed).
         bound: What ``max_failed`` is called where a user sets it, for messages.
 
     Returns:
         The models that the server lists; none where it keeps no list, or nothing was asked.
 
     Raises:
-        SftdivError: If the server cannot be reached or refuses the first request, too many questions fail, or the calls are spent.
+        SftdivError: If the server cannot be reached or refuses the first request, too many
+            questions fail, or the calls are spent.
     """
     asking = _Interview(endpoint, ledger, allowed=max_failed * total, bound=bound, label=label, model=model)
     return asyncio.run(asking.run(questions, total, max_calls))
@@ -64,7 +68,9 @@ def interview(
 class _Interview:
     """One pass over the questions."""
 
-    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, bound: str, label: str, model: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, bound: str, label: str, model: str
+    ) -> None:
         self._endpoint = endpoint
         self._ledger = ledger
         self._allowed = allowed
@@ -154,8 +160,14 @@ class _Interview:
     def _refusal(self, reply: Reply) -> SftdivError:
         """The error of a server that answers nothing that is asked like this."""
         if 400 <= reply.status < 500 and reply.status not in AGAIN:
-            listed = f" The server lists the models {', '.join(self._models)}." if self._models and reply.status == 404 else ""
-            return SftdivError(f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}")
+            listed = (
+                f" The server lists the models {', '.join(self._models)}."
+                if self._models and reply.status == 404
+                else ""
+            )
+            return SftdivError(
+                f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}"
+            )
         return SftdivError(
             f"{self._endpoint.base_url} gave no answer to the first request in {self._endpoint.tries} tries; "
             f"the last: {reply.status or ''} {reply.message}"

@@ -1,9 +1,11 @@
 """A session with an endpoint: requests that are bounded in number and rate, tried again when that can help, and counted.
 
-In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx, timeouts, broken connections and bodies that
-are no JSON are tried again after a wait that doubles, with jitter, or that ``Retry-After`` names; other refusals come back at once. aiohttp
-costs a fifth to a tenth of the processor that httpx does (benchmarks/llm_calls). The trade: the key is cut out of every message, at the
-price of a message that lacks it where a server repeats it.
+In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx,
+    timeouts, broken connections and bodies that
+are no JSON are tried again after a wait that doubles, with jitter, or that ``Retry-After`` names;
+other refusals come back at once. aiohttp costs a fifth to a tenth of the processor that httpx does
+(benchmarks/llm_calls). The trade: the key is cut out of every message, at the price of a message
+that lacks it where a server repeats it.
 """
 
 from __future__ import annotations
@@ -42,16 +44,22 @@ class StoppedError(SftdivError):
 class Connection:
     """A session with an endpoint; all that ask through it share its bounds."""
 
-    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None
+    ) -> None:
         self._endpoint = endpoint
         self._base = endpoint.base_url.rstrip("/")
-        self._proxy = _proxy(endpoint.base_url)  # aiohttp's trust_env would look for it, and for a netrc, in threads before each request
+        self._proxy = _proxy(
+            endpoint.base_url
+        )  # aiohttp's trust_env would look for it, and for a netrc, in threads before each request
         self._session = session
         self._key = key
         self._left = most_calls
         self._closed = asyncio.Event()
         self._next = 0.0  # when the next request may begin, where the rate is bounded
-        self._jitter = np.random.default_rng()  # of waits alone: it spreads the clients of one server, and no result depends on it
+        self._jitter = (
+            np.random.default_rng()
+        )  # of waits alone: it spreads the clients of one server, and no result depends on it
 
     def close(self) -> None:
         """Send nothing more: what is in flight may end, whatever waits raises `StoppedError`."""
@@ -69,7 +77,9 @@ class Connection:
                 break
             await asyncio.sleep(min(1.0, self._wait(attempt, None)))
         if status in {0, 401, 403}:
-            raise SftdivError(f"{self._endpoint.base_url} {'cannot be reached' if status == 0 else f'answers {status}'}: {text}")
+            raise SftdivError(
+                f"{self._endpoint.base_url} {'cannot be reached' if status == 0 else f'answers {status}'}: {text}"
+            )
         try:
             return [str(model["id"]) for model in json.loads(text)["data"]]
         except (ValueError, KeyError, TypeError):
@@ -99,7 +109,9 @@ class Connection:
                 break
             if attempt + 1 < self._endpoint.tries:
                 await self._sleep(self._wait(attempt, asked_wait))
-        return Reply(None, status, text if status != 200 else f"what came holds no answer: {self._told(text)[:100]!r}", failed)
+        return Reply(
+            None, status, text if status != 200 else f"what came holds no answer: {self._told(text)[:100]!r}", failed
+        )
 
     async def _turn(self) -> None:
         """Wait until one more request may be sent."""
@@ -127,9 +139,15 @@ class Connection:
         import aiohttp
 
         try:
-            async with self._session.request(method, f"{self._base}/{path}", json=request, proxy=self._proxy) as response:
+            async with self._session.request(
+                method, f"{self._base}/{path}", json=request, proxy=self._proxy
+            ) as response:
                 text = await response.text()
-                return response.status, text if response.status == 200 else self._told(text), _seconds(response.headers.get("Retry-After"))
+                return (
+                    response.status,
+                    text if response.status == 200 else self._told(text),
+                    _seconds(response.headers.get("Retry-After")),
+                )
         except aiohttp.ConnectionTimeoutError:
             return 0, "timeout: no connection", None
         except TimeoutError:
@@ -141,7 +159,9 @@ class Connection:
         """Seconds before the next try: the server's wish, or a doubling one; up to a half more or less, so that clients spread."""
         if asked is not None:
             return asked + float(self._jitter.uniform(0, self._endpoint.wait))
-        return min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt) * float(self._jitter.uniform(0.5, 1.5))
+        return min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt) * float(
+            self._jitter.uniform(0.5, 1.5)
+        )
 
     def _told(self, text: str) -> str:
         """A message fit to be shown: short, and without the key or a proxy's password."""

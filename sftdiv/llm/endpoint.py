@@ -1,7 +1,9 @@
 """An OpenAI-compatible endpoint: where a model answers, how hard it may be asked, and how to read what it says.
 
-In: an address and bounds. Out: a session to ask through (`sftdiv.llm.connection`). The trade: the key is read from the environment at the
-last moment, so it is never in a config, an artifact or a log, and a process that is started without it must be started again.
+In: an address and bounds. Out: a session to ask through (`sftdiv.llm.connection`). The trade: the
+    key is read from the environment at the
+last moment, so it is never in a config, an artifact or a log, and a process that is started without
+it must be started again.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-CONNECT = 30.0  # seconds to be connected at most: where nothing listens, a long timeout for answers would be a long silence
+CONNECT = (
+    30.0  # seconds to be connected at most: where nothing listens, a long timeout for answers would be a long silence
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,8 @@ class Endpoint:
         tries: Of one request, the first included.
         wait: Seconds before the second try; doubled for each further one.
         longest_wait: Seconds at most, unless the server asks for more.
-        requests_per_minute: Requests begin no closer than this allows, tries again included; None sets no bound.
+        requests_per_minute: Requests begin no closer than this allows, tries again included; None
+            sets no bound.
     """
 
     base_url: str
@@ -48,12 +53,20 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
-            raise SftdivError(f"base_url={self.base_url!r} is no address; it starts with http:// or https:// and mostly ends in /v1")
+            raise SftdivError(
+                f"base_url={self.base_url!r} is no address; it starts with http:// or https:// and mostly ends in /v1"
+            )
         if "@" in self.base_url.split("/")[2]:
-            raise SftdivError("base_url holds a password, which would end up in files and logs; name a variable by api_key_env instead")
+            raise SftdivError(
+                "base_url holds a password, which would end up in files and logs; name a variable by api_key_env instead"
+            )
         if "?" in self.base_url:
-            raise SftdivError("base_url holds a query (what follows ?), behind which no path can be put, and which may hold a key")
-        if self.api_key_env is not None and not (VARIABLE.fullmatch(self.api_key_env) or self.api_key_env in os.environ):
+            raise SftdivError(
+                "base_url holds a query (what follows ?), behind which no path can be put, and which may hold a key"
+            )
+        if self.api_key_env is not None and not (
+            VARIABLE.fullmatch(self.api_key_env) or self.api_key_env in os.environ
+        ):
             raise SftdivError(
                 "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; what it is given here looks like "
                 "no such name and is not shown, for it may be the key itself"
@@ -71,10 +84,16 @@ class Endpoint:
         """
         if self.api_key_env is None:
             return None
-        if not (value := os.environ.get(self.api_key_env, "").strip()):  # a key that is read from a file often ends in a line end
-            raise SftdivError(f"the environment variable {self.api_key_env} (api_key_env) holds no key; set it, or api_key_env=null")
+        if not (
+            value := os.environ.get(self.api_key_env, "").strip()
+        ):  # a key that is read from a file often ends in a line end
+            raise SftdivError(
+                f"the environment variable {self.api_key_env} (api_key_env) holds no key; set it, or api_key_env=null"
+            )
         if not value.isprintable():
-            raise SftdivError(f"the environment variable {self.api_key_env} (api_key_env) holds line ends or such, which no key has")
+            raise SftdivError(
+                f"the environment variable {self.api_key_env} (api_key_env) holds line ends or such, which no key has"
+            )
         return value
 
     @asynccontextmanager

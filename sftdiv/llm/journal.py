@@ -1,9 +1,11 @@
 """Every answer of a model on disk as it comes: what makes a killed run cheap to resume.
 
-In: lines, each a mapping with a ``key`` and a ``state``. Out: an append-only JSON-lines file and what it holds; a key's last line counts. A
-line is handed to the operating system as soon as it is added, so that kill -9 loses at most the answers in flight; a torn last line is cut
-off before anything is appended. The trade: memory holds where each key's line stands, not the line, so that a hundred thousand long
-answers cost some megabytes, and reading one back costs a seek.
+In: lines, each a mapping with a ``key`` and a ``state``. Out: an append-only JSON-lines file and
+    what it holds; a key's last line counts. A
+line is handed to the operating system as soon as it is added, so that kill -9 loses at most the
+answers in flight; a torn last line is cut off before anything is appended. The trade: memory holds
+where each key's line stands, not the line, so that a hundred thousand long answers cost some
+megabytes, and reading one back costs a seek.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ class Ledger:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._written.close()
         self._read.close()
         self._lock.release()

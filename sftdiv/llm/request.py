@@ -1,6 +1,7 @@
 """How one question is asked: what it may use, what is counted on the way, and how an answer that cannot be read is asked for again.
 
-In: a session. Out: answers to a question's requests, and the counts that its line ends with. The trade: a question is a function that asks
+In: a session. Out: answers to a question's requests, and the counts that its line ends with. The
+    trade: a question is a function that asks
 what it likes, so that a conversation of several turns, a verdict and a list of tags need no more than this.
 """
 
@@ -67,7 +68,11 @@ class Asker:
         return await self.readable_body(request, lambda body: read(*content(body)), tries=tries)
 
     async def readable_body(
-        self, request: Callable[[int], Mapping[str, Any]], read: Callable[[Mapping[str, Any]], dict[str, Any]], *, tries: int
+        self,
+        request: Callable[[int], Mapping[str, Any]],
+        read: Callable[[Mapping[str, Any]], dict[str, Any]],
+        *,
+        tries: int,
     ) -> dict[str, Any]:
         """As ``readable``, where ``read`` takes the whole decoded body: what reads the log-probabilities needs them."""
         for attempt in range(tries):
@@ -83,7 +88,13 @@ class Asker:
         """What its line is told of."""
         calls = self.errors.total() + self.answers
         malformed = {} if self.malformed is None else {"malformed": self.malformed}
-        return {**malformed, "errors": dict(self.errors), "tokens": dict(self.tokens), "calls": calls, "asked_again": self.asked_again}
+        return {
+            **malformed,
+            "errors": dict(self.errors),
+            "tokens": dict(self.tokens),
+            "calls": calls,
+            "asked_again": self.asked_again,
+        }
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How far an interview is: a bar on the terminal's stderr, or, where stderr is no terminal, a line in the log each minute.
 
-In: one call a question that was answered or that an earlier run had answered. Out: count, speed and time left. The trade: the speed is that
+In: one call a question that was answered or that an earlier run had answered. Out: count, speed and
+    time left. The trade: the speed is that
 of this run as a whole, which jumps less than that of the last seconds.
 """
 
@@ -24,8 +25,16 @@ Advance = Callable[[bool], None]  # whether this run asked
 def progress(label: str, total: int) -> Iterator[Advance]:
     """A function to call once a question; what it shows is gone from the terminal when the context ends."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[speed]}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, refresh_per_second=4) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[speed]}"),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, refresh_per_second=4
+    ) as bar:
         task = bar.add_task(label, total=total, speed="")
         started = told = shown = time.monotonic()
         done, asked, on_terminal = 0, 0, console.is_terminal

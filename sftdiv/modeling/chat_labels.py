@@ -1,9 +1,11 @@
 """Conversations as token ids with labels: what is learned of each, by default the responses and the token that ends each of them.
 
 In: messages and a tokenizer with a chat template. Out: ids and labels of each conversation.
-A response is found by construction, not by searching for markers: the conversation is rendered up to the response, once as a prompt and
-once with it, and what the second adds to the first is the response. The trade: a template that renders earlier turns differently from the
-last (as reasoning models' do) is refused for conversations of several turns, unless the last response alone is learned.
+A response is found by construction, not by searching for markers: the conversation is rendered up
+to the response, once as a prompt and once with it, and what the second adds to the first is the
+response. The trade: a template that renders earlier turns differently from the last (as reasoning
+models' do) is refused for conversations of several turns, unless the last response alone is
+learned.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ LOSS_ON, LOSS_TURNS, TOO_LONG = ("response", "all"), ("all", "last"), ("truncate
 class Labelled:
     """One conversation: ``input_ids`` and ``labels`` (the id where it is learned, else ``IGNORED``), both (tokens,) int64.
 
-    ``truncated`` where it was cut to fit; ``dropped`` where it is whole but longer than is allowed, and is to be left out.
+    ``truncated`` where it was cut to fit; ``dropped`` where it is whole but longer than is allowed,
+    and is to be left out.
     """
 
     input_ids: NDArray[np.int64]
@@ -63,15 +66,17 @@ def label_conversations(
         tokenizer: A fast tokenizer with a chat template.
         conversations: Messages of each conversation.
         max_length: Tokens at most.
-        loss_on: "response": the tokens of the assistant's turns and the special token that ends each. "all": every token but a
-        begin-of-sequence token at the start.
-        loss_turns: Which of the assistant's turns: "all", or "last", which leaves out what comes after the last one, and needs a template
-        that renders only that turn as a prompt would.
-        too_long: What becomes of a conversation over ``max_length``: "truncate" (see `shorten`), or "drop": it comes back whole and
-        marked as ``dropped``.
+        loss_on: "response": the tokens of the assistant's turns and the special token that ends
+            each. "all": every token but a
+        begin-of-sequence token at the start. loss_turns: Which of the assistant's turns: "all", or
+        "last", which leaves out what comes after the last one, and needs a template that renders
+        only that turn as a prompt would. too_long: What becomes of a conversation over
+        ``max_length``: "truncate" (see `shorten`), or "drop": it comes back whole and marked as
+        ``dropped``.
 
     Raises:
-        SftdivError: A setting is unknown, the template refuses a conversation, ends a response with no special token, or renders earlier
+        SftdivError: A setting is unknown, the template refuses a conversation, ends a response with
+            no special token, or renders earlier
         turns differently from the last, or a prompt cannot be tokenized for itself.
     """
     _check(loss_on, loss_turns, too_long)
@@ -113,7 +118,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, responses:
     return text, [] if responses == "none" else [_response(tokenizer, turns, position, text) for position in answers]
 
 
-def _response(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], position: int, text: str) -> tuple[int, int]:
+def _response(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], position: int, text: str
+) -> tuple[int, int]:
     prompt = _apply(tokenizer, turns[:position], prompt=True)
     whole = text if position == len(turns) - 1 else _apply(tokenizer, turns[: position + 1])
     if not whole.startswith(prompt):
@@ -132,8 +139,9 @@ def _response(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], p
 def shorten(input_ids: NDArray[np.int64], labels: NDArray[np.int64], *, max_length: int) -> Labelled:
     """Cut a conversation to ``max_length`` so that something to learn is left.
 
-    First the start of the prompt goes, until the prompt takes half of the length (evaluation cuts prompts at the same end), then the
-    end of the response. No example is lost, so that a subset of N trains on N.
+    First the start of the prompt goes, until the prompt takes half of the length (evaluation cuts
+    prompts at the same end), then the end of the response. No example is lost, so that a subset of
+    N trains on N.
     """
     excess = len(input_ids) - max_length
     if excess <= 0:
@@ -146,7 +154,11 @@ def shorten(input_ids: NDArray[np.int64], labels: NDArray[np.int64], *, max_leng
 
 
 def _check(loss_on: str, loss_turns: str, too_long: str) -> None:
-    settings = {"loss.on": (loss_on, LOSS_ON), "loss.turns": (loss_turns, LOSS_TURNS), "data.too_long": (too_long, TOO_LONG)}
+    settings = {
+        "loss.on": (loss_on, LOSS_ON),
+        "loss.turns": (loss_turns, LOSS_TURNS),
+        "data.too_long": (too_long, TOO_LONG),
+    }
     for name, (value, known) in settings.items():
         if value not in known:
             raise SftdivError(f"{name} is {value!r}; known: {', '.join(known)}")
@@ -168,4 +180,6 @@ def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, p
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
     except TemplateError as error:
         roles = ", ".join(turn["role"] for turn in turns)
-        raise SftdivError(f"the chat template refuses the turns {roles}: {error}; give another: model/template=chatml") from error
+        raise SftdivError(
+            f"the chat template refuses the turns {roles}: {error}; give another: model/template=chatml"
+        ) from error

@@ -1,7 +1,9 @@
 """A language model as a folder in the hub's format: loaded here, saved here.
 
-In: a local folder or a hub id. Out: a `transformers` model or tokenizer, ready for use; or a folder that any other tool reads too.
-The trade: a folder is written under a temporary name beside its place and renamed, so that a half-written model never has the name.
+In: a local folder or a hub id. Out: a `transformers` model or tokenizer, ready for use; or a folder
+    that any other tool reads too.
+The trade: a folder is written under a temporary name beside its place and renamed, so that a
+half-written model never has the name.
 """
 
 from __future__ import annotations
@@ -35,15 +37,20 @@ def load_tokenizer(
         prefer_own: Let the template replace none, but stand in where there is none.
 
     Raises:
-        SftdivError: It cannot be loaded, has no template of its own and none is given, or has no end-of-sequence token.
+        SftdivError: It cannot be loaded, has no template of its own and none is given, or has no
+            end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = _load(path, lambda name: AutoTokenizer.from_pretrained(name, revision=revision))
+    tokenizer: PreTrainedTokenizerBase = _load(
+        path, lambda name: AutoTokenizer.from_pretrained(name, revision=revision)
+    )
     if template is not None and not (prefer_own and tokenizer.chat_template):
         tokenizer.chat_template = template
     if tokenizer.chat_template is None:
-        raise SftdivError(f"the tokenizer of {str(path)!r} has no chat template; give one: model/template=plain, alpaca or chatml")
+        raise SftdivError(
+            f"the tokenizer of {str(path)!r} has no chat template; give one: model/template=plain, alpaca or chatml"
+        )
     if tokenizer.eos_token is None:
         raise SftdivError(f"the tokenizer of {str(path)!r} has no end-of-sequence token, so a response could never end")
     if tokenizer.pad_token is None:
@@ -78,7 +85,12 @@ def load_model(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    how: dict[str, Any] = {"revision": revision, "dtype": dtype, "attn_implementation": attention, "quantization_config": quantization}
+    how: dict[str, Any] = {
+        "revision": revision,
+        "dtype": dtype,
+        "attn_implementation": attention,
+        "quantization_config": quantization,
+    }
     how = {name: value for name, value in how.items() if value is not None}
     if quantization is not None:
         how["device_map"] = {"": device}
@@ -87,7 +99,9 @@ def load_model(
     with peft_is_late():
         model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
     if (Path(path) / "adapter_config.json").exists() and (Path(path) / "generation_config.json").exists():
-        model.generation_config = GenerationConfig.from_pretrained(path)  # not the base's, which ends with another token
+        model.generation_config = GenerationConfig.from_pretrained(
+            path
+        )  # not the base's, which ends with another token
     if "device_map" not in how:
         model.to(device)  # type: ignore[arg-type]
     return model.eval()
@@ -144,7 +158,9 @@ def save_checkpoint(
         for name, text in (files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
         if getattr(model, "peft_config", None) and model.generation_config is not None:
-            model.generation_config.save_pretrained(temporary)  # peft saves none, and the base's names another end token
+            model.generation_config.save_pretrained(
+                temporary
+            )  # peft saves none, and the base's names another end token
         temporary.chmod(0o755)  # mkdtemp makes it private, safetensors its files: others shall read them too
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -159,7 +175,9 @@ def peft_is_late() -> Iterator[None]:
     """Let peft 0.21 ask transformers 5.23 by names that it will lose, without a warning that no user can do anything about."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*_gradient_checkpointing.* is deprecated", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=r".*gradient_checkpointing_enable.* is deprecated", category=FutureWarning)
+        warnings.filterwarnings(
+            "ignore", message=r".*gradient_checkpointing_enable.* is deprecated", category=FutureWarning
+        )
         yield
 
 

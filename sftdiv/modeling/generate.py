@@ -1,9 +1,12 @@
 """What a model answers: conversations in batches, greedy or sampled.
 
-In: a model's folder, conversations that end with a user turn, and a seed for each. Out: the answers, batch by batch, longest prompts first.
-Prompts are padded on the left, so that an answer does not depend on its neighbours but for the last bits of a sum. A sampled answer takes
-its random numbers, one a token, from a generator of its own, so that it does not depend on the batch it is in. The trade: one
-setting of temperature and top_p holds for every model that is compared; what a model's own ``generation_config`` says of them is not used.
+In: a model's folder, conversations that end with a user turn, and a seed for each. Out: the
+    answers, batch by batch, longest prompts first.
+Prompts are padded on the left, so that an answer does not depend on its neighbours but for the last
+bits of a sum. A sampled answer takes its random numbers, one a token, from a generator of its own,
+so that it does not depend on the batch it is in. The trade: one setting of temperature and top_p
+holds for every model that is compared; what a model's own ``generation_config`` says of them is not
+used.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise SftdivError(f"max_new_tokens must be at least 1, temperature at least 0 and top_p in (0, 1]; got {self}")
+            raise SftdivError(
+                f"max_new_tokens must be at least 1, temperature at least 0 and top_p in (0, 1]; got {self}"
+            )
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class BatchedModel:
 
         Args:
             folder: Of the model, or a hub id.
-            tokenizer: With the chat template that prompts are put in; its last token ends an answer, as does the model's own.
+            tokenizer: With the chat template that prompts are put in; its last token ends an
+                answer, as does the model's own.
             max_length: Tokens of a prompt at most; its start is cut.
             batch_size: Conversations at once; halved where the GPU's memory does not hold them.
             device: torch's name of where it runs.
@@ -80,7 +86,9 @@ class BatchedModel:
         self._batch_size = batch_size
         self._ends = end_tokens(self._model, tokenizer)
 
-    def answers(self, conversations: Sequence[Messages], seeds: Sequence[int], *, sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+    def answers(
+        self, conversations: Sequence[Messages], seeds: Sequence[int], *, sampling: Sampling
+    ) -> Iterator[tuple[int, Answer]]:
         """Answer every conversation.
 
         Args:
@@ -103,13 +111,17 @@ class BatchedModel:
             written = self._fitting([prompts[row][-room:] for row in rows], randoms, sampling)
             if written is None:
                 self._batch_size = len(rows) // 2
-                log.warning("%d answers at once do not fit the GPU's memory; from here on %d", len(rows), self._batch_size)
+                log.warning(
+                    "%d answers at once do not fit the GPU's memory; from here on %d", len(rows), self._batch_size
+                )
                 continue
             left = left[len(rows) :]
             for row, ids in zip(rows, written, strict=True):
                 yield row, read_answer(self._tokenizer, ids, self._ends, cut=len(prompts[row]) > room)
 
-    def _fitting(self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling) -> list[list[int]] | None:
+    def _fitting(
+        self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling
+    ) -> list[list[int]] | None:
         """The tokens that follow each prompt; None where memory does not hold several at once."""
         import torch
 
@@ -121,7 +133,9 @@ class BatchedModel:
         torch.cuda.empty_cache()  # here, where the error no longer holds on to its tensors
         return None
 
-    def _write(self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling) -> list[list[int]]:
+    def _write(
+        self, prompts: Sequence[list[int]], randoms: list[np.random.Generator], sampling: Sampling
+    ) -> list[list[int]]:
         """The tokens that follow each prompt, padded behind."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
@@ -129,7 +143,9 @@ class BatchedModel:
         pad = int(self._tokenizer.pad_token_id)  # type: ignore[arg-type]  # load_tokenizer has seen to it
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=self._model.device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self._model.device)
+        mask = torch.tensor(
+            [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self._model.device
+        )
         self._model.generation_config = GenerationConfig(
             max_new_tokens=sampling.max_new_tokens, do_sample=False, pad_token_id=pad, eos_token_id=sorted(self._ends)
         )
@@ -142,7 +158,8 @@ class BatchedModel:
 class OwnDraws:
     """Chooses each row's next token with the row's own generator; what `transformers` then calls greedy takes that token.
 
-    The inverse of the cumulative distribution over tokens, likeliest first, within the nucleus (Holtzman et al. 2020, arXiv 1904.09751).
+    The inverse of the cumulative distribution over tokens, likeliest first, within the nucleus
+    (Holtzman et al. 2020, arXiv 1904.09751).
     """
 
     def __init__(self, randoms: Sequence[np.random.Generator], sampling: Sampling) -> None:
@@ -163,7 +180,9 @@ class OwnDraws:
         return torch.full_like(scores, -torch.inf).scatter(-1, tokens.gather(-1, place), 0.0)
 
 
-def generate(model_folder: Path, prompts: Sequence[Messages], *, max_new_tokens: int, max_length: int, device: str) -> list[str]:
+def generate(
+    model_folder: Path, prompts: Sequence[Messages], *, max_new_tokens: int, max_length: int, device: str
+) -> list[str]:
     """Greedy answers to some prompts, to look at.
 
     Args:
@@ -176,7 +195,9 @@ def generate(model_folder: Path, prompts: Sequence[Messages], *, max_new_tokens:
     if not prompts:
         return []
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, top_p=1.0, seed=0)
-    model = BatchedModel(model_folder, load_tokenizer(model_folder), max_length=max_length, batch_size=len(prompts), device=device)
+    model = BatchedModel(
+        model_folder, load_tokenizer(model_folder), max_length=max_length, batch_size=len(prompts), device=device
+    )
     answers = dict(model.answers(prompts, [0] * len(prompts), sampling=sampling))
     return [answers[row].text for row in range(len(prompts))]
 
@@ -184,7 +205,8 @@ def generate(model_folder: Path, prompts: Sequence[Messages], *, max_new_tokens:
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages]) -> list[list[int]]:
     """Token ids of conversations in the chat format, up to where an answer begins."""
     texts = [
-        tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True) for turns in conversations
+        tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True)
+        for turns in conversations
     ]
     return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 

@@ -1,7 +1,8 @@
 """What a model answers, by vLLM: the same as `sftdiv.modeling.generate.BatchedModel`, many times as fast on a GPU.
 
-In and out as there. vLLM batches as it likes and seeds each answer by itself; its random numbers are not those of `BatchedModel`, so that
-the two agree where nothing is drawn (temperature 0), and there but for near-ties. It is the extra ``vllm`` and is imported when asked for.
+In and out as there. vLLM batches as it likes and seeds each answer by itself; its random numbers
+are not those of `BatchedModel`, so that the two agree where nothing is drawn (temperature 0), and
+there but for near-ties. It is the extra ``vllm`` and is imported when asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def check_vllm() -> None:
         SftdivError: There is no vLLM.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise SftdivError("backend=vllm needs the package vllm, which is not installed: pip install 'sftdiv[vllm]', or backend=hf")
+        raise SftdivError(
+            "backend=vllm needs the package vllm, which is not installed: pip install 'sftdiv[vllm]', or backend=hf"
+        )
 
 
 class VllmModel:
@@ -47,30 +50,45 @@ class VllmModel:
     ) -> None:
         check_vllm()
         if (Path(folder) / "adapter_config.json").exists():
-            raise SftdivError(f"backend=vllm takes whole models and {folder} is an adapter: train.adapter.merge=true, or backend=hf")
+            raise SftdivError(
+                f"backend=vllm takes whole models and {folder} is an adapter: train.adapter.merge=true, or backend=hf"
+            )
         positions = positions_of(load_config(folder, revision=revision))
-        room = min(max_length, room_for_prompts(positions, max_new_tokens))  # as there: vLLM refuses a longer max_model_len
+        room = min(
+            max_length, room_for_prompts(positions, max_new_tokens)
+        )  # as there: vLLM refuses a longer max_model_len
         import torch
         from vllm import LLM  # type: ignore[import-not-found]  # the extra
 
         gc.collect()
         torch.cuda.empty_cache()  # the engine is a process of its own: what this one holds on to, it cannot have
 
-        self._engine: Any = LLM(model=str(folder), revision=revision, max_model_len=room + max_new_tokens, skip_tokenizer_init=True)
+        self._engine: Any = LLM(
+            model=str(folder), revision=revision, max_model_len=room + max_new_tokens, skip_tokenizer_init=True
+        )
         self._tokenizer = tokenizer
         self._max_length = room
 
-    def answers(self, conversations: Sequence[Messages], seeds: Sequence[int], *, sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+    def answers(
+        self, conversations: Sequence[Messages], seeds: Sequence[int], *, sampling: Sampling
+    ) -> Iterator[tuple[int, Answer]]:
         """The position of each conversation and its answer; see `BatchedModel.answers`."""
         from vllm import SamplingParams
 
         prompts = prompt_tokens(self._tokenizer, conversations)
         end = int(self._tokenizer.eos_token_id)  # type: ignore[arg-type]
-        how = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_new_tokens, "stop_token_ids": [end]}
+        how = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "stop_token_ids": [end],
+        }
         for start in range(0, len(prompts), PORTION):
             rows = range(start, min(start + PORTION, len(prompts)))
             asked = [{"prompt_token_ids": prompts[row][-self._max_length :]} for row in rows]
-            settings = [SamplingParams(**how, seed=(sampling.seed + seeds[row]) % 2**63, detokenize=False) for row in rows]
+            settings = [
+                SamplingParams(**how, seed=(sampling.seed + seeds[row]) % 2**63, detokenize=False) for row in rows
+            ]
             for row, output in zip(rows, self._engine.generate(asked, settings, use_tqdm=False), strict=True):
                 ids = list(output.outputs[0].token_ids)
                 yield row, read_answer(self._tokenizer, ids, {end}, cut=len(prompts[row]) > self._max_length)

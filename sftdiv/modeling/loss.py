@@ -1,9 +1,10 @@
 """The loss of a padded batch, token by token.
 
-In: a model, token ids and labels. Out: one number for each label token, in nats. Logits are computed only where a label is, which on a CPU
-with 16,384 entries saves most of the time. Padding stands on the right, where a causal model's earlier tokens never see it, so that no
-attention mask is needed. Packed rows are told by their position ids, from which `transformers` makes a mask that keeps each example to
-itself.
+In: a model, token ids and labels. Out: one number for each label token, in nats. Logits are
+    computed only where a label is, which on a CPU
+with 16,384 entries saves most of the time. Padding stands on the right, where a causal model's
+earlier tokens never see it, so that no attention mask is needed. Packed rows are told by their
+position ids, from which `transformers` makes a mask that keeps each example to itself.
 """
 
 from __future__ import annotations
@@ -24,19 +25,26 @@ if TYPE_CHECKING:
 
 def pad_batch(examples: Sequence[Labelled], pad_id: int) -> tuple[Tensor, Tensor]:
     """Token ids and labels of some examples, each (examples, longest), padded on the right."""
-    input_ids = pad_sequence([torch.from_numpy(example.input_ids) for example in examples], batch_first=True, padding_value=pad_id)
-    labels = pad_sequence([torch.from_numpy(example.labels) for example in examples], batch_first=True, padding_value=IGNORED)
+    input_ids = pad_sequence(
+        [torch.from_numpy(example.input_ids) for example in examples], batch_first=True, padding_value=pad_id
+    )
+    labels = pad_sequence(
+        [torch.from_numpy(example.labels) for example in examples], batch_first=True, padding_value=IGNORED
+    )
     return input_ids, labels
 
 
-def token_losses(model: PreTrainedModel, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
+def token_losses(
+    model: PreTrainedModel, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None
+) -> Tensor:
     """Negative log-likelihood of every label token after the first position, row by row, shape (label tokens,), at least float32.
 
     Args:
         model: Any `transformers` causal model.
         input_ids: (rows, tokens).
         labels: (rows, tokens), ``IGNORED`` where nothing is learned.
-        position_ids: (rows, tokens), from 0 anew for every example that is packed into a row; None where a row is one example.
+        position_ids: (rows, tokens), from 0 anew for every example that is packed into a row; None
+            where a row is one example.
     """
     targets = labels[:, 1:]
     learned = targets != IGNORED

@@ -1,10 +1,12 @@
 """Which tokens the responses of a rendered conversation are, after a prompt in the very tokens that generation will read.
 
 In: texts, each with the characters of its responses. Out: token ids, and the tokens of each response.
-A text is tokenized as a whole, and again up to each response. Mostly the second is the beginning of the first, and the response is what
-follows. Where it is not (a line break that merges with one at the start of the response, a segmentation that looks ahead), the ids are put
-together of the prompt's own and of the response's, tokenized apart; where that would change the text, the conversation is refused.
-The trade: prompts are tokenized twice, unless a special token stands before the response, where tokenizers cut, whatever follows.
+A text is tokenized as a whole, and again up to each response. Mostly the second is the beginning of
+the first, and the response is what follows. Where it is not (a line break that merges with one at
+the start of the response, a segmentation that looks ahead), the ids are put together of the
+prompt's own and of the response's, tokenized apart; where that would change the text, the
+conversation is refused. The trade: prompts are tokenized twice, unless a special token stands
+before the response, where tokenizers cut, whatever follows.
 """
 
 from __future__ import annotations
@@ -35,44 +37,60 @@ class _Whole(NamedTuple):
     ends: list[int]
 
 
-def tokenize_spans(tokenizer: PreTrainedTokenizerBase, rendered: Iterable[tuple[str, Spans]]) -> Iterator[tuple[list[int], Spans]]:
+def tokenize_spans(
+    tokenizer: PreTrainedTokenizerBase, rendered: Iterable[tuple[str, Spans]]
+) -> Iterator[tuple[list[int], Spans]]:
     """Tokenize texts and find the tokens of their spans, in the order given.
 
     Args:
         tokenizer: A fast one.
-        rendered: Texts, each with the characters of the spans that follow a prompt; a span ends with a special token.
+        rendered: Texts, each with the characters of the spans that follow a prompt; a span ends
+            with a special token.
 
     Yields:
         The token ids of each text, and the tokens of each of its spans.
 
     Raises:
-        SftdivError: The tokenizer is no fast one, a span does not end with a special token, or the tokens of a prompt change when the span
+        SftdivError: The tokenizer is no fast one, a span does not end with a special token, or the
+            tokens of a prompt change when the span
         follows and a cut between them would change the text.
     """
     if not tokenizer.is_fast:
-        raise SftdivError(f"{type(tokenizer).__name__} does not say which characters a token stands for; use one with a tokenizer.json")
+        raise SftdivError(
+            f"{type(tokenizer).__name__} does not say which characters a token stands for; use one with a tokenizer.json"
+        )
     special = special_tokens(tokenizer)
     continuation = cache(lambda: _continuing(tokenizer))
     remaining = iter(rendered)
     while portion := list(islice(remaining, PORTION)):
         encodings = _encode(tokenizer, [text for text, _ in portion])
-        wholes = [_whole(text, spans, encoding, special) for (text, spans), encoding in zip(portion, encodings, strict=True)]
+        wholes = [
+            _whole(text, spans, encoding, special) for (text, spans), encoding in zip(portion, encodings, strict=True)
+        ]
         open_prompts = [w.text[: w.spans[i][0]] for w in wholes for i, start in enumerate(w.starts) if start is None]
         prompts = iter(_encode(tokenizer, open_prompts))
         for whole in wholes:
-            yield _joined(tokenizer, whole, [next(prompts).ids if start is None else None for start in whole.starts], continuation)
+            yield _joined(
+                tokenizer, whole, [next(prompts).ids if start is None else None for start in whole.starts], continuation
+            )
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """The text of each token that a tokenizer cuts out of a text before anything else, and that may end a response."""
     named = set(tokenizer.all_special_ids)
-    return {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special or number in named}
+    return {
+        number: token.content
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special or number in named
+    }
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Sequence[Encoding]:
     if not texts:
         return []
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False)
+    encoded = tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+    )
     return encoded.encodings or []
 
 
@@ -82,7 +100,9 @@ def _whole(text: str, spans: Spans, encoding: Encoding, special: dict[int, str])
     ends = [_after_special(text, end, encoding, ids, special) for _, end in spans]
     found = [end for end in ends if end is not None]
     if len(found) < len(spans):
-        raise SftdivError("the chat template ends a response with no special token, so generation would not stop: add {{ eos_token }}")
+        raise SftdivError(
+            "the chat template ends a response with no special token, so generation would not stop: add {{ eos_token }}"
+        )
     return _Whole(text, spans, ids, starts, found)
 
 
@@ -90,17 +110,26 @@ def _after_special(text: str, position: int, encoding: Encoding, ids: list[int],
     """The token that follows the special token whose text ends at a character; None where none does."""
     token = encoding.char_to_token(position - 1) if position else None
     # An unknown token is special too, but its text does not stand there.
-    return token + 1 if token is not None and ids[token] in special and text.endswith(special[ids[token]], 0, position) else None
+    return (
+        token + 1
+        if token is not None and ids[token] in special and text.endswith(special[ids[token]], 0, position)
+        else None
+    )
 
 
 def _joined(
-    tokenizer: PreTrainedTokenizerBase, whole: _Whole, prompts: Sequence[list[int] | None], continuation: Callable[[], Tokenizer]
+    tokenizer: PreTrainedTokenizerBase,
+    whole: _Whole,
+    prompts: Sequence[list[int] | None],
+    continuation: Callable[[], Tokenizer],
 ) -> tuple[list[int], Spans]:
     """The ids of a text and the tokens of its spans, each span after the ids of its prompt (None: as in the whole)."""
     ids: list[int] = []
     found: Spans = []
     done = 0  # tokens of the whole that are taken over
-    for turn, ((start, end), first, last, prompt) in enumerate(zip(whole.spans, whole.starts, whole.ends, prompts, strict=True)):
+    for turn, ((start, end), first, last, prompt) in enumerate(
+        zip(whole.spans, whole.starts, whole.ends, prompts, strict=True)
+    ):
         if prompt is None or whole.ids[: len(prompt)] == prompt:
             cut = first if prompt is None else len(prompt)
             before, response = whole.ids[done:cut], whole.ids[cut:last]

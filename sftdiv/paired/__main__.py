@@ -1,7 +1,9 @@
 """``python -m sftdiv.paired CELL_A CELL_B``: how far two cells differ on the same benchmark items.
 
-In: two cells' folders with what their models did with each item (``evaluation/OPTION/TASK.parquet``). Out: for every task and metric that
-both have, B's score minus A's, its paired standard error and 95 % interval, as a table or (``--json``) as one object.
+In: two cells' folders with what their models did with each item
+    (``evaluation/OPTION/TASK.parquet``). Out: for every task and metric that
+both have, B's score minus A's, its paired standard error and 95 % interval, as a table or
+(``--json``) as one object.
 """
 
 from __future__ import annotations
@@ -34,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SftdivError as error:
         print(f"sftdiv: {error}", file=sys.stderr)
         return 1
-    print(json.dumps({name: _plain(each) for name, each in found.items()}, indent=1, allow_nan=False) if given.json else _table(found))
+    print(
+        json.dumps({name: _plain(each) for name, each in found.items()}, indent=1, allow_nan=False)
+        if given.json
+        else _table(found)
+    )
     return 0
 
 
@@ -46,7 +52,10 @@ def _plain(each: Difference) -> dict[str, float | None]:
 def _table(found: Mapping[str, Difference]) -> str:
     rows = [HEADINGS, *(_row(name, each) for name, each in found.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    aligned = [[row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows]
+    aligned = [
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        for row in rows
+    ]
     return "\n".join("  ".join(row) for row in aligned)
 
 

@@ -1,8 +1,9 @@
 """What the stages make of one configuration, each result through the artifact store and at most once a process.
 
-In: a composed config and a store. Out: the corpus, token ids, embeddings, units, ladders, tokenizer and base model it describes. Here the
-stages meet, so that the entry points read as the way of the data; each key holds all that its result depends on, and nothing more, so
-that a change of the learning rate tokenizes nothing again.
+In: a composed config and a store. Out: the corpus, token ids, embeddings, units, ladders, tokenizer
+    and base model it describes. Here the
+stages meet, so that the entry points read as the way of the data; each key holds all that its
+result depends on, and nothing more, so that a change of the learning rate tokenizes nothing again.
 """
 
 from __future__ import annotations
@@ -30,27 +31,14 @@ from sftdiv.pipeline.serialize import (
     save_token_ids,
     save_units,
 )
-from sftdiv.records import (
-    Corpus,
-    Embedder,
-    Embeddings,
-    Exam,
-    Heldout,
-    Ladder,
-    Reader,
-    SftdivError,
-    Side,
-    SideText,
-    TokenIds,
-    UnitFinder,
-    Units,
-    Universe,
-)
+from sftdiv.protocols import CorpusSide, Embedder, EvalContext, Reader, UnitExtractor
+from sftdiv.records import Corpus, Embeddings, Heldout, Ladder, SftdivError, Side, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
-from sftdiv.storage.cache import Store, content_hash
+from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
-from sftdiv.training.config import Hardware
+from sftdiv.storage.hashing import content_hash
+from sftdiv.training.config import TrainerConfig
 from sftdiv.units.encoding import encode, tokenizer_identity
 
 
@@ -143,9 +131,13 @@ class Artifacts:
             SftdivError: With ``embedder=none``.
         """
         if not self.embeds:
-            raise SftdivError("embedder=none, but embeddings are needed here. Known: minilm, lsa (no model), or embedder.path=MODEL")
+            raise SftdivError(
+                "embedder=none, but embeddings are needed here. Known: minilm, lsa (no model), or embedder.path=MODEL"
+            )
         if side not in self._vectors:
-            self._vectors[side] = load_embeddings(self._keep("embeddings", self._embeddings_key(side), partial(self._embed, side)))
+            self._vectors[side] = load_embeddings(
+                self._keep("embeddings", self._embeddings_key(side), partial(self._embed, side))
+            )
         return self._vectors[side]
 
     @property
@@ -168,9 +160,15 @@ class Artifacts:
 
     def units(self, strategy: Mapping[str, Any]) -> Units:
         """Units of diversity as a strategy finds them, on its side."""
-        return load_units(self.store.folder("units", self._units_key(strategy), lambda folder: save_units(self._find(strategy), folder)))
+        return load_units(
+            self.store.folder(
+                "units", self._units_key(strategy), lambda folder: save_units(self._find(strategy), folder)
+            )
+        )
 
-    def ladders(self, strategy: Mapping[str, Any], units: Units, universe: Universe, *, prune: str, seed: int) -> list[Ladder]:
+    def ladders(
+        self, strategy: Mapping[str, Any], units: Units, universe: Universe, *, prune: str, seed: int
+    ) -> list[Ladder]:
         """The ladder of each stratum of the universe."""
         who = content_hash([universe.indices.tolist(), universe.strata.tolist()])
         key = {"units": self._units_key(strategy), "universe": who, "prune": prune, "seed": seed}
@@ -178,9 +176,9 @@ class Artifacts:
         return load_ladders(self.store.folder("ladders", key, build))
 
     @cached_property
-    def hardware(self) -> Hardware:
+    def hardware(self) -> TrainerConfig:
         """Where training and evaluation run."""
-        hardware: Hardware = instantiate(self.config.trainer)
+        hardware: TrainerConfig = instantiate(self.config.trainer)
         return hardware.resolved()
 
     def base(self) -> str:
@@ -211,9 +209,9 @@ class Artifacts:
             seed=model.seed,
         )
 
-    def exam(self, cell: Cell) -> Exam:
+    def exam(self, cell: Cell) -> EvalContext:
         """What an evaluation may ask of this run."""
-        return Exam(
+        return EvalContext(
             heldout=self._heldout,
             world_tasks=self._world_tasks,
             base=self.base,
@@ -240,15 +238,17 @@ class Artifacts:
 
     def _find(self, strategy: Mapping[str, Any]) -> Units:
         side: Side = strategy["side"]
-        text = SideText(
+        text = CorpusSide(
             texts=self.texts(side),
             token_ids=lambda: self.token_ids(side, self.strategy_tokenizer(strategy)),
             embeddings=lambda: self.embeddings(side),
             column=self.corpus.column,
-            keep=lambda kind, key, build: self._keep(kind, {"corpus": self.corpus.fingerprint, "side": side, **key}, build),
+            keep=lambda kind, key, build: self._keep(
+                kind, {"corpus": self.corpus.fingerprint, "side": side, **key}, build
+            ),
         )
-        finder: UnitFinder = instantiate(strategy["units"], _convert_="all")
-        return finder.find(text)
+        finder: UnitExtractor = instantiate(strategy["units"], _convert_="all")
+        return finder.extract(text)
 
     def _units_key(self, strategy: Mapping[str, Any]) -> dict[str, Any]:
         """Corpus and side, what decides the finder's result, and what it needs (``strategy.needs``)."""
@@ -260,14 +260,21 @@ class Artifacts:
             "nothing": dict,
         }
         if strategy["needs"] not in inputs:
-            raise SftdivError(f"strategy.needs={strategy['needs']!r} of {strategy['name']} is unknown. Known: {', '.join(inputs)}")
-        finder: UnitFinder = instantiate(strategy["units"], _convert_="all")
+            raise SftdivError(
+                f"strategy.needs={strategy['needs']!r} of {strategy['name']} is unknown. Known: {', '.join(inputs)}"
+            )
+        finder: UnitExtractor = instantiate(strategy["units"], _convert_="all")
         made = {"finder": dict(finder.identity()), "needs": inputs[strategy["needs"]](), "versions": _versions()}
         return {"corpus": self.corpus.fingerprint, "side": side, **made}
 
     def _tokens_key(self, side: Side, tokenizer: str) -> dict[str, Any]:
         tokenized_with = tokenizer_identity(tokenizer, self._revision(tokenizer))
-        return {"corpus": self.corpus.fingerprint, "side": side, "tokenizer": tokenized_with, "versions": _versions("tokenizers")}
+        return {
+            "corpus": self.corpus.fingerprint,
+            "side": side,
+            "tokenizer": tokenized_with,
+            "versions": _versions("tokenizers"),
+        }
 
     def _revision(self, tokenizer: str) -> str | None:
         """The hub revision of a tokenizer: the model's, if it is the model's."""
@@ -275,7 +282,12 @@ class Artifacts:
         return revision
 
     def _embeddings_key(self, side: Side) -> dict[str, Any]:
-        return {"corpus": self.corpus.fingerprint, "side": side, "embedder": dict(self.embedder.identity()), "versions": _versions()}
+        return {
+            "corpus": self.corpus.fingerprint,
+            "side": side,
+            "embedder": dict(self.embedder.identity()),
+            "versions": _versions(),
+        }
 
     def _base_texts(self) -> Sequence[str]:
         """What the base model and its tokenizer read: the embedded world's statements, or the corpus's pretraining share as plain text."""

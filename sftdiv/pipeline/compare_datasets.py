@@ -1,8 +1,9 @@
 """A dataset and its baseline, measured alike and set side by side; or a dataset alone.
 
-In: a ``Survey`` and the artifacts of each dataset. Out: what ``measure.json`` holds of numbers. Like ``survey`` this belongs to the entry
-points. The trade: units are found in each dataset by itself, so that a baseline's need not be found again for every dataset; what one
-holds of the other's is told beside them.
+In: a ``Survey`` and the artifacts of each dataset. Out: what ``measure.json`` holds of numbers.
+    Like ``survey`` this belongs to the entry
+points. The trade: units are found in each dataset by itself, so that a baseline's need not be found
+again for every dataset; what one holds of the other's is told beside them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from sftdiv.diversity.profile.comparison import compare
 from sftdiv.diversity.profile.settings import LAYOUT
 from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.pipeline.measure_dataset import Say, Survey
-from sftdiv.records import SIDES, Corpus, Embedder, Embeddings, SftdivError, Side
-from sftdiv.storage.cache import write_atomically
+from sftdiv.protocols import Embedder
+from sftdiv.records import SIDES, Corpus, Embeddings, SftdivError, Side
+from sftdiv.storage.files import write_atomically
 from sftdiv.units.tokens import frequencies
 
 
@@ -49,7 +51,9 @@ class FittedTogether:
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         """Vectors of one side of the own dataset, the same side of the others at hand."""
         side = next(side for side in SIDES if self.corpora[self.own].column(side) == list(texts))
-        others = [text for number, corpus in enumerate(self.corpora) if number != self.own for text in corpus.column(side)]
+        others = [
+            text for number, corpus in enumerate(self.corpora) if number != self.own for text in corpus.column(side)
+        ]
         found = self.embedder.embed([*texts, *others], partial)
         return Embeddings(found.vectors[: len(texts)], found.made_by)
 
@@ -77,7 +81,11 @@ def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[
         {"name": name, **survey.of(each, size=size, say=partial(_say_of, say, name) if several else say)}
         for each, name in zip(artifacts, names, strict=True)
     ]
-    covered = [coverage(artifacts[0], artifacts[1], strategy, survey.tokenizer) for strategy in survey.strategies] if several else []
+    covered = (
+        [coverage(artifacts[0], artifacts[1], strategy, survey.tokenizer) for strategy in survey.strategies]
+        if several
+        else []
+    )
     return {
         "layout": LAYOUT,
         "size": size,
@@ -99,7 +107,9 @@ def copy_rejected(corpus: Corpus, path: Path) -> None:
 
 def versions() -> dict[str, str]:
     """Of this package and of the libraries that the numbers depend on."""
-    return {"sftdiv": sftdiv.__version__} | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "datasketch", "tokenizers")}
+    return {"sftdiv": sftdiv.__version__} | {
+        name: version(name) for name in ("numpy", "scipy", "pyarrow", "datasketch", "tokenizers")
+    }
 
 
 def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
@@ -108,7 +118,9 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     examples = (one["counts"]["examples"], other["counts"]["examples"])
     directions = {name: metric.diverse for name, metric in CATALOGUE.items()}
     sides = {
-        side: compare(one["sides"][side]["drawn"], other["sides"][side]["drawn"], directions, size=size, examples=examples)
+        side: compare(
+            one["sides"][side]["drawn"], other["sides"][side]["drawn"], directions, size=size, examples=examples
+        )
         for side in one["sides"]
     }
     theirs = {(units["strategy"], units["side"]): units for units in other["units"] if "drawn" in units}
@@ -116,7 +128,9 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
         {"strategy": mine["strategy"], "side": mine["side"], **row}
         for mine in one["units"]
         if "drawn" in mine and (found := theirs.get((mine["strategy"], mine["side"])))
-        for row in compare(mine["drawn"], found["drawn"], {}, size=size, examples=examples)  # each has types of its own: no direction
+        for row in compare(
+            mine["drawn"], found["drawn"], {}, size=size, examples=examples
+        )  # each has types of its own: no direction
     ]
     return {"sides": sides, "units": units}
 
@@ -125,10 +139,13 @@ def _say_of(say: Say, name: str, text: str) -> None:
     say(f"{name}, {text}")
 
 
-def coverage(artifacts: Artifacts, baseline: Artifacts, strategy: Mapping[str, Any], tokenizer: str) -> dict[str, Any] | None:
+def coverage(
+    artifacts: Artifacts, baseline: Artifacts, strategy: Mapping[str, Any], tokenizer: str
+) -> dict[str, Any] | None:
     """How many of the types of unit that one dataset has the other holds too; None where a granularity's types have no lasting names.
 
-    A mid-frequency token of the baseline is covered if it stands anywhere in the dataset, however rare; a tag if the dataset has it too.
+    A mid-frequency token of the baseline is covered if it stands anywhere in the dataset, however
+    rare; a tag if the dataset has it too.
     """
     if strategy["needs"] == "embeddings":
         return None  # topics are clusters of one dataset
@@ -139,8 +156,15 @@ def coverage(artifacts: Artifacts, baseline: Artifacts, strategy: Mapping[str, A
     held_here, held_there = set(mine), set(theirs)
     if strategy["needs"] == "token_ids":
         held_here, held_there = (_held(each, strategy["side"], tokenizer) for each in (artifacts, baseline))
-    shares = {"of_baseline": np.mean([name in held_here for name in theirs]), "of_dataset": np.mean([name in held_there for name in mine])}
-    return {"strategy": strategy["name"], "side": strategy["side"], **{name: float(share) for name, share in shares.items()}}
+    shares = {
+        "of_baseline": np.mean([name in held_here for name in theirs]),
+        "of_dataset": np.mean([name in held_there for name in mine]),
+    }
+    return {
+        "strategy": strategy["name"],
+        "side": strategy["side"],
+        **{name: float(share) for name, share in shares.items()},
+    }
 
 
 def _held(artifacts: Artifacts, side: Side, tokenizer: str) -> set[str]:

@@ -1,8 +1,11 @@
 """One dataset, measured: every number that ``python -m sftdiv.measure`` shows of it, as plain values.
 
-In: the artifacts of one corpus and flat settings. Out: a nested mapping that JSON holds. Like ``artifacts`` this belongs to the entry
-points: here the stages meet. The trade: each part (a side, a kind of near duplicates) is an artifact of its own, so that an interrupted
-measurement goes on from the parts that are whole, and a baseline is measured once for all that is compared with it.
+In: the artifacts of one corpus and flat settings. Out: a nested mapping that JSON holds. Like
+    ``artifacts`` this belongs to the entry
+points: here the stages meet. The trade: each part (a side, a kind of near duplicates) is an
+    artifact of its own, so that an interrupted
+measurement goes on from the parts that are whole, and a baseline is measured once for all that is
+compared with it.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ from sftdiv.units.tokens import TokenUnits, frequencies
 
 GROUPS, TEXTS_A_GROUP, CHARACTERS = 8, 3, 240  # of near duplicates that are shown, and of each text
 COMMONEST = 40  # types of each kind of unit that are listed
-PAIRS, PAIRED = "homogenisation", 20_000  # the family that compares pairs, and the texts that they are drawn from at most
+PAIRS, PAIRED = (
+    "homogenisation",
+    20_000,
+)  # the family that compares pairs, and the texts that they are drawn from at most
 
 Say = Callable[[str], None]
 
@@ -113,7 +119,9 @@ class Survey:
         metrics = self._metrics(tokens, texts, vectors)
         say(f"{side}: the same of {self.matched.draws} samples of {size:,}")
         repeats = self.matched.draws if size < len(texts) else 1
-        drawn = subset_values(measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed))
+        drawn = subset_values(
+            measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed)
+        )
         found = {
             "texts": len(texts),
             "tokens": len(tokens.flat),
@@ -125,7 +133,9 @@ class Survey:
 
     def _metrics(self, tokens: TokenIds, texts: Sequence[str], vectors: Vectors | None) -> dict[str, float]:
         """All metrics; of pairs of texts the beginnings are compared, for whole ones would cost the product of their lengths."""
-        found = describe(tokens, texts, vectors, metrics=[name for name in self.metrics if name != PAIRS], rng=self._rng())
+        found = describe(
+            tokens, texts, vectors, metrics=[name for name in self.metrics if name != PAIRS], rng=self._rng()
+        )
         if PAIRS not in self.metrics:
             return found
         rng = self._rng()
@@ -144,7 +154,11 @@ class Survey:
         settings = {"shortest": self.runs.shortest, "longest": self.runs.longest, "top": self.runs.top}
         runs = repeated_runs(tokens.take(looked_at), min_texts=few, **settings)
         listed = [{"tokens": run.tokens, "texts": run.texts, "occurrences": run.occurrences} for run in runs]
-        return {"bands": bands, "distinct": len(rows), "repeated": {"texts": len(looked_at), "min_texts": few, "runs": listed}}
+        return {
+            "bands": bands,
+            "distinct": len(rows),
+            "repeated": {"texts": len(looked_at), "min_texts": few, "runs": listed},
+        }
 
     def _few(self, tokens: TokenIds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The distinct texts, or as many drawn at random as hold ``runs.tokens`` tokens."""
@@ -191,7 +205,9 @@ class Survey:
         order = np.lexsort((np.arange(len(holders)), -holders))[:COMMONEST]
         repeats = self.matched.draws if size < matrix.shape[0] else 1
         rng = np.random.default_rng(self.matched.seed)
-        drawn = subset_values(lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=repeats, rng=rng)
+        drawn = subset_values(
+            lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=repeats, rng=rng
+        )
         return {
             "types": matrix.shape[1],
             "units": int(matrix.sum()),

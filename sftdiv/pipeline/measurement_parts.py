@@ -1,6 +1,7 @@
 """What a survey asks of the artifacts: parts that are measured once and kept, and the texts and vectors of a side, or of both as one.
 
-In: the artifacts of one corpus. Out: plain mappings from the store, sequences of texts of which none is held, and vectors.
+In: the artifacts of one corpus. Out: plain mappings from the store, sequences of texts of which
+    none is held, and vectors.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.records import SIDES, Side
 from sftdiv.reporting.dataset.report_files import finite
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 BOTH = "both"
 PART = "part.json"
 Vectors = NDArray[np.float32]
 
 
-def kept_part(artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def kept_part(
+    artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
     """A part from the store, made first where it is not there; ``seconds`` says how long making it took."""
 
     def build(folder: Path) -> None:
@@ -37,8 +40,16 @@ def kept_part(artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Cal
         text = json.dumps(finite(made | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
         write_atomically(folder / PART, text)
 
-    whole = {"layout": LAYOUT, "sftdiv": sftdiv.__version__, "corpus": artifacts.corpus.fingerprint, "part": name, **key}
-    kept: dict[str, Any] = json.loads((artifacts.store.folder("measured", whole, build) / PART).read_text(encoding="utf-8"))
+    whole = {
+        "layout": LAYOUT,
+        "sftdiv": sftdiv.__version__,
+        "corpus": artifacts.corpus.fingerprint,
+        "part": name,
+        **key,
+    }
+    kept: dict[str, Any] = json.loads(
+        (artifacts.store.folder("measured", whole, build) / PART).read_text(encoding="utf-8")
+    )
     return kept
 
 

@@ -1,6 +1,7 @@
 """A finished cell's model for others: its card, and with ``train.push_to_hub`` its way to the hub.
 
-In: a config, a cell and its row. Out: ``model/README.md``; an upload. Uploading changes no result, so it is no part of a cell's name: a
+In: a config, a cell and its row. Out: ``model/README.md``; an upload. Uploading changes no result,
+    so it is no part of a cell's name: a
 cell that is done is uploaded by the same command with ``train.push_to_hub``.
 """
 
@@ -50,7 +51,9 @@ def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:
     """Write the card of the cell's model, from what is known of it so far."""
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     here = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
-    write_model_card(cell.folder / "model", row, settings, command=settings.get("command") or f"python -m sftdiv.run {here}")
+    write_model_card(
+        cell.folder / "model", row, settings, command=settings.get("command") or f"python -m sftdiv.run {here}"
+    )
 
 
 def publish_cell(config: DictConfig, cell: Cell) -> str | None:
@@ -62,4 +65,9 @@ def publish_cell(config: DictConfig, cell: Cell) -> str | None:
     target = config.train.push_to_hub
     if target is None or config.stop_after == "select":
         return None
-    return push(cell.folder / "model", repository(target, cell.name), private=config.train.private, message=f"sftdiv {cell.name}")
+    return push(
+        cell.folder / "model",
+        repository(target, cell.name),
+        private=config.train.private,
+        message=f"sftdiv {cell.name}",
+    )

@@ -1,6 +1,7 @@
 """The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
 
-In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C, ``SystemExit``) the stage, message and traceback.
+In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C,
+    ``SystemExit``) the stage, message and traceback.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from sftdiv.records import Tracker
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure, write_json
+from sftdiv.protocols import Tracker
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure
+from sftdiv.storage.files import write_json
 from sftdiv.training.resources.available_memory import peak_memory
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,9 @@ class Recorder:
         (self.cell.folder / FAILURE).unlink(missing_ok=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.row["memory.process_peak_gib"] = peak_memory() / 2**30
             write_json(self.cell.folder / RESULT, self.row)

@@ -1,6 +1,7 @@
 """Every step of one cell, into its folder and its row.
 
-In: a resolved config and the cell it describes. Out: ``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and, last,
+In: a resolved config and the cell it describes. Out: ``config.yaml``, ``subset.parquet``,
+    ``model/``, ``samples.jsonl`` and, last,
 ``result.json``. A single run calls this in its own process, a sweep in a child of its own.
 """
 
@@ -14,16 +15,28 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.compose import identified_options
+from sftdiv.pipeline import stages
 from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance
-from sftdiv.pipeline.stages import stages as pipeline
-from sftdiv.storage.cache import Store, content_hash, write_atomically
+from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import cell_tags
 
-VERSIONS = ("sftdiv", "torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy", "scikit-learn")
+VERSIONS = (
+    "sftdiv",
+    "torch",
+    "pytorch-lightning",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lm-eval",
+    "numpy",
+    "scikit-learn",
+)
 
 
 def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
@@ -40,7 +53,12 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
     head = _head(config, cell)
     start = instantiate(config.tracking)
     tracker = start(
-        group=cell.study, name=cell.name, folder=cell.folder.parent, config=plain(config), kind=head["kind"], tags=cell_tags(head)
+        group=cell.study,
+        name=cell.name,
+        folder=cell.folder.parent,
+        config=plain(config),
+        kind=head["kind"],
+        tags=cell_tags(head),
     )
     with Recorder(cell, tracker) as recorder:
         artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
@@ -58,7 +76,7 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
             with recorder.stage("train"):
                 model = cell.folder / "model"
                 if selection is None:
-                    recorder.add(stages.train_nothing(config, base, model))
+                    recorder.add(stages.export_base_model(config, base, model))
                 else:
                     recorder.add(stages.train(config, artifacts, selection, base, model, tracker))
         if config.stop_after is None:
@@ -101,7 +119,9 @@ def _head(config: DictConfig, cell: Cell) -> dict[str, Any]:
         "kind": named,
         "strategy": config.strategy.name,
         "side": config.strategy.side,
-        "size": size.n if size.label_tokens in (None, "auto") else size.label_tokens,  # of the full corpus what it turns out to hold
+        "size": size.n
+        if size.label_tokens in (None, "auto")
+        else size.label_tokens,  # of the full corpus what it turns out to hold
         "budget": "examples" if size.label_tokens is None else "tokens",
         "level": config.diversity_level,
         "match": config.selection.match,

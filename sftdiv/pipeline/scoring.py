@@ -1,8 +1,10 @@
 """How a run is evaluated: the chosen options of the config group ``eval``, asked before training and after it.
 
-In: the composed config and an `Exam`. Out: the options in the order of the command line, the columns that say what performance means, every
-score. Several options may be chosen (``eval=[embedded,judge]``): each file is packaged under its own name, so that none overwrites another,
-and reads the settings that lie beside them (``eval.limit`` ...). A score's name belongs to one option alone.
+In: the composed config and an `Exam`. Out: the options in the order of the command line, the
+    columns that say what performance means, every
+score. Several options may be chosen (``eval=[embedded,judge]``): each file is packaged under its
+own name, so that none overwrites another, and reads the settings that lie beside them
+(``eval.limit`` ...). A score's name belongs to one option alone.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sftdiv.config.build import made
-from sftdiv.records import Evaluator, Exam, Score, SftdivError
+from sftdiv.protocols import EvalContext, Evaluator
+from sftdiv.records import Score, SftdivError
 
 OF_CUSTOM = ("tasks", "include_path")  # shared settings that one option alone reads
 COUNTS = {"limit": 1, "num_fewshot": 0}  # shared settings that are whole numbers, and the least they may be
@@ -23,7 +26,9 @@ COUNTS = {"limit": 1, "num_fewshot": 0}  # shared settings that are whole number
 
 def chosen(config: DictConfig) -> dict[str, DictConfig]:
     """The chosen options by name, in the order given: what lies below ``eval`` and says what makes it."""
-    return {str(name): node for name, node in config.eval.items() if isinstance(node, DictConfig) and "_target_" in node}
+    return {
+        str(name): node for name, node in config.eval.items() if isinstance(node, DictConfig) and "_target_" in node
+    }
 
 
 def check_chosen(config: DictConfig) -> None:
@@ -34,11 +39,16 @@ def check_chosen(config: DictConfig) -> None:
     """
     if "_target_" in config.eval:
         name = config.eval.get("name", "NAME")
-        raise SftdivError(f"the file of eval={name} must begin with the line '# @package eval.{name}', so that it can stand beside others")
+        raise SftdivError(
+            f"the file of eval={name} must begin with the line '# @package eval.{name}', so that it can stand beside others"
+        )
     options = chosen(config)
     for name in OF_CUSTOM:
         if config.eval[name] is not None and "custom" not in options:
-            instead = " and ".join(f"eval.{option}.{name}" for option, node in options.items() if name in node) or "eval=custom"
+            instead = (
+                " and ".join(f"eval.{option}.{name}" for option, node in options.items() if name in node)
+                or "eval=custom"
+            )
             raise SftdivError(f"eval.{name}={config.eval[name]} is read by eval=custom alone; here it is {instead}")
     for name, least in COUNTS.items():
         value = config.eval[name]
@@ -66,7 +76,7 @@ def performance(config: DictConfig) -> dict[str, Any]:
     return {"eval": "+".join(options) or "none", "primary": primary, "higher_is_better": better}
 
 
-def check_evaluation(config: DictConfig, exam: Exam) -> dict[str, Any]:
+def check_evaluation(config: DictConfig, exam: EvalContext) -> dict[str, Any]:
     """Refuse, before anything is trained, what could not be evaluated after it.
 
     Returns:
@@ -89,7 +99,11 @@ def check_evaluation(config: DictConfig, exam: Exam) -> dict[str, Any]:
         if any(not score.endswith(".") for score in givers):
             raise SftdivError(f"eval.primary must say which score is performance: {_listed(givers)}")
         return {"primary": None, "higher_is_better": None}
-    found = primary if primary in givers else max((s for s in givers if s.endswith(".") and primary.startswith(s)), key=len, default=None)
+    found = (
+        primary
+        if primary in givers
+        else max((s for s in givers if s.endswith(".") and primary.startswith(s)), key=len, default=None)
+    )
     if found is None:
         near = difflib.get_close_matches(primary, givers, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -97,7 +111,7 @@ def check_evaluation(config: DictConfig, exam: Exam) -> dict[str, Any]:
     return {"primary": primary, "higher_is_better": better[found]}
 
 
-def evaluate(config: DictConfig, exam: Exam, checkpoint: Path) -> dict[str, Any]:
+def evaluate(config: DictConfig, exam: EvalContext, checkpoint: Path) -> dict[str, Any]:
     """Every score of the checkpoint as ``score.NAME`` and ``score.NAME.stderr``.
 
     Raises:
@@ -119,7 +133,9 @@ def evaluate(config: DictConfig, exam: Exam, checkpoint: Path) -> dict[str, Any]
 
 def _once(score: str, option: str, givers: Mapping[str, str]) -> None:
     if score in givers:
-        raise SftdivError(f"both eval={givers[score]} and eval={option} give the score {score}; leave one of them out, or its task")
+        raise SftdivError(
+            f"both eval={givers[score]} and eval={option} give the score {score}; leave one of them out, or its task"
+        )
 
 
 def _listed(names: Mapping[str, Any]) -> str:

@@ -36,7 +36,9 @@ def save_units(units: Units, folder: Path) -> None:
 
 def load_units(folder: Path) -> Units:
     """Read what ``save_units`` wrote."""
-    names, made_by, record = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("names", "made_by", "record"))
+    names, made_by, record = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("names", "made_by", "record")
+    )
     return Units(scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "matrix.npz")), names, made_by, record)
 
 

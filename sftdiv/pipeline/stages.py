@@ -1,6 +1,7 @@
 """The steps of one run, each a function from what the steps before it gave to what the next ones take.
 
-In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Stages get flat values from here on. This
+In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Stages
+    get flat values from here on. This
 file and `artifacts` belong to the entry points, for which they know the config.
 """
 
@@ -25,10 +26,11 @@ from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.artifacts import Artifacts, plain
-from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Tracker, Units, Universe
+from sftdiv.protocols import Tracker
+from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Units, Universe
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 from sftdiv.training.summary import FILE, row
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tagging.tag_map import save_tag_map
@@ -54,7 +56,9 @@ def universe_and_ladders(config: DictConfig, artifacts: Artifacts, units: Units)
     return universe, artifacts.ladders(plain(config.strategy), units, universe, prune=rules.prune, seed=rules.seed)
 
 
-def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Universe, ladders: Sequence[Ladder]) -> Selection:
+def draw(
+    config: DictConfig, artifacts: Artifacts, units: Units, universe: Universe, ladders: Sequence[Ladder]
+) -> Selection:
     """The subset at the level; with ``size=full`` all of the universe."""
     rules, size = config.selection, config.size
     everyone = size.n == "all"
@@ -73,7 +77,10 @@ def draw(config: DictConfig, artifacts: Artifacts, units: Units, universe: Unive
         floor=None if everyone or rules.k_min_size is None else asked * rules.k_min_size / size.n,
     )
     if subset.k_min == subset.k_max and units.matrix.shape[1] < len(artifacts.corpus):
-        log.warning("k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels", subset.k_max)
+        log.warning(
+            "k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels",
+            subset.k_max,
+        )
     return Selection(subset, units, dict(universe.counts))
 
 
@@ -99,7 +106,10 @@ def diversity(config: DictConfig, selection: Selection, artifacts: Artifacts) ->
     words = [len(text.split()) for text in artifacts.corpus.table.select(rows)["response"]]
     sources = Counter(artifacts.corpus.table.select(rows)["source"])
     shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}
-    return {"diversity": {**sides, "units": units}, "subset": {"response_words": float(np.mean(words)), "share": shares}}
+    return {
+        "diversity": {**sides, "units": units},
+        "subset": {"response_words": float(np.mean(words)), "share": shares},
+    }
 
 
 def ladder_numbers(selection: Selection) -> dict[str, Any]:
@@ -117,7 +127,9 @@ def how_counted(config: DictConfig, artifacts: Artifacts) -> dict[str, Any]:
     return used
 
 
-def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker) -> dict[str, Any]:
+def train(
+    config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker
+) -> dict[str, Any]:
     """Fine-tune the base on the subset; a model that an interrupted run has finished is kept. Gives the columns of the row."""
     done = folder / FILE
     if done.exists():
@@ -140,13 +152,15 @@ def train(config: DictConfig, artifacts: Artifacts, selection: Selection, base: 
     return row(record)
 
 
-def train_nothing(config: DictConfig, base: str, folder: Path) -> dict[str, Any]:
+def export_base_model(config: DictConfig, base: str, folder: Path) -> dict[str, Any]:
     """The base model as it is, in the same form as a fine-tuned one, so that both are evaluated alike."""
     from sftdiv.training.fine_tune import save_untrained
 
     if not (folder / FILE).exists():
         template = config.model.template
-        save_untrained(base, folder, revision=config.model.revision, template=template.jinja, prefer_own=template.prefer_own)
+        save_untrained(
+            base, folder, revision=config.model.revision, template=template.jinja, prefer_own=template.prefer_own
+        )
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
@@ -198,7 +212,9 @@ def _left_out(config: DictConfig, artifacts: Artifacts, units: Units) -> dict[st
     if rules.sources is not None:
         sources = corpus.column("source")
         if unknown := set(rules.sources) - set(sources):
-            raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {', '.join(sorted(set(sources)))}")
+            raise SftdivError(
+                f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {', '.join(sorted(set(sources)))}"
+            )
         left_out["source"] = np.array([source not in rules.sources for source in sources])
     if rules.response_tokens is not None:
         low, high = rules.response_tokens
@@ -219,7 +235,8 @@ def _response_tokens(artifacts: Artifacts) -> NDArray[np.int64]:
 def _size(config: DictConfig, artifacts: Artifacts, weights: NDArray[np.float64]) -> float:
     """Where drawing stops: a number of examples, of label tokens, or (``auto``) of those that n selectable responses hold on average.
 
-    The average is over everything that may be trained on, so that it is one number for all strategies, sides and levels.
+    The average is over everything that may be trained on, so that it is one number for all
+    strategies, sides and levels.
     """
     size = config.size
     if size.label_tokens != "auto":

@@ -1,7 +1,9 @@
 """How strategies, sides and numbers look, the same in every figure, table and page.
 
-In: names and numbers. Out: colours, markers and dashes that stay apart for colour-blind people and in black and white, and numbers as text.
-The trade: styles go by the alphabetical order of the names at hand, so that a new strategy needs no list to extend.
+In: names and numbers. Out: colours, markers and dashes that stay apart for colour-blind people and
+    in black and white, and numbers as text.
+The trade: styles go by the alphabetical order of the names at hand, so that a new strategy needs no
+list to extend.
 """
 
 from __future__ import annotations
@@ -10,7 +12,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito, "Color universal design" (2008)
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # Okabe & Ito, "Color universal design" (2008)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "solid")

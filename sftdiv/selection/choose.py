@@ -1,6 +1,7 @@
 """From ladders to a subset: the level's pool in every stratum, drawn evenly to the stratum's quota.
 
-In: units, a universe, one ladder a stratum. Out: a ``Subset``. Without matching there is one stratum. Numbers of types (k) are summed over
+In: units, a universe, one ladder a stratum. Out: a ``Subset``. Without matching there is one
+    stratum. Numbers of types (k) are summed over
 strata; pools are disjoint and add up.
 """
 
@@ -44,7 +45,10 @@ def build_ladders(units: Units, universe: Universe, *, prune: str, seed: int) ->
             f"the universe of {len(universe.indices):,} examples holds {types} unit types; at least two are needed ({dict(units.made_by)})"
         )
     ties = tie_ranks(units.names, seed=seed)
-    return [build_ladder(matrix[universe.strata == stratum], ties, prune=prune) for stratum in range(universe.strata.max() + 1)]
+    return [
+        build_ladder(matrix[universe.strata == stratum], ties, prune=prune)
+        for stratum in range(universe.strata.max() + 1)
+    ]
 
 
 def choose(
@@ -72,13 +76,22 @@ def choose(
         k_min: ``selection.k_min``; see ``level.lowest_k``.
         slack: The pool of level 0 holds at least ``slack`` times the size.
         seed: Seed of the draw.
-        floor: The size, where it is larger, that the lowest level must serve: with the largest size of a grid, a level means the same k at
-            every size.
+        floor: The size, where it is larger, that the lowest level must serve: with the largest size
+            of a grid, a level means the same k at every size.
 
     Raises:
         SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
     """
-    rungs = _rungs(universe, ladders, level=level, size=size, weights=weights, k_min=k_min, slack=slack, floor=max(size, floor or 0))
+    rungs = _rungs(
+        universe,
+        ladders,
+        level=level,
+        size=size,
+        weights=weights,
+        k_min=k_min,
+        slack=slack,
+        floor=max(size, floor or 0),
+    )
     chosen, reached, owed = [], 0, 0.0
     for stratum, rung in enumerate(rungs):
         owed += rung.quota  # what earlier strata drew too much (a response is drawn whole) is not drawn here

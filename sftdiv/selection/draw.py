@@ -1,8 +1,8 @@
 """The even draw: distinct examples from a pool so that every type is represented as evenly as can be.
 
-Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then seeded), draw one of its undrawn members
-uniformly and count it for all its types. A type with no undrawn member retires. Linear in the pool's non-zeros, but for the heap's log of
-the types.
+Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then
+seeded), draw one of its undrawn members uniformly and count it for all its types. A type with no
+undrawn member retires. Linear in the pool's non-zeros, but for the heap's log of the types.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ def _draw(example_start, types_held, type_start, members, rank, weights, size, r
     by_rank = np.argsort(rank)
     undrawn = np.diff(type_start)  # a type's undrawn members are among its first so many
     drawn_of_type = np.zeros(types, dtype=np.int64)
-    drawn, row_is_drawn, count, weight = np.empty(len(weights), dtype=np.int64), np.zeros(len(weights), dtype=np.bool_), 0, 0.0
+    drawn, row_is_drawn, count, weight = (
+        np.empty(len(weights), dtype=np.int64),
+        np.zeros(len(weights), dtype=np.bool_),
+        0,
+        0.0,
+    )
     heap = [rank[t] for t in np.flatnonzero(undrawn)]
     heapq.heapify(heap)
     while weight < size and heap:

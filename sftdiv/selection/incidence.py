@@ -1,6 +1,7 @@
 """Who holds what, in both directions, as plain arrays of fixed integer types that a compiled loop can walk.
 
-The numbers of examples and types fit 32 bits, so that each non-zero costs eight bytes; where a row or a column begins takes 64.
+The numbers of examples and types fit 32 bits, so that each non-zero costs eight bytes; where a row
+or a column begins takes 64.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ class Incidence(NamedTuple):
 
 def incidence(matrix: scipy.sparse.csr_array) -> Incidence:
     """The incidence of a CSR matrix, examples x types; its values are not looked at."""
-    held = scipy.sparse.csr_array((np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
+    held = scipy.sparse.csr_array(
+        (np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape
+    )
     by_type = held.tocsc()
     return Incidence(
-        matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), by_type.indptr.astype(np.int64), by_type.indices.astype(np.int32)
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int32),
+        by_type.indptr.astype(np.int64),
+        by_type.indices.astype(np.int32),
     )

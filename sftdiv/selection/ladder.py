@@ -1,11 +1,13 @@
 """The ladder: in which order types are pruned, recorded once, so that every k and every nested pool can be read off it.
 
 In: a sparse matrix, examples x types, and the types' ranks among equals. Out: a ``Ladder``.
-``support`` (default) removes the live type with the smallest live support together with its examples (the paper's reverse-greedy pruning;
-with one unit an example this removes the smallest topics first). ``sample`` removes the example whose loss costs least, the other reading
-of the paper. ``random`` removes types in random order. The trade: an indexed binary heap of the types instead of a bucket queue. It breaks
-ties by the types' hash exactly, which a bucket's list cannot; it holds no more than the types, and a support that falls by one moves
-little in it, so that time stays in proportion to the non-zeros (benchmarks/selection).
+``support`` (default) removes the live type with the smallest live support together with its
+examples (the paper's reverse-greedy pruning; with one unit an example this removes the smallest
+topics first). ``sample`` removes the example whose loss costs least, the other reading of the
+paper. ``random`` removes types in random order. The trade: an indexed binary heap of the types
+instead of a bucket queue. It breaks ties by the types' hash exactly, which a bucket's list cannot;
+it holds no more than the types, and a support that falls by one moves little in it, so that time
+stays in proportion to the non-zeros (benchmarks/selection).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def build_ladder(matrix: scipy.sparse.csr_array, ties: NDArray[np.int64], *, pru
     """Prune a set of examples down to nothing and record the order.
 
     Args:
-        matrix: Units of the examples, shape (examples, types); each row holds at least one. Types that no row holds are not part of the
+        matrix: Units of the examples, shape (examples, types); each row holds at least one. Types
+            that no row holds are not part of the
         ladder.
         ties: Rank of each type among equals, shape (types,); see ``tie_ranks``.
         prune: One of ``PRUNINGS``.

@@ -1,7 +1,8 @@
 """Who may be chosen, and the strata that keep a confounder fixed.
 
 In: boolean masks over the corpus, each a named reason to leave an example out. Out: a ``Universe``.
-The trade: decisions about groups are made by hash and not by a shuffled draw, so that they do not depend on what else is in the corpus.
+The trade: decisions about groups are made by hash and not by a shuffled draw, so that they do not
+depend on what else is in the corpus.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def build_universe(
     """Everyone whom no mask leaves out, with strata.
 
     Args:
-        left_out: For each reason, who is left out for it, shape (examples,); an example counts under its first reason.
+        left_out: For each reason, who is left out for it, shape (examples,); an example counts
+            under its first reason.
         lengths: Response length of each example in words, for ``match=length``.
         sources: Source of each example, for ``match=source``.
         match: One of ``MATCHES``.

@@ -1,70 +1,30 @@
 """The artifact store: expensive intermediate results, built once and kept under a name that their content decides.
 
-In: a kind, a key (JSON) that holds everything the result depends on, and a function that writes the result into an empty folder.
-Out: the folder. Processes that ask at once wait for one builder (a file lock). The folder is built under a temporary name and renamed;
-its manifest, written last, holds a checksum of each file, so that a damaged or half-written entry is rebuilt and never used.
-The trade: checksums are read back once a process and entry (about 1 GB a second) and buy that no silent damage enters a study.
+In: a kind, a key (JSON) that holds everything the result depends on, and a function that writes the
+    result into an empty folder.
+Out: the folder. Processes that ask at once wait for one builder (a file lock). The folder is built
+    under a temporary name and renamed;
+its manifest, written last, holds a checksum of each file, so that a damaged or half-written entry
+is rebuilt and never used. The trade: checksums are read back once a process and entry (about 1 GB a
+second) and buy that no silent damage enters a study.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash, file_digest
+
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-WHOLE_BELOW = 64 << 20  # bytes; of a larger weight file the size and both ends are hashed
-
-
-def content_hash(value: Any, *, length: int = 16) -> str:
-    """Hex digest of a JSON-serialisable value; equal values, whatever the order of their keys, give equal digests."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]
-
-
-def file_digest(path: Path) -> str:
-    """BLAKE2b digest of a file's bytes, read in blocks of 1 MiB."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def folder_identity(folder: Path) -> str:
-    """A digest of a folder's files that takes no minutes for weights: of a file over 64 MiB the size and the first and last MiB count."""
-    return content_hash({path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()})
-
-
-def _digest(path: Path) -> str:
-    size = path.stat().st_size
-    if size <= WHOLE_BELOW:
-        return file_digest(path)
-    with path.open("rb") as stream:
-        head = stream.read(1 << 20)
-        stream.seek(-(1 << 20), 2)
-        return content_hash([size, head.hex(), stream.read().hex()])
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name in the same folder, flush it to the disk, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).chmod(0o644)  # mkstemp makes it private
-    Path(name).replace(path)
 
 
 class Store:

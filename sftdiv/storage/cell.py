@@ -1,21 +1,22 @@
 """A cell: one combination of settings, its folder named by content, and the files that say how far it came.
 
-In: the resolved settings. Out: the folder's name and hash; ``result.json`` (one flat row, written last: its presence means done),
-``failure.json``, and ``.running.json`` in between. The same settings give the same folder on every machine, so a command given again finds
-what it did before.
+In: the resolved settings. Out: the folder's name and hash; ``result.json`` (one flat row, written
+    last: its presence means done),
+``failure.json``, and ``.running.json`` in between. The same settings give the same folder on every
+machine, so a command given again finds what it did before.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.cache import content_hash, write_atomically
+from sftdiv.storage.files import write_json
+from sftdiv.storage.hashing import content_hash
 
 RESULT, FAILURE, RUNNING = "result.json", "failure.json", ".running.json"
 NOT_RESULT = ("study", "paths", "tracking", "sweep", "export", "command")  # settings that do not change the result
@@ -40,7 +41,8 @@ def plan_cell(settings: Mapping[str, Any], root: Path) -> Cell:
     """Name the cell of these settings.
 
     Args:
-        settings: Resolved settings as plain values; whatever stands for content elsewhere (paths) is already replaced by its identity.
+        settings: Resolved settings as plain values; whatever stands for content elsewhere (paths)
+            is already replaced by its identity.
         root: The folder that studies are put in.
     """
     rest = {key: copy.deepcopy(value) for key, value in settings.items() if key not in NOT_RESULT}
@@ -53,15 +55,11 @@ def plan_cell(settings: Mapping[str, Any], root: Path) -> Cell:
     parts = [strategy.pop("name"), strategy.pop("side"), amount]
     parts += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
     common = content_hash(rest, length=6)
-    unsaid = common if float(f"{level:.3g}") == level else content_hash([rest, level], length=6)  # 1/6 and 0.167 are two levels
+    unsaid = (
+        common if float(f"{level:.3g}") == level else content_hash([rest, level], length=6)
+    )  # 1/6 and 0.167 are two levels
     name = "-".join([*parts, f"h{unsaid}"])
     return Cell(settings["study"], name, root / settings["study"] / name, common)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a mapping as JSON, atomically; NaN and infinity become null, which every JSON reader knows."""
-    finite = {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}
-    write_atomically(path, json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_failure(folder: Path, stage: str, message: str, trace: str = "") -> None:

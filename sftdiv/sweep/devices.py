@@ -1,8 +1,10 @@
 """Cells that run at once on one machine each take the GPUs they need, which no other cell holds.
 
-In: how many are wanted. Out: the environment of the cell's process, with ``CUDA_VISIBLE_DEVICES`` set to its devices. Who holds a device
-is told by a file lock, which the system lets go when its holder dies. The trade: locks bind the processes of one user on one machine;
-a cluster's own scheduler (Slurm) already shows each job its devices alone, and then there is one to take.
+In: how many are wanted. Out: the environment of the cell's process, with ``CUDA_VISIBLE_DEVICES``
+    set to its devices. Who holds a device
+is told by a file lock, which the system lets go when its holder dies. The trade: locks bind the
+processes of one user on one machine; a cluster's own scheduler (Slurm) already shows each job its
+devices alone, and then there is one to take.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def own_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[s
         locks: The folder of the locks; by default one a user in the system's temporary folder.
 
     Yields:
-        Variables for the process that is to use the devices; empty where too few are to be seen (the training then says so itself).
+        Variables for the process that is to use the devices; empty where too few are to be seen
+        (the training then says so itself).
     """
     devices = visible_gpus() if count != 0 else []
     wanted = len(devices) if count is None else count

@@ -1,6 +1,7 @@
 """Which cells a sweep has: the grid of its swept settings, and the baselines that stand beside it.
 
-In: parsed overrides such as ``seed=0,1``, and named baselines such as ``{strategy: random, size: full}``. Out: one list of plain overrides
+In: parsed overrides such as ``seed=0,1``, and named baselines such as ``{strategy: random, size:
+    full}``. Out: one list of plain overrides
 a cell. A baseline is a sweep of its own: it takes the grid's values for every setting that it does not name.
 """
 
@@ -36,14 +37,18 @@ def grid(axes: Axes) -> list[list[str]]:
     return [list(combination) for combination in product(*axes.values())]
 
 
-def baseline_axes(axes: Axes, settings: Mapping[str, object], parser: OverridesParser, current: Callable[[str], str]) -> Axes:
+def baseline_axes(
+    axes: Axes, settings: Mapping[str, object], parser: OverridesParser, current: Callable[[str], str]
+) -> Axes:
     """The axes of one baseline.
 
-    A baseline that names a strategy leaves out what the grid sets of its own strategies, which another one may not have, but for the side.
+    A baseline that names a strategy leaves out what the grid sets of its own strategies, which
+    another one may not have, but for the side.
 
     Args:
         axes: The grid's.
-        settings: The baseline's own settings; ``{key}`` in a value stands for the grid's values of that setting.
+        settings: The baseline's own settings; ``{key}`` in a value stands for the grid's values of
+            that setting.
         parser: Hydra's.
         current: The value of a setting that the grid does not sweep over.
     """
@@ -64,5 +69,7 @@ def _values(override: Override) -> Sequence[str]:
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
     if not override.is_discrete_sweep():
-        raise SftdivError(f"{override.input_line} is a continuous range; list its values, such as diversity_level=0,1/2,1")
+        raise SftdivError(
+            f"{override.input_line} is a continuous range; list its values, such as diversity_level=0,1/2,1"
+        )
     return list(override.sweep_string_iterator())

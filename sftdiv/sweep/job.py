@@ -1,6 +1,7 @@
 """One cell of a sweep, as every launcher calls it: it leaves a row or a failure on disk and raises nothing but Ctrl-C.
 
-In: a composed and checked config. Out: ``result.json`` or ``failure.json`` in the cell's folder. What Hydra's launchers return is never
+In: a composed and checked config. Out: ``result.json`` or ``failure.json`` in the cell's folder.
+    What Hydra's launchers return is never
 read: a cell that a signal or the cluster ended could not return anything.
 """
 
@@ -16,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.config.compose import identified
 from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
-from sftdiv.storage.cache import write_atomically
 from sftdiv.storage.cell import FAILURE, RUNNING, Cell, plan_cell, stage_of, write_failure
+from sftdiv.storage.files import write_atomically
 from sftdiv.sweep.devices import own_gpus
 from sftdiv.sweep.subprocess_cell import run_isolated
 

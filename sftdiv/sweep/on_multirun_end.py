@@ -1,8 +1,9 @@
 """The end of every multirun: what failed and how to go on, then what the study says.
 
-In: the plan that the sweep wrote, and the cells' folders. Out: the slope table in the terminal, the report and its tables in the study's
-folder, the study's summary in W&B; exit code 1 where a cell failed. Hydra turns an exception in a callback into a warning, so the exit code
-is set by ``sys.exit``.
+In: the plan that the sweep wrote, and the cells' folders. Out: the slope table in the terminal, the
+    report and its tables in the study's
+folder, the study's summary in W&B; exit code 1 where a cell failed. Hydra turns an exception in a
+callback into a warning, so the exit code is set by ``sys.exit``.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ def _why(cell: PlannedCell) -> tuple[str, str]:
         failure = json.loads((cell.folder / FAILURE).read_text(encoding="utf-8"))
         return failure["stage"], failure["message"]
     stage = stage_of(cell.folder)
-    return (stage, "it was killed together with the process that launched it") if stage else ("not started", "the sweep was stopped before")
+    return (
+        (stage, "it was killed together with the process that launched it")
+        if stage
+        else ("not started", "the sweep was stopped before")
+    )
 
 
 def _tell(unfinished: list[PlannedCell], total: int, command: str, console: Console) -> None:
@@ -87,5 +92,7 @@ def _tell(unfinished: list[PlannedCell], total: int, command: str, console: Cons
     for cell in unfinished:
         table.add_row(cell.folder.name, *_why(cell))
     console.print(table)
-    console.print("Tracebacks: failure.json and log.txt in each cell's folder. The same command goes on:", highlight=False)
+    console.print(
+        "Tracebacks: failure.json and log.txt in each cell's folder. The same command goes on:", highlight=False
+    )
     console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """The cells of a sweep before any of them runs: where each one is kept, and what is wrong with the settings of those that cannot run.
 
-In: one list of overrides a cell. Out: planned cells, each folder once, and ``sweep.json`` in the study's folder, by which the end of the
+In: one list of overrides a cell. Out: planned cells, each folder once, and ``sweep.json`` in the
+    study's folder, by which the end of the
 sweep (and anybody else) knows what belongs to it.
 """
 
@@ -18,8 +19,9 @@ from sftdiv.config.app import conf_dir
 from sftdiv.config.compose import identified, prepare
 from sftdiv.pipeline.publish import check_names
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, plan_cell, write_failure, write_json
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, plan_cell, write_failure
+from sftdiv.storage.files import write_json
+from sftdiv.storage.hashing import content_hash
 
 PLAN = "sweep.json"
 
@@ -47,7 +49,9 @@ class PlannedCell:
         return (self.folder / RUNNING).exists() and not self.done and not self.failed
 
 
-def plan_sweep(master: DictConfig, loader: ConfigLoader, combinations: Sequence[Sequence[str]], root: Path) -> list[PlannedCell]:
+def plan_sweep(
+    master: DictConfig, loader: ConfigLoader, combinations: Sequence[Sequence[str]], root: Path
+) -> list[PlannedCell]:
     """Compose and check the settings of every cell.
 
     A cell whose settings are refused gets a folder with ``failure.json`` at once and is not run.

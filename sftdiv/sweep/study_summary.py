@@ -1,6 +1,7 @@
 """What a study found, sent to W&B: the numbers by flat names, the tables, the figures and the report.
 
-In: an analysis and where the cells were sent. Out: one W&B run a study. A name says all that tells a ladder from the others, so that a
+In: an analysis and where the cells were sent. Out: one W&B run a study. A name says all that tells
+    a ladder from the others, so that a
 dashboard can compare the same slope across studies.
 """
 
@@ -14,7 +15,16 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.tracking.session import Destination
 from sftdiv.tracking.study_run import log_study
 
-SENT = ("slope", "slope_sd", "slope_low", "slope_high", "pearson", "spearman", "slope_given_length", "slope_given_tokens")
+SENT = (
+    "slope",
+    "slope_sd",
+    "slope_low",
+    "slope_high",
+    "pearson",
+    "spearman",
+    "slope_given_length",
+    "slope_given_tokens",
+)
 
 
 def track_study(where: Destination, analysis: Analysis) -> None:
@@ -25,7 +35,9 @@ def track_study(where: Destination, analysis: Analysis) -> None:
         folder=folder,
         name=analysis.study.name,
         numbers=numbers(analysis),
-        tables={name: getattr(analysis, name) for name in ("slopes", "correlations", "differences", "ladders", "baselines")},
+        tables={
+            name: getattr(analysis, name) for name in ("slopes", "correlations", "differences", "ladders", "baselines")
+        },
         figures={path.stem: path for path in sorted((folder / "figures").glob("*.png"))},
         report=folder / "report.html",
     )

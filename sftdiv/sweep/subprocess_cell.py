@@ -1,9 +1,11 @@
 """A cell in a process of its own: what it allocates, and whatever kills it, ends with it.
 
-In: a cell's folder, whose ``config.yaml`` holds its resolved settings. Out: the exit code; what the cell did is in its folder. A resolved
-config and a small mapping of strings are all that passes between. With ``forkserver`` a server imports the heavy libraries once, without
-starting a thread or CUDA, and every cell is forked from it (0.3 s instead of 10); with ``spawn`` each cell imports them itself.
-A child leads a process group of its own: it is stopped with everything it started, also when its parent is killed.
+In: a cell's folder, whose ``config.yaml`` holds its resolved settings. Out: the exit code; what the
+    cell did is in its folder. A resolved
+config and a small mapping of strings are all that passes between. With ``forkserver`` a server
+imports the heavy libraries once, without starting a thread or CUDA, and every cell is forked from
+it (0.3 s instead of 10); with ``spawn`` each cell imports them itself. A child leads a process
+group of its own: it is stopped with everything it started, also when its parent is killed.
 """
 
 from __future__ import annotations
@@ -126,7 +128,9 @@ def _child(names: Mapping[str, str], environment: Mapping[str, str]) -> None:
         run_steps(config, cell)  # type: ignore[arg-type]  # a mapping, since it was written from one
     except BaseException as error:
         traceback.print_exc()
-        if not (cell.folder / RESULT).exists() and not (cell.folder / FAILURE).exists():  # it failed before the recorder could write
+        if (
+            not (cell.folder / RESULT).exists() and not (cell.folder / FAILURE).exists()
+        ):  # it failed before the recorder could write
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}", traceback.format_exc())
         sys.exit(1)
 

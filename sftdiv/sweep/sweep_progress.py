@@ -1,6 +1,7 @@
 """How far a sweep is, told while it runs: cells done, running and failed, and the time that is left.
 
-In: the planned cells. Out: a live table in a terminal, else a line for each cell that ends. Everything is read from the cells' folders, so
+In: the planned cells. Out: a live table in a terminal, else a line for each cell that ends.
+    Everything is read from the cells' folders, so
 that it holds for any launcher, and for cells that run on other machines over a shared file system.
 """
 
@@ -41,13 +42,17 @@ class SweepProgress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> SweepProgress:
-        self.console.print(f"{self.study}: {self.total:,} cells, {self._done:,} done before, {len(self._open):,} to run")
+        self.console.print(
+            f"{self.study}: {self.total:,} cells, {self._done:,} done before, {len(self._open):,} to run"
+        )
         if self._live:
             self._live.start()
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
         self.look()

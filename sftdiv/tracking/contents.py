@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import wandb
 
-TAGGED = ("strategy", "side", "size", "model", "match", "corpus", "budget", "universe_of")  # columns of a row that become tags
+TAGGED = (
+    "strategy",
+    "side",
+    "size",
+    "model",
+    "match",
+    "corpus",
+    "budget",
+    "universe_of",
+)  # columns of a row that become tags
 
 
 def cell_tags(row: Mapping[str, Any]) -> list[str]:

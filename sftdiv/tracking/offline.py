@@ -1,8 +1,11 @@
 """What a W&B run folder holds, read without W&B's servers: names, config, history, summary.
 
-In: a ``run-ID.wandb`` file. Out: an ``OfflineRun``. The file is a log framed as LevelDB frames its own (github.com/google/leveldb,
-``doc/log_format.md``), after a header of 7 bytes; its records are ``wandb.proto.wandb_internal_pb2.Record``. The trade: wandb has no public
-reader of it, so a new format would be an error here. A run that was killed ends anywhere: what is whole is read, ``exit_code`` is None.
+In: a ``run-ID.wandb`` file. Out: an ``OfflineRun``. The file is a log framed as LevelDB frames its
+    own (github.com/google/leveldb,
+``doc/log_format.md``), after a header of 7 bytes; its records are
+``wandb.proto.wandb_internal_pb2.Record``. The trade: wandb has no public reader of it, so a new
+format would be an error here. A run that was killed ends anywhere: what is whole is read,
+``exit_code`` is None.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ class OfflineRun:
 
 def read_runs(folder: Path) -> list[OfflineRun]:
     """The offline runs of a study, oldest first; ``folder`` is the study's, and holds ``wandb/``."""
-    return [read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.parent.name)]
+    return [
+        read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.parent.name)
+    ]
 
 
 def read_run(path: Path) -> OfflineRun:

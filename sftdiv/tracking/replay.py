@@ -1,7 +1,9 @@
 """Finished cells sent to W&B from disk, at any time and as often as one likes, without doubling a run.
 
-In: a study's folder. Out: what was done with each run. Runs that lie offline are sent as they are, steps and all (``wandb sync``). The
-trade: a finished cell whose row W&B has not got otherwise is written with config, row and generations alone, for its steps are on no disk.
+In: a study's folder. Out: what was done with each run. Runs that lie offline are sent as they are,
+    steps and all (``wandb sync``). The
+trade: a finished cell whose row W&B has not got otherwise is written with config, row and
+    generations alone, for its steps are on no disk.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ from sftdiv.storage.cell import RESULT
 from sftdiv.tracking.contents import cell_tags, finite, samples_table
 from sftdiv.tracking.offline import read_run
 from sftdiv.tracking.sent import mark_sent, sent_as
-from sftdiv.tracking.session import FAILURES, PROCESS_VARIABLES, Destination, end_run, open_run, resolve_mode, run_id, unsent
+from sftdiv.tracking.session import (
+    FAILURES,
+    PROCESS_VARIABLES,
+    Destination,
+    end_run,
+    open_run,
+    resolve_mode,
+    run_id,
+    unsent,
+)
 
 BEFORE, SENT, WRITTEN, FAILED = "sent before", "sent", "written offline", "failed"
 
@@ -104,7 +115,9 @@ def _send_offline_runs(folder: Path, where: Destination) -> dict[str, Replayed]:
     command = [sys.executable, "-m", "wandb", "sync", "--project", where.project]
     command += [*(["--entity", where.entity] if where.entity else []), *(str(path.absolute()) for path in whole)]
     environment = {key: value for key, value in os.environ.items() if key not in PROCESS_VARIABLES}
-    ended = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     told = (ended.stdout + ended.stderr).strip().splitlines()[-1:]
     return {
         run.id: Replayed(run.name, run.id, SENT, f"offline run, {len(run.history):,} steps")

@@ -1,6 +1,7 @@
 """Which rows W&B already has: one small file a run, so that cells that run at once do not write to the same one.
 
-In: a study's folder, a run's id, a row. Out: ``wandb/sent/ID.json`` with the row's digest and whether it went online or offline.
+In: a study's folder, a run's id, a row. Out: ``wandb/sent/ID.json`` with the row's digest and
+    whether it went online or offline.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.cache import content_hash
-from sftdiv.storage.cell import write_json
+from sftdiv.storage.files import write_json
+from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import finite
 
 

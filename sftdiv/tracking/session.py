@@ -1,7 +1,9 @@
 """How a W&B run is opened here: with an id of its own content, never asking, never waiting longer than it is told to.
 
-In: where runs go (``Destination``) and what a run is called. Out: an open ``wandb.Run``. Online where an API key is known, else offline,
-into ``wandb/`` in the study's folder; where W&B does not answer, offline too, so that nothing is lost: ``sync_line`` says how to send it.
+In: where runs go (``Destination``) and what a run is called. Out: an open ``wandb.Run``. Online
+    where an API key is known, else offline,
+into ``wandb/`` in the study's folder; where W&B does not answer, offline too, so that nothing is
+lost: ``sync_line`` says how to send it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash, write_atomically
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.offline import read_run
 
 if TYPE_CHECKING:
@@ -28,8 +31,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
 FAILURES = Exception  # W&B raises errors of many families, private ones among them, and none of them may end a training
-PROCESS_VARIABLES = ("WANDB_SERVICE",)  # names of this process's own W&B service: a child that inherits them dies with its parent's
-UNREACHABLE_FOR = 600.0  # seconds after a failed start in which `auto` does not try again: a sweep of many cells would wait in each
+PROCESS_VARIABLES = (
+    "WANDB_SERVICE",
+)  # names of this process's own W&B service: a child that inherits them dies with its parent's
+UNREACHABLE_FOR = (
+    600.0  # seconds after a failed start in which `auto` does not try again: a sweep of many cells would wait in each
+)
 LONGEST_TAG = 64  # characters; W&B refuses more
 
 
@@ -55,7 +62,15 @@ def run_id(group: str, name: str) -> str:
 
 
 def open_run(
-    where: Destination, *, folder: Path, group: str, name: str, kind: str, tags: Sequence[str], config: Mapping[str, Any], mode: str
+    where: Destination,
+    *,
+    folder: Path,
+    group: str,
+    name: str,
+    kind: str,
+    tags: Sequence[str],
+    config: Mapping[str, Any],
+    mode: str,
 ) -> wandb.Run:
     """Open one run in ``mode`` (``online``, ``offline`` or ``disabled``); whatever W&B raises passes through.
 
@@ -101,8 +116,9 @@ def open_run(
 def start_run(where: Destination, *, folder: Path, group: str, name: str, **described: Any) -> wandb.Run | None:
     """Open a run that begins anew: offline where W&B does not answer, None where not even that works; ``described`` goes to ``open_run``.
 
-    What an earlier try of it left offline and nobody sent is taken over, up to the step it came to, and removed: ``wandb sync`` stops at
-    a log whose end is torn, and then does not send the whole one of the same id either (seen with W&B 0.31).
+    What an earlier try of it left offline and nobody sent is taken over, up to the step it came to,
+    and removed: ``wandb sync`` stops at a log whose end is torn, and then does not send the whole
+    one of the same id either (seen with W&B 0.31).
 
     Raises:
         SftdivError: If online is asked for and no key is known.
@@ -120,7 +136,9 @@ def start_run(where: Destination, *, folder: Path, group: str, name: str, **desc
             return run
         except FAILURES as error:
             told = (
-                "does not answer (%s): this run is kept offline" if attempt == "online" else "could not start (%s): this run is not tracked"
+                "does not answer (%s): this run is kept offline"
+                if attempt == "online"
+                else "could not start (%s): this run is not tracked"
             )
             log.warning(f"W&B {told}", error)
             _after_failure(folder)
@@ -146,11 +164,15 @@ def _take_steps(folder: Path, run: str) -> dict[int, dict[str, float]]:
             log.warning("the steps of an earlier try are lost: %s", error)
             history = []
         for row in history:
-            metrics = {key: value for key, value in row.items() if isinstance(value, (int, float)) and not key.startswith("_")}
+            metrics = {
+                key: value for key, value in row.items() if isinstance(value, (int, float)) and not key.startswith("_")
+            }
             if metrics:
                 steps[row["_step"]] = metrics
         path.unlink()
-        shutil.rmtree(path.parent, ignore_errors=True)  # a killed cell's service may still write beside the log; without it that is inert
+        shutil.rmtree(
+            path.parent, ignore_errors=True
+        )  # a killed cell's service may still write beside the log; without it that is inert
     return steps
 
 
@@ -181,7 +203,8 @@ def unsent(folder: Path, run: str = "*") -> list[Path]:
 def sync_line(folder: Path) -> str | None:
     """The command that sends a study's offline runs once a key is known, or None where all are sent.
 
-    It is not ``wandb sync``, which sends nothing at all from a folder where one cell was killed early (seen with W&B 0.31).
+    It is not ``wandb sync``, which sends nothing at all from a folder where one cell was killed
+    early (seen with W&B 0.31).
     """
     if not unsent(folder):
         return None
@@ -197,7 +220,9 @@ def resolve_mode(mode: str) -> str:
     """
     wanted = (os.environ.get("WANDB_MODE") if mode == "auto" else mode) or ("online" if has_key() else "offline")
     if wanted == "online" and not has_key():
-        raise SftdivError("W&B is to be online and no API key is known: set WANDB_API_KEY, or `wandb login`, or tracking.mode=offline")
+        raise SftdivError(
+            "W&B is to be online and no API key is known: set WANDB_API_KEY, or `wandb login`, or tracking.mode=offline"
+        )
     return wanted
 
 

@@ -1,6 +1,7 @@
 """The summary run of a study: one W&B run beside its cells, with the numbers that dashboards compare studies by.
 
-In: plain numbers, tables, figures and the report. Out: a run of job type ``study`` in the study's group, whose id derives from the study's
+In: plain numbers, tables, figures and the report. Out: a run of job type ``study`` in the study's
+    group, whose id derives from the study's
 name, so that a second analysis continues it. W&B's failure never fails an analysis.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sftdiv.storage.cell import write_json
+from sftdiv.storage.files import write_json
 from sftdiv.tracking.contents import finite, table
 from sftdiv.tracking.session import FAILURES, Destination, end_run, start_run
 
@@ -43,7 +44,8 @@ def log_study(
         where: The project, entity and mode; ``tracked_as`` finds those of the study's cells.
         folder: The study's folder.
         name: The study's name.
-        numbers: Flat names, such as ``slope.micro_token.response.1000.unmatched``, for the summary; text and None pass too.
+        numbers: Flat names, such as ``slope.micro_token.response.1000.unmatched``, for the summary;
+            text and None pass too.
         tables: Name to frame or rows; one table each.
         figures: Name to image file.
         report: ``report.html``, kept as an artifact of type ``report`` and shown as a page.
@@ -60,7 +62,9 @@ def log_study(
         run.summary.update(finite(numbers))
         end_run(run, exit_code=0)
     except FAILURES as error:
-        log.warning("W&B did not take the study's summary (%s): its files in %s are complete all the same", error, folder)
+        log.warning(
+            "W&B did not take the study's summary (%s): its files in %s are complete all the same", error, folder
+        )
 
 
 def _send(
@@ -75,7 +79,9 @@ def _send(
     shown: dict[str, Any] = {f"table/{key}": table(rows) for key, rows in tables.items()}
     shown |= {f"figure/{key}": wandb.Image(str(path)) for key, path in figures.items()}
     if report is not None:
-        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", f"{name}-report"), type="report", description=f"The report of study {name}")
+        artifact = wandb.Artifact(
+            re.sub(r"[^\w.-]", "-", f"{name}-report"), type="report", description=f"The report of study {name}"
+        )
         artifact.add_file(str(report))
         run.log_artifact(artifact)
         shown["report"] = wandb.Html(str(report), inject=False)

@@ -1,6 +1,7 @@
 """Weights & Biases, online where an API key is known and offline otherwise: it never asks, and its failure never fails a run.
 
-In: the cell's names, kind, tags and resolved config; metrics a step; generations; the final row. Out: a W&B run in group STUDY, whose id
+In: the cell's names, kind, tags and resolved config; metrics a step; generations; the final row.
+    Out: a W&B run in group STUDY, whose id
 derives from both names, so that a resumed cell continues its run, online and offline.
 """
 
@@ -44,7 +45,9 @@ class WandbTracker:
         if self._run is None:
             return
         try:
-            self._run.log(dict(metrics), step=step, commit=True)  # an open step would overwrite the summary when the run ends
+            self._run.log(
+                dict(metrics), step=step, commit=True
+            )  # an open step would overwrite the summary when the run ends
         except FAILURES as error:
             log.warning("W&B takes no more metrics (%s): this run is no longer tracked", error)
             self._run = None
@@ -70,5 +73,7 @@ class WandbTracker:
                 mark_sent(self._folder, self._id, summary, mode=run.settings.mode)
         except FAILURES as error:
             log.warning(
-                "W&B could not be finished (%s): result.json is complete, and `python -m sftdiv.sync %s` sends it", error, self._folder
+                "W&B could not be finished (%s): result.json is complete, and `python -m sftdiv.sync %s` sends it",
+                error,
+                self._folder,
             )

@@ -1,7 +1,9 @@
 """A W&B workspace for one study, built with the library ``wandb-workspaces`` (extra ``workspaces``).
 
-In: where the runs are, the name of the score, the names of the slopes. Out: a ``Workspace``: building it needs no account, saving it does.
-The panels read what ``WandbTracker`` and ``log_study`` send: settings from a run's config, levels and scores from its summary.
+In: where the runs are, the name of the score, the names of the slopes. Out: a ``Workspace``:
+    building it needs no account, saving it does.
+The panels read what ``WandbTracker`` and ``log_study`` send: settings from a run's config, levels
+and scores from its summary.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
 MOST_RUNS = 500  # runs drawn in one panel; a grid of the paper's size has fewer
-COLUMNS = ("strategy", "side", "size", "level", "k_reached", "diversity.units.entropy", "diversity.response.length", "seed")
+COLUMNS = (
+    "strategy",
+    "side",
+    "size",
+    "level",
+    "k_reached",
+    "diversity.units.entropy",
+    "diversity.response.length",
+    "seed",
+)
 
 
 def build_workspace(*, entity: str, project: str, study: str, score: str, slopes: Sequence[str]) -> Workspace:
@@ -28,7 +39,8 @@ def build_workspace(*, entity: str, project: str, study: str, score: str, slopes
         project: W&B's project.
         study: The study's name: the group of its runs.
         score: Performance, as a column of a row, such as ``score.judge.win_rate``.
-        slopes: Names of the study's numbers to draw as bars, such as ``slope.micro_token.response.1000.unmatched``.
+        slopes: Names of the study's numbers to draw as bars, such as
+            ``slope.micro_token.response.1000.unmatched``.
 
     Raises:
         SftdivError: If the library is not installed.
@@ -36,7 +48,9 @@ def build_workspace(*, entity: str, project: str, study: str, score: str, slopes
     try:
         from wandb_workspaces import workspaces
     except ImportError as error:
-        raise SftdivError("a W&B workspace needs the library wandb-workspaces: pip install 'sftdiv[workspaces]'") from error
+        raise SftdivError(
+            "a W&B workspace needs the library wandb-workspaces: pip install 'sftdiv[workspaces]'"
+        ) from error
     from wandb_workspaces.expr import And, Config, Metric, Ordering, Summary
 
     return workspaces.Workspace(
@@ -62,7 +76,11 @@ def _performance(score: str) -> list[Any]:
     from wandb_workspaces.reports import v2 as panels
 
     value = panels.SummaryMetric(score)
-    against = {"level": "level", "diversity.units.entropy": "entropy of the units, bit", "diversity.response.length": "response, tokens"}
+    against = {
+        "level": "level",
+        "diversity.units.entropy": "entropy of the units, bit",
+        "diversity.response.length": "response, tokens",
+    }
     columns = {"level": "level", "size": "size", **against, "train.label_tokens": "label tokens", score: score}
     return [
         *(
@@ -94,10 +112,19 @@ def _findings(slopes: Sequence[str]) -> list[Any]:
     """The slopes as bars where their names are known, the study's tables, figures and report in any case."""
     from wandb_workspaces.reports import v2 as panels
 
-    bars = [panels.BarPlot(title="Slopes", metrics=[panels.SummaryMetric(name) for name in slopes], orientation="h")] if slopes else []
+    bars = (
+        [panels.BarPlot(title="Slopes", metrics=[panels.SummaryMetric(name) for name in slopes], orientation="h")]
+        if slopes
+        else []
+    )
     tables = [panels.WeavePanelSummaryTable(table_name=f"table/{name}") for name in ("slopes", "correlations")]
     note = f"Slopes, tables, figures and the report belong to the run of job type `{KIND}`; every other run is a cell."
-    return [*bars, *tables, panels.MediaBrowser(title="Report", media_keys=["report"]), panels.MarkdownPanel(markdown=note)]
+    return [
+        *bars,
+        *tables,
+        panels.MediaBrowser(title="Report", media_keys=["report"]),
+        panels.MarkdownPanel(markdown=note),
+    ]
 
 
 def _training() -> list[Any]:
@@ -124,7 +151,9 @@ def save_workspace(workspace: Workspace) -> str:
         SftdivError: If no API key is known, or W&B does not take it.
     """
     if not has_key():
-        raise SftdivError(f"saving the workspace {workspace.name!r} needs an account: set WANDB_API_KEY, or `wandb login`")
+        raise SftdivError(
+            f"saving the workspace {workspace.name!r} needs an account: set WANDB_API_KEY, or `wandb login`"
+        )
     try:
         return str(workspace.save().url)
     except FAILURES as error:

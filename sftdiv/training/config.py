@@ -1,7 +1,8 @@
 """Settings that several functions of training pass on together. Nothing heavy is imported, so that they are checked early.
 
-Each class holds what one part of the config says (the YAML files hold the defaults), is flat, and survives `dataclasses.asdict` and JSON,
-for a training on several devices hands its settings to other processes.
+Each class holds what one part of the config says (the YAML files hold the defaults), is flat, and
+survives `dataclasses.asdict` and JSON, for a training on several devices hands its settings to
+other processes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ STRATEGIES = ("single", "ddp", "fsdp", "deepspeed")
 def one_of(name: str, value: Any, known: Sequence[Any]) -> None:
     """Refuse a value that is not among the known ones."""
     if value not in known:
-        raise SftdivError(f"{name} is {value!r}; known: {', '.join('null' if each is None else str(each) for each in known)}")
+        raise SftdivError(
+            f"{name} is {value!r}; known: {', '.join('null' if each is None else str(each) for each in known)}"
+        )
 
 
 def at_least(name: str, value: float | None, least: float) -> None:
@@ -37,12 +40,13 @@ def share(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class TrainerConfig:
     """Where a training runs: Lightning's names of accelerator and precision, and how its devices share the work.
 
-    ``devices`` count on each of ``nodes`` machines; with more than one in all, torchrun starts the ranks, after the words of ``prefix``
-    (such as ``srun ...``), which must start the command that follows once on each machine. ``threads`` of each process: None leaves torch's
-    choice. ``offload`` keeps the shards of fsdp and deepspeed in the machine's memory.
+    ``devices`` count on each of ``nodes`` machines; with more than one in all, torchrun starts the
+    ranks, after the words of ``prefix`` (such as ``srun ...``), which must start the command that
+    follows once on each machine. ``threads`` of each process: None leaves torch's choice.
+    ``offload`` keeps the shards of fsdp and deepspeed in the machine's memory.
     """
 
     accelerator: str
@@ -61,18 +65,22 @@ class Hardware:
         at_least("trainer.nodes", self.nodes, 1)
         at_least("trainer.threads", self.threads, 1)
         if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
-            raise SftdivError(f"trainer.devices is {self.devices!r}; it must be a whole number of at least 1, or auto: all that are seen")
+            raise SftdivError(
+                f"trainer.devices is {self.devices!r}; it must be a whole number of at least 1, or auto: all that are seen"
+            )
         if self.strategy == "single" and (self.devices != 1 or self.nodes != 1):
             raise SftdivError(
                 f"trainer.devices={self.devices} on {self.nodes} nodes need a way to share the work: trainer=ddp, fsdp or deepspeed; "
                 "or run several cells side by side with hydra/launcher=joblib"
             )
         if self.accelerator == "cpu" and self.precision not in ("auto", "32-true", "64-true"):
-            raise SftdivError(f"trainer.precision={self.precision} is some 20 times slower than 32-true on a CPU; use 32-true")
+            raise SftdivError(
+                f"trainer.precision={self.precision} is some 20 times slower than 32-true on a CPU; use 32-true"
+            )
         if self.strategy == "deepspeed" and self.accelerator == "cpu":
             raise SftdivError("trainer=deepspeed needs GPUs; on a CPU trainer=fsdp trainer.accelerator=cpu shards too")
 
-    def resolved(self) -> Hardware:
+    def resolved(self) -> TrainerConfig:
         """The same with every ``auto`` replaced by what this machine has.
 
         Raises:
@@ -86,11 +94,13 @@ class Hardware:
         accelerator = ("gpu" if gpus else "cpu") if self.accelerator == "auto" else self.accelerator
         precision = self.precision
         if precision == "auto":
-            precision = "32-true" if accelerator == "cpu" else "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+            precision = (
+                "32-true" if accelerator == "cpu" else "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+            )
         devices = (max(gpus, 1) if accelerator == "gpu" else 1) if self.devices == "auto" else self.devices
         return replace(self, accelerator=accelerator, precision=precision, devices=devices)
 
-    def alone(self) -> Hardware:
+    def alone(self) -> TrainerConfig:
         """One device of it: what is small enough to need no sharing."""
         return replace(self, strategy="single", devices=1, nodes=1)
 
@@ -106,7 +116,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class OptimizerConfig:
     """Peak learning rate, share of the steps that warm up, decay of matrices, and the gradient norm to clip at."""
 
     learning_rate: float
@@ -123,14 +133,16 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class DataConfig:
     """What of the conversations is read and learned.
 
-    ``max_length`` tokens a conversation at most: what is ``too_long`` is truncated or dropped. ``loss_on`` the response tokens or all,
-    of all turns or the last (``loss_turns``). ``packing`` puts several conversations into one row, each attending to itself alone.
-    Conversations without a label token are dropped, and above ``max_masked_share`` of them the training is refused. ``template`` is
-    a Jinja chat template; None, and with ``prefer_own`` any other, leaves a model the one that it has. ``validation`` is the share of the
-    instruction groups that is not trained on.
+    ``max_length`` tokens a conversation at most: what is ``too_long`` is truncated or dropped.
+    ``loss_on`` the response tokens or all, of all turns or the last (``loss_turns``). ``packing``
+    puts several conversations into one row, each attending to itself alone. Conversations without a
+    label token are dropped, and above ``max_masked_share`` of them the training is refused.
+    ``template`` is a Jinja chat template; None, and with ``prefer_own`` any other, leaves a model
+    the one that it has. ``validation`` is the share of the instruction groups that is not trained
+    on.
     """
 
     template: str | None
@@ -149,18 +161,22 @@ class Reading:
         one_of("loss.turns", self.loss_turns, ("all", "last"))
         at_least("model.max_length", self.max_length, 2)
         if (self.loss_on, self.loss_turns) == ("all", "last"):
-            raise SftdivError("loss.on=all learns every token of every turn; loss.turns=last goes with loss.on=response")
+            raise SftdivError(
+                "loss.on=all learns every token of every turn; loss.turns=last goes with loss.on=response"
+            )
         share("data.max_masked_share", self.max_masked_share)
         share("data.validation", self.validation)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Length:
+class ScheduleConfig:
     """How long is trained, and in what portions.
 
-    ``epochs`` passes, or optimizer ``steps`` where they are not None. ``batch_size`` conversations make an optimizer step, over all
-    devices; ``micro_batch`` of them pass through one device at a time ("auto": as many as fit). Every ``validate_every``-th of an epoch
-    the loss on the validation share is taken, and after ``patience`` times without a better one training ends with the best weights.
+    ``epochs`` passes, or optimizer ``steps`` where they are not None. ``batch_size`` conversations
+    make an optimizer step, over all devices; ``micro_batch`` of them pass through one device at a
+    time ("auto": as many as fit). Every ``validate_every``-th of an epoch the loss on the
+    validation share is taken, and after ``patience`` times without a better one training ends with
+    the best weights.
     """
 
     epochs: int
@@ -180,15 +196,18 @@ class Length:
                 f"train.batch is {self.micro_batch!r}; it must be a whole number of at least 1, auto, or null: the model's own"
             )
         if not 0 < self.validate_every <= 1:
-            raise SftdivError(f"train.validate_every is {self.validate_every!r}; it must be a share of an epoch, in (0, 1]")
+            raise SftdivError(
+                f"train.validate_every is {self.validate_every!r}; it must be a share of an epoch, in (0, 1]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adapter:
+class AdapterConfig:
     """LoRA (Hu et al. 2021, arXiv 2106.09685): ``rank`` and ``alpha`` of the update, on the modules of ``targets`` ("all-linear" or names).
 
-    ``quantize`` holds the base in 4-bit NormalFloat ("nf4": QLoRA, Dettmers et al. 2023, arXiv 2305.14314) or leaves it as it is (None).
-    ``merge`` adds the update to the weights and saves a whole model; else the adapter alone is saved, beside the name of its base.
+    ``quantize`` holds the base in 4-bit NormalFloat ("nf4": QLoRA, Dettmers et al. 2023, arXiv
+    2305.14314) or leaves it as it is (None). ``merge`` adds the update to the weights and saves a
+    whole model; else the adapter alone is saved, beside the name of its base.
     """
 
     rank: int
@@ -205,14 +224,15 @@ class Adapter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class FineTuningConfig:
     """How the weights are trained and computed: all of them or an adapter, and what trades time for memory.
 
-    ``neftune`` is the scale of the noise on embeddings (Jain et al. 2023, arXiv 2310.05914), 0 for none. ``attention`` is one of
-    transformers' implementations, or auto. A checkpoint to resume from is kept every ``checkpoint_minutes`` or ``checkpoint_steps``.
+    ``neftune`` is the scale of the noise on embeddings (Jain et al. 2023, arXiv 2310.05914), 0 for
+    none. ``attention`` is one of transformers' implementations, or auto. A checkpoint to resume
+    from is kept every ``checkpoint_minutes`` or ``checkpoint_steps``.
     """
 
-    adapter: Adapter | None
+    adapter: AdapterConfig | None
     gradient_checkpointing: bool
     neftune: float
     liger: bool
@@ -245,7 +265,7 @@ class Architecture:
             )
 
 
-def check_together(method: Method, optimizer: Optimizer, hardware: Hardware) -> None:
+def check_together(method: FineTuningConfig, optimizer: OptimizerConfig, hardware: TrainerConfig) -> None:
     """Refuse settings that cannot work together, or that need a package which is not there.
 
     Raises:
@@ -274,4 +294,6 @@ def check_together(method: Method, optimizer: Optimizer, hardware: Hardware) -> 
             f"train=qlora with trainer={hardware.strategy}: packed integers cannot be sharded; use train=lora, or trainer=ddp"
         )
     if hardware.strategy == "fsdp" and hardware.precision == "16-mixed":
-        raise SftdivError("trainer=fsdp does not scale losses as trainer.precision=16-mixed needs; use bf16-mixed or 32-true")
+        raise SftdivError(
+            "trainer=fsdp does not scale losses as trainer.precision=16-mixed needs; use bf16-mixed or 32-true"
+        )

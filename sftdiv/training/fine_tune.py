@@ -1,8 +1,10 @@
 """Fine-tune a causal language model on conversations.
 
-In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format, with the record of the training in it. Every
-label token of an optimizer step has equal weight, however the step is cut into micro-batches, rows and ranks. Where ranks share the work,
-each of them calls this with the same arguments (see `launch`).
+In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format, with
+    the record of the training in it. Every
+label token of an optimizer step has equal weight, however the step is cut into micro-batches, rows
+and ranks. Where ranks share the work, each of them calls this with the same arguments (see
+`launch`).
 """
 
 from __future__ import annotations
@@ -20,15 +22,22 @@ import torch
 
 from sftdiv.modeling.chat_labels import Messages
 from sftdiv.modeling.checkpoint import load_model, load_outline, load_tokenizer
-from sftdiv.records import Tracker
-from sftdiv.storage.cache import write_atomically
+from sftdiv.protocols import Tracker
+from sftdiv.storage.files import write_atomically
 from sftdiv.training.batching.batches import Steps
 from sftdiv.training.batching.conversations import Named, read_conversations
 from sftdiv.training.batching.example_checks import preview
 from sftdiv.training.batching.packing_check import check_confined
-from sftdiv.training.batching.training_plan import plan_course
+from sftdiv.training.batching.training_plan import plan_training
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
-from sftdiv.training.config import Hardware, Length, Method, Optimizer, Reading, check_together
+from sftdiv.training.config import (
+    DataConfig,
+    FineTuningConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+    check_together,
+)
 from sftdiv.training.distributed.shard import shard
 from sftdiv.training.loop import this_rank, train
 from sftdiv.training.model_setup import attention, prepare_model, save_model, save_ready
@@ -52,11 +61,11 @@ def fine_tune(
     *,
     groups: Sequence[str] | None = None,
     revision: str | None = None,
-    reading: Reading,
-    length: Length,
-    method: Method,
-    optimizer: Optimizer,
-    hardware: Hardware,
+    reading: DataConfig,
+    length: ScheduleConfig,
+    method: FineTuningConfig,
+    optimizer: OptimizerConfig,
+    hardware: TrainerConfig,
     seed: int,
     tracker: Tracker | None = None,
 ) -> TrainingRecord:
@@ -66,8 +75,10 @@ def fine_tune(
         base: The model to start from.
         messages: The conversations.
         names: What errors call each of them.
-        folder: Where the model is saved; what it held before is replaced. Beside it lie ``preview.txt`` and, until the end, checkpoints.
-        groups: Of each conversation; a group is validated on or trained on as a whole. None: each conversation for itself.
+        folder: Where the model is saved; what it held before is replaced. Beside it lie
+            ``preview.txt`` and, until the end, checkpoints.
+        groups: Of each conversation; a group is validated on or trained on as a whole. None: each
+            conversation for itself.
         revision: A branch, tag or commit, where the base is a hub id; None is its main branch.
         reading: What of the conversations is read and learned.
         length: How long is trained, in what portions.
@@ -81,7 +92,8 @@ def fine_tune(
         What the training did; the same lies in the folder as ``train.json``.
 
     Raises:
-        SftdivError: Too few conversations have anything to learn, the base cannot be loaded or does not fit, or a loss is not finite.
+        SftdivError: Too few conversations have anything to learn, the base cannot be loaded or does
+            not fit, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint is left, from which the same call goes on.
     """
     check_together(method, optimizer, hardware)
@@ -89,10 +101,19 @@ def fine_tune(
     tokenizer = load_tokenizer(base, revision=revision, template=reading.template, prefer_own=reading.prefer_own)
     outline = load_outline(base, revision=revision)
     vocabulary = int(outline.get_input_embeddings().weight.shape[0])
-    data = read_conversations(tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed)
+    data = read_conversations(
+        tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed
+    )
     _show(tokenizer, data.train, folder.parent)
     size = size_up(
-        outline, data.train, reading=reading, length=length, method=method, optimizer=optimizer.name, hardware=hardware, seed=seed
+        outline,
+        data.train,
+        reading=reading,
+        length=length,
+        method=method,
+        optimizer=optimizer.name,
+        hardware=hardware,
+        seed=seed,
     )
     model = prepare_model(base, revision=revision, method=method, hardware=hardware, packing=reading.packing, seed=seed)
     pad_id = int(tokenizer.pad_token_id)  # type: ignore[arg-type]  # load_tokenizer has seen to it
@@ -108,7 +129,7 @@ def fine_tune(
         ranks=hardware.ranks,
     )
     identity = {"base": str(base), **{type(one).__name__: asdict(one) for one in (reading, length, optimizer, method)}}
-    course = plan_course(data, layout, folder.parent / CHECKPOINT, identity, length=length, method=method, seed=seed)
+    course = plan_training(data, layout, folder.parent / CHECKPOINT, identity, length=length, method=method, seed=seed)
     module, speed = train(
         model,
         course.steps,
@@ -123,21 +144,27 @@ def fine_tune(
         first=course.steps.first,
         shard=_sharding(hardware),
         noise=EmbeddingNoise(model.get_input_embeddings(), method.neftune) if method.neftune else None,
-        callbacks=course.callbacks if hardware.strategy != "deepspeed" else [course.validation],  # whose state is its own
+        callbacks=course.callbacks
+        if hardware.strategy != "deepspeed"
+        else [course.validation],  # whose state is its own
     )
     if course.checkpoints.stopped:
         raise KeyboardInterrupt
     course.validation.restore_best(module)
     record = record_of(data, course, module, speed=speed, hardware=hardware, memory=size.memory)
     saved = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
-    save_model(module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved)
+    save_model(
+        module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved
+    )
     course.checkpoints.remove()
     if course.checkpoints.asked:  # in the last step, which needed no checkpoint
         raise KeyboardInterrupt
     return record
 
 
-def save_untrained(base: str | Path, folder: Path, *, revision: str | None = None, template: str | None, prefer_own: bool) -> None:
+def save_untrained(
+    base: str | Path, folder: Path, *, revision: str | None = None, template: str | None, prefer_own: bool
+) -> None:
     """Save a base model as `fine_tune` saves a trained one: with the chat template and the token that ends an answer.
 
     Args:
@@ -160,7 +187,15 @@ def _show(tokenizer: PreTrainedTokenizerBase, data: Named, folder: Path) -> None
         write_atomically(folder / PREVIEW, shown)
 
 
-def _micro_batch(model: PreTrainedModel, size: Size, examples: Named, *, reading: Reading, length: Length, hardware: Hardware) -> int:
+def _micro_batch(
+    model: PreTrainedModel,
+    size: Size,
+    examples: Named,
+    *,
+    reading: DataConfig,
+    length: ScheduleConfig,
+    hardware: TrainerConfig,
+) -> int:
     """What was estimated; where it is left to us and there is one GPU, no more than passes on it."""
     if length.micro_batch != "auto" or hardware.device != "cuda" or hardware.ranks > 1:
         return size.micro_batch
@@ -169,7 +204,7 @@ def _micro_batch(model: PreTrainedModel, size: Size, examples: Named, *, reading
     return try_out(model.to("cuda"), steps.heaviest, rows=size.micro_batch, hardware=hardware)
 
 
-def _sharding(hardware: Hardware) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:
+def _sharding(hardware: TrainerConfig) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:
     if hardware.strategy != "fsdp" or hardware.ranks == 1:
         return None
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if hardware.device == "cuda" else torch.device("cpu")

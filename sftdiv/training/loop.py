@@ -1,8 +1,9 @@
 """One way to run a training, for base models and for fine-tuning: Lightning's Trainer, told to be quiet and to leave no files.
 
-In: a model, its steps and the settings of optimizer and hardware. Out: the loss of each step and the speed; the model is trained in place.
-On a CPU equal seeds give equal weights to the bit, for a given number of threads. Where ranks share the work, torchrun has started each of
-them, and all call this.
+In: a model, its steps and the settings of optimizer and hardware. Out: the loss of each step and
+    the speed; the model is trained in place.
+On a CPU equal seeds give equal weights to the bit, for a given number of threads. Where ranks share
+the work, torchrun has started each of them, and all call this.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning import Callback, Trainer
 
-from sftdiv.records import SftdivError, Tracker
+from sftdiv.protocols import Tracker
+from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Step, StepsModule
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
 from sftdiv.training.callbacks.training_progress import Meter, ProgressBar
-from sftdiv.training.config import Hardware, Optimizer
+from sftdiv.training.config import OptimizerConfig, TrainerConfig
 from sftdiv.training.module import CausalModule
 from sftdiv.training.resources.available_memory import peak_memory
 from sftdiv.training.resources.flops import Work
@@ -61,8 +63,8 @@ def train(
     steps: Dataset[Step],
     *,
     count: int,
-    optimizer: Optimizer,
-    hardware: Hardware,
+    optimizer: OptimizerConfig,
+    hardware: TrainerConfig,
     seed: int,
     title: str,
     tracker: Tracker | None,
@@ -100,7 +102,14 @@ def train(
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
     module = CausalModule(
-        model.train(), steps=count, optimizer=optimizer, first=first, ranks=hardware.ranks, shard=shard, noise=noise, tracker=tracker
+        model.train(),
+        steps=count,
+        optimizer=optimizer,
+        first=first,
+        ranks=hardware.ranks,
+        shard=shard,
+        noise=noise,
+        tracker=tracker,
     )
     meter = Meter(work, peak)
     observers = [meter, *callbacks]
@@ -112,16 +121,21 @@ def train(
     elif model.num_parameters() > LARGE:
         _keep_freed_memory()
     with warnings.catch_warnings(), torch.random.fork_rng(), _memory_error():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers and intervals that one process has no use for
+        warnings.filterwarnings(
+            "ignore", module="pytorch_lightning"
+        )  # advice on workers and intervals that one process has no use for
         torch.manual_seed(seed + this_rank())
         _trainer(hardware, observers, clip=optimizer.clip).fit(module, datamodule=StepsModule(steps))
     model.eval()
     return module, Speed(
-        seconds=meter.seconds, tokens_per_second=meter.tokens_per_second, mfu=meter.mfu, peak_memory_gib=_peak_memory(hardware) / 2**30
+        seconds=meter.seconds,
+        tokens_per_second=meter.tokens_per_second,
+        mfu=meter.mfu,
+        peak_memory_gib=_peak_memory(hardware) / 2**30,
     )
 
 
-def _trainer(hardware: Hardware, callbacks: list[Callback], *, clip: float) -> Trainer:
+def _trainer(hardware: TrainerConfig, callbacks: list[Callback], *, clip: float) -> Trainer:
     sharded = hardware.strategy == "fsdp" and hardware.ranks > 1
     return Trainer(
         accelerator=hardware.accelerator,
@@ -139,7 +153,7 @@ def _trainer(hardware: Hardware, callbacks: list[Callback], *, clip: float) -> T
     )
 
 
-def _strategy(hardware: Hardware, clip: float) -> Any:
+def _strategy(hardware: TrainerConfig, clip: float) -> Any:
     if hardware.ranks == 1 and hardware.strategy != "deepspeed":
         return "auto"
     if hardware.strategy == "ddp":
@@ -169,13 +183,16 @@ def _memory_error() -> Iterator[None]:
     except RuntimeError as error:
         if "DefaultCPUAllocator" not in str(error):
             raise
-        raise SftdivError(f"the machine's memory does not suffice ({str(error).splitlines()[0]}); {LESS_MEMORY}") from error
+        raise SftdivError(
+            f"the machine's memory does not suffice ({str(error).splitlines()[0]}); {LESS_MEMORY}"
+        ) from error
 
 
 def _keep_freed_memory() -> None:
     """Let glibc keep what tensors let go, for those of the next step, instead of handing it back and asking the kernel to clear it again.
 
-    Models with tens of millions of parameters are faster with it; up to 60 % more memory is held. Small ones gain nothing (LOG.md).
+    Models with tens of millions of parameters are faster with it; up to 60 % more memory is held.
+    Small ones gain nothing (LOG.md).
     """
     trim_threshold, most_mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to be told
@@ -184,7 +201,7 @@ def _keep_freed_memory() -> None:
         libc.mallopt(most_mapped, 0)
 
 
-def _peak_memory(hardware: Hardware) -> float:
+def _peak_memory(hardware: TrainerConfig) -> float:
     """Bytes."""
     if hardware.device == "cuda":
         return float(torch.cuda.max_memory_allocated())

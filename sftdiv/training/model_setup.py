@@ -1,7 +1,9 @@
 """The model as it is trained: loaded, with its adapters, its attention and its kernels; and how it becomes a folder again.
 
-In: a base and the settings. Out: a `transformers` model (or `peft`'s around it) on the CPU, whose parameters ask for gradients where they
-are trained. Where a model is sharded only rank 0 reads weights; the others build its outline on the meta device.
+In: a base and the settings. Out: a `transformers` model (or `peft`'s around it) on the CPU, whose
+    parameters ask for gradients where they
+are trained. Where a model is sharded only rank 0 reads weights; the others build its outline on the
+meta device.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from sftdiv.modeling.chat_labels import end_token
 from sftdiv.modeling.checkpoint import load_model, load_outline, save_checkpoint
 from sftdiv.training.adapters import add_adapter, merged, quantization
-from sftdiv.training.config import Hardware, Method
+from sftdiv.training.config import FineTuningConfig, TrainerConfig
 from sftdiv.training.distributed.shard import whole_state
 from sftdiv.training.loop import this_rank
 
@@ -27,7 +29,13 @@ DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
 
 
 def prepare_model(
-    base: str | Path, *, revision: str | None, method: Method, hardware: Hardware, packing: bool, seed: int
+    base: str | Path,
+    *,
+    revision: str | None,
+    method: FineTuningConfig,
+    hardware: TrainerConfig,
+    packing: bool,
+    seed: int,
 ) -> PreTrainedModel:
     """Load a base and make it ready to be trained.
 
@@ -52,25 +60,30 @@ def prepare_model(
     else:
         model = load_model(base, quantization=quantization(method.adapter), **how)
     if method.liger:
-        from liger_kernel.transformers import _apply_liger_kernel_to_instance  # Liger's way to patch a model that is loaded
+        from liger_kernel.transformers import (
+            _apply_liger_kernel_to_instance,
+        )  # Liger's way to patch a model that is loaded
 
         _apply_liger_kernel_to_instance(model=model)
     if method.adapter is not None:
         model = add_adapter(model, method.adapter, seed=seed)
     if method.gradient_checkpointing:
         model.config.use_cache = False
-        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # as it was called before 5.23
+        name = (
+            "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        )  # as it was called before 5.23
         getattr(model, f"{name}_checkpointing_enable")(**{f"{name}_checkpointing_kwargs": {"use_reentrant": False}})
     if method.compile:
         model.compile(dynamic=True)
     return model
 
 
-def attention(method: Method, hardware: Hardware, *, packing: bool) -> str:
+def attention(method: FineTuningConfig, hardware: TrainerConfig, *, packing: bool) -> str:
     """The implementation of attention; with "auto" the fastest that is there.
 
-    Packed rows on a GPU take varlen flash attention, or flex attention where the package `flash_attn` is missing; all else takes torch's
-    own, which is flash attention too where no mask is needed.
+    Packed rows on a GPU take varlen flash attention, or flex attention where the package
+    `flash_attn` is missing; all else takes torch's own, which is flash attention too where no mask
+    is needed.
     """
     if method.attention != "auto":
         return method.attention
@@ -86,8 +99,8 @@ def save_model(
     *,
     base: str | Path,
     revision: str | None,
-    hardware: Hardware,
-    method: Method,
+    hardware: TrainerConfig,
+    method: FineTuningConfig,
     files: Mapping[str, str],
 ) -> None:
     """Write a trained model as a folder in the hub's format: on rank 0, where ranks share the work; all of them must call it.
@@ -112,11 +125,15 @@ def save_model(
     if method.adapter is not None and method.adapter.merge:
         model = merged(model, base, revision=revision, adapter=method.adapter)  # type: ignore[arg-type]
     if hardware.precision in ("bf16-mixed", "16-mixed"):
-        model.to(torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float16)  # what it computed in, and half of the size
+        model.to(
+            torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float16
+        )  # what it computed in, and half of the size
     save_ready(model, tokenizer, folder, files=files)
 
 
-def save_ready(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, files: Mapping[str, str]) -> None:
+def save_ready(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, files: Mapping[str, str]
+) -> None:
     """Save a model with the tokens that end and fill an answer in its generation config."""
     if model.generation_config is not None:
         model.generation_config.eos_token_id = end_token(tokenizer)

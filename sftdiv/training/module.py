@@ -1,7 +1,9 @@
 """The one LightningModule: a causal language model that learns label tokens.
 
-In: steps. Out: a trained model, and the loss of each step. A step's loss is the sum over its label tokens divided by their number over
-all its micro-batches and ranks, so that how a step is cut does not matter. Hence manual optimization: a loader's item is a step.
+In: steps. Out: a trained model, and the loss of each step. A step's loss is the sum over its label
+    tokens divided by their number over
+all its micro-batches and ranks, so that how a step is cut does not matter. Hence manual
+optimization: a loader's item is a step.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from sftdiv.modeling.loss import token_losses
-from sftdiv.records import SftdivError, Tracker
+from sftdiv.protocols import Tracker
+from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Batch, Step
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
-from sftdiv.training.config import Optimizer
+from sftdiv.training.config import OptimizerConfig
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -63,7 +66,7 @@ class CausalModule(LightningModule):
         model: PreTrainedModel,
         *,
         steps: int,
-        optimizer: Optimizer,
+        optimizer: OptimizerConfig,
         first: int = 0,
         ranks: int = 1,
         shard: Callable[[PreTrainedModel, DeviceMesh], None] | None = None,
@@ -88,7 +91,10 @@ class CausalModule(LightningModule):
         """AdamW in its fused form, which is also the faster one on a CPU; only matrices decay."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups = [
-            {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": self.settings.weight_decay},
+            {
+                "params": [parameter for parameter in parameters if parameter.ndim >= 2],
+                "weight_decay": self.settings.weight_decay,
+            },
             {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
         ]
         rate = self.settings.learning_rate
@@ -103,7 +109,9 @@ class CausalModule(LightningModule):
         """Move tensors only; Lightning's own way looks at every number of the lengths."""
         if device.type == "cpu":
             return batch
-        moved = [one._replace(**{name: _to(value, device) for name, value in one._asdict().items()}) for one in batch.batches]
+        moved = [
+            one._replace(**{name: _to(value, device) for name, value in one._asdict().items()}) for one in batch.batches
+        ]
         return batch._replace(batches=moved)
 
     def training_step(self, step: Step, position: int) -> Tensor:
@@ -154,9 +162,12 @@ class CausalModule(LightningModule):
     def _averaging(self, *, last: bool) -> Iterator[None]:
         """Let copies of a model average their gradients with the last micro-batch of a step only.
 
-        A sharded model does so with each: else every rank would hold all of its gradients from one micro-batch to the next.
+        A sharded model does so with each: else every rank would hold all of its gradients from one
+        micro-batch to the next.
         """
-        if self.ranks > 1 and hasattr(wrapped := self.trainer.strategy.model, "require_backward_grad_sync"):  # DistributedDataParallel
+        if self.ranks > 1 and hasattr(
+            wrapped := self.trainer.strategy.model, "require_backward_grad_sync"
+        ):  # DistributedDataParallel
             wrapped.require_backward_grad_sync = last
         yield
 
@@ -164,12 +175,23 @@ class CausalModule(LightningModule):
         value = total.item()
         if math.isfinite(value):
             return
-        names = [name for loss, batch in zip(losses, step.batches, strict=True) if not torch.isfinite(loss) for name in batch.names]
-        raise SftdivError(f"the loss is {value} at step {self.done} on the examples {', '.join(names) or 'of another rank'}")
+        names = [
+            name
+            for loss, batch in zip(losses, step.batches, strict=True)
+            if not torch.isfinite(loss)
+            for name in batch.names
+        ]
+        raise SftdivError(
+            f"the loss is {value} at step {self.done} on the examples {', '.join(names) or 'of another rank'}"
+        )
 
     def _record(self, loss: Tensor, learning_rate: float) -> None:
         self.losses.append(loss.item())
-        self.measured = {"train.loss": self.losses[-1], "train.learning_rate": learning_rate, "train.gradient_norm": self._norm}
+        self.measured = {
+            "train.loss": self.losses[-1],
+            "train.learning_rate": learning_rate,
+            "train.gradient_norm": self._norm,
+        }
         self.done += 1
 
     def on_train_batch_end(self, outputs: Any, batch: Step, batch_idx: int) -> None:

@@ -1,8 +1,10 @@
 """A base model from scratch: a small Llama that reads raw text for a set number of steps.
 
-In: texts and a tokenizer. Out: a model folder with the tokenizer in it. It has read the texts, and has not seen the chat format.
-Texts are shuffled, ended with the end token, and packed end to end into rows of ``context`` tokens; no position is wasted on padding, at
-the price that a row may start amid a text and attend to the one before.
+In: texts and a tokenizer. Out: a model folder with the tokenizer in it. It has read the texts, and
+    has not seen the chat format.
+Texts are shuffled, ended with the end token, and packed end to end into rows of ``context`` tokens;
+no position is wasted on padding, at the price that a row may start amid a text and attend to the
+one before.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sftdiv.modeling.checkpoint import load_tokenizer, save_checkpoint
-from sftdiv.records import SftdivError, Tracker
+from sftdiv.protocols import Tracker
+from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Batch, Step
-from sftdiv.training.config import Architecture, Hardware, Optimizer
+from sftdiv.training.config import Architecture, OptimizerConfig, TrainerConfig
 from sftdiv.training.loop import train
 from sftdiv.training.resources.flops import peak_flops, work_of
 
@@ -40,7 +43,7 @@ def train_base(
     warmup: float,
     weight_decay: float,
     clip: float,
-    hardware: Hardware,
+    hardware: TrainerConfig,
     seed: int,
     tracker: Tracker | None = None,
 ) -> float:
@@ -72,7 +75,7 @@ def train_base(
     rows = pack(texts, tokenizer, rows=steps * batch_size, context=context, rng=np.random.default_rng(seed))
     packed = PackedSteps(rows.reshape(steps, batch_size, context))
     model = make_model(architecture, tokenizer, seed=seed)
-    optimizer = Optimizer(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
+    optimizer = OptimizerConfig(learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, clip=clip)
     alone = hardware.resolved().alone()
     module, _ = train(
         model,
@@ -120,7 +123,9 @@ def pack(
         SftdivError: There is no text.
     """
     if not texts:
-        raise SftdivError("there is no text for the base model to read; is model.pretrain_share 0, or the corpus empty?")
+        raise SftdivError(
+            "there is no text for the base model to read; is model.pretrain_share 0, or the corpus empty?"
+        )
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     documents = [np.array([*ids, tokenizer.eos_token_id], dtype=np.int64) for ids in encoded]
     stream: list[NDArray[np.int64]] = []

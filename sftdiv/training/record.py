@@ -1,6 +1,7 @@
 """What a training did, for the result row and for ``train.json`` in the model's folder.
 
-In: the plan, the losses and the counts. Out: one frozen record. Numbers that two equal trainings share stand apart from those of speed.
+In: the plan, the losses and the counts. Out: one frozen record. Numbers that two equal trainings
+    share stand apart from those of speed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from sftdiv.training.batching.conversations import Conversations
-from sftdiv.training.batching.training_plan import Course
-from sftdiv.training.config import Hardware
+from sftdiv.training.batching.training_plan import TrainingPlan
+from sftdiv.training.config import TrainerConfig
 from sftdiv.training.loop import Speed
 from sftdiv.training.module import CausalModule
 
@@ -22,10 +23,12 @@ from sftdiv.training.module import CausalModule
 class TrainingRecord:
     """What a training did.
 
-    ``tokens`` and ``label_tokens`` are those seen over all epochs; ``loss`` is the last epoch's mean in nats a label token; ``padding`` the
-    share of positions without a token; ``truncated``, ``dropped`` (nothing to learn), ``too_long`` (dropped by choice) and ``validated``
-    count conversations, and ``ended`` is the share of the whole ones that learn to end. ``losses`` holds every step's, ``validation`` pairs
-    of step and loss; ``how`` the device, precision and micro-batch that were used, and the estimate of the memory.
+    ``tokens`` and ``label_tokens`` are those seen over all epochs; ``loss`` is the last epoch's
+    mean in nats a label token; ``padding`` the share of positions without a token; ``truncated``,
+    ``dropped`` (nothing to learn), ``too_long`` (dropped by choice) and ``validated`` count
+    conversations, and ``ended`` is the share of the whole ones that learn to end. ``losses`` holds
+    every step's, ``validation`` pairs of step and loss; ``how`` the device, precision and
+    micro-batch that were used, and the estimate of the memory.
     """
 
     steps: int
@@ -54,11 +57,11 @@ class TrainingRecord:
 
 def record_of(
     data: Conversations,
-    course: Course,
+    course: TrainingPlan,
     module: CausalModule,
     *,
     speed: Speed,
-    hardware: Hardware,
+    hardware: TrainerConfig,
     memory: str,
 ) -> TrainingRecord:
     """The record of a training that is over."""

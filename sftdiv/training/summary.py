@@ -1,6 +1,7 @@
 """What of a training's record goes into the result row. Nothing heavy is imported, so that a finished model is looked up quickly.
 
-In: what ``train.json`` in the model's folder says (`record.TrainingRecord`). Out: columns, in which what differs between two equal
+In: what ``train.json`` in the model's folder says (`record.TrainingRecord`). Out: columns, in which
+    what differs between two equal
 trainings, the speed and the memory, stands apart.
 """
 
@@ -18,4 +19,6 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the result row, from what `TrainingRecord.as_json` gave: how fast it was goes under ``speed`` and ``memory``."""
     columns = {f"train.{name}": value for name, value in record.items() if name not in LEFT_OUT and value is not None}
     speed = {f"speed.{name}": record[name] for name in SPEED if name in record}
-    return columns | speed | ({"memory.train_peak_gib": record["peak_memory_gib"]} if "peak_memory_gib" in record else {})
+    return (
+        columns | speed | ({"memory.train_peak_gib": record["peak_memory_gib"]} if "peak_memory_gib" in record else {})
+    )

@@ -1,7 +1,9 @@
 """A byte-level BPE tokenizer for models that start from scratch.
 
-In: texts. Out: a tokenizer folder in the hub's format, with a chat template. Every byte is in the vocabulary, so that nothing is unknown.
-Roles are special tokens: a turn costs one token to mark. The trade: a literal ``<|user|>`` in a text is read as the role.
+In: texts. Out: a tokenizer folder in the hub's format, with a chat template. Every byte is in the
+    vocabulary, so that nothing is unknown.
+Roles are special tokens: a turn costs one token to mark. The trade: a literal ``<|user|>`` in a
+text is read as the role.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ def train_tokenizer(texts: Iterable[str], folder: Path, *, vocab_size: int) -> N
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, pad_token=PAD, additional_special_tokens=list(ROLES))
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=END, pad_token=PAD, additional_special_tokens=list(ROLES)
+    )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)

@@ -1,9 +1,9 @@
 """Texts to token ids, with any tokenizer: a folder in the hub's format, a hub id, ``words`` or ``lexical``.
 
 In: texts and the tokenizer's name. Out: ``TokenIds``; special tokens are left out, whatever the texts hold.
-The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of transformers, all cores); everything
-else goes through ``AutoTokenizer``. Ids go into one growing array of four bytes an id: 180 million tokens take 0.7 GiB while they are made
-and afterwards.
+The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of
+transformers, all cores); everything else goes through ``AutoTokenizer``. Ids go into one growing
+array of four bytes an id: 180 million tokens take 0.7 GiB while they are made and afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
-from sftdiv.storage.cache import MANIFEST, content_hash, file_digest
+from sftdiv.storage.cache import MANIFEST
+from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"
@@ -40,7 +41,9 @@ def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str 
     """What a cached result of this tokenizer is keyed by: the files' content where there is a folder, else the hub id and revision."""
     folder = Path(name)
     if name not in (WORDS, LEXICAL) and folder.is_dir():
-        files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS and path.name != MANIFEST)
+        files = sorted(
+            path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS and path.name != MANIFEST
+        )
         return {"files": content_hash({path.name: file_digest(path) for path in files})}
     return {"name": name, "revision": revision}
 
@@ -50,14 +53,19 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for ``str.split()``, ``lexical`` for words and signs by a rule, a tokenizer folder, or a hub id.
+        name: ``words`` for ``str.split()``, ``lexical`` for words and signs by a rule, a tokenizer
+            folder, or a hub id.
         revision: Of a hub id.
     """
     if name == WORDS:
         return _words(texts)
     if name == LEXICAL:
         return lexical_ids(text for block in _shown(texts) for text in block)
-    encoder = _from_file(Path(name) / "tokenizer.json") if (Path(name) / "tokenizer.json").is_file() else _from_transformers(name, revision)
+    encoder = (
+        _from_file(Path(name) / "tokenizer.json")
+        if (Path(name) / "tokenizer.json").is_file()
+        else _from_transformers(name, revision)
+    )
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
     is_special[list(encoder.special)] = True
     growing = _Growing()
@@ -66,7 +74,9 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=lengths.sum())
         if (special := is_special[flat]).any():
-            lengths -= np.bincount(np.repeat(np.arange(len(ids)), lengths), weights=special, minlength=len(ids)).astype(np.int64)
+            lengths -= np.bincount(np.repeat(np.arange(len(ids)), lengths), weights=special, minlength=len(ids)).astype(
+                np.int64
+            )
             flat = flat[~special]
         growing.add(flat, lengths)
     return growing.tokens(encoder.names)
@@ -106,7 +116,9 @@ def _from_file(path: Path) -> Encoder:
     entries = tokenizer.get_vocab(with_added_tokens=True)
     names = [tokenizer.id_to_token(i) or "" for i in range(max(entries.values()) + 1)]  # ids may leave gaps
     special = frozenset(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
-    return Encoder(lambda block: [e.ids for e in tokenizer.encode_batch_fast(block, add_special_tokens=False)], names, special)
+    return Encoder(
+        lambda block: [e.ids for e in tokenizer.encode_batch_fast(block, add_special_tokens=False)], names, special
+    )
 
 
 def _from_transformers(name: str, revision: str | None) -> Encoder:
@@ -120,22 +132,32 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
             f"no tokenizer {name!r}: {reason} (it is model.path's, or strategy.tokenizer: model, words, a folder or a hub id)"
         ) from error
     names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return Encoder(lambda block: tokenizer(block, add_special_tokens=False)["input_ids"], names, frozenset(tokenizer.all_special_ids))
+    return Encoder(
+        lambda block: tokenizer(block, add_special_tokens=False)["input_ids"],
+        names,
+        frozenset(tokenizer.all_special_ids),
+    )
 
 
 def _words(texts: Sequence[str]) -> TokenIds:
     """Whitespace words; ids follow the alphabet, so that they do not depend on the order of the texts.
 
-    Words are numbered as they come and renumbered at the end: the words themselves, which take ten times the room, are held once each.
+    Words are numbered as they come and renumbered at the end: the words themselves, which take ten
+    times the room, are held once each.
     """
     number: defaultdict[str, int] = defaultdict(lambda: len(number))
     growing = _Growing()
     for block in _shown(texts):
         split = [text.split() for text in block]
         lengths = np.fromiter(map(len, split), dtype=np.int64, count=len(split))
-        growing.add(np.fromiter((number[word] for words in split for word in words), dtype=np.int32, count=lengths.sum()), lengths)
+        growing.add(
+            np.fromiter((number[word] for words in split for word in words), dtype=np.int32, count=lengths.sum()),
+            lengths,
+        )
     tokens, names = growing.tokens([]), sorted(number)
     rank = np.empty(len(names), dtype=np.int32)
     rank[[number[name] for name in names]] = np.arange(len(names))
-    np.take(rank, tokens.flat, out=tokens.flat, mode="clip")  # in place: clip takes no buffer, and no id is out of range
+    np.take(
+        rank, tokens.flat, out=tokens.flat, mode="clip"
+    )  # in place: clip takes no buffer, and no id is out of range
     return TokenIds(tokens.flat, tokens.offsets, names)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-from sftdiv.records import SideText, Units
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import Units
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class EachExample:
         """Nothing but its kind."""
         return {"finder": "each"}
 
-    def find(self, side: SideText) -> Units:
+    def extract(self, side: CorpusSide) -> Units:
         """An identity matrix, named by position in canonical order."""
         matrix = scipy.sparse.csr_array(scipy.sparse.eye_array(len(side), dtype=np.int32, format="csr"))
         return Units(matrix, [str(i) for i in range(len(side))], {"finder": "each"})

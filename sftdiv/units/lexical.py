@@ -1,9 +1,11 @@
 """The tokenizer ``lexical``: words and signs by a rule, so that two datasets measured on two days count the same things.
 
-In: texts, one at a time. Out: ``TokenIds``. A token is a run of letters and digits (with inner apostrophes), a single sign, or, in scripts
-that write no spaces, a single character. Nothing is learnt and nothing is downloaded. The trade: a model sees other tokens; where the
-model's view is wanted, its tokenizer can be named instead. ``words`` (``str.split``) glues the full stop to its word and takes a Chinese
-sentence for one word, which makes every text look diverse.
+In: texts, one at a time. Out: ``TokenIds``. A token is a run of letters and digits (with inner
+    apostrophes), a single sign, or, in scripts
+that write no spaces, a single character. Nothing is learnt and nothing is downloaded. The trade: a
+model sees other tokens; where the model's view is wanted, its tokenizer can be named instead.
+``words`` (``str.split``) glues the full stop to its word and takes a Chinese sentence for one word,
+which makes every text look diverse.
 """
 
 from __future__ import annotations
@@ -54,5 +56,7 @@ def _marks() -> str:
     """The combining marks up to U+FFFF outside the unspaced scripts, as the inside of a character class (rarer ones would slow it)."""
     unspaced = re.compile(f"[{UNSPACED}]")
     return "".join(
-        mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark) in {"Mn", "Mc"} and not unspaced.match(mark)
+        mark
+        for mark in map(chr, range(0x300, 0x10000))
+        if unicodedata.category(mark) in {"Mn", "Mc"} and not unspaced.match(mark)
     )

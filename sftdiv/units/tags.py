@@ -1,9 +1,11 @@
 """Mesoscopic units: a few tags an example, from a tagger of texts or from a column of the data, normalised.
 
-In: one side of a corpus. Out: examples x final tags, each tag that an example holds counted once. Raw tags are an artifact of their own
-(``tagging.raw``), so that changing the normalisation tags nothing again; equal texts are tagged once. The record holds the map from raw to
-final tags, which can be edited and given back, and what each step of the normalisation changed.
-The trade: an example whose tags were all dropped holds no unit and is never drawn; the record and ``made_by`` count them.
+In: one side of a corpus. Out: examples x final tags, each tag that an example holds counted once.
+    Raw tags are an artifact of their own
+(``tagging.raw``), so that changing the normalisation tags nothing again; equal texts are tagged
+once. The record holds the map from raw to final tags, which can be edited and given back, and what
+each step of the normalisation changed. The trade: an example whose tags were all dropped holds no
+unit and is never drawn; the record and ``made_by`` count them.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError, SideText, Units
-from sftdiv.storage.cache import content_hash
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SftdivError, Units
+from sftdiv.storage.hashing import content_hash
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
 from sftdiv.units.tagging.normalise import Normaliser, apply_map
 from sftdiv.units.tagging.raw import Tagger, build_raw_tags, load_raw_tags
@@ -47,12 +50,16 @@ class TagUnits:
         """What decides the units."""
         return {"tagger": dict(self.tagger.identity()), **naming_identity(self.normaliser, given_map(self.tag_map))}
 
-    def find(self, side: SideText) -> Units:
+    def extract(self, side: CorpusSide) -> Units:
         """The tags of every example; equal texts hold equal tags."""
         given, identity = given_map(self.tag_map), dict(self.tagger.identity())
         distinct, row = np.unique(np.array(side.texts, dtype=object), return_inverse=True)
-        raw = load_raw_tags(side.keep("raw_tags", {"tagger": identity}, partial(build_raw_tags, self.tagger, distinct.tolist())))
-        return final_units(raw.tags, row, self.normaliser, given, made_by={"tagger": identity}, record={"tagger": dict(raw.record)})
+        raw = load_raw_tags(
+            side.keep("raw_tags", {"tagger": identity}, partial(build_raw_tags, self.tagger, distinct.tolist()))
+        )
+        return final_units(
+            raw.tags, row, self.normaliser, given, made_by={"tagger": identity}, record={"tagger": dict(raw.record)}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +80,7 @@ class ColumnTagUnits:
         """What decides the units, beside the corpus, which holds the column."""
         return {"tagger": {"column": self.column}, **naming_identity(self.normaliser, given_map(self.tag_map))}
 
-    def find(self, side: SideText) -> Units:
+    def extract(self, side: CorpusSide) -> Units:
         """The column's tags; here every row counts, since the tags are the row's and not the text's.
 
         Raises:
@@ -81,13 +88,17 @@ class ColumnTagUnits:
         """
         given = given_map(self.tag_map)
         tags = [self.tags(row, value) for row, value in enumerate(side.column(self.column))]
-        return final_units(tags, np.arange(len(tags)), self.normaliser, given, made_by={"tagger": {"column": self.column}}, record={})
+        return final_units(
+            tags, np.arange(len(tags)), self.normaliser, given, made_by={"tagger": {"column": self.column}}, record={}
+        )
 
     def tags(self, row: int, value: Any) -> list[str]:
         """The tags in one value."""
         values = value if isinstance(value, list) else [value]
         if not all(tag is None or isinstance(tag, str) for tag in values):
-            raise SftdivError(f"row {row} of column {self.column!r} holds {value!r}; tags are a string or a list of strings")
+            raise SftdivError(
+                f"row {row} of column {self.column!r} holds {value!r}; tags are a string or a list of strings"
+            )
         return [tag for tag in values if tag]
 
 
@@ -102,7 +113,8 @@ def final_units(
 ) -> Units:
     """Units of examples, example ``i`` holding the final tags of ``raw[row[i]]``.
 
-    The record has ``steps``, ``tag_map`` (final tag of each raw one, None: dropped) and ``tag_counts`` (texts that hold each raw tag).
+    The record has ``steps``, ``tag_map`` (final tag of each raw one, None: dropped) and
+    ``tag_counts`` (texts that hold each raw tag).
     """
     names, held = incidence(raw)
     done = normaliser.normalise(names, held) if given is None else apply_map(names, held, given)

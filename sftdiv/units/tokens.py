@@ -1,9 +1,11 @@
 """Microscopic units: the mid-frequency tokens of a side.
 
-In: the side's token ids. Out: ``Units`` whose types are the tokens that are in the band ``low`` to ``high``. Above it stand function words
-and affixes, below it names, foreign words and typos; in it the tokens that carry meaning (the paper, section on microscopic diversity).
-The paper does not say whether occurrences or documents are counted; its thresholds read as occurrences, so these are the default.
-The trade: the matrix is built over blocks of rows, so that memory goes with what is kept and not with all tokens.
+In: the side's token ids. Out: ``Units`` whose types are the tokens that are in the band ``low`` to
+    ``high``. Above it stand function words
+and affixes, below it names, foreign words and typos; in it the tokens that carry meaning (the
+paper, section on microscopic diversity). The paper does not say whether occurrences or documents
+are counted; its thresholds read as occurrences, so these are the default. The trade: the matrix is
+built over blocks of rows, so that memory goes with what is kept and not with all tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError, SideText, TokenIds, Units
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SftdivError, TokenIds, Units
 
 Counted = Literal["occurrences", "documents"]
 Scale = Literal["absolute", "per_million"]
@@ -31,8 +34,8 @@ class TokenUnits:
         low: Least frequency of a unit.
         high: Largest frequency of a unit.
         unit: What is counted: ``occurrences`` of the token, or ``documents`` (examples) that hold it.
-        scale: ``absolute`` counts, or counts ``per_million`` tokens (of occurrences) or examples (of documents): a band that can be
-            carried to a corpus of another size.
+        scale: ``absolute`` counts, or counts ``per_million`` tokens (of occurrences) or examples
+            (of documents): a band that can be carried to a corpus of another size.
     """
 
     low: float
@@ -51,7 +54,7 @@ class TokenUnits:
         """The band."""
         return {"finder": "tokens", **asdict(self)}
 
-    def find(self, side: SideText) -> Units:
+    def extract(self, side: CorpusSide) -> Units:
         """Mid-frequency tokens of every example.
 
         Raises:

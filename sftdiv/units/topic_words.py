@@ -1,8 +1,10 @@
 """What a topic is about: its telling words, and the texts nearest to its centre.
 
-In: texts, vectors and the topic of each. Out: words and examples a topic. Telling words have the highest c-TF-IDF (Grootendorst 2022, arXiv
-2203.05794, equation 2): often in the topic's texts, taken as one, and seldom in the others'. The trade: of a large topic the first thousand
-texts name it, so that a million texts are named in bounded memory; texts come in the order of their hash, so these are a random sample.
+In: texts, vectors and the topic of each. Out: words and examples a topic. Telling words have the
+    highest c-TF-IDF (Grootendorst 2022, arXiv
+2203.05794, equation 2): often in the topic's texts, taken as one, and seldom in the others'. The
+trade: of a large topic the first thousand texts name it, so that a million texts are named in
+bounded memory; texts come in the order of their hash, so these are a random sample.
 """
 
 from __future__ import annotations
@@ -47,12 +49,15 @@ def telling_words(texts: Sequence[str], topic: NDArray[np.int64], *, words: int)
     vocabulary = vectorizer.get_feature_names_out()
     spans = zip(telling.indptr[:-1], telling.indptr[1:], strict=True)
     best = (
-        telling.indices[start:stop][np.lexsort((telling.indices[start:stop], -telling.data[start:stop]))[:words]] for start, stop in spans
+        telling.indices[start:stop][np.lexsort((telling.indices[start:stop], -telling.data[start:stop]))[:words]]
+        for start, stop in spans
     )
     return [vocabulary[columns].tolist() for columns in best]
 
 
-def central_rows(vectors: NDArray[np.float32], topic: NDArray[np.int64], centres: NDArray[np.float32], *, count: int) -> list[list[int]]:
+def central_rows(
+    vectors: NDArray[np.float32], topic: NDArray[np.int64], centres: NDArray[np.float32], *, count: int
+) -> list[list[int]]:
     """The ``count`` rows of each topic that are nearest to its centre by cosine (of equal ones the first), the nearest first."""
     closeness = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), BLOCK):

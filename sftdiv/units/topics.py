@@ -1,10 +1,12 @@
 """Macroscopic units: one topic an example, found by clustering the embeddings of one side.
 
-In: a side's texts and embeddings, and a clusterer. Out: examples x topics, at most a single 1 a row; topics run from the largest to the
-smallest and are named by their telling words. Only distinct texts are clustered, in the order of their hashes, so that equal texts share a
-topic, a text repeated 50 times is not a dense region of its own, and the order of the corpus decides nothing. The trade: density
-clustering leaves many texts between the clusters; ``noise`` says whether they hold no unit (and are never drawn), that of the nearest
-topic, or one of their own.
+In: a side's texts and embeddings, and a clusterer. Out: examples x topics, at most a single 1 a
+    row; topics run from the largest to the
+smallest and are named by their telling words. Only distinct texts are clustered, in the order of
+their hashes, so that equal texts share a topic, a text repeated 50 times is not a dense region of
+its own, and the order of the corpus decides nothing. The trade: density clustering leaves many
+texts between the clusters; ``noise`` says whether they hold no unit (and are never drawn), that of
+the nearest topic, or one of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError, SideText, Units
+from sftdiv.protocols import CorpusSide
+from sftdiv.records import SftdivError, Units
 from sftdiv.units.clustering.kmeans import mean_directions, nearest_centre
 from sftdiv.units.clustering.stability import Clusterer, Stability
 from sftdiv.units.clustering.threads import in_ranges
@@ -36,10 +39,11 @@ class TopicUnits:
     """Finds topics as clusters of embeddings.
 
     Attributes:
-        clusterer: What groups the vectors: any dataclass with ``cluster``; with ``seed``, if it has one, and ``libraries``, the packages
-            whose versions its result depends on.
-        noise: ``drop`` leaves texts outside all clusters without a unit, ``nearest`` gives them the topic whose centre is closest in angle,
-            ``own`` a topic of their own each (equal texts share it).
+        clusterer: What groups the vectors: any dataclass with ``cluster``; with ``seed``, if it has
+            one, and ``libraries``, the packages whose versions its result depends on.
+        noise: ``drop`` leaves texts outside all clusters without a unit, ``nearest`` gives them the
+            topic whose centre is closest in angle, ``own`` a topic of their own each (equal texts
+            share it).
         words: Telling words in a topic's name.
         stability: The repeated runs that say how far the topics can be relied on.
     """
@@ -62,10 +66,12 @@ class TopicUnits:
         try:
             versions = {name: version(name) for name in sorted({*NAMED, *getattr(self.clusterer, "libraries", ())})}
         except PackageNotFoundError as error:
-            raise SftdivError(f"strategy/clusterer needs the package {error.name}: pip install 'sftdiv[{error.name}]'") from error
+            raise SftdivError(
+                f"strategy/clusterer needs the package {error.name}: pip install 'sftdiv[{error.name}]'"
+            ) from error
         return {**self._settings(), "stability": asdict(self.stability), "versions": versions}
 
-    def find(self, side: SideText) -> Units:
+    def extract(self, side: CorpusSide) -> Units:
         """The topic of every example; a text whose embedding is all zeros has none.
 
         Raises:
@@ -86,7 +92,10 @@ class TopicUnits:
         telling = telling_words(placed_texts, np.where(settled < topics, settled, NO_TOPIC), words=self.words)
         alone = [placed_texts[place].split()[: self.words] for place in np.flatnonzero(settled >= topics)]
         names = [" ".join([str(number), *words]) for number, words in enumerate([*telling, *alone])]
-        examples = [[placed_texts[place][:LONGEST] for place in places] for places in central_rows(vectors, found, centres, count=EXAMPLES)]
+        examples = [
+            [placed_texts[place][:LONGEST] for place in places]
+            for places in central_rows(vectors, found, centres, count=EXAMPLES)
+        ]
         units = one_hot(topic[row], len(names))
         held = {"size": units.sum(axis=0), "texts": one_hot(topic, len(names)).sum(axis=0)}
         record = {"topics": described(names[:topics], telling, examples, held, rows=len(row))}
@@ -95,11 +104,19 @@ class TopicUnits:
 
     def _settings(self) -> dict[str, Any]:
         clusterer = {f"clusterer.{name}": value for name, value in asdict(self.clusterer).items()}  # type: ignore[call-overload]
-        return {"finder": "topics", "with": type(self.clusterer).__name__, **clusterer, "noise": self.noise, "words": self.words}
+        return {
+            "finder": "topics",
+            "with": type(self.clusterer).__name__,
+            **clusterer,
+            "noise": self.noise,
+            "words": self.words,
+        }
 
     def _stability(self, vectors: NDArray[np.float32]) -> dict[str, float | None]:
         settings = {f"stability.{name}": value for name, value in asdict(self.stability).items()}
-        return settings | {f"stability.{name}": value for name, value in self.stability.measure(self.clusterer, vectors).items()}
+        return settings | {
+            f"stability.{name}": value for name, value in self.stability.measure(self.clusterer, vectors).items()
+        }
 
 
 def canonical(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
@@ -115,12 +132,16 @@ def canonical(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64], NDArr
 def by_size(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
     """The same clusters numbered from the largest to the smallest (ties keep their order) without gaps, shape (rows,)."""
     sizes = np.bincount(cluster[cluster != NO_TOPIC])
-    rank = np.full(len(sizes) + 1, NO_TOPIC, dtype=np.int64)  # its last place, which -1 points to, is for rows in no cluster
+    rank = np.full(
+        len(sizes) + 1, NO_TOPIC, dtype=np.int64
+    )  # its last place, which -1 points to, is for rows in no cluster
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))  # empty clusters come last
     return rank[cluster]
 
 
-def with_noise(vectors: NDArray[np.float32], found: NDArray[np.int64], centres: NDArray[np.float32], *, noise: Noise) -> NDArray[np.int64]:
+def with_noise(
+    vectors: NDArray[np.float32], found: NDArray[np.int64], centres: NDArray[np.float32], *, noise: Noise
+) -> NDArray[np.int64]:
     """The topic of each row after noise is dealt with, shape (rows,): as found, or of the nearest centre by cosine, or one of its own."""
     topic, rows = found.copy(), np.flatnonzero(found == NO_TOPIC)
     if noise == "own":

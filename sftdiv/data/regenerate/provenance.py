@@ -1,6 +1,7 @@
 """Where a rewritten corpus came from: ``provenance.json``, written last, so that its presence says that the corpus is whole.
 
-In: what was asked and what came of it, as flat values. Out: one JSON file, and on a rerun whether what it tells of is still there and as it
+In: what was asked and what came of it, as flat values. Out: one JSON file, and on a rerun whether
+    what it tells of is still there and as it
 is asked for now. The trade: the digests of the shards are taken again on a rerun, about 1 GB a second.
 """
 
@@ -16,7 +17,8 @@ from typing import Any
 import sftdiv
 from sftdiv.data.regenerate.shards import SHARDS
 from sftdiv.records import Corpus
-from sftdiv.storage.cache import file_digest, write_atomically
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import file_digest
 
 PROVENANCE = "provenance.json"
 LAYOUT = 1  # raised when this package would ask or write otherwise with the same settings
@@ -57,7 +59,8 @@ def write_provenance(
         "corpus": {"fingerprint": corpus.fingerprint, "counts": dict(corpus.counts), "settings": dict(corpus_settings)},
         "command": list(command),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"sftdiv": sftdiv.__version__} | {name: version(name) for name in ("aiohttp", "datasets", "pyarrow")},
+        "versions": {"sftdiv": sftdiv.__version__}
+        | {name: version(name) for name in ("aiohttp", "datasets", "pyarrow")},
     }
     write_atomically(folder / PROVENANCE, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
     return record

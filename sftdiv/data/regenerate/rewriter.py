@@ -1,8 +1,10 @@
 """One conversation with its responses rewritten: the requests that a row becomes, and what is written down of the answers.
 
-In: a row's id and messages. Out: a question for `sftdiv.llm.batch_requests`, which ends as a line of the new ``answers``. A conversation is
-rewritten turn by turn: each later request holds the answers that the model gave before, not those that the corpus had, since a model that
-follows another's words writes like it. The trade: a conversation is one line, so that a killed run asks its earlier turns again.
+In: a row's id and messages. Out: a question for `sftdiv.llm.batch_requests`, which ends as a line
+    of the new ``answers``. A conversation is
+rewritten turn by turn: each later request holds the answers that the model gave before, not those
+that the corpus had, since a model that follows another's words writes like it. The trade: a
+conversation is one line, so that a killed run asks its earlier turns again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Rewriter:
         top_p: Share of the probability that is sampled from.
         max_tokens: Of one response.
         seed: Each request's own seed is made of it and the row's id, turn and try; None sends none.
-        system: Said before conversations that have no system turn of their own; it is not written. None: nothing.
+        system: Said before conversations that have no system turn of their own; it is not written.
+            None: nothing.
         keep_thoughts: Whether what stands in ``<think>`` before an answer is part of the response.
         retries: Further answers at most where one is empty.
         extra: Further fields of the request, such as ``chat_template_kwargs``.
@@ -69,7 +72,11 @@ class Rewriter:
         return Question(key, ask)
 
     async def _rewrite(self, asker: Asker, key: str, messages: Sequence[Message]) -> dict[str, Any]:
-        said: list[Message] = [] if self.system is None or messages[0]["role"] == "system" else [{"role": "system", "content": self.system}]
+        said: list[Message] = (
+            []
+            if self.system is None or messages[0]["role"] == "system"
+            else [{"role": "system", "content": self.system}]
+        )
         answers: list[str] = []
         written_by: Any = None
         state = WHOLE
@@ -95,7 +102,11 @@ class Rewriter:
         if not text:
             return {"state": FAILED}
         names = {name: body[name] for name in ("model", "system_fingerprint") if body.get(name)}
-        return {"state": CUT if ended == "length" else WHOLE, "text": characters(text), "written_by": " ".join(map(str, names.values()))}
+        return {
+            "state": CUT if ended == "length" else WHOLE,
+            "text": characters(text),
+            "written_by": " ".join(map(str, names.values())),
+        }
 
     def request(self, messages: Sequence[Message], *, seed: int | None) -> dict[str, Any]:
         """The body of one request; settings that are None are left out."""

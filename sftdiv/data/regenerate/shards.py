@@ -1,8 +1,10 @@
 """The corpus that is made of the answers: shards of JSON lines in the order of the original, and what did not come to be part of it.
 
-In: a corpus and the ledger of its answers. Out: a folder that ``corpus=files`` reads, each row with the id, source and carried columns of
-the original, and ``failures.jsonl`` beside it. The trade: shards are written once all is asked, from the ledger, so that their order is
-that of the corpus whatever came when; for that the answers are on the disk twice.
+In: a corpus and the ledger of its answers. Out: a folder that ``corpus=files`` reads, each row with
+    the id, source and carried columns of
+the original, and ``failures.jsonl`` beside it. The trade: shards are written once all is asked,
+from the ledger, so that their order is that of the corpus whatever came when; for that the answers
+are on the disk twice.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import Any
 from sftdiv.data.regenerate.rewriter import CUT
 from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import Corpus
-from sftdiv.storage.cache import file_digest, write_atomically
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import file_digest
 
 SHARDS, FAILURES = "corpus", "failures.jsonl"
 NOT_CARRIED = ("instruction", "response", "group", "heldout")  # made anew of the messages when the shards are read
@@ -33,7 +36,9 @@ def rows(corpus: Corpus, limit: int) -> Iterator[dict[str, Any]]:
         yield from table.slice(start, min(BATCH, limit - start)).to_pylist()
 
 
-def write_shards(corpus: Corpus, ledger: Ledger, folder: Path, *, limit: int, rows_per_shard: int, on_cut: str) -> dict[str, Any]:
+def write_shards(
+    corpus: Corpus, ledger: Ledger, folder: Path, *, limit: int, rows_per_shard: int, on_cut: str
+) -> dict[str, Any]:
     """Write ``corpus/`` and ``failures.jsonl`` into the folder, in place of what an earlier run wrote there.
 
     Args:
@@ -45,10 +50,14 @@ def write_shards(corpus: Corpus, ledger: Ledger, folder: Path, *, limit: int, ro
         on_cut: ``keep`` or ``drop`` responses that ran into the limit of tokens.
 
     Returns:
-        Counts ``rows, written, cut, failed``, who wrote the answers (``written_by``: rows by what the server calls itself), and ``shards``:
-        the digest of each file.
+        Counts ``rows, written, cut, failed``, who wrote the answers (``written_by``: rows by what
+        the server calls itself), and ``shards``: the digest of each file.
     """
-    building, counts, written_by = folder / f".{SHARDS}.building", Counter(rows=limit, written=0, cut=0, failed=0), Counter[str]()
+    building, counts, written_by = (
+        folder / f".{SHARDS}.building",
+        Counter(rows=limit, written=0, cut=0, failed=0),
+        Counter[str](),
+    )
     failures: list[str] = []
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -59,7 +68,9 @@ def write_shards(corpus: Corpus, ledger: Ledger, folder: Path, *, limit: int, ro
             if line["state"] in {CUT, FAILED}:
                 counts[line["state"]] += 1
             if reason := _reason(line, on_cut):
-                failures.append(json.dumps({"id": row["id"], "source": row["source"], "state": line["state"], "reason": reason}))
+                failures.append(
+                    json.dumps({"id": row["id"], "source": row["source"], "state": line["state"], "reason": reason})
+                )
                 continue
             counts["written"] += 1
             written_by[line["written_by"] or "not told"] += 1
@@ -76,12 +87,18 @@ def _reason(line: Mapping[str, Any], on_cut: str) -> str | None:
     """Why a row is left out; None where it is not."""
     if line["state"] == FAILED:
         return str(line.get("refused") or f"an empty response to turn {line.get('turn', 0) + 1}")
-    return "a response ran into sampling.max_tokens; on_cut=keep keeps it" if line["state"] == CUT and on_cut == DROP else None
+    return (
+        "a response ran into sampling.max_tokens; on_cut=keep keeps it"
+        if line["state"] == CUT and on_cut == DROP
+        else None
+    )
 
 
 def _with_answers(messages: Iterable[Mapping[str, str]], answers: Iterable[str]) -> list[dict[str, str]]:
     new = iter(answers)
-    return [{**message, "content": next(new)} if message["role"] == "assistant" else dict(message) for message in messages]
+    return [
+        {**message, "content": next(new)} if message["role"] == "assistant" else dict(message) for message in messages
+    ]
 
 
 def _write(written: Iterator[Mapping[str, Any]], folder: Path, rows_per_shard: int) -> Iterator[Path]:

@@ -1,9 +1,11 @@
 """What is true in the world: one fact for every entity and attribute, and which facts are held out.
 
-In: a topic of the lexicon and a generator. Out: the topic's facts as a table (entities x attributes, commonest first) and its squares.
-A square is two entities x two attributes, four facts that are held out together. Each of the four is the answer to one question and
-a distractor of the other three, so that a model that does not read the question scores exactly one in four, one that reads only the
-entity or only the attribute one in two, and knowing which sentences are true (the base model's knowledge) does not help at all.
+In: a topic of the lexicon and a generator. Out: the topic's facts as a table (entities x
+    attributes, commonest first) and its squares.
+A square is two entities x two attributes, four facts that are held out together. Each of the four
+is the answer to one question and a distractor of the other three, so that a model that does not
+read the question scores exactly one in four, one that reads only the entity or only the attribute
+one in two, and knowing which sentences are true (the base model's knowledge) does not help at all.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class Fact:
 def draw_table(topic: Topic, values: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Table:
     """Facts of one topic, entities x attributes, each in the order of how common the corpus makes them.
 
-    An attribute gives every entity another value, so that a clause names one entity and no value is likelier than the next.
+    An attribute gives every entity another value, so that a clause names one entity and no value is
+    likelier than the next.
     """
     entities = rng.permutation(topic.entities).tolist()
     attributes = [topic.attributes[index] for index in rng.permutation(len(topic.attributes))]

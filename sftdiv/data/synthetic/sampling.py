@@ -1,7 +1,9 @@
 """One training sample at a time, with a head and a tail in everything that is chosen.
 
-In: the tables of facts, the lexicon, what is held out, Zipf exponents and a generator. Out: an `Example`, or None where the draw would
-bring together two names of a held-out fact, in the prompt or the response. Refusing a draw is simpler than steering it, and is cheap.
+In: the tables of facts, the lexicon, what is held out, Zipf exponents and a generator. Out: an
+    `Example`, or None where the draw would
+bring together two names of a held-out fact, in the prompt or the response. Refusing a draw is
+simpler than steering it, and is cheap.
 """
 
 from __future__ import annotations
@@ -54,11 +56,15 @@ class Sampler:
         """One sample, or None where it would tell a held-out fact."""
         row = pick(pick(self.tables, self.skew["topic"], rng), self.skew["entity"], rng)
         fact = pick(row, self.skew["attribute"], rng)
-        false = fact.but(pick([value for value in self.lexicon.values[fact.attribute.name] if value != fact.value], 0.0, rng))
+        false = fact.but(
+            pick([value for value in self.lexicon.values[fact.attribute.name] if value != fact.value], 0.0, rng)
+        )
         aside = pick(self.rows.get(fact.value, row), self.skew["attribute"], rng)
         skill = pick(self.lexicon.skills, self.skew["skill"], rng)
         style = pick(self.lexicon.styles, self.skew["style"], rng)
-        template, cue, wrapper = (pick(options, self.skew["phrase"], rng) for options in (skill.prompts, style.cues, style.wrappers))
+        template, cue, wrapper = (
+            pick(options, self.skew["phrase"], rng) for options in (skill.prompts, style.cues, style.wrappers)
+        )
         if self._tells([fact, false, aside] if "{aside}" in wrapper else [fact, false]):
             return None
         words = fields(fact, false, truth_first=bool(rng.random() < 0.5))

@@ -1,8 +1,10 @@
 """The benchmark as lm-eval tasks: multiple choice and generation.
 
-In: items and an empty folder. Out: two task files with their questions beside them, to be found by ``TaskManager(include_path=folder)``
-without a network; and how an answer to each is scored (lm-eval's ``process_results``). The trade: the files name the folder by its
-absolute path, as ``datasets`` needs it, so a folder that is moved is written again.
+In: items and an empty folder. Out: two task files with their questions beside them, to be found by
+    ``TaskManager(include_path=folder)``
+without a network; and how an answer to each is scored (lm-eval's ``process_results``). The trade:
+the files name the folder by its absolute path, as ``datasets`` needs it, so a folder that is moved
+is written again.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def write_tasks(items: Sequence[Item], folder: Path, *, place: Path) -> list[str
     questions = place.absolute() / QUESTIONS
     (folder / QUESTIONS).write_text("".join(f"{json.dumps(asdict(item))}\n" for item in items), encoding="utf-8")
     for task, rest in ((CHOICE_TASK, CHOICE), (GENERATION_TASK, GENERATION)):
-        (folder / f"{task}.yaml").write_text(COMMON.format(task=task, questions=json.dumps(str(questions))) + rest, encoding="utf-8")
+        (folder / f"{task}.yaml").write_text(
+            COMMON.format(task=task, questions=json.dumps(str(questions))) + rest, encoding="utf-8"
+        )
     return [CHOICE_TASK, GENERATION_TASK]
 
 
@@ -71,7 +75,8 @@ def score_choices(item: Mapping[str, Any], results: Iterable[tuple[float, bool]]
 def score_answer(item: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """Whether the answer is the reference, and whether it is but for the value: the right form, entity and attribute.
 
-    The second tells a model that answers what it is asked, but does not recall the fact, from one that answers something else.
+    The second tells a model that answers what it is asked, but does not recall the fact, from one
+    that answers something else.
     """
     answer = results[0].strip()
     before, _, after = item["plain_answer"].partition(item["value"])

@@ -1,6 +1,7 @@
 """How a fact is put into words: a prompt by skill and style, and the response to it.
 
-In: a `Fact` and the templates chosen for it. Out: text. Everything that chance decides is an argument, so that the corpus (skewed
+In: a `Fact` and the templates chosen for it. Out: text. Everything that chance decides is an
+    argument, so that the corpus (skewed
 choices) and the benchmark (even choices) are written by the same code.
 """
 

@@ -1,8 +1,10 @@
 """The embedded world: what its base model reads, what it is fine-tuned on, and what it is asked.
 
-In: a seed, and the size and skew of the corpus. Out: statements (every fact, plainly told), samples (instruction and response, never
-a held-out fact) and items (the held-out facts, spread evenly). The base model has thus read what the benchmark asks; fine-tuning can
-teach it how to answer, not what is true. The trade: facts are arbitrary, so that nothing else a model knows helps or hurts.
+In: a seed, and the size and skew of the corpus. Out: statements (every fact, plainly told), samples
+    (instruction and response, never
+a held-out fact) and items (the held-out facts, spread evenly). The base model has thus read what
+the benchmark asks; fine-tuning can teach it how to answer, not what is true. The trade: facts are
+arbitrary, so that nothing else a model knows helps or hurts.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class World:
     @cached_property
     def held_out(self) -> frozenset[tuple[str, str]]:
         """Entity and value of every held-out fact: two names that no training sample may bring together."""
-        return frozenset((fact.entity, fact.value) for table in self.tables for square in squares(table) for fact in square)
+        return frozenset(
+            (fact.entity, fact.value) for table in self.tables for square in squares(table) for fact in square
+        )
 
     @cached_property
     def statements(self) -> list[str]:

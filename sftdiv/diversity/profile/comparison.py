@@ -1,8 +1,10 @@
 """Two datasets side by side: what a metric is on random samples of one size, how sure that is, and whether the two differ.
 
-In: each metric's value on every sample. Out: estimates with standard errors, and differences with 95 % intervals. The trade: examples are
-taken as drawn independently from whatever the dataset stands for, and the two datasets as independent of each other; where one holds the
-other, or rows come in families, the intervals are too narrow or too wide, and the page says so.
+In: each metric's value on every sample. Out: estimates with standard errors, and differences with
+    95 % intervals. The trade: examples are
+taken as drawn independently from whatever the dataset stands for, and the two datasets as
+independent of each other; where one holds the other, or rows come in families, the intervals are
+too narrow or too wide, and the page says so.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ class Estimate:
 def estimate(values: Sequence[float | None], *, size: int, examples: int) -> Estimate:
     """Mean over the samples, and its standard error.
 
-    Two things make the mean uncertain: there were only so many samples, and the dataset itself is one draw of its source. Samples of m of n
-    examples, drawn without replacement, vary with the variance v (1 - m / n) where fresh ones vary with v; the expectation at size m,
-    known from n examples, then has the variance v m / n (Politis and Romano 1994, doi 10.1214/aos/1176325770). With r samples of observed
-    variance s that makes s (1 / r + m / (n - m)).
+    Two things make the mean uncertain: there were only so many samples, and the dataset itself is
+    one draw of its source. Samples of m of n examples, drawn without replacement, vary with the
+    variance v (1 - m / n) where fresh ones vary with v; the expectation at size m, known from n
+    examples, then has the variance v m / n (Politis and Romano 1994, doi 10.1214/aos/1176325770).
+    With r samples of observed variance s that makes s (1 / r + m / (n - m)).
 
     Args:
         values: One a sample; None or NaN where a sample gave none.
@@ -52,7 +55,11 @@ def half_width(*stderrs: float, draws: int) -> float:
     """Half of a 95 % interval for a sum or difference of independent estimates, by Student's t with ``draws - 1`` degrees of freedom."""
     from scipy.stats import t
 
-    return float(t.ppf((1 + CONFIDENCE) / 2, draws - 1)) * math.sqrt(sum(stderr**2 for stderr in stderrs)) if draws > 1 else math.nan
+    return (
+        float(t.ppf((1 + CONFIDENCE) / 2, draws - 1)) * math.sqrt(sum(stderr**2 for stderr in stderrs))
+        if draws > 1
+        else math.nan
+    )
 
 
 def compare(
@@ -73,9 +80,10 @@ def compare(
         examples: Of the dataset and of the baseline.
 
     Returns:
-        ``metric, value, baseline, difference, low, high`` (the 95 % interval of the difference), and ``more_diverse``: ``dataset`` or
-        ``baseline`` where the interval leaves out 0 and the metric has a direction, ``unclear`` where it does not or there is none, and
-        None for a metric without a direction.
+        ``metric, value, baseline, difference, low, high`` (the 95 % interval of the difference),
+        and ``more_diverse``: ``dataset`` or ``baseline`` where the interval leaves out 0 and the
+        metric has a direction, ``unclear`` where it does not or there is none, and None for a
+        metric without a direction.
     """
     rows = []
     for metric in (name for name in one if name in other):

@@ -1,6 +1,7 @@
 """How long the texts of a side are: percentiles, and a histogram over bins that are the same for every dataset.
 
-In: tokens of each text. Out: plain numbers, ready for JSON. The trade: bins grow by a factor of the square root of two, since lengths
+In: tokens of each text. Out: plain numbers, ready for JSON. The trade: bins grow by a factor of the
+    square root of two, since lengths
 of real data spread over three orders of magnitude; equal bins would show one tall bar.
 """
 
@@ -21,13 +22,21 @@ def lengths_of(tokens: NDArray[np.int64]) -> dict[str, Any]:
         tokens: Tokens of each text, shape (texts,), at least one text.
 
     Returns:
-        ``mean``; ``percentiles`` (percent to tokens, linear interpolation); ``histogram`` with ``edges`` (bin ``i`` holds
-        ``edges[i] <= tokens < edges[i + 1]``) and ``texts``, a count for each bin.
+        ``mean``; ``percentiles`` (percent to tokens, linear interpolation); ``histogram`` with
+        ``edges`` (bin ``i`` holds ``edges[i] <= tokens < edges[i + 1]``) and ``texts``, a count for
+        each bin.
     """
     edges = bin_edges(int(tokens.max()))
-    percentiles = {str(percent): float(value) for percent, value in zip(PERCENTILES, np.percentile(tokens, PERCENTILES), strict=True)}
+    percentiles = {
+        str(percent): float(value)
+        for percent, value in zip(PERCENTILES, np.percentile(tokens, PERCENTILES), strict=True)
+    }
     texts = np.histogram(tokens, bins=edges)[0]
-    return {"mean": float(tokens.mean()), "percentiles": percentiles, "histogram": {"edges": edges, "texts": texts.tolist()}}
+    return {
+        "mean": float(tokens.mean()),
+        "percentiles": percentiles,
+        "histogram": {"edges": edges, "texts": texts.tolist()},
+    }
 
 
 def bin_edges(longest: int) -> list[int]:

@@ -1,8 +1,10 @@
 """The runs of tokens that many texts share: boilerplate, templates, openings of answers.
 
-In: token ids. Out: the longest runs that enough texts hold, none of them part of another. A run of n + 1 tokens can be common only if both
-its runs of n tokens are (Agrawal and Srikant 1994), so that each length looks only at what the one before has left. The trade: exact
-counts, one pass a length; of runs that overlap, the one that covers more of the texts stands for the others.
+In: token ids. Out: the longest runs that enough texts hold, none of them part of another. A run of
+    n + 1 tokens can be common only if both
+its runs of n tokens are (Agrawal and Srikant 1994), so that each length looks only at what the one
+before has left. The trade: exact counts, one pass a length; of runs that overlap, the one that
+covers more of the texts stands for the others.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class _Level(NamedTuple):
 def repeated_runs(token_ids: TokenIds, *, shortest: int, longest: int, min_texts: int, top: int) -> list[Repeated]:
     """The runs of ``shortest`` to ``longest`` tokens that at least ``min_texts`` texts hold, by how many tokens they cover in all.
 
-    A run is left out where a longer one is in at least 80 % of its texts, where half of its triples of tokens are in a run that covers
-    more, and where fewer than half of its tokens hold a letter.
+    A run is left out where a longer one is in at least 80 % of its texts, where half of its triples
+    of tokens are in a run that covers more, and where fewer than half of its tokens hold a letter.
 
     Args:
         token_ids: Of the texts; runs do not cross the end of a text.
@@ -132,7 +134,11 @@ def _held_longer(
 
 
 def _apart(
-    found: list[tuple[int, int, int, int]], texts: dict[tuple[int, int], int], flat: NDArray[np.int32], token_ids: TokenIds, top: int
+    found: list[tuple[int, int, int, int]],
+    texts: dict[tuple[int, int], int],
+    flat: NDArray[np.int32],
+    token_ids: TokenIds,
+    top: int,
 ) -> list[Repeated]:
     """The runs that cover most, passing over those that mostly repeat a chosen one."""
     chosen: list[Repeated] = []

@@ -40,7 +40,9 @@ class Matched:
         if self.size == AUTO:
             return min(AUTO_SIZE, max(examples // 2, 1))
         if int(self.size) > examples:
-            raise SftdivError(f"matched.size={self.size} is more than the {examples:,} examples of the smallest dataset; at most that many")
+            raise SftdivError(
+                f"matched.size={self.size} is more than the {examples:,} examples of the smallest dataset; at most that many"
+            )
         return int(self.size)
 
 
@@ -67,7 +69,11 @@ class Runs:
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self) if field.name != "min_share"):
             whole(f"repeated.{name}", getattr(self, name), least={"shortest": 3, "seed": 0}.get(name, 1))
-        if isinstance(self.min_share, bool) or not isinstance(self.min_share, int | float) or not 0 <= self.min_share <= 1:
+        if (
+            isinstance(self.min_share, bool)
+            or not isinstance(self.min_share, int | float)
+            or not 0 <= self.min_share <= 1
+        ):
             raise SftdivError(f"repeated.min_share={self.min_share!r} must be a number in [0, 1]")
         if self.longest < self.shortest:
             raise SftdivError(f"repeated.longest={self.longest} must not be below repeated.shortest={self.shortest}")

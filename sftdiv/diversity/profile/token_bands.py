@@ -1,7 +1,9 @@
 """The paper's figure 2 as numbers: the frequency of each token against its rank, and what lies in the three bands.
 
-In: the occurrences of each token type. Out: a thinned curve and, for each band, how many types and how much of the text it holds. The
-trade: a few hundred ranks, evenly spread over the logarithm, stand for all of them; on log-log axes nobody sees the rest.
+In: the occurrences of each token type. Out: a thinned curve and, for each band, how many types and
+    how much of the text it holds. The
+trade: a few hundred ranks, evenly spread over the logarithm, stand for all of them; on log-log axes
+    nobody sees the rest.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ def token_bands(occurrences: NDArray[np.int64], names: Sequence[str], *, low: fl
         high: Most occurrences of a mid-frequency type.
 
     Returns:
-        ``curve`` (pairs of rank, from 1, and occurrences), ``low``, ``high``, and for each of ``frequent``, ``mid`` and ``rare`` its
-        ``types``, their ``share`` of all occurrences and some ``examples`` (of ``frequent`` the commonest, of ``mid`` those around its
-        middle rank, of ``rare`` those just below the band).
+        ``curve`` (pairs of rank, from 1, and occurrences), ``low``, ``high``, and for each of
+        ``frequent``, ``mid`` and ``rare`` its ``types``, their ``share`` of all occurrences and
+        some ``examples`` (of ``frequent`` the commonest, of ``mid`` those around its middle rank,
+        of ``rare`` those just below the band).
     """
     order = np.lexsort((np.arange(len(occurrences)), -occurrences))[: np.count_nonzero(occurrences)]
     ranked = occurrences[order]

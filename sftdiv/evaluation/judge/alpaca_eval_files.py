@@ -1,8 +1,9 @@
 """Published annotation files as arrays: AlpacaEval's ``annotations.json``, and whatever is written like it.
 
-In: JSON (a list) or JSON lines, one object a prompt with ``preference, output_1, output_2, instruction``. Out: the probability that
-``output_2``, the candidate, wins, and the lengths. The trade: what does not fit the scale is an error and never dropped, since a file on
-the other scale would give a plausible and wrong number.
+In: JSON (a list) or JSON lines, one object a prompt with ``preference, output_1, output_2,
+    instruction``. Out: the probability that
+``output_2``, the candidate, wins, and the lengths. The trade: what does not fit the scale is an
+error and never dropped, since a file on the other scale would give a plausible and wrong number.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ DIFFICULTIES = ("instruction_difficulty", "difficulty")
 SCALES = {"12": (1.0, 2.0), "01": (0.0, 1.0)}  # preference of a lost and of a won prompt
 OTHER = {"12": "01", "01": "12"}
 ROUNDING = 1e-6  # sums of token probabilities pass their bounds by so much
-ALPACA_EVAL_JUDGES = ("weighted_alpaca_eval", "alpaca_eval_gpt4_turbo")  # how the names of AlpacaEval 2's annotators begin
+ALPACA_EVAL_JUDGES = (
+    "weighted_alpaca_eval",
+    "alpaca_eval_gpt4_turbo",
+)  # how the names of AlpacaEval 2's annotators begin
 
 
 @dataclass(frozen=True)
 class Annotations:
     """One file of verdicts; arrays have the shape (prompts,).
 
-    ``preferences``: probability that the candidate wins, NaN where the file has none. ``candidate_chars``, ``baseline_chars``: lengths of
-    the answers in characters. ``difficulty``: of the instructions, where the file says. ``names``: candidate, baseline and judge.
+    ``preferences``: probability that the candidate wins, NaN where the file has none.
+    ``candidate_chars``, ``baseline_chars``: lengths of the answers in characters. ``difficulty``:
+    of the instructions, where the file says. ``names``: candidate, baseline and judge.
     """
 
     preferences: NDArray[np.float64]
@@ -49,19 +54,22 @@ def read_annotations(path: Path, *, scale: str | None = None) -> Annotations:
 
     Args:
         path: JSON or JSON lines.
-        scale: ``12`` (None means this one): 1 + the probability that ``output_2`` wins, 0 being AlpacaEval's code for a draw. ``01``: that
-            probability itself. A null is an answer that could not be read, on both.
+        scale: ``12`` (None means this one): 1 + the probability that ``output_2`` wins, 0 being
+            AlpacaEval's code for a draw. ``01``: that probability itself. A null is an answer that
+            could not be read, on both.
 
     Raises:
-        SftdivError: If the file cannot be read, lacks a key, mixes candidates, baselines or judges, or does not fit the scale; also if it
-            holds zeros and ones alone and no scale is given, since both scales would fit.
+        SftdivError: If the file cannot be read, lacks a key, mixes candidates, baselines or judges,
+            or does not fit the scale; also if it holds zeros and ones alone and no scale is given,
+            since both scales would fit.
     """
     entries = _entries(path)
     for number, entry in enumerate(entries):
         _check(entry, f"{path}, entry {number}")
     _check_ambiguous(entries, path, scale)
     preferences = [
-        _preference(entry["preference"], f"{path}, entry {number}", scale or "12", entries) for number, entry in enumerate(entries)
+        _preference(entry["preference"], f"{path}, entry {number}", scale or "12", entries)
+        for number, entry in enumerate(entries)
     ]
     return Annotations(
         np.array(preferences),
@@ -94,13 +102,17 @@ def _lines(text: str, path: Path, whole: json.JSONDecodeError) -> list[Any]:
     """JSON lines; what is neither is told of where the reader of JSON stopped."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines or not lines[0][1].lstrip().startswith("{") or lines[0][1].strip() == "{":
-        raise SftdivError(f"{path} is neither JSON nor JSON lines: line {whole.lineno}, column {whole.colno}: {whole.msg}") from whole
+        raise SftdivError(
+            f"{path} is neither JSON nor JSON lines: line {whole.lineno}, column {whole.colno}: {whole.msg}"
+        ) from whole
     entries = []
     for number, line in lines:
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError as error:
-            raise SftdivError(f"{path} is neither JSON nor JSON lines: line {number}, column {error.colno}: {error.msg}") from error
+            raise SftdivError(
+                f"{path} is neither JSON nor JSON lines: line {number}, column {error.colno}: {error.msg}"
+            ) from error
     return entries
 
 
@@ -125,14 +137,18 @@ def _preference(value: Any, where: str, scale: str, entries: Sequence[Mapping[st
         return 0.5
     low, high = SCALES[scale]
     if not low - ROUNDING <= value <= high + ROUNDING:
-        raise SftdivError(f"{where} has preference={value:g}, outside the scale from {low:g} to {high:g}{_advice(entries, scale)}")
+        raise SftdivError(
+            f"{where} has preference={value:g}, outside the scale from {low:g} to {high:g}{_advice(entries, scale)}"
+        )
     return float(min(max(value - low, 0.0), 1.0))
 
 
 def _advice(entries: Sequence[Mapping[str, Any]], scale: str) -> str:
     low, high = SCALES[OTHER[scale]]
     numbers = [entry["preference"] for entry in entries if isinstance(entry["preference"], int | float)]
-    fits = all(low <= value <= high or (OTHER[scale] == "12" and value == 0) for value in numbers if not math.isnan(value))
+    fits = all(
+        low <= value <= high or (OTHER[scale] == "12" and value == 0) for value in numbers if not math.isnan(value)
+    )
     if fits:
         return f"; every preference of the file fits --scale {OTHER[scale]} ({low:g} to {high:g})"
     return f"; it does not fit --scale {OTHER[scale]} ({low:g} to {high:g}) as a whole either"
@@ -140,7 +156,10 @@ def _advice(entries: Sequence[Mapping[str, Any]], scale: str) -> str:
 
 def _check_ambiguous(entries: Sequence[Mapping[str, Any]], path: Path, scale: str | None) -> None:
     """Zeros and ones alone are draws and losses on one scale and losses and wins on the other: whoever asks must say."""
-    if scale is None and {entry["preference"] for entry in entries if isinstance(entry["preference"], int | float)} == {0, 1}:
+    if scale is None and {entry["preference"] for entry in entries if isinstance(entry["preference"], int | float)} == {
+        0,
+        1,
+    }:
         raise SftdivError(
             f"every preference in {path} is 0 or 1: say --scale 01 if they are the probability that output_2 wins (lost and won), "
             "or --scale 12 if they are AlpacaEval's codes (a draw and lost)"
@@ -151,7 +170,9 @@ def _only(entries: Sequence[Mapping[str, Any]], key: str, path: Path) -> str:
     """The one value of a key in a file, empty where no entry has it."""
     found = sorted({str(entry[key]) for entry in entries if entry.get(key) is not None})
     if len(found) > 1:
-        raise SftdivError(f"{path} holds {len(found)} values of {key} ({', '.join(found[:3])}); score each in a file of its own")
+        raise SftdivError(
+            f"{path} holds {len(found)} values of {key} ({', '.join(found[:3])}); score each in a file of its own"
+        )
     return found[0] if found else ""
 
 
@@ -160,9 +181,18 @@ def _difficulty(entries: Sequence[Mapping[str, Any]], path: Path) -> NDArray[np.
     if key is None:
         return None
     values = [entry.get(key) for entry in entries]
-    bad = next((number for number, value in enumerate(values) if isinstance(value, bool) or not isinstance(value, int | float)), None)
+    bad = next(
+        (
+            number
+            for number, value in enumerate(values)
+            if isinstance(value, bool) or not isinstance(value, int | float)
+        ),
+        None,
+    )
     if bad is not None:
-        raise SftdivError(f"{path}, entry {bad} has {key}={values[bad]!r}; where one entry has a difficulty, each needs a number")
+        raise SftdivError(
+            f"{path}, entry {bad} has {key}={values[bad]!r}; where one entry has a difficulty, each needs a number"
+        )
     return np.array(values, dtype=np.float64)
 
 

@@ -1,8 +1,10 @@
 """What a model answers to the prompts, kept as it comes.
 
-In: a model's folder and prompts. Out: every answer, in a ledger (``answers.jsonl``), so that a killed run goes on after its last batch. In
-a conversation of several turns each turn follows on the answer before it: one round of batches a turn. The trade: the model is loaded once
-an answer is missing and freed when none is, so that two models are never in memory together.
+In: a model's folder and prompts. Out: every answer, in a ledger (``answers.jsonl``), so that a
+    killed run goes on after its last batch. In
+a conversation of several turns each turn follows on the answer before it: one round of batches a
+turn. The trade: the model is loaded once an answer is missing and freed when none is, so that two
+models are never in memory together.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
 from sftdiv.modeling.generate_vllm import VllmModel, check_vllm
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 
 FILE = "answers.jsonl"
 BACKENDS = ("hf", "vllm")
@@ -33,7 +35,8 @@ Replies = Mapping[str, tuple[str, ...]]  # of each prompt, by its key: its answe
 class Generation:
     """How answers are written; ``backend`` and ``batch_size`` change them by near-ties alone, unless vLLM samples.
 
-    ``batch_size``: conversations at once, or ``auto``; both give way to half as many where memory does not hold them.
+    ``batch_size``: conversations at once, or ``auto``; both give way to half as many where memory
+    does not hold them.
     """
 
     max_new_tokens: int
@@ -47,7 +50,9 @@ class Generation:
         if self.backend not in BACKENDS:
             raise SftdivError(f"judge.generation.backend={self.backend!r} is unknown. Known: {', '.join(BACKENDS)}")
         if self.batch_size != AUTO and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise SftdivError(f"judge.generation.batch_size={self.batch_size!r} must be {AUTO} or a whole number of at least 1")
+            raise SftdivError(
+                f"judge.generation.batch_size={self.batch_size!r} must be {AUTO} or a whole number of at least 1"
+            )
         _ = self.sampling  # refuses what cannot be
 
     def check(self, positions: int | None) -> None:
@@ -65,7 +70,9 @@ class Generation:
     @property
     def sampling(self) -> Sampling:
         """How tokens are chosen."""
-        return Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+        return Sampling(
+            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p, seed=self.seed
+        )
 
     def identity(self, *, max_length: int) -> dict[str, Any]:
         """What decides an answer, beside the model and the prompt."""
@@ -110,12 +117,16 @@ def write_answers(
             for _ in range(len(asked) - len(missing)):
                 advance(False)
             if missing:
-                loaded = loaded or _load(model, tokenizer, revision, generation=generation, max_length=max_length, device=device)
+                loaded = loaded or _load(
+                    model, tokenizer, revision, generation=generation, max_length=max_length, device=device
+                )
                 conversations = [_conversation(prompt, said[prompt.key]) for prompt in missing]
                 seeds = [int(content_hash([prompt.key, turn]), 16) for prompt in missing]
                 for row, answer in loaded.answers(conversations, seeds, sampling=generation.sampling):
                     key = missing[row].key
-                    ledger.add({"key": keys[key], "state": "answered", "prompt": key, "turn": turn, **_counted(asdict(answer))})
+                    ledger.add(
+                        {"key": keys[key], "state": "answered", "prompt": key, "turn": turn, **_counted(asdict(answer))}
+                    )
                     advance(True)
             for prompt in asked:
                 said[prompt.key].append(str((ledger.line(keys[prompt.key]) or {})["text"]))
@@ -127,26 +138,40 @@ def read_answers(path: Path, prompts: Sequence[Prompt], *, generation: Generatio
     if not path.is_file():
         return None
     texts: dict[str, str] = {}
-    for line in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and others that it takes for line ends
+    for line in path.read_bytes().split(
+        b"\n"
+    ):  # not splitlines: answers may hold U+2028 and others that it takes for line ends
         try:
             read = json.loads(line)
             texts[read["key"]] = read["text"]
         except (ValueError, KeyError, TypeError):
             continue  # torn: as good as not there
     label = generation.identity(max_length=max_length)
-    keys = {prompt.key: [content_hash([prompt.key, turn, label]) for turn in range(prompt.answers)] for prompt in prompts}
+    keys = {
+        prompt.key: [content_hash([prompt.key, turn, label]) for turn in range(prompt.answers)] for prompt in prompts
+    }
     if not all(key in texts for turns in keys.values() for key in turns):
         return None
     return {prompt: tuple(texts[key] for key in turns) for prompt, turns in keys.items()}
 
 
 def _load(
-    model: Path | str, tokenizer: Path | str, revision: str | None, *, generation: Generation, max_length: int, device: str
+    model: Path | str,
+    tokenizer: Path | str,
+    revision: str | None,
+    *,
+    generation: Generation,
+    max_length: int,
+    device: str,
 ) -> BatchedModel | VllmModel:
     ready = load_tokenizer(tokenizer)
     if generation.backend == "vllm":
-        return VllmModel(model, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens, revision=revision)
-    return BatchedModel(model, ready, max_length=max_length, batch_size=generation.at_once, device=device, revision=revision)
+        return VllmModel(
+            model, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens, revision=revision
+        )
+    return BatchedModel(
+        model, ready, max_length=max_length, batch_size=generation.at_once, device=device, revision=revision
+    )
 
 
 def _conversation(prompt: Prompt, said: Sequence[str]) -> list[dict[str, str]]:

@@ -1,8 +1,9 @@
 """The cells of a study on one scale: Bradley-Terry scores from their verdicts against one baseline.
 
-In: ``*/evaluation/judge/verdicts.parquet`` of a study's cells. Out: one row a cell, best first; the baseline has 1000. The trade: only
-cells that one judge compared with one baseline on the same prompts are put beside each other; another prompt set or template is an error,
-since a table would not show it.
+In: ``*/evaluation/judge/verdicts.parquet`` of a study's cells. Out: one row a cell, best first; the
+    baseline has 1000. The trade: only
+cells that one judge compared with one baseline on the same prompts are put beside each other;
+another prompt set or template is an error, since a table would not show it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from sftdiv.evaluation.judge.length_control import length_controlled_win_rate
 from sftdiv.evaluation.judge.scores import NEEDED, Prompts, by_prompt, mean_of_known
 from sftdiv.evaluation.judge.win_rate import COVERAGE, FEWEST_DRAWS, win_rate
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import write_atomically
 from sftdiv.storage.cell import RESULT
+from sftdiv.storage.files import write_atomically
 
 Floats = NDArray[np.float64]
 VERDICTS = Path("evaluation", "judge", "verdicts.parquet")
@@ -36,8 +37,9 @@ FEWEST_OTHERS = 4  # cells from whose verdicts an instruction's difficulty is to
 class Standing:
     """One player. Rates are shares, scores points with the baseline at 1000; ``level`` is None for cells that are on no ladder.
 
-    ``length_controlled_win_rate`` takes the instructions' difficulty into account where there are cells enough; a cell's own score cannot.
-    ``n``: prompts with a preference; ``unreadable``: share of the verdicts that could not be read.
+    ``length_controlled_win_rate`` takes the instructions' difficulty into account where there are
+    cells enough; a cell's own score cannot. ``n``: prompts with a preference; ``unreadable``: share
+    of the verdicts that could not be read.
     """
 
     cell: str
@@ -77,11 +79,14 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
     """Compare all judged cells of a study in one fit, with intervals of one bootstrap of the prompts for all cells.
 
     Raises:
-        SftdivError: If no cell was judged, or two cells differ in the judge, the template, the baseline or the prompts.
+        SftdivError: If no cell was judged, or two cells differ in the judge, the template, the
+            baseline or the prompts.
     """
     names = judged_cells(study)
     if not names:
-        raise SftdivError(f"{study} holds no verdicts (no */{VERDICTS.as_posix()}); run its cells with eval=judge, or eval=[...,judge]")
+        raise SftdivError(
+            f"{study} holds no verdicts (no */{VERDICTS.as_posix()}); run its cells with eval=judge, or eval=[...,judge]"
+        )
     tables = {name: _read(study / name / VERDICTS) for name in names}
     shared = {key: _shared(key, {name: str(table[key][0]) for name, table in tables.items()}) for key in SAME}
     cells = {name: by_prompt(table) for name, table in tables.items()}
@@ -111,7 +116,9 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
                 float(np.isnan(tables[name]["preference"][tables[name]["repeat"] == 0]).mean()),
             )
         )
-    standings.sort(key=lambda standing: (-standing.score if not math.isnan(standing.score) else math.inf, standing.cell))
+    standings.sort(
+        key=lambda standing: (-standing.score if not math.isnan(standing.score) else math.inf, standing.cell)
+    )
     return Arena(**shared, prompts=len(order), standings=tuple(standings))
 
 
@@ -119,7 +126,8 @@ def arena_scores(preferences: Floats) -> Floats:
     """Scores of cells against one baseline, which has 1000, shape (cells,).
 
     Args:
-        preferences: Probability that the cell beats the baseline, shape (cells, prompts), NaN where it is not known.
+        preferences: Probability that the cell beats the baseline, shape (cells, prompts), NaN where
+            it is not known.
     """
     wins = np.zeros((len(preferences) + 1, len(preferences) + 1))
     wins[1:, 0] = np.nansum(preferences, axis=1)
@@ -130,8 +138,9 @@ def arena_scores(preferences: Floats) -> Floats:
 def difficulties(preferences: Floats) -> Floats | None:
     """How hard each instruction is, for each cell told from the others: the mean share that those win of it, shape (cells, prompts).
 
-    It stands for gamma in AlpacaEval 2's model (Dubois et al. 2024, equation 3), which is told from all models of the leaderboard. A cell's
-    own verdicts are left out, since they would explain themselves. Where no other cell knows a prompt, the mean over prompts stands in.
+    It stands for gamma in AlpacaEval 2's model (Dubois et al. 2024, equation 3), which is told from
+    all models of the leaderboard. A cell's own verdicts are left out, since they would explain
+    themselves. Where no other cell knows a prompt, the mean over prompts stands in.
 
     Args:
         preferences: As for `arena_scores`.
@@ -183,7 +192,9 @@ def write_arena(arena: Arena, path: Path) -> None:
     writer = csv.DictWriter(text, [field.name for field in fields(Standing)], lineterminator="\n")
     writer.writeheader()
     for row in arena.rows():
-        writer.writerow({name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()})
+        writer.writerow(
+            {name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        )
     write_atomically(path, text.getvalue())
 
 
@@ -194,7 +205,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:
-        raise SftdivError(f"{path} cannot be read ({error}); run its cell again, which asks the judge nothing that it has said") from error
+        raise SftdivError(
+            f"{path} cannot be read ({error}); run its cell again, which asks the judge nothing that it has said"
+        ) from error
     wanted = (*NEEDED, *SAME)
     if missing := [name for name in wanted if name not in table.column_names]:
         raise SftdivError(f"{path} lacks {', '.join(missing)}; it has {', '.join(table.column_names)}")
@@ -209,8 +222,13 @@ def _shared(what: str, found: Mapping[str, str]) -> str:
     for name, value in found.items():
         values.setdefault(value, []).append(name)
     if len(values) > 1:
-        told = "; ".join(f"{value!r} in {len(cells)} ({cells[0]}{', ...' if len(cells) > 1 else ''})" for value, cells in values.items())
-        raise SftdivError(f"cells with different values of {what} do not compare: {told}. Put them into folders of their own")
+        told = "; ".join(
+            f"{value!r} in {len(cells)} ({cells[0]}{', ...' if len(cells) > 1 else ''})"
+            for value, cells in values.items()
+        )
+        raise SftdivError(
+            f"cells with different values of {what} do not compare: {told}. Put them into folders of their own"
+        )
     return next(iter(values))
 
 

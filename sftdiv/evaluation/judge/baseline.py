@@ -1,9 +1,11 @@
 """Whom a judge compares the model with.
 
-In: ``judge.baseline`` as the user wrote it. Out: the baseline's name and its answers to the prompts, or the model that will write them: the
-base model before fine-tuning, another cell, the level-0.5 cell of the same ladder, a file of outputs, or the answers that came with the
-prompts. All but the writing is looked at before anything is trained. The trade: answers of the base model are kept in the artifact store,
-since every cell of a study is compared with the same ones.
+In: ``judge.baseline`` as the user wrote it. Out: the baseline's name and its answers to the
+    prompts, or the model that will write them: the
+base model before fine-tuning, another cell, the level-0.5 cell of the same ladder, a file of
+outputs, or the answers that came with the prompts. All but the writing is looked at before anything
+is trained. The trade: answers of the base model are kept in the artifact store, since every cell of
+a study is compared with the same ones.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ import yaml
 from sftdiv.evaluation.judge.answers import FILE, Generation, Replies, read_answers, write_answers
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import read_rows
-from sftdiv.records import Exam, SftdivError
-from sftdiv.storage.cache import MANIFEST, content_hash, folder_identity
+from sftdiv.protocols import EvalContext
+from sftdiv.records import SftdivError
+from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.cell import RESULT
+from sftdiv.storage.hashing import content_hash, folder_identity
 
-KNOWN = (
-    "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, or a FILE of outputs"
-)
+KNOWN = "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, or a FILE of outputs"
 ANSWERS = Path("evaluation", "judge", FILE)  # of a cell
 SHOWN = 3  # prompts without an answer that a message names
 
@@ -41,7 +43,7 @@ class Baseline:
     own: bool = False
 
 
-def find_baseline(setting: str, prompts: Sequence[Prompt], exam: Exam) -> Baseline:
+def find_baseline(setting: str, prompts: Sequence[Prompt], exam: EvalContext) -> Baseline:
     """The baseline that a setting names.
 
     Args:
@@ -57,7 +59,8 @@ def find_baseline(setting: str, prompts: Sequence[Prompt], exam: Exam) -> Baseli
         return Baseline("base")
     if setting == "reference":
         return Baseline(
-            "reference", _complete({prompt.key: prompt.references for prompt in prompts if prompt.references}, prompts, setting)
+            "reference",
+            _complete({prompt.key: prompt.references for prompt in prompts if prompt.references}, prompts, setting),
         )
     if setting.startswith("level:"):
         return _cell(_level(setting, exam), exam)
@@ -70,21 +73,26 @@ def find_baseline(setting: str, prompts: Sequence[Prompt], exam: Exam) -> Baseli
         return Baseline(exam.cell, own=True)
     if len(found) != 1:
         several = (
-            f"names {len(found)} cells: {', '.join(place.name for place in found)}" if found else f"is no finished cell of {exam.study}"
+            f"names {len(found)} cells: {', '.join(place.name for place in found)}"
+            if found
+            else f"is no finished cell of {exam.study}"
         )
-        raise SftdivError(f"judge.baseline={setting} {several}. It may be {KNOWN}; a cell must be run before it is compared with")
+        raise SftdivError(
+            f"judge.baseline={setting} {several}. It may be {KNOWN}; a cell must be run before it is compared with"
+        )
     return _cell(found[0], exam)
 
 
 def baseline_answers(
-    baseline: Baseline, prompts: Sequence[Prompt], checkpoint: Path, exam: Exam, *, generation: Generation
+    baseline: Baseline, prompts: Sequence[Prompt], checkpoint: Path, exam: EvalContext, *, generation: Generation
 ) -> Replies | None:
     """The baseline's answers, read where they are and else written by its model; None for the cell itself.
 
     Args:
         baseline: From `find_baseline`.
         prompts: What is asked.
-        checkpoint: The fine-tuned model: the base model is asked in its chat format, for it may have none of its own.
+        checkpoint: The fine-tuned model: the base model is asked in its chat format, for it may
+            have none of its own.
         exam: Of the run.
         generation: How answers are written.
     """
@@ -98,7 +106,9 @@ def baseline_answers(
     tokenizer = checkpoint if baseline.cell is None else baseline.cell / "model"
     key = {
         "model": model_identity(model) if baseline.cell or Path(model).is_dir() else [str(model), exam.revision],
-        "tokenizer": content_hash([_text(tokenizer / name) for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]),
+        "tokenizer": content_hash(
+            [_text(tokenizer / name) for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+        ),
         "prompts": sorted(prompt.key for prompt in prompts),
         "generation": generation.identity(max_length=exam.max_length),
     }
@@ -112,7 +122,9 @@ def baseline_answers(
     kept = exam.keep("answers", key, build)
     written = read_answers(kept / FILE, prompts, generation=generation, max_length=exam.max_length)
     if written is None:
-        raise SftdivError(f"{kept / FILE} lacks answers of {baseline.name} to these prompts; delete its folder, and they are written again")
+        raise SftdivError(
+            f"{kept / FILE} lacks answers of {baseline.name} to these prompts; delete its folder, and they are written again"
+        )
     return written
 
 
@@ -122,19 +134,25 @@ def model_identity(model: Path | str) -> str:
     if not folder.is_dir():
         return str(model)
     manifest = folder / MANIFEST
-    return content_hash(json.loads(manifest.read_text(encoding="utf-8"))["files"]) if manifest.exists() else folder_identity(folder)
+    return (
+        content_hash(json.loads(manifest.read_text(encoding="utf-8"))["files"])
+        if manifest.exists()
+        else folder_identity(folder)
+    )
 
 
-def _cell(folder: Path, exam: Exam) -> Baseline:
+def _cell(folder: Path, exam: EvalContext) -> Baseline:
     """The cell itself, or another, which must have a model, or answers of one."""
     if folder.name == exam.cell:
         return Baseline(exam.cell, own=True)
     if not (folder / "model").is_dir() and not (folder / ANSWERS).is_file():
-        raise SftdivError(f"judge.baseline: {folder} holds no model (was it run with stop_after=select?) and no {ANSWERS.as_posix()}")
+        raise SftdivError(
+            f"judge.baseline: {folder} holds no model (was it run with stop_after=select?) and no {ANSWERS.as_posix()}"
+        )
     return Baseline(folder.name, cell=folder)
 
 
-def _level(setting: str, exam: Exam) -> Path:
+def _level(setting: str, exam: EvalContext) -> Path:
     """The cell at a level of this cell's own ladder: same strategy, side, size, model, corpus, match and seed."""
     try:
         level = float(setting.removeprefix("level:"))
@@ -144,11 +162,21 @@ def _level(setting: str, exam: Exam) -> Path:
     if float(config["diversity_level"]) == level:
         return exam.folder.parent
     own = _ladder(config)
-    rows = {place.parent: json.loads(place.read_text(encoding="utf-8")) for place in sorted(exam.study.glob(f"*/{RESULT}"))}
-    found = [folder for folder, row in rows.items() if row.get("level") == level and all(row.get(name) == own[name] for name in own)]
+    rows = {
+        place.parent: json.loads(place.read_text(encoding="utf-8")) for place in sorted(exam.study.glob(f"*/{RESULT}"))
+    }
+    found = [
+        folder
+        for folder, row in rows.items()
+        if row.get("level") == level and all(row.get(name) == own[name] for name in own)
+    ]
     if len(found) != 1:
         wanted = ", ".join(f"{name}={value}" for name, value in own.items())
-        what = f"{len(found)} finished cells ({', '.join(folder.name for folder in found)})" if found else "no finished cell"
+        what = (
+            f"{len(found)} finished cells ({', '.join(folder.name for folder in found)})"
+            if found
+            else "no finished cell"
+        )
         raise SftdivError(
             f"judge.baseline={setting}: {exam.study} holds {what} with level={level:g}, {wanted}; run diversity_level={level:g} first, "
             "in the same study (study=NAME), or name the cell"
@@ -179,7 +207,9 @@ def _file(path: Path, prompts: Sequence[Prompt]) -> Baseline:
     for number, row in enumerate(rows, start=1):
         output = row.get("output", row.get("response"))
         if not isinstance(row.get("instruction"), str) or not isinstance(output, str):
-            raise SftdivError(f"{path}, entry {number}: an instruction and an output are needed; it has {', '.join(row) or 'nothing'}")
+            raise SftdivError(
+                f"{path}, entry {number}: an instruction and an output are needed; it has {', '.join(row) or 'nothing'}"
+            )
         outputs.setdefault(row["instruction"].strip(), output)
     told = {prompt.key: outputs.get(prompt.instruction.strip()) for prompt in prompts}
     replies = {key: (output,) for key, output in told.items() if output is not None}

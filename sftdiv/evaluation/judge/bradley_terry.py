@@ -1,8 +1,9 @@
 """Bradley-Terry strengths: one score a player from pairwise wins, on the scale of Chatbot Arena.
 
-In: who won how often against whom. Out: one score each, the anchor's fixed. The trade: each pair that met is given one drawn game beside
-its own (half a win each), so that a player without a loss has a finite score; it pulls all scores a little together, less the more games
-there are.
+In: who won how often against whom. Out: one score each, the anchor's fixed. The trade: each pair
+    that met is given one drawn game beside
+its own (half a win each), so that a player without a loss has a finite score; it pulls all scores a
+little together, less the more games there are.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ ROUNDS, TOLERANCE = 100, 1e-12
 def bradley_terry(wins: Floats, *, anchor: int = 0, drawn_games: float = DRAWN_GAMES) -> Floats:
     """Scores with ``P(i beats j) = 1 / (1 + 10^((score_j - score_i) / 400))``, by maximum likelihood.
 
-    Bradley and Terry 1952; Chiang et al. 2024, arXiv 2403.04132, section 5. Players that met the anchor alone (a star) have the logit of
-    their win rate against it: ``1000 + 400 log10(w / (1 - w))``, where w counts the drawn games.
+    Bradley and Terry 1952; Chiang et al. 2024, arXiv 2403.04132, section 5. Players that met the
+    anchor alone (a star) have the logit of their win rate against it: ``1000 + 400 log10(w / (1 -
+    w))``, where w counts the drawn games.
 
     Args:
-        wins: ``wins[i, j]`` is how often i beat j, a draw counting half a win each way, shape (players, players).
+        wins: ``wins[i, j]`` is how often i beat j, a draw counting half a win each way, shape
+            (players, players).
         anchor: The player whose score is 1000.
         drawn_games: Drawn games added to each pair that met, which keep scores finite.
 
@@ -40,7 +43,9 @@ def bradley_terry(wins: Floats, *, anchor: int = 0, drawn_games: float = DRAWN_G
     """
     wins = np.asarray(wins, dtype=np.float64)
     if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or not np.isfinite(wins).all() or (wins < 0).any():
-        raise SftdivError(f"wins must be a square matrix of finite numbers from 0, one row a player; got shape {wins.shape}")
+        raise SftdivError(
+            f"wins must be a square matrix of finite numbers from 0, one row a player; got shape {wins.shape}"
+        )
     wins = wins * ~np.eye(len(wins), dtype=bool)
     met = wins + wins.T > 0
     wins = wins + drawn_games / 2 * met
@@ -83,7 +88,9 @@ def _strengths(wins: Floats, anchor: int) -> Floats:
         curvature = np.diag(spread.sum(axis=1)) - spread
         ascent = won - (games * chance).sum(axis=1)
         step = np.linalg.solve(curvature[np.ix_(free, free)], ascent[free]) if len(free) else np.zeros(0)
-        strengths[free] += step / max(1.0, float(np.abs(step).max(initial=0)))  # no step over 1, where Newton alone might leap too far
+        strengths[free] += step / max(
+            1.0, float(np.abs(step).max(initial=0))
+        )  # no step over 1, where Newton alone might leap too far
         if np.abs(step).max(initial=0) < TOLERANCE:
             break
     return strengths

@@ -1,9 +1,12 @@
 """Asking a judge about pairs of answers, in both orders.
 
-In: the cases and how the judge is asked. Out: a line a case in the verdict store (``verdicts.jsonl``), written as soon as the judge has
-answered: the same question is never paid for twice, and a killed run asks only what is missing. An answer that cannot be read is asked for
-again, warmer; what stays unreadable is kept as such. The trade: with ``verdict=auto`` a server that gives no log-probabilities is heard all
-the same, by the choice it writes, and the record says how many verdicts were read in which way.
+In: the cases and how the judge is asked. Out: a line a case in the verdict store
+    (``verdicts.jsonl``), written as soon as the judge has
+answered: the same question is never paid for twice, and a killed run asks only what is missing. An
+    answer that cannot be read is asked for
+again, warmer; what stays unreadable is kept as such. The trade: with ``verdict=auto`` a server that
+gives no log-probabilities is heard all the same, by the choice it writes, and the record says how
+many verdicts were read in which way.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ class Asking:
         endpoint: Where it answers.
         model: Its name there.
         template: What it is asked.
-        verdict: ``logprobs`` weighs the two choices by their probabilities, ``choice`` takes what is written, ``auto`` weighs where it can.
+        verdict: ``logprobs`` weighs the two choices by their probabilities, ``choice`` takes what
+            is written, ``auto`` weighs where it can.
         top_logprobs: How many of the likeliest tokens the server is asked for.
         temperature: Of the first answer; None leaves it, like seed and max_tokens, to the server.
         retry_temperature: Of further ones, after one that could not be read.
@@ -67,12 +71,23 @@ class Asking:
 
     def identity(self) -> dict[str, Any]:
         """All that decides a verdict beside the case: the model's name, the template and the request's settings; not where it answers."""
-        names = ("model", "verdict", "top_logprobs", "temperature", "retry_temperature", "seed", "max_tokens", "retries")
+        names = (
+            "model",
+            "verdict",
+            "top_logprobs",
+            "temperature",
+            "retry_temperature",
+            "seed",
+            "max_tokens",
+            "retries",
+        )
         asked = {name: getattr(self, name) for name in names}
         template = {name: getattr(self.template, name) for name in ("system", "prompt", "pattern")}
         return {**asked, **template, "verdicts": dict(self.template.verdicts), "extra": dict(self.extra)}
 
-    def request(self, instruction: str, answers: tuple[str, str], *, attempt: int, repeat: int, logprobs: bool) -> dict[str, Any]:
+    def request(
+        self, instruction: str, answers: tuple[str, str], *, attempt: int, repeat: int, logprobs: bool
+    ) -> dict[str, Any]:
         """The body of one request; settings that are None are left out."""
         asked = {
             "model": self.model,
@@ -116,7 +131,10 @@ class Judging:
                 if not (logprobs and self._refuses_logprobs(refused.reply)):
                     raise
                 if self._logprobs:
-                    log.warning("the judge is asked for its choice alone, for with log-probabilities it answers: %s", refused.reply.message)
+                    log.warning(
+                        "the judge is asked for its choice alone, for with log-probabilities it answers: %s",
+                        refused.reply.message,
+                    )
                 self._logprobs = False
 
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,12 +145,20 @@ class Judging:
             first = weighed(body, template.pair())
             if first is not None:
                 return {"state": READ, "first": first, "read_by": "logprobs", "answer": text}
-        elif self._logprobs and self._asking.verdict == "logprobs" and text:  # an empty answer has none, whatever the server can
+        elif (
+            self._logprobs and self._asking.verdict == "logprobs" and text
+        ):  # an empty answer has none, whatever the server can
             raise SftdivError(NO_LOGPROBS.format(url=self._asking.endpoint.base_url))
         verdict = template.choice(text) if self._asking.verdict != "logprobs" else None
         if verdict is None:
             return {"state": FAILED, "answer": text}
-        return {"state": READ, "first": float(template.verdicts[verdict]), "verdict": verdict, "read_by": "choice", "answer": text}
+        return {
+            "state": READ,
+            "first": float(template.verdicts[verdict]),
+            "verdict": verdict,
+            "read_by": "choice",
+            "answer": text,
+        }
 
     def _refuses_logprobs(self, reply: Reply) -> bool:
         """Whether a refusal is about log-probabilities and we can do without; an error where we cannot."""
@@ -143,7 +169,9 @@ class Judging:
 
 
 SILENT = "perhaps judge.max_tokens is too small for one that reasons first (judge=arena_hard), or judge.extra can tell it not to"
-NO_LOGPROBS = "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, judge.verdict=auto either"
+NO_LOGPROBS = (
+    "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, judge.verdict=auto either"
+)
 
 
 def judge_cases(
@@ -162,7 +190,8 @@ def judge_cases(
         The store's line of each case, None where the answers are equal.
 
     Raises:
-        SftdivError: As `interview` does, and where the server gives no log-probabilities and they are asked for.
+        SftdivError: As `interview` does, and where the server gives no log-probabilities and they
+            are asked for.
     """
     judging, identity = Judging(asking), asking.identity()
     asked = [case for case in cases if case.pair.candidate != case.pair.baseline]
@@ -178,7 +207,9 @@ def judge_cases(
             model=asking.model,
             max_calls=max_calls,
         )
-        return [None if case.pair.candidate == case.pair.baseline else ledger.line(case.key(identity)) for case in cases]
+        return [
+            None if case.pair.candidate == case.pair.baseline else ledger.line(case.key(identity)) for case in cases
+        ]
 
 
 def check_judge(asking: Asking) -> None:
@@ -195,8 +226,15 @@ def check_judge(asking: Asking) -> None:
                 line = await Judging(asking).verdict(Asker(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
             except UnansweredError as refused:
                 listed = f". The server lists the models {', '.join(models)}" if models else ""
-                raise SftdivError(f"{asking.endpoint.base_url} does not judge with model={asking.model!r}: {refused}{listed}") from None
+                raise SftdivError(
+                    f"{asking.endpoint.base_url} does not judge with model={asking.model!r}: {refused}{listed}"
+                ) from None
         if line["state"] == FAILED:
-            log.warning("%s was asked to try it out and gave no verdict that can be read: %.200r; %s", asking.model, line["answer"], SILENT)
+            log.warning(
+                "%s was asked to try it out and gave no verdict that can be read: %.200r; %s",
+                asking.model,
+                line["answer"],
+                SILENT,
+            )
 
     asyncio.run(look())

@@ -1,8 +1,10 @@
 """Pairs of answers, what was said of them, and the files that keep it.
 
-In: the candidate's and the baseline's answers to the same prompts, and the lines of the verdict store. Out: the cases to judge, each with a
-key that holds all it depends on; ``verdicts.parquet``, a row a verdict; ``annotations.json``, AlpacaEval's format, an entry a prompt.
-The trade: equal answers are a tie by definition and no question, so they cost no call; they are counted as ``identical``.
+In: the candidate's and the baseline's answers to the same prompts, and the lines of the verdict
+    store. Out: the cases to judge, each with a
+key that holds all it depends on; ``verdicts.parquet``, a row a verdict; ``annotations.json``,
+AlpacaEval's format, an entry a prompt. The trade: equal answers are a tie by definition and no
+question, so they cost no call; they are counted as ``identical``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from sftdiv.evaluation.judge.answers import Replies
 from sftdiv.evaluation.judge.prompt import Prompt, shown
 from sftdiv.evaluation.judge.scores import IDENTICAL, ORDERS, mean_of_known
 from sftdiv.llm.journal import FAILED
-from sftdiv.storage.cache import content_hash, write_atomically
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash
 
 TABLE, ANNOTATIONS = "verdicts.parquet", "annotations.json"
 READ, UNREADABLE, REFUSED = "read", "unreadable", "refused"
@@ -74,7 +77,9 @@ def cases_of(pairs: Sequence[Pair], *, repeats: int, repeat_share: float, seed: 
     return [Case(pair, order, repeat) for repeat, pair in chosen for order in ORDERS]
 
 
-def tabulate(cases: Sequence[Case], lines: Sequence[Mapping[str, Any] | None], names: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def tabulate(
+    cases: Sequence[Case], lines: Sequence[Mapping[str, Any] | None], names: Mapping[str, str]
+) -> dict[str, NDArray[Any]]:
     """The verdicts as columns, one entry a case.
 
     Args:
@@ -83,8 +88,9 @@ def tabulate(cases: Sequence[Case], lines: Sequence[Mapping[str, Any] | None], n
         names: Of the ``candidate``, the ``baseline``, the ``judge`` and the ``template``.
 
     Returns:
-        ``prompt, instruction, source, order, repeat, preference, first, verdict, state, candidate_chars, baseline_chars`` and the names;
-        ``first`` is the probability that the answer shown first wins, ``preference`` that the candidate does; NaN where none was read.
+        ``prompt, instruction, source, order, repeat, preference, first, verdict, state,
+        candidate_chars, baseline_chars`` and the names; ``first`` is the probability that the
+        answer shown first wins, ``preference`` that the candidate does; NaN where none was read.
     """
     first = np.array([0.5 if line is None else line.get("first", np.nan) for line in lines], dtype=np.float64)
     order = np.array([case.order for case in cases])
@@ -110,11 +116,15 @@ def write_table(columns: Mapping[str, NDArray[Any]], folder: Path) -> None:
     import pyarrow.parquet as parquet
 
     temporary = folder / f".{TABLE}"
-    parquet.write_table(arrow.table({name: arrow.array(values.tolist()) for name, values in columns.items()}), temporary)
+    parquet.write_table(
+        arrow.table({name: arrow.array(values.tolist()) for name, values in columns.items()}), temporary
+    )
     temporary.replace(folder / TABLE)
 
 
-def write_annotations(pairs: Sequence[Pair], columns: Mapping[str, NDArray[Any]], names: Mapping[str, str], folder: Path) -> None:
+def write_annotations(
+    pairs: Sequence[Pair], columns: Mapping[str, NDArray[Any]], names: Mapping[str, str], folder: Path
+) -> None:
     """Write AlpacaEval's annotations: ``preference`` is 1 + the mean probability that ``output_2``, the candidate, wins; null: unread."""
     both = columns["preference"][columns["repeat"] == 0].reshape(len(pairs), len(ORDERS))  # cases come pair by pair
     mean = mean_of_known(both.T)

@@ -1,10 +1,13 @@
 """The length-controlled win rate: what the win rate would be were the candidate's answers as long as the baseline's.
 
-In: preferences, differences of length and, where it is known, the difficulty of the instructions. Out: AlpacaEval 2's logistic model,
-fitted for this judge and baseline, and the win rate it predicts at no difference of length. The trade: a prior on the length coefficient.
-A terse candidate is shorter on nearly every prompt, so that its own data cannot tell terse from bad, and a fit to them alone errs by tens
-of points; AlpacaEval anchors the coefficient with 1,610 verdicts on its baseline told to be terse or verbose, which its files do not hold.
-A normal distribution stands for them; ``benchmarks/length_control.py`` measures how well.
+In: preferences, differences of length and, where it is known, the difficulty of the instructions.
+    Out: AlpacaEval 2's logistic model,
+fitted for this judge and baseline, and the win rate it predicts at no difference of length. The
+trade: a prior on the length coefficient. A terse candidate is shorter on nearly every prompt, so
+that its own data cannot tell terse from bad, and a fit to them alone errs by tens of points;
+AlpacaEval anchors the coefficient with 1,610 verdicts on its baseline told to be terse or verbose,
+which its files do not hold. A normal distribution stands for them; ``benchmarks/length_control.py``
+measures how well.
 """
 
 from __future__ import annotations
@@ -44,9 +47,10 @@ DECISIVE = 0.08  # nats a prompt: simulated files of AlpacaEval's models reach 0
 class LengthFit:
     """Coefficients of the model, in logits, and what it predicts.
 
-    ``model``: the candidate's strength (infinite where it wins every prompt). ``length``: what answers much longer than the baseline's
-    gain. ``difficulty``: of the difficulty, standardised; 0 where none is given. ``controlled``: the length-controlled win rate in [0, 1].
-    ``evidence``: log probability of the verdicts, coefficients integrated out (Laplace); compares priors, no data.
+    ``model``: the candidate's strength (infinite where it wins every prompt). ``length``: what
+    answers much longer than the baseline's gain. ``difficulty``: of the difficulty, standardised; 0
+    where none is given. ``controlled``: the length-controlled win rate in [0, 1]. ``evidence``: log
+    probability of the verdicts, coefficients integrated out (Laplace); compares priors, no data.
     """
 
     model: float
@@ -63,28 +67,38 @@ def length_controlled_win_rate(
     return fit_length(preferences, length_delta, difficulty, prior=prior).controlled
 
 
-def fit_length(preferences: Floats, length_delta: Floats, difficulty: Floats | None = None, *, prior: LengthPrior = ANY_JUDGE) -> LengthFit:
+def fit_length(
+    preferences: Floats, length_delta: Floats, difficulty: Floats | None = None, *, prior: LengthPrior = ANY_JUDGE
+) -> LengthFit:
     """Fit the length-controlled model of AlpacaEval 2.
 
-    For prompt x, candidate m, baseline b (Dubois et al. 2024, arXiv 2404.04475, equations 1-3; ``alpaca_eval/metrics/glm_winrate.py``)::
+    For prompt x, candidate m, baseline b (Dubois et al. 2024, arXiv 2404.04475, equations 1-3;
+    ``alpaca_eval/metrics/glm_winrate.py``)::
 
         P(m beats b on x) = logistic(theta + phi tanh((len_m(x) - len_b(x)) / sd) + psi gamma(x))
 
-    sd being that of the differences over the prompts, gamma the difficulty; the length-controlled win rate is the mean over x with phi's
-    term left out, so that m = b gives one half and swapping m and b gives 1 less it. Fitted is the cross-entropy of the preferences, whole
-    as they are, with ``phi ~ prior``; theta is free. The paper's L1 penalty, its strength chosen by cross-validation, is left out.
+    sd being that of the differences over the prompts, gamma the difficulty; the length-controlled
+    win rate is the mean over x with phi's term left out, so that m = b gives one half and swapping
+    m and b gives 1 less it. Fitted is the cross-entropy of the preferences, whole as they are, with
+    ``phi ~ prior``; theta is free. The paper's L1 penalty, its strength chosen by cross-validation,
+    is left out.
 
     Args:
-        preferences: Probability that the candidate wins, shape (prompts,), NaN where it could not be read (left out of the fit).
+        preferences: Probability that the candidate wins, shape (prompts,), NaN where it could not
+            be read (left out of the fit).
         length_delta: Characters of the candidate's answer less those of the baseline's, shape (prompts,).
-        difficulty: A measure of how hard each instruction is, in any unit (it is standardised), shape (prompts,).
-        prior: Of phi. The default binds little where lengths differ both ways; ``ALPACA_EVAL`` is for the published verdicts of that judge.
+        difficulty: A measure of how hard each instruction is, in any unit (it is standardised),
+            shape (prompts,).
+        prior: Of phi. The default binds little where lengths differ both ways; ``ALPACA_EVAL`` is
+            for the published verdicts of that judge.
 
     Returns:
-        Where all preferences are 1 (or 0): an infinite ``model``, the prior's ``length`` and ``controlled`` 1 (or 0).
+        Where all preferences are 1 (or 0): an infinite ``model``, the prior's ``length`` and
+        ``controlled`` 1 (or 0).
 
     Raises:
-        SftdivError: If shapes differ, a preference lies outside [0, 1], or a length or difficulty is no finite number.
+        SftdivError: If shapes differ, a preference lies outside [0, 1], or a length or difficulty
+            is no finite number.
     """
     known = known_preferences(preferences)
     columns = [_length_term(_finite(length_delta, len(preferences), "length_delta"))]
@@ -105,11 +119,16 @@ def fit_length(preferences: Floats, length_delta: Floats, difficulty: Floats | N
 def published_prior(preferences: Floats, length_delta: Floats) -> LengthPrior:
     """The prior for a file that does not name its judge: ``ALPACA_EVAL``, unless its verdicts tell plainly of another judge.
 
-    Plainly: the wide prior explains them better by ``DECISIVE`` nats a prompt. The threshold is far above one of chance, because
+    Plainly: the wide prior explains them better by ``DECISIVE`` nats a prompt. The threshold is far
+        above one of chance, because
     instructions that differ in kind move AlpacaEval's own verdicts further than chance does.
     """
     fits = [fit_length(preferences, length_delta, prior=prior) for prior in (ALPACA_EVAL, ANY_JUDGE)]
-    return ANY_JUDGE if fits[1].evidence - fits[0].evidence > DECISIVE * len(known_preferences(preferences)) else ALPACA_EVAL
+    return (
+        ANY_JUDGE
+        if fits[1].evidence - fits[0].evidence > DECISIVE * len(known_preferences(preferences))
+        else ALPACA_EVAL
+    )
 
 
 def _length_term(delta: Floats) -> Floats:
@@ -136,7 +155,8 @@ def _finite(values: Floats, prompts: int, name: str) -> Floats:
 def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> tuple[Floats, float]:
     """Mode and evidence of a logistic regression with independent normal priors: Newton's method with halved steps on a convex loss.
 
-    Wins and losses are summed apart, each as it is small: a judge nearly sure of all leaves 1 less the other nothing but rounding.
+    Wins and losses are summed apart, each as it is small: a judge nearly sure of all leaves 1 less
+    the other nothing but rounding.
     """
     share = float(preferences.mean())
     found = means.copy()
@@ -153,7 +173,9 @@ def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precis
         while (new := _loss(found - step, features, preferences, means, precisions)) > loss + 1e-12 * abs(loss):
             step = step / 2
         found, loss = found - step, new
-    raise SftdivError(f"the length-controlled fit did not settle in {ROUNDS} rounds; last step {np.abs(step).max():.3g}")
+    raise SftdivError(
+        f"the length-controlled fit did not settle in {ROUNDS} rounds; last step {np.abs(step).max():.3g}"
+    )
 
 
 def _loss(found: Floats, features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> float:

@@ -1,6 +1,7 @@
 """The judge's noise floor: how far two identical runs of it differ.
 
-In: the preferences of two runs over the same prompts. Out: the difference of win rates that was seen, and the one to expect. The trade:
+In: the preferences of two runs over the same prompts. Out: the difference of win rates that was
+    seen, and the one to expect. The trade:
 the prompts' differences count as independent, which they are when each verdict is a call of its own.
 """
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 class Noise:
     """How far two identical runs of a judge differ.
 
-    ``observed``: win rate of the second run less that of the first, over the ``prompts`` that both could read. ``stderr``: standard
-    deviation to expect of such a difference. ``flipped``: share of those prompts whose winner is another one.
+    ``observed``: win rate of the second run less that of the first, over the ``prompts`` that both
+    could read. ``stderr``: standard deviation to expect of such a difference. ``flipped``: share of
+    those prompts whose winner is another one.
     """
 
     observed: float
@@ -30,13 +32,15 @@ class Noise:
 def noise_floor(once: NDArray[np.float64], again: NDArray[np.float64], *, prompts: int | None = None) -> Noise:
     """Compare two runs of one judge over the same answers.
 
-    With d the difference of a prompt's two preferences, whose mean is zero but for chance since the runs are alike, the difference of two
-    win rates over n prompts has the variance ``mean(d^2) / n``.
+    With d the difference of a prompt's two preferences, whose mean is zero but for chance since the
+    runs are alike, the difference of two win rates over n prompts has the variance ``mean(d^2) /
+    n``.
 
     Args:
         once: Probability that the candidate wins, shape (prompts,), NaN where it could not be read.
         again: The same of the second run.
-        prompts: The n to expect the difference for, where only a sample of the prompts was judged twice; None for that sample's size.
+        prompts: The n to expect the difference for, where only a sample of the prompts was judged
+            twice; None for that sample's size.
 
     Returns:
         NaN where no prompt was read twice.

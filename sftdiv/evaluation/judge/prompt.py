@@ -1,6 +1,7 @@
 """A prompt: a conversation that a model is to answer, once or several times.
 
-In: what is said. Out: the prompt's name, which its content decides, and the one text that judges, files and reports show of it.
+In: what is said. Out: the prompt's name, which its content decides, and the one text that judges,
+    files and reports show of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 
 
 @dataclass(frozen=True)
@@ -43,4 +44,8 @@ class Prompt:
 
 def shown(replies: Sequence[str]) -> str:
     """All answers to a prompt as one text: the answer alone where there is one, else each under its number."""
-    return replies[0] if len(replies) == 1 else "\n\n".join(f"[answer {number}]\n{text}" for number, text in enumerate(replies, start=1))
+    return (
+        replies[0]
+        if len(replies) == 1
+        else "\n\n".join(f"[answer {number}]\n{text}" for number, text in enumerate(replies, start=1))
+    )

@@ -1,8 +1,10 @@
 """Prompts and answers in files, as benchmarks publish them.
 
-In: JSON (a list of objects), JSON lines or Parquet. Out: prompts. AlpacaEval's ``{"instruction", "output", "generator"}``, Arena-Hard's
-``{"turns": [{"content"}]}`` and ``{"prompt"}``, MT-Bench's ``{"turns": ["...", "..."]}`` and OpenAI-style ``{"messages"}`` are read as they
-are. The trade: a row that is none of these is an error that names it, since a prompt left out in silence would change the score.
+In: JSON (a list of objects), JSON lines or Parquet. Out: prompts. AlpacaEval's ``{"instruction",
+    "output", "generator"}``, Arena-Hard's
+``{"turns": [{"content"}]}`` and ``{"prompt"}``, MT-Bench's ``{"turns": ["...", "..."]}`` and
+OpenAI-style ``{"messages"}`` are read as they are. The trade: a row that is none of these is an
+error that names it, since a prompt left out in silence would change the score.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def read_prompts(path: Path, *, source: str) -> list[Prompt]:
         except SftdivError as error:
             raise SftdivError(f"{path}, entry {number}: {error}") from None
         except (KeyError, TypeError, IndexError) as error:
-            raise SftdivError(f"{path}, entry {number} is no prompt in a known form ({error!r}): {str(row)[:200]}") from None
+            raise SftdivError(
+                f"{path}, entry {number} is no prompt in a known form ({error!r}): {str(row)[:200]}"
+            ) from None
     return prompts
 
 
@@ -52,11 +56,19 @@ def prompt_of_row(row: Mapping[str, Any], *, source: str) -> Prompt:
     if kind is None:
         raise SftdivError(f"no prompt in the keys {', '.join(map(str, row)) or 'none'}; known: {', '.join(KINDS)}")
     said = row[kind]
-    if kind in {"prompt", "turns"} and not isinstance(said, str) and len(said) and isinstance(said[0], Mapping) and "role" in said[0]:
+    if (
+        kind in {"prompt", "turns"}
+        and not isinstance(said, str)
+        and len(said)
+        and isinstance(said[0], Mapping)
+        and "role" in said[0]
+    ):
         kind = "messages"
     if kind == "messages":
         return _of_messages(said, source)
-    turns = [said] if isinstance(said, str) else [turn["content"] if isinstance(turn, Mapping) else turn for turn in said]
+    turns = (
+        [said] if isinstance(said, str) else [turn["content"] if isinstance(turn, Mapping) else turn for turn in said]
+    )
     if kind == "instruction" and row.get("input"):
         turns = [f"{said}\n\n{row['input']}"]
     if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
@@ -71,7 +83,9 @@ def _of_messages(messages: Any, source: str) -> Prompt:
     last = max((place for place, (role, _) in enumerate(turns) if role == "user"), default=None)
     if last is None:
         raise SftdivError(f"messages hold no user turn: {[role for role, _ in turns]}")
-    return Prompt(tuple(turns[: last + 1]), (), source, tuple(text for role, text in turns[last + 1 :] if role == "assistant")[:1])
+    return Prompt(
+        tuple(turns[: last + 1]), (), source, tuple(text for role, text in turns[last + 1 :] if role == "assistant")[:1]
+    )
 
 
 def _text(said: Any) -> str:
@@ -110,7 +124,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return table
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+        rows = (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
+        )
     except ValueError as error:
         raise SftdivError(f"{path} is neither a JSON list nor JSON lines: {error}") from error
     if wrong := [row for row in rows if not isinstance(row, dict)]:

@@ -1,7 +1,9 @@
 """What models are asked before a judge compares them: prompts from benchmarks, from files, or from what the corpus holds out.
 
-In: the chosen sources (config group ``prompts``). Out: distinct prompts, each named by its content. The trade: a prompt that two sources
-share is asked once and counts for the first, since a second verdict on it would be no news but would weigh twice.
+In: the chosen sources (config group ``prompts``). Out: distinct prompts, each named by its content.
+    The trade: a prompt that two sources
+share is asked once and counts for the first, since a second verdict on it would be no news but
+would weigh twice.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import numpy as np
 
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import prompt_of_row, read_prompts
-from sftdiv.records import Exam, SftdivError
+from sftdiv.protocols import EvalContext
+from sftdiv.records import SftdivError
 
 log = logging.getLogger(__name__)
 TURNS = ("all", "first")
@@ -27,7 +30,7 @@ OFFLINE = "Without a network: prompts.{name}.path=FILE for a local copy, prompts
 class PromptSource(Protocol):
     """Where prompts come from."""
 
-    def load(self, exam: Exam) -> list[Prompt]:
+    def load(self, exam: EvalContext) -> list[Prompt]:
         """The prompts, in an order that does not change."""
         ...
 
@@ -45,7 +48,7 @@ class HeldoutPrompts:
     def __post_init__(self) -> None:
         _check_limit("heldout", self.limit)
 
-    def load(self, exam: Exam) -> list[Prompt]:
+    def load(self, exam: EvalContext) -> list[Prompt]:
         """The prompts.
 
         Raises:
@@ -55,7 +58,9 @@ class HeldoutPrompts:
         rows = zip(held.messages, held.sources, strict=True)
         prompts = [prompt_of_row({"messages": messages}, source=source or "heldout") for messages, source in rows]
         if not prompts:
-            raise SftdivError("prompts=heldout asks what the corpus holds out, and it holds out nothing; raise corpus.heldout")
+            raise SftdivError(
+                "prompts=heldout asks what the corpus holds out, and it holds out nothing; raise corpus.heldout"
+            )
         return spread(distinct(prompts), self.limit)
 
 
@@ -68,7 +73,8 @@ class FilePrompts:
         path: A local file; it stands in for the hub where both are given.
         repository: On the hub.
         file: In the repository.
-        revision: A commit, branch or tag of the repository; with a commit the file is downloaded once and needs no network then.
+        revision: A commit, branch or tag of the repository; with a commit the file is downloaded
+            once and needs no network then.
         turns: ``all`` of a conversation's user turns, or the ``first`` alone.
         limit: How many at most, spread over the sources; None for all.
     """
@@ -86,7 +92,7 @@ class FilePrompts:
         if self.turns not in TURNS:
             raise SftdivError(f"prompts.{self.name}.turns={self.turns!r} is unknown. Known: {', '.join(TURNS)}")
 
-    def load(self, exam: Exam) -> list[Prompt]:
+    def load(self, exam: EvalContext) -> list[Prompt]:
         """The prompts.
 
         Raises:
@@ -102,12 +108,21 @@ class FilePrompts:
         import huggingface_hub as hub
         from huggingface_hub.constants import ENDPOINT
 
-        what: dict[str, Any] = {"repo_id": self.repository, "filename": self.file, "repo_type": "dataset", "revision": self.revision}
+        what: dict[str, Any] = {
+            "repo_id": self.repository,
+            "filename": self.file,
+            "repo_type": "dataset",
+            "revision": self.revision,
+        }
         try:
             if not isinstance(hub.try_to_load_from_cache(**what), str):
-                hub.get_session().head(ENDPOINT, timeout=PROBE_SECONDS)  # else a machine without a network tries again for half a minute
+                hub.get_session().head(
+                    ENDPOINT, timeout=PROBE_SECONDS
+                )  # else a machine without a network tries again for half a minute
             return Path(hub.hf_hub_download(**what))
-        except Exception as error:  # the hub's HTTP client has changed its name, and with it its errors, between versions
+        except (
+            Exception
+        ) as error:  # the hub's HTTP client has changed its name, and with it its errors, between versions
             reason = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
             way_out = OFFLINE.format(name=self.name)
             what_for = f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file})"
@@ -116,17 +131,21 @@ class FilePrompts:
 
 def _check_limit(name: str, limit: int | None) -> None:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise SftdivError(f"prompts.{name}.limit={limit!r} (or eval.limit, which it follows) must be a whole number of at least 1, or null")
+        raise SftdivError(
+            f"prompts.{name}.limit={limit!r} (or eval.limit, which it follows) must be a whole number of at least 1, or null"
+        )
 
 
-def load_prompts(sources: Mapping[str, PromptSource], exam: Exam) -> list[Prompt]:
+def load_prompts(sources: Mapping[str, PromptSource], exam: EvalContext) -> list[Prompt]:
     """The distinct prompts of all sources, in the order given.
 
     Raises:
         SftdivError: No source is chosen, one cannot be read, or none holds a prompt.
     """
     if not sources:
-        raise SftdivError("no prompts are chosen: prompts=heldout, alpaca_eval, arena_hard, mt_bench or files, or several as a list")
+        raise SftdivError(
+            "no prompts are chosen: prompts=heldout, alpaca_eval, arena_hard, mt_bench or files, or several as a list"
+        )
     found = [prompt for source in sources.values() for prompt in source.load(exam)]
     prompts = distinct(found)
     if not prompts:

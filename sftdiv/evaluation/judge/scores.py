@@ -1,8 +1,10 @@
 """The scores of one cell from its verdicts.
 
-In: the columns of ``verdicts.parquet``, one row a verdict. Out: named scores, shares in [0, 1] and lengths in characters. The trade: a
-prompt's preference is the mean over the orders that could be read, so that one unreadable verdict does not cost its prompt; ``unreadable``
-says how many there are, and a prompt that no order could read is left out of every score but that one.
+In: the columns of ``verdicts.parquet``, one row a verdict. Out: named scores, shares in [0, 1] and
+    lengths in characters. The trade: a
+prompt's preference is the mean over the orders that could be read, so that one unreadable verdict
+does not cost its prompt; ``unreadable`` says how many there are, and a prompt that no order could
+read is left out of every score but that one.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> Prompts:
         verdicts: Columns of one length, at least ``NEEDED``.
 
     Raises:
-        SftdivError: If a column is missing, there are no verdicts, an order is unknown, or one verdict is there twice.
+        SftdivError: If a column is missing, there are no verdicts, an order is unknown, or one
+            verdict is there twice.
     """
     if missing := [name for name in NEEDED if name not in verdicts]:
         raise SftdivError(f"verdicts lack the columns {', '.join(missing)}; they have {', '.join(sorted(verdicts))}")
@@ -75,18 +78,22 @@ def by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> Prompts:
         raise SftdivError("one verdict is there twice: a prompt has one of each order and repeat")
     preferences, delta = np.full(shape, np.nan), np.zeros(len(keys))
     preferences[repeat, order, prompt] = np.asarray(verdicts["preference"], dtype=np.float64)
-    delta[prompt] = np.asarray(verdicts["candidate_chars"], dtype=np.float64) - np.asarray(verdicts["baseline_chars"], dtype=np.float64)
+    delta[prompt] = np.asarray(verdicts["candidate_chars"], dtype=np.float64) - np.asarray(
+        verdicts["baseline_chars"], dtype=np.float64
+    )
     return Prompts(keys[np.argsort(rank)], preferences, delta)
 
 
 def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) -> dict[str, Score]:
     """Every score of a cell, by name.
 
-    ``win_rate``, ``length_controlled_win_rate`` (each with ``_low`` and ``_high``, 95 %), ``position_bias``, ``position_rate``,
-    ``order_agreement``, ``draws`` (share of prompts), ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``,
-    ``baseline_chars`` and, where verdicts were repeated, ``noise`` (standard deviation to expect of the difference of two runs' win rates
-    over all prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample). Repeats count for the noise alone.
-    Pairs of equal answers (``state`` identical) are draws and say nothing of the judge: bias, agreement and ``unreadable`` leave them out.
+    ``win_rate``, ``length_controlled_win_rate`` (each with ``_low`` and ``_high``, 95 %),
+    ``position_bias``, ``position_rate``, ``order_agreement``, ``draws`` (share of prompts),
+    ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``, ``baseline_chars`` and, where
+    verdicts were repeated, ``noise`` (standard deviation to expect of the difference of two runs'
+    win rates over all prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample).
+    Repeats count for the noise alone. Pairs of equal answers (``state`` identical) are draws and
+    say nothing of the judge: bias, agreement and ``unreadable`` leave them out.
 
     Args:
         verdicts: Columns of ``verdicts.parquet``.
@@ -105,7 +112,9 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
     known = once[~np.isnan(once)]
     rng = np.random.default_rng(seed)
     scores = _with_interval("win_rate", win_rate, (once,), draws=draws, rng=rng)
-    scores |= _with_interval("length_controlled_win_rate", length_controlled_win_rate, (once, prompts.length_delta), draws=draws, rng=rng)
+    scores |= _with_interval(
+        "length_controlled_win_rate", length_controlled_win_rate, (once, prompts.length_delta), draws=draws, rng=rng
+    )
     scores |= {
         "position_bias": _position_bias(*both),
         "position_rate": _share(position_rate(*both), int((~np.isnan(both).any(axis=0)).sum())),
@@ -119,7 +128,9 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
     return scores | (_noise(prompts) if len(prompts.preferences) > 1 else {})
 
 
-def _with_interval(name: str, statistic: Any, arrays: tuple[NDArray[np.float64], ...], *, draws: int, rng: np.random.Generator) -> Any:
+def _with_interval(
+    name: str, statistic: Any, arrays: tuple[NDArray[np.float64], ...], *, draws: int, rng: np.random.Generator
+) -> Any:
     interval = bootstrap(statistic, *arrays, draws=draws, rng=rng)
     ends = {f"{name}_low": Score(interval.low, math.nan), f"{name}_high": Score(interval.high, math.nan)}
     return {name: Score(statistic(*arrays), interval.stderr)} | ends
@@ -137,7 +148,11 @@ def _noise(prompts: Prompts) -> dict[str, Score]:
     once, again = prompts.preferences[0], prompts.preferences[1]
     both = ~(np.isnan(once) | np.isnan(again))
     counted = int((~np.isnan(prompts.once())).sum())
-    found = noise_floor(mean_of_known(np.where(both, once, np.nan)), mean_of_known(np.where(both, again, np.nan)), prompts=counted or None)
+    found = noise_floor(
+        mean_of_known(np.where(both, once, np.nan)),
+        mean_of_known(np.where(both, again, np.nan)),
+        prompts=counted or None,
+    )
     return {
         "noise": Score(found.stderr, math.nan),
         "noise_observed": Score(found.observed, math.nan),
@@ -150,4 +165,6 @@ def _share(value: float, count: int) -> Score:
 
 
 def _mean(values: NDArray[np.float64]) -> Score:
-    return Score(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan)
+    return Score(
+        float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    )

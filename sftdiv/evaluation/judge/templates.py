@@ -1,9 +1,11 @@
 """What a judge is asked and how its answer is read.
 
-In: an instruction, two answers, and the texts of ``conf/judge``. Out: the messages; and of the judge's answer the probability that what was
-shown first is the better one, either as it chose (1, 0 or a tie) or from the log-probabilities of the two choices, which AlpacaEval 2 calls
-weighted (Dubois et al. 2024, arXiv 2404.04475). The trade: an answer is read by one pattern and must hold one verdict; what does not is
-unreadable, and is never taken for a tie.
+In: an instruction, two answers, and the texts of ``conf/judge``. Out: the messages; and of the
+    judge's answer the probability that what was
+shown first is the better one, either as it chose (1, 0 or a tie) or from the log-probabilities of
+the two choices, which AlpacaEval 2 calls weighted (Dubois et al. 2024, arXiv 2404.04475). The
+trade: an answer is read by one pattern and must hold one verdict; what does not is unreadable, and
+is never taken for a tie.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Template:
         if missing := [place for place in PLACES if self.prompt.count(f"{{{place}}}") != 1]:
             raise SftdivError(f"judge.prompt of {self.name} must hold {{{missing[0]}}} once; got {self.prompt[:200]!r}")
         if outside := {name: share for name, share in self.verdicts.items() if not 0 <= share <= 1}:
-            raise SftdivError(f"judge.verdicts of {self.name} are probabilities that the first answer is better, in [0, 1]; got {outside}")
+            raise SftdivError(
+                f"judge.verdicts of {self.name} are probabilities that the first answer is better, in [0, 1]; got {outside}"
+            )
         if re.compile(self.pattern).groups != 1:
             raise SftdivError(f"judge.pattern of {self.name} must have one group, the verdict; got {self.pattern!r}")
 
@@ -75,9 +79,11 @@ class Template:
 def weighed(body: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
     """The probability of the first of two choices against the second, at the first token of an answer that is not blank.
 
-    With both log-probabilities known it is the logistic function of their difference; a choice that is not among the likeliest tokens
-    counts as impossible, as in AlpacaEval (``completion_parsers.logprob_parser``). Other than there the token itself must be one of the
-    choices: where a judge begins with "Answer", the rest says which, and that A was the likelier start says nothing.
+    With both log-probabilities known it is the logistic function of their difference; a choice that
+    is not among the likeliest tokens counts as impossible, as in AlpacaEval
+    (``completion_parsers.logprob_parser``). Other than there the token itself must be one of the
+    choices: where a judge begins with "Answer", the rest says which, and that A was the likelier
+    start says nothing.
 
     Args:
         body: A decoded chat completion with log-probabilities.
@@ -109,6 +115,7 @@ def _tokens(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     return (
         tokens
-        if isinstance(tokens, list) and all(isinstance(token, dict) and {"token", "logprob"} <= token.keys() for token in tokens)
+        if isinstance(tokens, list)
+        and all(isinstance(token, dict) and {"token", "logprob"} <= token.keys() for token in tokens)
         else []
     )

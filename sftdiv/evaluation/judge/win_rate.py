@@ -1,7 +1,9 @@
 """Win rates and their intervals.
 
-In: for each prompt the probability that the candidate wins. Out: the mean, and percentile intervals of any statistic of the prompts. The
-trade: prompts are what is drawn again, so that the interval says what other prompts would have given, not what the judge would say again
+In: for each prompt the probability that the candidate wins. Out: the mean, and percentile intervals
+    of any statistic of the prompts. The
+trade: prompts are what is drawn again, so that the interval says what other prompts would have
+    given, not what the judge would say again
 (see ``noise``). What could not be read is NaN and is left out; whoever calls counts it.
 """
 
@@ -33,7 +35,8 @@ def win_rate(preferences: NDArray[np.float64]) -> float:
     """The mean preference: AlpacaEval 2's win rate (``metrics/helpers.py``), as a share.
 
     Args:
-        preferences: Probability that the candidate wins, shape (prompts,): 0.5 is a draw, NaN an answer that could not be read.
+        preferences: Probability that the candidate wins, shape (prompts,): 0.5 is a draw, NaN an
+            answer that could not be read.
 
     Returns:
         A number in [0, 1]; NaN where no preference is known.
@@ -63,12 +66,15 @@ def known_preferences(preferences: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[~np.isnan(values)]
 
 
-def bootstrap(statistic: Callable[..., float], *arrays: NDArray[np.float64], draws: int, rng: np.random.Generator) -> Interval:
+def bootstrap(
+    statistic: Callable[..., float], *arrays: NDArray[np.float64], draws: int, rng: np.random.Generator
+) -> Interval:
     """The percentile interval of a statistic of prompts (Efron 1979), drawing whole prompts with replacement.
 
     Args:
         statistic: Takes the arrays, with prompts drawn again, and gives a number.
-        arrays: Whatever belongs to prompts, each of shape (prompts, ...); the first is (prompts,), NaN where a prompt says nothing.
+        arrays: Whatever belongs to prompts, each of shape (prompts, ...); the first is (prompts,),
+            NaN where a prompt says nothing.
         draws: How often.
         rng: For the draws.
 

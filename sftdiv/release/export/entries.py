@@ -1,8 +1,10 @@
 """What tells LLaMA-Factory and axolotl how to read an exported file.
 
-In: a file's name, its format and the keys of its rows. Out: an entry in ``dataset_info.json`` (LLaMA-Factory: ``dataset_dir: FOLDER``,
-``dataset: NAME``) and one in ``axolotl.yaml`` (paths are relative to where axolotl is started). Files that are there keep their other
-entries. The trade: axolotl's ``alpaca`` type knows neither system prompts nor earlier turns, so that such a file gets no entry there.
+In: a file's name, its format and the keys of its rows. Out: an entry in ``dataset_info.json``
+    (LLaMA-Factory: ``dataset_dir: FOLDER``,
+``dataset: NAME``) and one in ``axolotl.yaml`` (paths are relative to where axolotl is started).
+Files that are there keep their other entries. The trade: axolotl's ``alpaca`` type knows neither
+system prompts nor earlier turns, so that such a file gets no entry there.
 """
 
 from __future__ import annotations
@@ -12,25 +14,43 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 DATASET_INFO, AXOLOTL = "dataset_info.json", "axolotl.yaml"
 _HEAD = "# The data sets of an axolotl config; paths are relative to this folder: start axolotl here, or put the folder before them.\n"
-_OPENAI_TAGS = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
-_ALPACA_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}
+_OPENAI_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "system_tag": "system",
+}
+_ALPACA_COLUMNS = {
+    "prompt": "instruction",
+    "query": "input",
+    "response": "output",
+    "system": "system",
+    "history": "history",
+}
 
 
 def llama_factory_entry(file: str, *, format: str, keys: list[str]) -> dict[str, Any]:
     """The description of a file in ``dataset_info.json``, as LLaMA-Factory's data/README.md defines it.
 
-    OpenAI's messages are there "simply a special case of the sharegpt format", told apart by tags; the tags of ``sharegpt`` itself are the
-    defaults (``from, value, human, gpt, system``). Columns are named only where the file has them: a missing one is a ``KeyError`` there.
+    OpenAI's messages are there "simply a special case of the sharegpt format", told apart by tags;
+    the tags of ``sharegpt`` itself are the defaults (``from, value, human, gpt, system``). Columns
+    are named only where the file has them: a missing one is a ``KeyError`` there.
     """
     if format == "alpaca":
         return {"file_name": file, "columns": {role: key for role, key in _ALPACA_COLUMNS.items() if key in keys}}
     if format == "sharegpt":
         return {"file_name": file, "formatting": "sharegpt", "columns": {"messages": "conversations"}}
-    return {"file_name": file, "formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": dict(_OPENAI_TAGS)}
+    return {
+        "file_name": file,
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": dict(_OPENAI_TAGS),
+    }
 
 
 def axolotl_entry(file: str, *, format: str, keys: list[str]) -> dict[str, Any] | None:
@@ -41,7 +61,13 @@ def axolotl_entry(file: str, *, format: str, keys: list[str]) -> dict[str, Any] 
     if format == "sharegpt":
         roles = {"system": ["system"], "user": ["human"], "assistant": ["gpt"]}
         mapping = {"role": "from", "content": "value"}
-        return {**read, "type": "chat_template", "field_messages": "conversations", "message_property_mappings": mapping, "roles": roles}
+        return {
+            **read,
+            "type": "chat_template",
+            "field_messages": "conversations",
+            "message_property_mappings": mapping,
+            "roles": roles,
+        }
     return {**read, "type": "chat_template", "field_messages": "messages"}
 
 
@@ -74,7 +100,9 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
     try:
         held = parse(path.read_text(encoding="utf-8")) if path.exists() else {}
     except Exception as error:  # whatever the parser calls it
-        raise SftdivError(f"{path} is there and cannot be read ({error}): mend it, remove it or export into another folder") from error
+        raise SftdivError(
+            f"{path} is there and cannot be read ({error}): mend it, remove it or export into another folder"
+        ) from error
     if not isinstance(held, dict):
         raise SftdivError(f"{path} is there and holds {type(held).__name__}, not a mapping: export into another folder")
     return held

@@ -1,9 +1,11 @@
 """One conversation as each format writes it.
 
-In: OpenAI-style messages. Out: a JSON object. ``messages`` is what TRL calls conversational; ``sharegpt`` has the system prompt as a turn,
-which LLaMA-Factory and axolotl both read; ``alpaca`` has earlier turns in ``history``, as LLaMA-Factory defines it. The trade: a key that
-one row needs (``system``, ``history``) stands in every row, because readers of JSON infer the columns from the first 10 MB and fail on one
-that begins later.
+In: OpenAI-style messages. Out: a JSON object. ``messages`` is what TRL calls conversational;
+    ``sharegpt`` has the system prompt as a turn,
+which LLaMA-Factory and axolotl both read; ``alpaca`` has earlier turns in ``history``, as
+LLaMA-Factory defines it. The trade: a key that one row needs (``system``, ``history``) stands in
+every row, because readers of JSON infer the columns from the first 10 MB and fail on one that
+begins later.
 """
 
 from __future__ import annotations
@@ -47,8 +49,9 @@ def as_alpaca(messages: Messages, *, system: bool, history: bool) -> dict[str, A
 def check_turns(messages: Messages, name: str, *, format: str) -> None:
     """Refuse a conversation whose turns a format has no place for.
 
-    ``sharegpt`` and ``alpaca`` know pairs of user and assistant after an optional system prompt, and nothing else: of ``sharegpt``
-    LLaMA-Factory's README says that human turns stand in odd positions and gpt turns in even ones; it skips others with a warning.
+    ``sharegpt`` and ``alpaca`` know pairs of user and assistant after an optional system prompt,
+    and nothing else: of ``sharegpt`` LLaMA-Factory's README says that human turns stand in odd
+    positions and gpt turns in even ones; it skips others with a warning.
 
     Raises:
         SftdivError: With the conversation's id and the roles found.

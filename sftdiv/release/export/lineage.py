@@ -1,8 +1,10 @@
 """Where an exported subset came from, and whether its files are still what was written.
 
-In: what was chosen and from what, as flat values. Out: a record in ``lineage.json``, one for each export in the folder, with the SHA-256 of
-its data file, so that ``sha256sum`` can check it too. The trade: the ids of all examples are in it, about 30 bytes each, because with them
-and the corpus the subset can be put together again without this package.
+In: what was chosen and from what, as flat values. Out: a record in ``lineage.json``, one for each
+    export in the folder, with the SHA-256 of
+its data file, so that ``sha256sum`` can check it too. The trade: the ids of all examples are in it,
+about 30 bytes each, because with them and the corpus the subset can be put together again without
+this package.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from filelock import FileLock
 
 from sftdiv.records import SftdivError
 from sftdiv.release.export.write_export import LOCK
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 LINEAGE = "lineage.json"
 LICENCE = "The examples keep the licences of the sources they come from (see sources); sftdiv claims no right in them."
@@ -73,7 +75,14 @@ def lineage(
         "created": created,
         "examples": len(ids),
         "files": dict(files),
-        "selection": {"strategy": strategy, "side": side, "level": level, "size": size, "seed": seed, "selection_seed": selection_seed},
+        "selection": {
+            "strategy": strategy,
+            "side": side,
+            "level": level,
+            "size": size,
+            "seed": seed,
+            "selection_seed": selection_seed,
+        },
         "ladder": dict(ladder),
         "corpus": {"name": corpus, "fingerprint": corpus_fingerprint, "counts": dict(corpus_counts)},
         "config_hash": config_hash,
@@ -112,7 +121,9 @@ def verify_export(folder: Path) -> list[Path]:
         raise SftdivError(f"{folder} holds no {LINEAGE}: it is not the folder of an export")
     expected = {folder / file: digest for record in _read(path).values() for file, digest in record["files"].items()}
     wrong = [f"{file.name} is missing" for file in expected if not file.exists()]
-    wrong += [f"{file.name} has changed" for file, digest in expected.items() if file.exists() and sha256(file) != digest]
+    wrong += [
+        f"{file.name} has changed" for file, digest in expected.items() if file.exists() and sha256(file) != digest
+    ]
     if wrong:
         raise SftdivError(f"the export in {folder} is not what was written: {', '.join(wrong)}. Export it again.")
     return list(expected)

@@ -1,9 +1,12 @@
 """Write the chosen examples in a form that trainers load as it is.
 
-In: rows of a corpus in the order drawn. Out: one data file, its entry in LLaMA-Factory's ``dataset_info.json`` and its entry in
-``axolotl.yaml``; TRL takes the ``messages`` and ``parquet`` files by name. Rows stream from the memory map to the file, a thousand at a
-time, under a temporary name. The trade: the JSON files hold the conversations and nothing else, because trainers give columns of other
-names (``prompt``, ``text``) meanings of their own; the ids are in ``lineage.json``, in the same order, and in the Parquet file.
+In: rows of a corpus in the order drawn. Out: one data file, its entry in LLaMA-Factory's
+    ``dataset_info.json`` and its entry in
+``axolotl.yaml``; TRL takes the ``messages`` and ``parquet`` files by name. Rows stream from the
+memory map to the file, a thousand at a time, under a temporary name. The trade: the JSON files hold
+the conversations and nothing else, because trainers give columns of other names (``prompt``,
+``text``) meanings of their own; the ids are in ``lineage.json``, in the same order, and in the
+Parquet file.
 """
 
 from __future__ import annotations
@@ -30,7 +33,15 @@ FORMATS = ("messages", "sharegpt", "alpaca", "parquet")
 LOCK = ".export.lock"
 _BATCH = 1000  # rows
 _TWICE = ("instruction", "response", "group", "heldout")  # columns of a corpus that its messages imply
-_MEANINGFUL = ("prompt", "completion", "chosen", "rejected", "conversations", "input_ids", "labels")  # TRL trains on these instead
+_MEANINGFUL = (
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "conversations",
+    "input_ids",
+    "labels",
+)  # TRL trains on these instead
 
 
 def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str) -> list[Path]:
@@ -48,12 +59,15 @@ def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str
         The data file, ``dataset_info.json``, and ``axolotl.yaml`` where axolotl has a type for the file.
 
     Raises:
-        SftdivError: If the format or name is unknown or unfit, there is no row, or the format cannot hold a row or a carried column.
+        SftdivError: If the format or name is unknown or unfit, there is no row, or the format
+            cannot hold a row or a carried column.
     """
     if format not in FORMATS:
         raise SftdivError(f"export.format={format!r} is unknown. Known: {', '.join(FORMATS)}")
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise SftdivError(f"export.name={name!r} must be letters, digits, '_', '-' and '.', since it names a file and a data set")
+        raise SftdivError(
+            f"export.name={name!r} must be letters, digits, '_', '-' and '.', since it names a file and a data set"
+        )
     if not len(rows):
         raise SftdivError("there is nothing to export: the subset holds no example")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """``README.md`` of a model's folder: the model card, in the form that the Hugging Face hub reads.
 
-In: the folder, the row of its run and the settings behind it. Out: YAML metadata (base model, data set, tags, scores as a model-index) and
-a text: what was trained on what, how, how diverse the data were, and what came of it. The form is the hub's
-(https://huggingface.co/docs/hub/model-cards; the metadata: ``modelcard.md`` in github.com/huggingface/hub-docs). The trade: no licence is
-stated, for the base model and the data have theirs, and which holds is not known here.
+In: the folder, the row of its run and the settings behind it. Out: YAML metadata (base model, data
+    set, tags, scores as a model-index) and
+a text: what was trained on what, how, how diverse the data were, and what came of it. The form is
+the hub's (https://huggingface.co/docs/hub/model-cards; the metadata: ``modelcard.md`` in
+github.com/huggingface/hub-docs). The trade: no licence is stated, for the base model and the data
+have theirs, and which holds is not known here.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.release.hub import card_facts as facts
 from sftdiv.release.hub.card_scores import evaluation_results, scores_of
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -41,10 +43,17 @@ def write_model_card(folder: Path, row: Mapping[str, Any], settings: Mapping[str
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=FileSystemLoader(HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     adapter = (folder / ADAPTER).exists()
-    said = _said(row, settings, adapter=adapter) | {"command": command, "own_ending": adapter and (folder / ENDING).exists()}
+    said = _said(row, settings, adapter=adapter) | {
+        "command": command,
+        "own_ending": adapter and (folder / ENDING).exists(),
+    }
     body = environment.get_template("card.md.jinja").render(said)
     metadata = _metadata(row, settings, adapter=adapter).to_yaml()
     write_atomically(folder / CARD, str(ModelCard(f"---\n{metadata}\n---\n\n{body}")))
@@ -87,9 +96,16 @@ def _said(row: Mapping[str, Any], settings: Mapping[str, Any], *, adapter: bool)
         "units": facts.units(row),
         "training": facts.training(row, settings) if trained else [],
         "scores": [
-            (facts.text(name), facts.number(value), "" if error is None else f"± {facts.number(error)}", name == row.get("primary"))
+            (
+                facts.text(name),
+                facts.number(value),
+                "" if error is None else f"± {facts.number(error)}",
+                name == row.get("primary"),
+            )
             for name, (value, error) in scores_of(row).items()
         ],
         "better": {True: "Higher is better.", False: "Lower is better."}.get(row.get("higher_is_better"), ""),  # type: ignore[arg-type]
-        "versions": ", ".join(f"{key.removeprefix('versions.')} {row[key]}" for key in row if key.startswith("versions.")),
+        "versions": ", ".join(
+            f"{key.removeprefix('versions.')} {row[key]}" for key in row if key.startswith("versions.")
+        ),
     }

@@ -1,7 +1,9 @@
 """What is to be said of a model, as rows of text: its data, its training, how diverse the data are.
 
-In: a flat result row and the settings behind it, as plain values. Out: pairs of a name and a text in Markdown, whatever comes from data
-escaped. A fact that a row does not hold is left out, so that a run that stopped early, or trained nothing, says what it has.
+In: a flat result row and the settings behind it, as plain values. Out: pairs of a name and a text
+    in Markdown, whatever comes from data
+escaped. A fact that a row does not hold is left out, so that a run that stopped early, or trained
+nothing, says what it has.
 """
 
 from __future__ import annotations
@@ -59,7 +61,11 @@ def sources(row: Row) -> Facts:
     """The sources of the examples with their shares, the largest first."""
     shares = {key.removeprefix("subset.share."): value for key, value in row.items() if key.startswith("subset.share.")}
     ordered = sorted(shares.items(), key=lambda each: (-each[1], each[0]))
-    more = [(f"{len(ordered) - MOST} more", percent(sum(share for _, share in ordered[MOST:])))] if len(ordered) > MOST else []
+    more = (
+        [(f"{len(ordered) - MOST} more", percent(sum(share for _, share in ordered[MOST:])))]
+        if len(ordered) > MOST
+        else []
+    )
     return [(text(name), percent(share)) for name, share in ordered[:MOST]] + more
 
 
@@ -89,10 +95,16 @@ def training(row: Row, settings: Mapping[str, Any]) -> Facts:
         ("method", _method(method)),
         ("chat template", f"{text(model['template']['name'])}, in `chat_template.jinja`"),
         ("learned", _learned(settings["loss"])),
-        ("longest conversation", f"{number(model['max_length'])} tokens{', packed' if settings['data']['packing'] else ''}"),
+        (
+            "longest conversation",
+            f"{number(model['max_length'])} tokens{', packed' if settings['data']['packing'] else ''}",
+        ),
         ("length", f"{length} of {number(tuned['batch_size'])} conversations a step"),
         ("learning rate", f"{tuned['learning_rate']:g}, {method['schedule']} after {percent(tuned['warmup'])} warm-up"),
-        ("optimizer", f"{method['optimizer']}, weight decay {tuned['weight_decay']:g}, gradient norm at most {tuned['clip']:g}"),
+        (
+            "optimizer",
+            f"{method['optimizer']}, weight decay {tuned['weight_decay']:g}, gradient norm at most {tuned['clip']:g}",
+        ),
         ("seed", number(row["seed"])),
     ]
     known = [(told, row.get(name)) for name, told in TRAINED.items()]
@@ -144,9 +156,10 @@ def percent(share: float) -> str:
 
 def _corpus(corpus: Mapping[str, Any]) -> str:
     if corpus["name"] != "hub":
-        return {"embedded": "the embedded world of sftdiv, made-up facts", "files": "files of the machine that trained"}.get(
-            corpus["name"], text(corpus["name"])
-        )
+        return {
+            "embedded": "the embedded world of sftdiv, made-up facts",
+            "files": "files of the machine that trained",
+        }.get(corpus["name"], text(corpus["name"]))
     told = [f"{name} `{corpus[name]}`" for name in ("config", "split", "revision") if corpus.get(name)]
     name = hub_dataset(corpus)
     return ", ".join([f"[{name}](https://huggingface.co/datasets/{name})" if name else text(corpus["path"]), *told])

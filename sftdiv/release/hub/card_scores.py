@@ -1,8 +1,9 @@
 """The scores of a result row as the hub's card metadata and as lines of a table.
 
-In: a flat row with ``score.NAME`` and ``score.NAME.stderr``. Out: values and errors by name; the same as huggingface_hub's ``EvalResult``,
-of which it makes a card's ``model-index``. The trade: that form has no place for a standard error, so it is a metric of its own there
-(``acc_stderr``, as lm-eval calls it).
+In: a flat row with ``score.NAME`` and ``score.NAME.stderr``. Out: values and errors by name; the
+    same as huggingface_hub's ``EvalResult``,
+of which it makes a card's ``model-index``. The trade: that form has no place for a standard error,
+so it is a metric of its own there (``acc_stderr``, as lm-eval calls it).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 HELDOUT = "heldout"
-SPENT = {f"judge.{name}" for name in ("calls", "prompt_tokens", "completion_tokens", "cost")}  # on judging: nothing of the model
+SPENT = {
+    f"judge.{name}" for name in ("calls", "prompt_tokens", "completion_tokens", "cost")
+}  # on judging: nothing of the model
 
 
 def scores_of(row: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:

@@ -1,8 +1,10 @@
 """Upload a finished model's folder to the Hugging Face hub, or wherever ``HF_ENDPOINT`` points.
 
-In: the folder and the repository's name. Out: a commit there, and its address. `check_push` asks before anything is trained what would
-stop the upload after it. The trade: an upload that fails is a warning with the command that does it later, for the model is worth more.
-The token is huggingface_hub's affair (``HF_TOKEN``, or ``hf auth login``): nothing here holds, logs or returns it.
+In: the folder and the repository's name. Out: a commit there, and its address. `check_push` asks
+    before anything is trained what would
+stop the upload after it. The trade: an upload that fails is a warning with the command that does it
+later, for the model is worth more. The token is huggingface_hub's affair (``HF_TOKEN``, or ``hf
+auth login``): nothing here holds, logs or returns it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ KEPT_HERE = (
     "*.ckpt*",
     "*.lock",
 )  # stays here: locks, what is half-written, what training resumes from
-REPLACED = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")  # an earlier model's weights, else read along with these
+REPLACED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "adapter_config.json",
+)  # an earlier model's weights, else read along with these
 WAITS = (5.0, 30.0)  # seconds before each further attempt
 
 
@@ -45,8 +51,8 @@ def check_push(repo: str, *, private: bool) -> None:
         private: Whether the model is to be seen by its owner alone.
 
     Raises:
-        SftdivError: The name has not the form, the hub is switched off, no valid token with the right to write is known, or the repository
-            exists, is public and should be private.
+        SftdivError: The name has not the form, the hub is switched off, no valid token with the
+            right to write is known, or the repository exists, is public and should be private.
     """
     from huggingface_hub import get_token, whoami
     from huggingface_hub.constants import ENDPOINT, is_offline_mode
@@ -64,7 +70,9 @@ def check_push(repo: str, *, private: bool) -> None:
             f"{SETTING}={repo} needs the hub, which HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids: unset it, or {SETTING}=null"
         )
     if get_token() is None:
-        raise SftdivError(f"{SETTING}={repo} needs a login: `hf auth login`, or a token in the environment variable HF_TOKEN")
+        raise SftdivError(
+            f"{SETTING}={repo} needs a login: `hf auth login`, or a token in the environment variable HF_TOKEN"
+        )
     try:
         _check_rights(whoami(), repo)
         _check_visibility(repo, private=private)
@@ -72,8 +80,12 @@ def check_push(repo: str, *, private: bool) -> None:
         raise
     except Exception as error:  # no network, a hub that is down, too many questions
         if _status(error) == 401:
-            raise SftdivError(f"{SETTING}={repo}: {ENDPOINT} does not know the token; `hf auth login` sets a new one") from error
-        log.warning("%s cannot be asked about %s now (%s); the upload is tried after training", ENDPOINT, repo, _reason(error))
+            raise SftdivError(
+                f"{SETTING}={repo}: {ENDPOINT} does not know the token; `hf auth login` sets a new one"
+            ) from error
+        log.warning(
+            "%s cannot be asked about %s now (%s); the upload is tried after training", ENDPOINT, repo, _reason(error)
+        )
 
 
 def push(folder: Path, repo: str, *, private: bool, message: str, waits: Sequence[float] = WAITS) -> str | None:
@@ -109,7 +121,13 @@ def _upload(folder: Path, repo: str, *, private: bool, message: str) -> str:
 
     address = create_repo(repo, private=private, exist_ok=True)
     _check_visibility(repo, private=private)
-    upload_folder(repo_id=repo, folder_path=folder, commit_message=message, ignore_patterns=list(KEPT_HERE), delete_patterns=list(REPLACED))
+    upload_folder(
+        repo_id=repo,
+        folder_path=folder,
+        commit_message=message,
+        ignore_patterns=list(KEPT_HERE),
+        delete_patterns=list(REPLACED),
+    )
     return str(address)
 
 
@@ -117,10 +135,14 @@ def _check_rights(who: dict[str, Any], repo: str) -> None:
     """Refuse a token that may only read; of a fine-grained one the hub does not say all, so that a foreign name is a warning."""
     role = who.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
-        raise SftdivError(f"{SETTING}={repo}: the token of {who['name']} may only read; make one that may write at hf.co/settings/tokens")
+        raise SftdivError(
+            f"{SETTING}={repo}: the token of {who['name']} may only read; make one that may write at hf.co/settings/tokens"
+        )
     names = [who["name"], *(each["name"] for each in who.get("orgs", []))]
     if repo.partition("/")[0] not in names:
-        log.warning("%s=%s is outside %s, the names that the token is known to write to", SETTING, repo, ", ".join(names))
+        log.warning(
+            "%s=%s is outside %s, the names that the token is known to write to", SETTING, repo, ", ".join(names)
+        )
 
 
 def _check_visibility(repo: str, *, private: bool) -> None:
@@ -133,7 +155,9 @@ def _check_visibility(repo: str, *, private: bool) -> None:
     except RepositoryNotFoundError:
         return
     if private and public:
-        raise SftdivError(f"{SETTING}={repo} exists and is public, and train.private=true: take train.private=false, or another name")
+        raise SftdivError(
+            f"{SETTING}={repo} exists and is public, and train.private=true: take train.private=false, or another name"
+        )
 
 
 def _may_pass(error: Exception) -> bool:
@@ -149,14 +173,22 @@ def _status(error: Exception) -> int | None:
 
 def _reason(error: Exception) -> str:
     """The first line of an error and of what it was raised from, for huggingface_hub says of a failed file only which one it is."""
-    told = [" ".join(str(each).split("\n", 1)[0].split()) or type(each).__name__ for each in (error, error.__cause__) if each is not None]
+    told = [
+        " ".join(str(each).split("\n", 1)[0].split()) or type(each).__name__
+        for each in (error, error.__cause__)
+        if each is not None
+    ]
     return "; ".join(dict.fromkeys(told))
 
 
 def _tell_how(folder: Path, repo: str, error: Exception, *, private: bool) -> None:
     if isinstance(error, SftdivError):  # which says what to change; uploading all the same is what it stopped
-        log.warning("the model is not on the hub: %s. It is whole in %s, and the same command uploads it then", error, folder)
+        log.warning(
+            "the model is not on the hub: %s. It is whole in %s, and the same command uploads it then", error, folder
+        )
         return
     kept = [word for pattern in KEPT_HERE for word in ("--exclude", pattern)]
     command = shlex.join(["hf", "upload", repo, str(folder), ".", "--private" if private else "--no-private", *kept])
-    log.warning("the model is not on the hub: %s. It is whole in %s; upload it later with: %s", _reason(error), folder, command)
+    log.warning(
+        "the model is not on the hub: %s. It is whole in %s; upload it later with: %s", _reason(error), folder, command
+    )

@@ -5,14 +5,24 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-ELSEWHERE = ("paths", "tracking", "study", "sweep", "export", "hydra", "train.push_to_hub", "train.private")  # where, and how it is told
+ELSEWHERE = (
+    "paths",
+    "tracking",
+    "study",
+    "sweep",
+    "export",
+    "hydra",
+    "train.push_to_hub",
+    "train.private",
+)  # where, and how it is told
 
 
 def command_of(overrides: Sequence[str]) -> str:
     """The shell command of these overrides, without what changes no result and may name places of one machine.
 
     Args:
-        overrides: Of one run, as Hydra lists them, such as ``["strategy=micro_token", "+experiment=paper_grid"]``.
+        overrides: Of one run, as Hydra lists them, such as ``["strategy=micro_token",
+            "+experiment=paper_grid"]``.
     """
     kept = [each for each in overrides if not _elsewhere(each.lstrip("+~").partition("=")[0])]
     if any(each.lstrip("+").startswith("experiment=") for each in kept):

@@ -1,6 +1,7 @@
 """The figures of a report: token frequency against rank with the three bands, and the lengths of the texts.
 
-In: what was measured. Out: ``matplotlib.figure.Figure`` objects, and their bytes as png, or as svg that takes its colours from the page, so
+In: what was measured. Out: ``matplotlib.figure.Figure`` objects, and their bytes as png, or as svg
+    that takes its colours from the page, so
 that one drawing serves light and dark. Only the object interface is used; equal input gives equal bytes.
 """
 
@@ -86,7 +87,11 @@ def draw_lengths(datasets: Datasets) -> Figure:
                 shares = np.array(histogram["texts"]) / max(sum(histogram["texts"]), 1)
                 edges = np.maximum(histogram["edges"], 0.5)
                 axis.stairs(
-                    100 * shares, edges, fill=style["color"] == ONE, alpha=0.25 if style["color"] == ONE else 1, color=style["color"]
+                    100 * shares,
+                    edges,
+                    fill=style["color"] == ONE,
+                    alpha=0.25 if style["color"] == ONE else 1,
+                    color=style["color"],
                 )
                 axis.stairs(100 * shares, edges, linewidth=1.6, label=dataset["name"], **style)
             axis.set_xscale("log", base=2)
@@ -104,7 +109,9 @@ def rendered(figure: Figure, kind: str) -> bytes:
     """The figure as the bytes of a png or svg file, without a date."""
     stream = BytesIO()
     with mpl.rc_context(LOOK):
-        figure.savefig(stream, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None, transparent=kind == "svg")
+        figure.savefig(
+            stream, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None, transparent=kind == "svg"
+        )
     return stream.getvalue()
 
 

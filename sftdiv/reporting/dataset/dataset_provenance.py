@@ -13,14 +13,23 @@ def sources(measured: Measured) -> list[Row]:
         counts = dataset["sources"]
         if len(counts) > 1:
             bars = [{"name": name, "examples": count} for name, count in list(counts.items())[:40]]
-            blocks.append({"dataset": dataset["name"], "bars": bars_of(bars, dataset, {}), "more": max(len(counts) - 40, 0)})
+            blocks.append(
+                {"dataset": dataset["name"], "bars": bars_of(bars, dataset, {}), "more": max(len(counts) - 40, 0)}
+            )
     return blocks
 
 
 def counts(measured: Measured) -> list[tuple[str, list[str]]]:
     """What was read and left out, a row a count, a value a dataset."""
-    names = list(dict.fromkeys(name for dataset in measured["datasets"] for name in dataset["counts"] if name != "heldout"))
-    told = {"read": "rows read", "rejected": "rejected", "duplicates": "exact duplicates", "groups": "distinct instructions, normalised"}
+    names = list(
+        dict.fromkeys(name for dataset in measured["datasets"] for name in dataset["counts"] if name != "heldout")
+    )
+    told = {
+        "read": "rows read",
+        "rejected": "rejected",
+        "duplicates": "exact duplicates",
+        "groups": "distinct instructions, normalised",
+    }
     return [
         (
             told.get(name, name.replace("_", " ").replace("rejected.", "rejected: ")),
@@ -33,7 +42,11 @@ def counts(measured: Measured) -> list[tuple[str, list[str]]]:
 def facts(measured: Measured) -> list[tuple[str, str]]:
     """How the numbers were made."""
     settings = measured["settings"]
-    paths = [str(path) for path in (settings["corpus"].get("path", "embedded world"), settings["baseline"]) if path is not None]
+    paths = [
+        str(path)
+        for path in (settings["corpus"].get("path", "embedded world"), settings["baseline"])
+        if path is not None
+    ]
     embedder = settings["embedder"].get("path") or settings["embedder"].get("_target_", "none").rpartition(".")[2]
     return [
         ("data", " and ".join(paths)),

@@ -38,14 +38,17 @@ def alone(measured: Measured) -> Table:
     found = {(row["kind"], row["side"]): row["entropy"] for row in views.units(measured) if not row["problem"]}
     for kind in dict.fromkeys(kind for kind, _ in found):
         entropies = [found.get((kind, side), ("", "")) for side in SIDE_NAMES]
-        table.add_row(f"Entropy of {kind} (bits) \u2191 [dim]NL[/]", *(f"{value} [dim]{half}[/]" for value, half in entropies))
+        table.add_row(
+            f"Entropy of {kind} (bits) \u2191 [dim]NL[/]", *(f"{value} [dim]{half}[/]" for value, half in entropies)
+        )
     return table
 
 
 def compared(measured: Measured) -> Table:
     """Dataset and baseline, side by side for each side; the more diverse one in bold."""
     table = _table(
-        measured, "dataset | baseline; bold: more diverse by a 95 % interval; N, L: moves with the number or the length of texts"
+        measured,
+        "dataset | baseline; bold: more diverse by a 95 % interval; N, L: moves with the number or the length of texts",
     )
     blocks = views.comparison(measured, every=False)
     for side in SIDE_NAMES:
@@ -56,14 +59,23 @@ def compared(measured: Measured) -> Table:
 
 
 def _pair(row: Mapping[str, Any]) -> str:
-    ends = {"dataset": ("[bold]", "[/]", "", ""), "baseline": ("", "", "[bold]", "[/]")}.get(row["who"], ("", "", "", ""))
+    ends = {"dataset": ("[bold]", "[/]", "", ""), "baseline": ("", "", "[bold]", "[/]")}.get(
+        row["who"], ("", "", "", "")
+    )
     return f"{ends[0]}{row['value']}{ends[1]} | {ends[2]}{row['baseline']}{ends[3]}"
 
 
 def _table(measured: Measured, caption: str) -> Table:
     names = " | ".join(dataset["name"] for dataset in measured["datasets"])
     title = f"{escape(names)}: samples of {whole(measured['size'])} examples"
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("\u2191 \u2193 is more diverse")
     return table
 

@@ -46,7 +46,13 @@ def tiles(measured: Measured) -> list[Row]:
         tile("repeated instructions", (percent(_repeated(each)) for each in datasets), "word for word"),
     ]
     if datasets[0]["near_duplicates"]:
-        shown.append(tile("near duplicates", (percent(each["near_duplicates"]["pair"]["share"]) for each in datasets), "on both sides"))
+        shown.append(
+            tile(
+                "near duplicates",
+                (percent(each["near_duplicates"]["pair"]["share"]) for each in datasets),
+                "on both sides",
+            )
+        )
     return shown
 
 
@@ -76,7 +82,12 @@ def metrics(measured: Measured, *, every: bool) -> list[Row]:
 
 
 def _named(metric: Measured) -> Row:
-    return {"title": metric["title"], "arrow": ARROWS[metric["diverse"]], "diverse": metric["diverse"], "moves": moves_with(metric)}
+    return {
+        "title": metric["title"],
+        "arrow": ARROWS[metric["diverse"]],
+        "diverse": metric["diverse"],
+        "moves": moves_with(metric),
+    }
 
 
 def comparison(measured: Measured, *, every: bool) -> list[Row]:
@@ -90,7 +101,11 @@ def comparison(measured: Measured, *, every: bool) -> list[Row]:
 
 
 def _compared(row: Measured, measured: Measured) -> Row:
-    names = {"dataset": measured["datasets"][0]["name"], "baseline": measured["datasets"][1]["name"], "unclear": "cannot tell"}
+    names = {
+        "dataset": measured["datasets"][0]["name"],
+        "baseline": measured["datasets"][1]["name"],
+        "unclear": "cannot tell",
+    }
     return {
         **_named(measured["catalogue"][row["metric"]]),
         "value": number(row["value"]),
@@ -108,7 +123,10 @@ def lengths(measured: Measured) -> list[Row]:
     for dataset in measured["datasets"]:
         for side in SIDE_NAMES:
             measured_length = dataset["sides"][side]["length"]
-            fields = [length(measured_length["mean"]), *(length(value) for value in measured_length["percentiles"].values())]
+            fields = [
+                length(measured_length["mean"]),
+                *(length(value) for value in measured_length["percentiles"].values()),
+            ]
             rows.append({"dataset": dataset["name"], "side": SIDE_NAMES[side], "fields": fields})
     return rows
 
@@ -125,11 +143,17 @@ def units(measured: Measured) -> list[Row]:
     rows = []
     for dataset in measured["datasets"]:
         for found in dataset["units"]:
-            named = {"dataset": dataset["name"], "kind": UNIT_NAMES.get(found["strategy"], found["strategy"]), "side": found["side"]}
+            named = {
+                "dataset": dataset["name"],
+                "kind": UNIT_NAMES.get(found["strategy"], found["strategy"]),
+                "side": found["side"],
+            }
             if "problem" in found:
                 rows.append({**named, "problem": found["problem"], "fields": []})
                 continue
-            types, entropy = (_drawn(dataset, found["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy"))
+            types, entropy = (
+                _drawn(dataset, found["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy")
+            )
             share = found["without"] / dataset["counts"]["examples"]
             fields = [
                 (whole(found["types"]), " ".join(types)),
@@ -161,7 +185,9 @@ def commonest(measured: Measured, strategy: str) -> list[Row]:
         for found in dataset["units"]:
             if found["strategy"] == strategy and "commonest" in found:
                 told = {topic["name"]: topic.get("examples", []) for topic in found["record"].get("topics", [])}
-                blocks.append({**_named_block(dataset, found["side"]), "bars": bars_of(found["commonest"], dataset, told)})
+                blocks.append(
+                    {**_named_block(dataset, found["side"]), "bars": bars_of(found["commonest"], dataset, told)}
+                )
     return blocks
 
 

@@ -1,7 +1,9 @@
 """The folder of a measurement: what stands in it, and when it is done.
 
-In: what was measured. Out: ``token_bands.png``, ``measure.html`` and ``measure.json``, each written whole or not at all; the last one says
-that all are there. Page and figure are made of ``measure.json``'s content alone, so that one that is missing is drawn again from it.
+In: what was measured. Out: ``token_bands.png``, ``measure.html`` and ``measure.json``, each written
+    whole or not at all; the last one says
+that all are there. Page and figure are made of ``measure.json``'s content alone, so that one that
+is missing is drawn again from it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.diversity.profile.settings import LAYOUT
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 NUMBERS, PAGE, FIGURE = "measure.json", "measure.html", "token_bands.png"
 

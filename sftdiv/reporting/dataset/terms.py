@@ -9,7 +9,15 @@ MISSING, MINUS = "\u2014", "\u2212"
 ARROWS = {"high": "\u2191", "low": "\u2193", "neither": ""}
 SIDE_NAMES = {"instruction": "instructions", "response": "responses", "both": "both as one text"}
 UNIT_NAMES = {"macro_topic": "topics", "meso_tag": "tags", "micro_token": "mid-frequency tokens"}
-WITH_LENGTH = ("ngram_ratio", "distinct", "compression_ratio", "self_bleu", "entropy", "self_repetition", "homogenisation")
+WITH_LENGTH = (
+    "ngram_ratio",
+    "distinct",
+    "compression_ratio",
+    "self_bleu",
+    "entropy",
+    "self_repetition",
+    "homogenisation",
+)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -1,8 +1,9 @@
 """What the numbers say, in sentences: the part of a report that is read when nothing else is.
 
-In: what was measured. Out: sentences for the page and the terminal. The trade: a dataset alone gets no grade, for no metric has an
-absolute scale; what is said of it are duplicates, concentration and lengths. Beside a baseline, metrics are counted, and every count
-names the sample size that it holds for.
+In: what was measured. Out: sentences for the page and the terminal. The trade: a dataset alone gets
+    no grade, for no metric has an
+absolute scale; what is said of it are duplicates, concentration and lengths. Beside a baseline,
+metrics are counted, and every count names the sample size that it holds for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def _contents(dataset: Measured) -> list[str]:
     ]
     if counts.get("duplicates"):
         share = counts["duplicates"] / counts["read"]
-        said.append(f"{percent(share)} of the rows read were exact duplicates of another row and were left out before measuring.")
+        said.append(
+            f"{percent(share)} of the rows read were exact duplicates of another row and were left out before measuring."
+        )
     repeated = 1 - sides["instruction"]["distinct"] / sides["instruction"]["texts"]
     if repeated > 0:
         said.append(f"{percent(repeated)} of the examples repeat the instruction of another one word for word.")
@@ -46,7 +49,9 @@ def _contents(dataset: Measured) -> list[str]:
             "not counting one of each group."
         )
     if counts.get("rejected"):
-        said.append(f"{whole(counts['rejected'])} of {whole(counts['read'])} rows could not be read; rejected.jsonl says why.")
+        said.append(
+            f"{whole(counts['rejected'])} of {whole(counts['read'])} rows could not be read; rejected.jsonl says why."
+        )
     return said
 
 
@@ -64,12 +69,19 @@ def _compared(measured: Measured) -> list[str]:
 
 
 def _balance(found: Mapping[str, int], one: str, other: str) -> str:
-    more, less, unclear, asked = found.get("dataset", 0), found.get("baseline", 0), found.get("unclear", 0), sum(found.values())
+    more, less, unclear, asked = (
+        found.get("dataset", 0),
+        found.get("baseline", 0),
+        found.get("unclear", 0),
+        sum(found.values()),
+    )
     cannot = f", {unclear} cannot tell" if unclear else ""
     if 2 * max(more, less) <= asked:
         return f"the metrics do not agree: {one} is more diverse by {more} of {asked}, {other} by {less}{cannot}"
     ahead, count, against = (one, more, less) if more > less else (other, less, more)
-    return f"{ahead} is more diverse by {count} of {asked} metrics" + (f", less by {against}" if against else "") + cannot
+    return (
+        f"{ahead} is more diverse by {count} of {asked} metrics" + (f", less by {against}" if against else "") + cannot
+    )
 
 
 def _lengths(one: Measured, other: Measured) -> list[str]:
@@ -78,7 +90,9 @@ def _lengths(one: Measured, other: Measured) -> list[str]:
         mine, theirs = (each["sides"][side]["length"]["mean"] for each in (one, other))
         if max(mine, theirs) >= LONGER * min(mine, theirs):
             longer, times = (one["name"], mine / theirs) if mine > theirs else (other["name"], theirs / mine)
-            said.append(f"The {SIDE_NAMES[side]} of {longer} are {number(times, 2)} times as long, which alone moves the metrics marked L.")
+            said.append(
+                f"The {SIDE_NAMES[side]} of {longer} are {number(times, 2)} times as long, which alone moves the metrics marked L."
+            )
     return said
 
 

@@ -33,8 +33,14 @@ def power(analysis: Analysis) -> TableView:
     if table.empty:
         return TableView("power", [], [], "The noise between seeds is not known: run at least two seeds.")
     wide = table.pivot(index="ladder", columns="slope", values="seeds").reindex(table["ladder"].unique())
-    heads = [Column("ladder"), *(Column(f"slope {100 * slope:.3g} {HUNDREDTHS}", numeric=True) for slope in wide.columns)]
-    rows = [[ladder(label), *(_seeds(value) for value in values)] for label, values in zip(wide.index, wide.to_numpy(), strict=True)]
+    heads = [
+        Column("ladder"),
+        *(Column(f"slope {100 * slope:.3g} {HUNDREDTHS}", numeric=True) for slope in wide.columns),
+    ]
+    rows = [
+        [ladder(label), *(_seeds(value) for value in values)]
+        for label, values in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
     return TableView("power", heads, rows)
 
 

@@ -20,8 +20,20 @@ def setting_facts(analysis: Analysis) -> list[tuple[str, str]]:
     """What was swept and what was held: (term, values) in words."""
     cells = analysis.study.cells
     swept = cells[cells["kind"] == "level"]
-    names = {"strategy": "strategies", "side": "sides", "size": "sizes", "budget": "budgets", "match": "matched for", "level": "levels"}
-    facts = [("cells", f"{len(cells):,} finished ({len(swept):,} of them on a ladder), {len(analysis.study.failures):,} failed")]
+    names = {
+        "strategy": "strategies",
+        "side": "sides",
+        "size": "sizes",
+        "budget": "budgets",
+        "match": "matched for",
+        "level": "levels",
+    }
+    facts = [
+        (
+            "cells",
+            f"{len(cells):,} finished ({len(swept):,} of them on a ladder), {len(analysis.study.failures):,} failed",
+        )
+    ]
     facts += [(term, _values(swept[column])) for column, term in names.items()]
     facts += [(term, _values(cells[term])) for term in ("seed", "model", "corpus", "eval")]
     return [*facts, ("performance", _values(cells["primary"]))]
@@ -35,7 +47,11 @@ def _values(column: pd.Series) -> str:
 def versions(analysis: Analysis) -> list[tuple[str, str]]:
     """Library and version(s), as the rows say."""
     cells = analysis.study.cells
-    return [(name.removeprefix("versions."), _values(cells[name])) for name in sorted(cells.columns) if name.startswith("versions.")]
+    return [
+        (name.removeprefix("versions."), _values(cells[name]))
+        for name in sorted(cells.columns)
+        if name.startswith("versions.")
+    ]
 
 
 def sentences(analysis: Analysis) -> list[str]:
@@ -51,7 +67,9 @@ def sentences(analysis: Analysis) -> list[str]:
         f"leaves out zero; were there no relation at all, about {number(len(known) / 20, 2)} would have one by chance."
     ]
     groups = [
-        group for _, group in known.groupby(["strategy", "side"], sort=False) if any(excludes_zero(row) for _, row in group.iterrows())
+        group
+        for _, group in known.groupby(["strategy", "side"], sort=False)
+        if any(excludes_zero(row) for _, row in group.iterrows())
     ]
     groups.sort(key=lambda group: -group["slope"].abs().max())
     found += [_relation(group) for group in groups[:MOST_NAMED]]
@@ -79,5 +97,11 @@ def _noise_sentence(analysis: Analysis) -> list[str]:
     low, high = 100 * noise["seed_sd"].min(), 100 * noise["seed_sd"].max()
     about = number(low, 2) if number(low, 2) == number(high, 2) else f"{number(low, 2)} to {number(high, 2)}"
     error = analysis.noise["score_stderr"].mean()
-    beside = "" if pd.isna(error) else f"; one evaluation has a standard error of about {number(100 * error, 2)}\u00a0{HUNDREDTHS}"
-    return [f"Two runs at one level that differ in the seed alone scatter with a standard deviation of {about}\u00a0{HUNDREDTHS}{beside}."]
+    beside = (
+        ""
+        if pd.isna(error)
+        else f"; one evaluation has a standard error of about {number(100 * error, 2)}\u00a0{HUNDREDTHS}"
+    )
+    return [
+        f"Two runs at one level that differ in the seed alone scatter with a standard deviation of {about}\u00a0{HUNDREDTHS}{beside}."
+    ]

@@ -1,8 +1,9 @@
 """The figures of the page, in plotly: the same panels as the static ones, and hovering over a point shows its cell.
 
-In: an ``Analysis``, or one panel of it. Out: ``plotly.graph_objects.Figure``, small and responsive (no width), for a page or a notebook.
-Every text that comes from data is escaped, because plotly reads a part of HTML. The trade: one small figure a panel instead of one with
-subplots, so that panels reflow on a narrow screen.
+In: an ``Analysis``, or one panel of it. Out: ``plotly.graph_objects.Figure``, small and responsive
+    (no width), for a page or a notebook.
+Every text that comes from data is escaped, because plotly reads a part of HTML. The trade: one
+small figure a panel instead of one with subplots, so that panels reflow on a narrow screen.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ import plotly.graph_objects as go
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import GREY, HUNDREDTHS, INK, PALE, Style, interval, number, share, signed, styles, translucent
+from sftdiv.reporting.format import (
+    GREY,
+    HUNDREDTHS,
+    INK,
+    PALE,
+    Style,
+    interval,
+    number,
+    share,
+    signed,
+    styles,
+    translucent,
+)
 from sftdiv.reporting.study.study_views import BASELINES, PREDICTORS, Panel, baselines_in, controls, fitted_line
 
 BASELINE_DASHES = {"random": "dot", "full": "dashdot", "base": "longdash"}
@@ -37,7 +50,12 @@ _TEMPLATE = go.layout.Template(
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "hoverlabel": {"align": "left", "bgcolor": "white", "bordercolor": GREY, "font": {"family": _FONT, "size": 12, "color": INK}},
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "white",
+            "bordercolor": GREY,
+            "font": {"family": _FONT, "size": 12, "color": INK},
+        },
         "xaxis": _AXIS,
         "yaxis": _AXIS,
     }
@@ -45,7 +63,13 @@ _TEMPLATE = go.layout.Template(
 
 
 def performance(
-    panel: Panel, looks: dict[str, Style], *, predictor: str, span: tuple[float, float], primary: str, link: Callable[[str], str]
+    panel: Panel,
+    looks: dict[str, Style],
+    *,
+    predictor: str,
+    span: tuple[float, float],
+    primary: str,
+    link: Callable[[str], str],
 ) -> go.Figure:
     """Figure 3 of the paper, one panel: performance of every cell, the fitted line and its 1-sigma band, and the baselines.
 
@@ -72,22 +96,45 @@ def performance(
     return figure
 
 
-def _add_ladder(figure: go.Figure, slope: pd.Series, cells: pd.DataFrame, look: Style, link: Callable[[str], str]) -> None:
+def _add_ladder(
+    figure: go.Figure, slope: pd.Series, cells: pd.DataFrame, look: Style, link: Callable[[str], str]
+) -> None:
     predictor = str(slope["predictor"])
-    own = cells[cells["ladder"] == slope["ladder"]].dropna(subset=[predictor, "performance"]).sort_values([predictor, "seed", "cell"])
+    own = (
+        cells[cells["ladder"] == slope["ladder"]]
+        .dropna(subset=[predictor, "performance"])
+        .sort_values([predictor, "seed", "cell"])
+    )
     name = escape(str(slope["strategy"]))
     line = fitted_line(own, predictor)
     if line is not None:
         outline = [*line.x, *line.x[::-1]], [*line.high, *line.low[::-1]]
         figure.add_scatter(
-            x=outline[0], y=outline[1], fill="toself", fillcolor=translucent(look.colour, 0.15), mode="none", hoverinfo="skip", name=name
+            x=outline[0],
+            y=outline[1],
+            fill="toself",
+            fillcolor=translucent(look.colour, 0.15),
+            mode="none",
+            hoverinfo="skip",
+            name=name,
         )
         said = f"{name}: slope {signed(100 * slope['slope'])} ± {number(100 * slope['slope_sd'])} ({HUNDREDTHS})"
         line_look = {"color": look.colour, "dash": look.dash, "width": 2}
         figure.add_scatter(
-            x=list(line.x), y=list(line.mean), mode="lines", line=line_look, name=name, hovertemplate=f"{said}<extra></extra>"
+            x=list(line.x),
+            y=list(line.mean),
+            mode="lines",
+            line=line_look,
+            name=name,
+            hovertemplate=f"{said}<extra></extra>",
         )
-    marker = {"color": look.colour, "symbol": look.symbol, "size": 8, "opacity": 0.85, "line": {"color": "white", "width": 1}}
+    marker = {
+        "color": look.colour,
+        "symbol": look.symbol,
+        "size": 8,
+        "opacity": 0.85,
+        "line": {"color": "white", "width": 1},
+    }
     figure.add_scatter(
         x=own[predictor].tolist(),
         y=own["performance"].tolist(),
@@ -104,13 +151,20 @@ def describe_cell(cell: dict[Hashable, Any]) -> str:
     error = cell.get(f"score.{cell['primary']}.stderr")
     facts = [
         ("performance", number(cell["performance"]) + ("" if pd.isna(error) else f" ± {number(error, 2)}")),
-        ("level", f"{number(cell['level'])}, k {number(cell['k_asked'])} of {number(cell['k_max'])}, seed {number(cell['seed'])}"),
+        (
+            "level",
+            f"{number(cell['level'])}, k {number(cell['k_asked'])} of {number(cell['k_max'])}, seed {number(cell['seed'])}",
+        ),
         ("subset", f"{number(cell['n'])} examples from a pool of {number(cell.get('pool'))}"),
         ("unit entropy", f"{number(cell.get('unit_entropy'))} bit"),
         ("response", f"{number(cell.get('diversity.response.length'))} tokens on average"),
         ("trained on", f"{number(cell.get('train.label_tokens'))} label tokens"),
     ]
-    lines = [f"<b>{escape(str(cell['cell']))}</b>", *(f"{name}: {text}" for name, text in facts), "<i>click: open its folder</i>"]
+    lines = [
+        f"<b>{escape(str(cell['cell']))}</b>",
+        *(f"{name}: {text}" for name, text in facts),
+        "<i>click: open its folder</i>",
+    ]
     return "<br>".join(lines)
 
 
@@ -129,7 +183,12 @@ def _add_baselines(figure: go.Figure, panel: Panel, predictor: str, span: tuple[
     for above in (True, False):
         told = "<br>".join(text for is_above, text in outside if is_above == above)
         if told:
-            place = {"x": 0.99, "y": 0.99 if above else 0.01, "xanchor": "right", "yanchor": "top" if above else "bottom"}
+            place = {
+                "x": 0.99,
+                "y": 0.99 if above else 0.01,
+                "xanchor": "right",
+                "yanchor": "top" if above else "bottom",
+            }
             looks = {"showarrow": False, "align": "right", "font": {"size": 11, "color": GREY}}
             figure.add_annotation(text=told, xref="paper", yref="paper", **looks, **place)
     figure.update_layout(xaxis={"range": edges})
@@ -139,7 +198,8 @@ def metric_correlations(table: pd.DataFrame) -> go.Figure:
     """Figure 4 of the paper: Pearson correlation of each diversity metric with performance, its 95 % interval, both sides.
 
     Args:
-        table: The rows of ``Analysis.correlations`` of one scope. Filled markers stand for q < 0.05 (Benjamini-Hochberg).
+        table: The rows of ``Analysis.correlations`` of one scope. Filled markers stand for q < 0.05
+            (Benjamini-Hochberg).
     """
     metrics = list(dict.fromkeys(table["metric"]))
     figure = go.Figure()
@@ -194,14 +254,22 @@ def controlled_slopes(analysis: Analysis) -> go.Figure:
             mode="markers",
             name=escape(name),
             marker={"symbol": look.symbol, "size": 8, "color": look.colour},
-            error_x={"type": "data", "array": (100 * rows["sd"]).tolist(), "color": look.colour, "width": 0, "thickness": 1.6},
+            error_x={
+                "type": "data",
+                "array": (100 * rows["sd"]).tolist(),
+                "color": look.colour,
+                "width": 0,
+                "thickness": 1.6,
+            },
             customdata=[
                 f"<b>{escape(group)}</b><br>{escape(name)}: {signed(100 * slope)} ± {number(100 * sd)} ({HUNDREDTHS})"
                 for group, slope, sd in zip(rows["group"], rows["slope"], rows["sd"], strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _forest_axes(figure, [escape(group).replace(SEPARATOR, "<br>", 1) for group in groups], f"slope ({HUNDREDTHS}), ± 1 sd")
+    _forest_axes(
+        figure, [escape(group).replace(SEPARATOR, "<br>", 1) for group in groups], f"slope ({HUNDREDTHS}), ± 1 sd"
+    )
     figure.update_layout(height=110 + max(46, 15 * len(names)) * len(groups))
     return figure
 
@@ -238,7 +306,14 @@ def overlap(matrix: pd.DataFrame) -> go.Figure:
         xgap=1,
         ygap=1,
     )
-    axis = {"type": "category", "showgrid": False, "title": {"text": "diversity level"}, "ticks": "", "showline": False, "tickangle": 0}
+    axis = {
+        "type": "category",
+        "showgrid": False,
+        "title": {"text": "diversity level"},
+        "ticks": "",
+        "showline": False,
+        "tickangle": 0,
+    }
     figure = go.Figure(heat)
     figure.update_layout(template=_TEMPLATE, height=420, xaxis=axis, yaxis=axis | {"autorange": "reversed"})
     return figure

@@ -1,7 +1,9 @@
 """What the report says of a judge: its noise floor beside the slopes, and the cells' Arena scores.
 
-In: an ``Analysis`` whose performance is a judge's win rate; the standings of its cells. Out: a sentence and ``TableView`` objects. The
-noise floor is ``score.judge.noise`` of the rows: the standard deviation to expect of the difference of two identical runs of the judge.
+In: an ``Analysis`` whose performance is a judge's win rate; the standings of its cells. Out: a
+    sentence and ``TableView`` objects. The
+noise floor is ``score.judge.noise`` of the rows: the standard deviation to expect of the difference
+of two identical runs of the judge.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def judge_noise_table(analysis: Analysis) -> pd.DataFrame:
         if str(cells_of_ladder["primary"].iloc[0]).startswith(JUDGED) and len(noise):
             slope, floor = slopes.loc[label], float(np.sqrt((noise**2).mean()))
             ratio = abs(slope["slope"]) / floor if floor else float("nan")
-            rows.append((label, slope["slope"], slope["slope_sd"], slope["slope_low"], slope["slope_high"], floor, ratio))
+            rows.append(
+                (label, slope["slope"], slope["slope_sd"], slope["slope_low"], slope["slope_high"], floor, ratio)
+            )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -44,7 +48,11 @@ def judge_noise_sentence(analysis: Analysis) -> str:
         return ""
     floor = 100 * float(np.sqrt((table["judge_noise"] ** 2).mean()))
     slopes = 100 * table["slope"].dropna()
-    ends = sorted({signed(slopes.min()), signed(slopes.max())}, key=lambda text: text == signed(slopes.max())) if len(slopes) else []
+    ends = (
+        sorted({signed(slopes.min()), signed(slopes.max())}, key=lambda text: text == signed(slopes.max()))
+        if len(slopes)
+        else []
+    )
     told = f"; the slope over the whole range is {' to '.join(ends)}\u00a0{HUNDREDTHS}" if ends else ""
     return f"Two identical runs of the judge differ by {number(floor, 2)}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate{told}."
 
@@ -53,7 +61,11 @@ def judge_noise(analysis: Analysis) -> TableView:
     """Slope and noise floor, one row a ladder."""
     columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
-        (f"slope {HUNDREDTHS}", True, lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"])),
+        (
+            f"slope {HUNDREDTHS}",
+            True,
+            lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"]),
+        ),
         (f"two identical judge runs differ by, {HUNDREDTHS}", True, lambda row: quantity(100 * row["judge_noise"])),
         ("slope over that", True, lambda row: quantity(row["ratio"], 2)),
     ]

@@ -1,7 +1,9 @@
 """The figures for papers, in matplotlib: performance by level, metric correlations, controlled slopes, overlap.
 
-In: an ``Analysis``. Out: ``matplotlib.figure.Figure`` objects, and png and svg files of them. Only the object interface is used, so that
-drawing changes no global state and needs no display; equal input gives equal bytes. The trade: matplotlib's own font, found everywhere.
+In: an ``Analysis``. Out: ``matplotlib.figure.Figure`` objects, and png and svg files of them. Only
+    the object interface is used, so that
+drawing changes no global state and needs no display; equal input gives equal bytes. The trade:
+matplotlib's own font, found everywhere.
 """
 
 from __future__ import annotations
@@ -107,10 +109,15 @@ def performance_by_level(analysis: Analysis, *, predictor: str = "level") -> Fig
                 axes[row][column].set_title(f"{side}{SEPARATOR}{setting}", fontsize=9, loc="left")
         for axis in axes[-1]:
             axis.set_xlabel(PREDICTORS[predictor])
-        handles = [Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=name) for name, look in looks.items()]
+        handles = [
+            Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=name)
+            for name, look in looks.items()
+        ]
         kinds = [kind for kind in BASELINES if any((panel.baselines["kind"] == kind).any() for panel in found)]
         handles += [Line2D([], [], color=GREY, linestyle=BASELINE_LINES[kind], label=BASELINES[kind]) for kind in kinds]
-        figure.legend(handles=handles, loc="outside upper left", ncols=3 if len(sides) > 1 else 2, fontsize=8, handlelength=3.2)
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=3 if len(sides) > 1 else 2, fontsize=8, handlelength=3.2
+        )
     return figure
 
 
@@ -118,7 +125,16 @@ def _draw_panel(axis: Any, panel: Panel, looks: dict[str, Style], predictor: str
     for row in panel.slopes[panel.slopes["predictor"] == predictor].to_dict("records"):
         own = panel.cells[panel.cells["ladder"] == row["ladder"]].dropna(subset=[predictor, "performance"])
         look, line = looks[row["strategy"]], fitted_line(own, predictor)
-        axis.scatter(own[predictor], own["performance"], s=16, color=look.colour, marker=look.marker, alpha=0.75, linewidths=0, zorder=3)
+        axis.scatter(
+            own[predictor],
+            own["performance"],
+            s=16,
+            color=look.colour,
+            marker=look.marker,
+            alpha=0.75,
+            linewidths=0,
+            zorder=3,
+        )
         if line is not None:
             axis.plot(line.x, line.mean, color=look.colour, linestyle=look.line, linewidth=1.5, zorder=4)
             axis.fill_between(line.x, line.low, line.high, color=look.colour, alpha=0.15, linewidth=0, zorder=2)
@@ -128,7 +144,9 @@ def _draw_panel(axis: Any, panel: Panel, looks: dict[str, Style], predictor: str
     for above in (True, False):
         told = "\n".join(text for is_above, text in outside if is_above == above)
         place: dict[str, Any] = {"y": 0.98 if above else 0.02, "verticalalignment": "top" if above else "bottom"}
-        axis.text(x=0.99, s=told, transform=axis.transAxes, horizontalalignment="right", fontsize=7, color=GREY, **place)
+        axis.text(
+            x=0.99, s=told, transform=axis.transAxes, horizontalalignment="right", fontsize=7, color=GREY, **place
+        )
     axis.set_ylim(*span)
 
 
@@ -147,7 +165,9 @@ def metric_correlations(analysis: Analysis, *, scope: str | None = None) -> Figu
         axis = figure.subplots()
         for position, (side, look) in enumerate(looks.items()):
             rows = table[(table["side"] == side) & table["pearson"].notna()]
-            heights = np.array([metrics.index(metric) for metric in rows["metric"]]) + 0.28 * (position - (len(looks) - 1) / 2)
+            heights = np.array([metrics.index(metric) for metric in rows["metric"]]) + 0.28 * (
+                position - (len(looks) - 1) / 2
+            )
             axis.hlines(heights, rows["pearson_low"], rows["pearson_high"], color=look.colour, linewidth=1.6)
             fill = [look.colour if q < 0.05 else "white" for q in rows["q"]]
             edge: dict[str, Any] = {"edgecolors": look.colour, "linewidths": 1.5}
@@ -164,7 +184,11 @@ def metric_correlations(analysis: Analysis, *, scope: str | None = None) -> Figu
 def controlled_slopes(analysis: Analysis) -> Figure:
     """The raw slope against the level beside the controlled ones, each with one posterior standard deviation either way."""
     table = controls(analysis)
-    groups, names, looks = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["control"])), styles(table["control"])
+    groups, names, looks = (
+        list(dict.fromkeys(table["group"])),
+        list(dict.fromkeys(table["control"])),
+        styles(table["control"]),
+    )
     step = 0.7 / len(names)
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(6.4, 1.2 + max(0.45, 0.13 * len(looks)) * len(groups)), layout="constrained")
@@ -172,8 +196,16 @@ def controlled_slopes(analysis: Analysis) -> Figure:
         for position, name in enumerate(names):
             look, rows = looks[name], table[(table["control"] == name) & table["slope"].notna()]
             heights = np.array([groups.index(group) for group in rows["group"]]) - 0.35 + step * (position + 0.5)
-            axis.hlines(heights, 100 * (rows["slope"] - rows["sd"]), 100 * (rows["slope"] + rows["sd"]), color=look.colour, linewidth=1.6)
-            axis.scatter(100 * rows["slope"], heights, s=22, color=look.colour, marker=look.marker, zorder=3, label=name)
+            axis.hlines(
+                heights,
+                100 * (rows["slope"] - rows["sd"]),
+                100 * (rows["slope"] + rows["sd"]),
+                color=look.colour,
+                linewidth=1.6,
+            )
+            axis.scatter(
+                100 * rows["slope"], heights, s=22, color=look.colour, marker=look.marker, zorder=3, label=name
+            )
         _forest_axis(axis, groups)
         axis.set_xlabel("slope of performance on level \u00d7 10\u207b\u00b2, \u00b1 1 posterior sd")
         figure.legend(loc="outside upper left", ncols=3, fontsize=8)
@@ -211,7 +243,9 @@ def _draw_overlap(axis: Any, matrix: pd.DataFrame) -> Any:
     image = axis.imshow(values, vmin=0, vmax=1, cmap="Blues")
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
-            axis.text(column, row, share(value), ha="center", va="center", fontsize=6, color="white" if value > 0.6 else INK)
+            axis.text(
+                column, row, share(value), ha="center", va="center", fontsize=6, color="white" if value > 0.6 else INK
+            )
     names = [number(float(level), 2) for level in matrix.columns]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)

@@ -1,8 +1,10 @@
 """``report.html``: a study as one page that opens from disk, with no network.
 
-In: an ``Analysis`` and where the cells' folders are, seen from the page. Out: HTML as text, plotly.js inlined once, the same bytes for the
-same input. Whatever comes from data is escaped, and the page's own content policy forbids every request and every script but the two that
-it holds. The trade: 5 MB of plotly.js in every page, so that it can be sent around as one file.
+In: an ``Analysis`` and where the cells' folders are, seen from the page. Out: HTML as text,
+    plotly.js inlined once, the same bytes for the
+same input. Whatever comes from data is escaped, and the page's own content policy forbids every
+request and every script but the two that it holds. The trade: 5 MB of plotly.js in every page, so
+that it can be sent around as one file.
 """
 
 from __future__ import annotations
@@ -63,7 +65,14 @@ _SHAPES = {
     "cross": "M-5,-2H-2V-5H2V-2H5V2H2V5H-2V2H-5Z",
     "x": "M-5,-3L-3,-5L0,-2L3,-5L5,-3L2,0L5,3L3,5L0,2L-3,5L-5,3L-2,0Z",
 }
-_DASHES = {"solid": "none", "dash": "7 5", "dashdot": "7 4 2 4", "dot": "2 4", "longdash": "12 5", "longdashdot": "12 4 2 4"}
+_DASHES = {
+    "solid": "none",
+    "dash": "7 5",
+    "dashdot": "7 4 2 4",
+    "dot": "2 4",
+    "longdash": "12 5",
+    "longdashdot": "12 4 2 4",
+}
 
 
 def render_page(
@@ -81,7 +90,8 @@ def render_page(
 
     Args:
         analysis: Of the study.
-        prefix: What leads from the page's folder to the study's: empty, or a relative path that ends in a slash.
+        prefix: What leads from the page's folder to the study's: empty, or a relative path that
+            ends in a slash.
         beside: Relative addresses of the files written with the page.
         analyze_command: The command that makes this page.
         command: The command of the sweep, where it is known.
@@ -110,7 +120,10 @@ def render_page(
         grid_sides=[(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
         legend=_legend(analysis, shown),
         predictors=PREDICTORS.items(),
-        panels=[{"id": f"performance-{position}", "title": f"{one.side}{SEPARATOR}{one.setting}"} for position, one in enumerate(shown)],
+        panels=[
+            {"id": f"performance-{position}", "title": f"{one.side}{SEPARATOR}{one.setting}"}
+            for position, one in enumerate(shown)
+        ],
         scopes=list(specs.get("correlation", {})),
         overlaps=list(specs.get("overlap", {})),
         collinear=COLLINEAR,
@@ -142,7 +155,9 @@ def render_page(
 
 
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
@@ -159,12 +174,17 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         }
     table = analysis.correlations
     if not table.empty:
-        specs["correlation"] = {scope: interactive.metric_correlations(table[table["scope"] == scope]) for scope in table["scope"].unique()}
+        specs["correlation"] = {
+            scope: interactive.metric_correlations(table[table["scope"] == scope]) for scope in table["scope"].unique()
+        }
     if not analysis.slopes.empty:
         specs["controlled-slopes"] = {"": interactive.controlled_slopes(analysis)}
     if analysis.overlaps:
         specs["overlap"] = {label: interactive.overlap(matrix) for label, matrix in analysis.overlaps.items()}
-    return shown, {name: {key: json.loads(figure.to_json(engine="json")) for key, figure in made.items()} for name, made in specs.items()}
+    return shown, {
+        name: {key: json.loads(figure.to_json(engine="json")) for key, figure in made.items()}
+        for name, made in specs.items()
+    }
 
 
 def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
@@ -185,7 +205,10 @@ def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:
     looks: dict[str, Style] = styles(analysis.slopes["strategy"])
-    entries = [(name, {"colour": look.colour, "dashes": _DASHES[look.dash], "shape": _SHAPES[look.symbol]}) for name, look in looks.items()]
+    entries = [
+        (name, {"colour": look.colour, "dashes": _DASHES[look.dash], "shape": _SHAPES[look.symbol]})
+        for name, look in looks.items()
+    ]
     kinds = [kind for kind in BASELINES if any((panel.baselines["kind"] == kind).any() for panel in shown)]
     dashes = {kind: _DASHES[interactive.BASELINE_DASHES[kind]] for kind in kinds}
     return entries + [(BASELINES[kind], {"colour": GREY, "dashes": dashes[kind], "shape": ""}) for kind in kinds]

@@ -19,22 +19,35 @@ from sftdiv.reporting.study.study_views import excludes_zero, slope_grid
 def slope_table(analysis: Analysis) -> Table:
     """Slopes of performance on the diversity level, times 100, with one posterior standard deviation.
 
-    Rows are sizes and controls, columns side and strategy. An asterisk marks a slope whose 95 % interval leaves out zero.
+    Rows are sizes and controls, columns side and strategy. An asterisk marks a slope whose 95 %
+    interval leaves out zero.
     """
     grid = slope_grid(analysis)
     caption = f"slope {HUNDREDTHS} ± 1 sd from level 0 to level 1; * the 95 % interval leaves out zero"
     title = f"{escape(analysis.study.name)}: performance against diversity level"
     table = Table(
-        title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), min_width=60
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        min_width=60,
     )
     table.add_column("")
     before = ""
     for side, strategy in grid.columns:
-        spanning = "" if side == before else side  # the side stands over its first strategy, so that six columns fit a terminal
+        spanning = (
+            "" if side == before else side
+        )  # the side stands over its first strategy, so that six columns fit a terminal
         table.add_column(f"{escape(spanning)}\n" + escape(strategy).replace("_", "\n"), justify="right")
         before = side
     for setting, fields in grid.rows:
-        table.add_row(escape(setting).replace(SEPARATOR, "\n"), *(_field(fields.get(column)) for column in grid.columns), end_section=True)
+        table.add_row(
+            escape(setting).replace(SEPARATOR, "\n"),
+            *(_field(fields.get(column)) for column in grid.columns),
+            end_section=True,
+        )
     return table
 
 

@@ -1,7 +1,9 @@
 """How a study is laid out for people: settings as rows, side and strategy as columns or panels, lines with their bands.
 
-In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static figures, the page and the terminal table are
-all drawn, so that they cannot disagree. Nothing is computed here that a table of the analysis does not say, but for the band of a line.
+In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static
+    figures, the page and the terminal table are
+all drawn, so that they cannot disagree. Nothing is computed here that a table of the analysis does
+not say, but for the band of a line.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ def with_settings(slopes: pd.DataFrame) -> pd.DataFrame:
     """The slopes with a column ``setting`` (see ``setting_label``), in reading order: size, model, control, side, strategy."""
     name_model = slopes["model"].nunique() > 1
     labels = [setting_label(row, name_model=name_model) for _, row in slopes.iterrows()]
-    told = slopes.assign(setting=pd.Series(labels, index=slopes.index, dtype=object), _unmatched=slopes["match"] != "none")
+    told = slopes.assign(
+        setting=pd.Series(labels, index=slopes.index, dtype=object), _unmatched=slopes["match"] != "none"
+    )
     order = ["size", "model", "variant", "budget", "_unmatched", "match", "setting", "side", "strategy", "ladder"]
     return told.sort_values(order, kind="stable", na_position="first").drop(columns="_unmatched")
 
@@ -95,7 +99,16 @@ def panels(analysis: Analysis) -> list[Panel]:
     found = []
     for (setting, side), rows in told.groupby(["setting", "side"], sort=False):
         inside = cells[cells["ladder"].isin(rows["ladder"]) & (cells["kind"] == "level")]
-        found.append(Panel(str(setting), str(side), str(rows["model"].iloc[0]), rows, inside, _baselines_of(rows, analysis.baselines)))
+        found.append(
+            Panel(
+                str(setting),
+                str(side),
+                str(rows["model"].iloc[0]),
+                rows,
+                inside,
+                _baselines_of(rows, analysis.baselines),
+            )
+        )
     return found
 
 
@@ -103,12 +116,18 @@ def _baselines_of(slopes: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame
     """The baselines that a panel's ladders may be compared with: the same model, and for random draws the same size, budget and control."""
     row = slopes.iloc[0]
     same = baselines["model"] == row["model"]
-    drawn = (baselines["size"] == row["size"]) & (baselines["budget"] == row["budget"]) & (baselines["match"] == row["match"])
+    drawn = (
+        (baselines["size"] == row["size"])
+        & (baselines["budget"] == row["budget"])
+        & (baselines["match"] == row["match"])
+    )
     own = baselines["universe_of"].isin({*slopes["universe_of"].dropna(), *slopes["strategy"]})
     same &= baselines["variant"].isin({"", *slopes["variant"]})
     side = baselines["side"].isna() | (baselines["side"] == row["side"])
     kind = baselines["kind"]
-    return baselines[same & ((kind == "base") | ((kind == "full") & own & side) | ((kind == "random") & drawn & own & side))]
+    return baselines[
+        same & ((kind == "base") | ((kind == "full") & own & side) | ((kind == "random") & drawn & own & side))
+    ]
 
 
 def score_name(analysis: Analysis) -> str:
@@ -139,10 +158,13 @@ def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Lin
 def performance_range(analysis: Analysis, model: str) -> tuple[float, float]:
     """The axis of performance that all panels of a model share: their level cells and the baselines near them.
 
-    A baseline further away than the cells' own spread would flatten every slope; the figures name it at the edge instead.
+    A baseline further away than the cells' own spread would flatten every slope; the figures name
+    it at the edge instead.
     """
     cells = analysis.study.cells
-    seen = cells.loc[(cells["model"] == model) & (cells["kind"] == "level"), "performance"].dropna().to_numpy(dtype=float)
+    seen = (
+        cells.loc[(cells["model"] == model) & (cells["kind"] == "level"), "performance"].dropna().to_numpy(dtype=float)
+    )
     if not len(seen):
         return 0.0, 1.0
     low, high = float(seen.min()), float(seen.max())
@@ -167,9 +189,10 @@ def baselines_in(panel: Panel, span: tuple[float, float]) -> tuple[pd.DataFrame,
 def controls(analysis: Analysis) -> pd.DataFrame:
     """Every slope against the level, raw and controlled, one row each: ``group, control, slope, sd`` in reading order.
 
-    A group is one strategy, side, size, model and variant; its controls are the slope as it is, the slopes given length and given label
-    tokens (regression; left out where the level explains over ``COLLINEAR`` of the covariate, for then the number says nothing), and the
-    slopes of its matched or equal-token ladders (design).
+    A group is one strategy, side, size, model and variant; its controls are the slope as it is, the
+    slopes given length and given label tokens (regression; left out where the level explains over
+    ``COLLINEAR`` of the covariate, for then the number says nothing), and the slopes of its matched
+    or equal-token ladders (design).
     """
     told = with_settings(level_slopes(analysis))
     name_model = told["model"].nunique() > 1
@@ -181,7 +204,9 @@ def controls(analysis: Analysis) -> pd.DataFrame:
         rows.append((group, control, row["slope"], row["slope_sd"]))
         for name in ("length", "tokens") if control == "unmatched" else ():
             if not row[f"collinear_{name}"] > COLLINEAR:
-                rows.append((group, f"unmatched, given {name}", row[f"slope_given_{name}"], row[f"slope_given_{name}_sd"]))
+                rows.append(
+                    (group, f"unmatched, given {name}", row[f"slope_given_{name}"], row[f"slope_given_{name}_sd"])
+                )
     return pd.DataFrame(rows, columns=["group", "control", "slope", "sd"])
 
 

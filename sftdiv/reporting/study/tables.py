@@ -1,6 +1,7 @@
 """The tables of the page, as text to show and values to sort by.
 
-In: an ``Analysis``. Out: one ``TableView`` a table; the template gives them their looks. Slopes are shown times 100, as in the paper.
+In: an ``Analysis``. Out: one ``TableView`` a table; the template gives them their looks. Slopes are
+    shown times 100, as in the paper.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def quantity(value: float | None, digits: int = 3) -> Entry:
     return Entry(number(value, digits, padded=True), _sortable(value))
 
 
-def measured(value: float | None, sd: float | None, low: float | None = None, high: float | None = None, *, times: float = 100) -> Entry:
+def measured(
+    value: float | None, sd: float | None, low: float | None = None, high: float | None = None, *, times: float = 100
+) -> Entry:
     """A field with an estimate, its standard deviation and, below, its 95 % interval."""
     if value is None or pd.isna(value):
         return Entry(MISSING)
@@ -90,7 +93,9 @@ def _sortable(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def view(name: str, rows: pd.DataFrame, columns: Sequence[tuple[str, bool, Callable[[Row], Entry]]], empty: str) -> TableView:
+def view(
+    name: str, rows: pd.DataFrame, columns: Sequence[tuple[str, bool, Callable[[Row], Entry]]], empty: str
+) -> TableView:
     """A view of a data frame: for each column its title, whether it is numeric, and the field it makes of a row."""
     fields = [[make(row) for _, _, make in columns] for row in rows.to_dict("records")]
     return TableView(name, [Column(title, numeric) for title, numeric, _ in columns], fields, empty)
@@ -108,7 +113,11 @@ def slopes(analysis: Analysis) -> TableView:
             True,
             lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"]),
         ),
-        ("Pearson" + WITH_95, True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
+        (
+            "Pearson" + WITH_95,
+            True,
+            lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1),
+        ),
         (
             "Spearman" + WITH_95,
             True,
@@ -131,8 +140,16 @@ def controlled(analysis: Analysis) -> TableView:
         ("seed as random intercept", True, lambda row: measured(row["slope_mixed"], row["slope_mixed_sd"])),
         ("partial r, length", True, lambda row: Entry(signed(row["partial_length"]), _sortable(row["partial_length"]))),
         ("partial r, tokens", True, lambda row: Entry(signed(row["partial_tokens"]), _sortable(row["partial_tokens"]))),
-        ("R² level and length", True, lambda row: Entry(share(row["collinear_length"]), _sortable(row["collinear_length"]))),
-        ("R² level and tokens", True, lambda row: Entry(share(row["collinear_tokens"]), _sortable(row["collinear_tokens"]))),
+        (
+            "R² level and length",
+            True,
+            lambda row: Entry(share(row["collinear_length"]), _sortable(row["collinear_length"])),
+        ),
+        (
+            "R² level and tokens",
+            True,
+            lambda row: Entry(share(row["collinear_tokens"]), _sortable(row["collinear_tokens"])),
+        ),
     ]
     table = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
     return view("controlled", table, columns, "No ladder has enough levels for a slope.")
@@ -160,7 +177,11 @@ def correlations(analysis: Analysis) -> TableView:
         ("side", False, lambda row: said(row["side"])),
         ("metric", False, lambda row: said(str(row["metric"]).replace("_", " "))),
         ("n", True, lambda row: counted(row["n"])),
-        ("Pearson" + WITH_95, True, lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1)),
+        (
+            "Pearson" + WITH_95,
+            True,
+            lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1),
+        ),
         ("p", True, lambda row: counted(row["pearson_p"], 2)),
         ("q", True, lambda row: counted(row["q"], 2)),
         (
@@ -208,4 +229,9 @@ def baselines(analysis: Analysis) -> TableView:
         ("performance", True, lambda row: quantity(row["performance"])),
         ("sd", True, lambda row: quantity(row["performance_sd"], 2)),
     ]
-    return view("baselines", analysis.baselines, columns, "This study has no baselines: random draws, the full universe, the base model.")
+    return view(
+        "baselines",
+        analysis.baselines,
+        columns,
+        "This study has no baselines: random draws, the full universe, the base model.",
+    )

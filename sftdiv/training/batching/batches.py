@@ -1,7 +1,9 @@
 """What the optimizer sees at each step: examples of like length, in an order that the seed decides.
 
-In: labelled examples. Out: one `Step` for each optimizer step, which holds this rank's micro-batches and the label tokens of all ranks.
-The trade: examples are sorted by length only within windows of some steps, which keeps the order random and most of the padding away.
+In: labelled examples. Out: one `Step` for each optimizer step, which holds this rank's
+    micro-batches and the label tokens of all ranks.
+The trade: examples are sorted by length only within windows of some steps, which keeps the order
+random and most of the padding away.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ Plan = list[NDArray[np.int64]]
 class Batch(NamedTuple):
     """One micro-batch: the names of its examples; their token ids and labels, each (rows, tokens); and the lengths in each row.
 
-    ``position_ids`` (rows, tokens) begin again at 0 with every example of a packed row; None where each row holds one example.
+    ``position_ids`` (rows, tokens) begin again at 0 with every example of a packed row; None where
+    each row holds one example.
     """
 
     names: list[str]
@@ -48,7 +51,9 @@ class Step(NamedTuple):
     lengths: NDArray[np.int64]
 
 
-def plan_steps(lengths: Sequence[int], *, epochs: int, batch_size: int, steps: int | None = None, rng: np.random.Generator) -> Plan:
+def plan_steps(
+    lengths: Sequence[int], *, epochs: int, batch_size: int, steps: int | None = None, rng: np.random.Generator
+) -> Plan:
     """Which examples make up each optimizer step; every example comes once an epoch.
 
     Args:
@@ -81,7 +86,8 @@ class Steps(Dataset[Step]):
         pad_id: The token that fills rows up.
         micro_batch: Rows that are computed at once.
         capacity: Tokens of a row, where several examples are packed into one; None packs nothing.
-        flat: Put all packed rows of a micro-batch end to end into one, without padding: as varlen flash attention wants them.
+        flat: Put all packed rows of a micro-batch end to end into one, without padding: as varlen
+            flash attention wants them.
         rank: This process, of ``ranks``.
         ranks: Processes that share each step.
         first: The steps before this one are done and left out.
@@ -117,7 +123,9 @@ class Steps(Dataset[Step]):
 
     def layout(self, chosen: NDArray[np.int64]) -> list[list[MicroBatch]]:
         """The micro-batches of every rank."""
-        return lay_out(chosen.tolist(), self.lengths, micro_batch=self.micro_batch, ranks=self.ranks, capacity=self.capacity)
+        return lay_out(
+            chosen.tolist(), self.lengths, micro_batch=self.micro_batch, ranks=self.ranks, capacity=self.capacity
+        )
 
     def positions(self, steps: int) -> int:
         """Tokens and padding that all ranks compute in the first steps of the plan."""

@@ -1,6 +1,7 @@
 """The conversations of a training, tokenized, labelled, guarded and split into those that are trained on and those that validate.
 
-In: messages and a tokenizer. Out: labelled examples with their names, and how many were left out for which reason. Splits go by group, so
+In: messages and a tokenizer. Out: labelled examples with their names, and how many were left out
+    for which reason. Splits go by group, so
 that an instruction that is trained on is never validated on.
 """
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sftdiv.modeling.chat_labels import Labelled, Messages, end_token, label_conversations
 from sftdiv.records import SftdivError
 from sftdiv.training.batching.example_checks import Checked, check_examples
-from sftdiv.training.config import Reading
+from sftdiv.training.config import DataConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,7 +49,7 @@ def read_conversations(
     names: Sequence[str],
     groups: Sequence[str],
     *,
-    reading: Reading,
+    reading: DataConfig,
     vocabulary: int,
     seed: int,
 ) -> Conversations:

@@ -1,8 +1,10 @@
 """What is checked of the examples before the first step, and a look at three of them.
 
-In: labelled examples, in the order of their names. Out: which of them are trained on, with the count of each that is left out and why; and
-a text in which what is trained on is marked. The trade: a few examples without anything to learn are dropped and counted, where many stop
-the training, for they are a sign of a wrong template or of too short a length.
+In: labelled examples, in the order of their names. Out: which of them are trained on, with the
+    count of each that is left out and why; and
+a text in which what is trained on is marked. The trade: a few examples without anything to learn
+are dropped and counted, where many stop the training, for they are a sign of a wrong template or of
+too short a length.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ CAUSES = "is there an assistant turn after a user turn, is model.max_length long
 class Checked:
     """Positions of the examples that are ``kept``, ascending, and how many are left out as ``too_long`` or as ``masked``: nothing to learn.
 
-    ``truncated`` of the kept are cut to fit; ``ended`` is the share of the others that learn to end, None where there is none.
+    ``truncated`` of the kept are cut to fit; ``ended`` is the share of the others that learn to
+    end, None where there is none.
     """
 
     kept: list[int]
@@ -57,11 +60,13 @@ def check_examples(
         entries: Of the tokenizer, for the error that compares them.
         end_ids: The tokens that end a response.
         pad_id: The token that fills rows up.
-        max_masked_share: Above this share of examples without a label token the training is refused. Those that are dropped for their
+        max_masked_share: Above this share of examples without a label token the training is
+            refused. Those that are dropped for their
         length by choice count neither as such nor in the whole.
 
     Raises:
-        SftdivError: No example is left, too many have nothing to learn, an id has no embedding, or no example learns to end.
+        SftdivError: No example is left, too many have nothing to learn, an id has no embedding, or
+            no example learns to end.
     """
     fitting = [position for position, example in enumerate(examples) if not example.dropped]
     kept = [position for position in fitting if examples[position].label_tokens]
@@ -78,17 +83,27 @@ def check_examples(
             f"none of {len(whole)} examples that are whole learns a token that ends a response ({known}), so that generation would not "
             "stop: give a template that writes {{ eos_token }} after each response, such as model/template=chatml"
         )
-    return Checked(kept, len(examples) - len(fitting), masked, len(kept) - len(whole), ended / len(whole) if whole else None)
+    return Checked(
+        kept, len(examples) - len(fitting), masked, len(kept) - len(whole), ended / len(whole) if whole else None
+    )
 
 
-def _check_masked(kept: list[int], masked: int, examples: Sequence[Labelled], names: Sequence[str], most: float) -> None:
+def _check_masked(
+    kept: list[int], masked: int, examples: Sequence[Labelled], names: Sequence[str], most: float
+) -> None:
     too_long = sum(example.dropped for example in examples)
     if not kept:
-        dropped = f" ({too_long} are longer than model.max_length and dropped; data.too_long=truncate keeps them)" if too_long else ""
+        dropped = (
+            f" ({too_long} are longer than model.max_length and dropped; data.too_long=truncate keeps them)"
+            if too_long
+            else ""
+        )
         raise SftdivError(f"none of {len(examples)} conversations has a label token{dropped}: {CAUSES}")
     share = masked / (masked + len(kept))
     if share > most:
-        found = [name for name, example in zip(names, examples, strict=True) if not (example.dropped or example.label_tokens)]
+        found = [
+            name for name, example in zip(names, examples, strict=True) if not (example.dropped or example.label_tokens)
+        ]
         raise SftdivError(
             f"{masked} of {masked + len(kept)} conversations ({share:.1%}) have no label token, such as {', '.join(found[:3])}; "
             f"data.max_masked_share={most} allows fewer: {CAUSES}"
@@ -105,7 +120,12 @@ def _check_ids(ids: NDArray[np.int64], whose: str, vocabulary: int, entries: int
 
 
 def preview(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Labelled], names: Sequence[str], count: int = 3, *, width: int = 600
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Labelled],
+    names: Sequence[str],
+    count: int = 3,
+    *,
+    width: int = 600,
 ) -> str:
     """Some examples, evenly spread over all, as text in which ⟦ ⟧ enclose what is trained on; special tokens are shown.
 
@@ -114,7 +134,8 @@ def preview(
         examples: What is trained on.
         names: What each is called.
         count: Examples to show.
-        width: Characters of a stretch that is learned, or is not, that are shown; the middle of a longer one is left out.
+        width: Characters of a stretch that is learned, or is not, that are shown; the middle of a
+            longer one is left out.
     """
     chosen = np.unique(np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int))
     return "\n".join(_shown(tokenizer, examples[position], names[position], width) for position in chosen)
@@ -127,7 +148,9 @@ def _shown(tokenizer: PreTrainedTokenizerBase, example: Labelled, name: str, wid
     for is_learned, run in groupby(learned.tolist()):
         end += len(list(run))
         text = _decoded(tokenizer, example.input_ids[:end].tolist())
-        piece = _middle_out(text[len(before) :], width)  # decoded with what stands before: alone it would lose a space at its start
+        piece = _middle_out(
+            text[len(before) :], width
+        )  # decoded with what stands before: alone it would lose a space at its start
         pieces.append(f"⟦{piece}⟧" if is_learned else piece)
         before = text
     facts = f"{len(example)} tokens, {example.label_tokens} of them learned{', truncated' if example.truncated else ''}"

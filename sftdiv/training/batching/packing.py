@@ -1,7 +1,9 @@
 """How the conversations of one optimizer step are laid out: rows, micro-batches, ranks.
 
-In: the lengths of a step's conversations. Out: for each rank its micro-batches, each a list of rows, each a list of conversations. The step
-holds the same conversations however they are laid out, so that packing, accumulation and devices change nothing but the speed.
+In: the lengths of a step's conversations. Out: for each rank its micro-batches, each a list of
+    rows, each a list of conversations. The step
+holds the same conversations however they are laid out, so that packing, accumulation and devices
+change nothing but the speed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def lay_out(
         lengths: Tokens of every conversation.
         micro_batch: Rows in a micro-batch at most.
         ranks: Processes that share the step.
-        capacity: Tokens of a row into which several conversations are packed; None gives each conversation a row of its own.
+        capacity: Tokens of a row into which several conversations are packed; None gives each
+            conversation a row of its own.
     """
     rows = [[int(i)] for i in chosen] if capacity is None else pack_rows(chosen, lengths, capacity=capacity)
     sizes = [sum(int(lengths[i]) for i in row) for row in rows]
@@ -41,9 +44,10 @@ def lay_out(
 def pack_rows(chosen: Sequence[int], lengths: NDArray[np.int64], *, capacity: int) -> list[Row]:
     """Pack conversations into rows of at most ``capacity`` tokens, none of them cut.
 
-    First-fit decreasing (Johnson 1973: at most 11/9 of the fewest rows, plus 6/9) gives the number of rows. The conversations are then
-    dealt again, longest first, each to the emptiest row (Graham 1969), so that rows which are computed together are of like length; where
-    that overflows a row, the first packing stays.
+    First-fit decreasing (Johnson 1973: at most 11/9 of the fewest rows, plus 6/9) gives the number
+    of rows. The conversations are then dealt again, longest first, each to the emptiest row (Graham
+    1969), so that rows which are computed together are of like length; where that overflows a row,
+    the first packing stays.
     """
     order = sorted((int(i) for i in chosen), key=lambda i: -int(lengths[i]))
     packed = _first_fit(order, lengths, capacity)

@@ -1,7 +1,9 @@
 """Whether packed examples see only themselves in a model, tried on two of them before the first step.
 
-In: a model and some examples. Out: nothing, or a refusal. Attention keeps examples apart by their position ids; a model that carries a
-state from token to token (Mamba), or that takes no position ids, does not, and would learn from one example's end how the next begins.
+In: a model and some examples. Out: nothing, or a refusal. Attention keeps examples apart by their
+    position ids; a model that carries a
+state from token to token (Mamba), or that takes no position ids, does not, and would learn from one
+example's end how the next begins.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def check_confined(model: PreTrainedModel, examples: Named, *, pad_id: int) -> N
     pair = np.argsort(lengths, kind="stable")[:2]
     if len(pair) < 2:
         return
-    steps = Steps(examples.examples, examples.names, [pair], pad_id=pad_id, micro_batch=1, capacity=int(lengths[pair].sum()))
+    steps = Steps(
+        examples.examples, examples.names, [pair], pad_id=pad_id, micro_batch=1, capacity=int(lengths[pair].sum())
+    )
     batch = steps[0].batches[0]
     first = batch.lengths[0][0]
     batch.labels[:, :first] = IGNORED
@@ -56,7 +60,9 @@ def check_confined(model: PreTrainedModel, examples: Named, *, pad_id: int) -> N
 def _losses(model: PreTrainedModel, batch: Batch) -> Tensor:
     training, kind = model.training, model.config._attn_implementation
     model.eval()
-    if model.device.type == "cpu" and kind != "eager":  # flash attention runs on a GPU only, and this is before the model goes there
+    if (
+        model.device.type == "cpu" and kind != "eager"
+    ):  # flash attention runs on a GPU only, and this is before the model goes there
         model.set_attn_implementation("sdpa")
     assert batch.position_ids is not None
     inputs = (batch.input_ids.clone(), batch.labels.clone(), batch.position_ids)
@@ -64,7 +70,9 @@ def _losses(model: PreTrainedModel, batch: Batch) -> Tensor:
         with torch.no_grad():
             return token_losses(model, *(each.to(model.device) for each in inputs)).float()
     except TypeError as error:
-        raise SftdivError(f"data.packing=true needs a model that takes position ids, and {type(model).__name__} does not") from error
+        raise SftdivError(
+            f"data.packing=true needs a model that takes position ids, and {type(model).__name__} does not"
+        ) from error
     finally:
         model.train(training)
         if model.config._attn_implementation != kind:

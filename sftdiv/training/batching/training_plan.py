@@ -1,6 +1,7 @@
 """The course of a training before it begins: its steps, when it validates, where it is resumed.
 
-In: the conversations and the settings. Out: the steps of this rank that are left, and the callbacks that watch over them.
+In: the conversations and the settings. Out: the steps of this rank that are left, and the callbacks
+    that watch over them.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback
 
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 from sftdiv.training.batching.batches import Steps, plan_steps
 from sftdiv.training.batching.conversations import Conversations
 from sftdiv.training.callbacks.checkpointing import Checkpoints
 from sftdiv.training.callbacks.validation import Validation
-from sftdiv.training.config import Length, Method
+from sftdiv.training.config import FineTuningConfig, ScheduleConfig
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """The steps that are left, and who watches them."""
 
     steps: Steps
@@ -35,16 +36,16 @@ class Course:
         return [self.validation, self.checkpoints]
 
 
-def plan_course(
+def plan_training(
     data: Conversations,
     layout: Callable[..., Steps],
     folder: Path,
     identity: Mapping[str, Any],
     *,
-    length: Length,
-    method: Method,
+    length: ScheduleConfig,
+    method: FineTuningConfig,
     seed: int,
-) -> Course:
+) -> TrainingPlan:
     """Plan the steps, from the checkpoint on that a training of the same identity has left.
 
     Args:
@@ -57,8 +58,13 @@ def plan_course(
         seed: Of the order.
     """
     lengths = [len(example) for example in data.train.examples]
-    plan = plan_steps(lengths, epochs=length.epochs, batch_size=length.batch_size, steps=length.steps, rng=np.random.default_rng(seed))
-    held = [np.arange(start, min(start + length.batch_size, len(data.held))) for start in range(0, len(data.held), length.batch_size)]
+    plan = plan_steps(
+        lengths, epochs=length.epochs, batch_size=length.batch_size, steps=length.steps, rng=np.random.default_rng(seed)
+    )
+    held = [
+        np.arange(start, min(start + length.batch_size, len(data.held)))
+        for start in range(0, len(data.held), length.batch_size)
+    ]
     an_epoch = -(-len(lengths) // length.batch_size)
     validation = Validation(
         layout(data.held.examples, data.held.names, held),
@@ -72,4 +78,6 @@ def plan_course(
         steps=method.checkpoint_steps,
         validation=validation,
     )
-    return Course(layout(data.train.examples, data.train.names, plan, first=checkpoints.done), validation, checkpoints)
+    return TrainingPlan(
+        layout(data.train.examples, data.train.names, plan, first=checkpoints.done), validation, checkpoints
+    )

@@ -1,9 +1,11 @@
 """Checkpoints of a training under way, from which it goes on as if nothing had happened: to the bit, on a CPU.
 
-In: the training's module, optimizer and validation after a step. Out: ``step-N/`` in a folder: trained weights and optimizer state as
-torch's distributed checkpoint (each rank writes what it holds, and another number of ranks can read it), the state of each rank's random
-generators, and ``progress.json``, written last. A checkpoint is written under a hidden name and renamed, and only then is the one before
-removed: a kill at any moment leaves one that is whole.
+In: the training's module, optimizer and validation after a step. Out: ``step-N/`` in a folder:
+    trained weights and optimizer state as
+torch's distributed checkpoint (each rank writes what it holds, and another number of ranks can read
+it), the state of each rank's random generators, and ``progress.json``, written last. A checkpoint
+is written under a hidden name and renamed, and only then is the one before removed: a kill at any
+moment leaves one that is whole.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from sftdiv.training.module import CausalModule
 
 log = logging.getLogger(__name__)
 PROGRESS = "progress.json"
-TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)  # `load` is strict: what is trained must be there
+TRAINED_ONLY = StateDictOptions(
+    ignore_frozen_params=True, strict=False
+)  # `load` is strict: what is trained must be there
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -50,7 +54,9 @@ class Checkpoints(Callback):
         validation: Whose losses and best weights belong to the state.
     """
 
-    def __init__(self, folder: Path, *, plan: str, minutes: float | None, steps: int | None, validation: Validation) -> None:
+    def __init__(
+        self, folder: Path, *, plan: str, minutes: float | None, steps: int | None, validation: Validation
+    ) -> None:
         self.folder, self.plan, self.minutes, self.steps, self.validation = folder, plan, minutes, steps, validation
         self.stopped = False
         self._place = latest(folder, plan)
@@ -80,7 +86,9 @@ class Checkpoints(Callback):
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._ask) for number in SIGNALS}
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
+    ) -> None:
         """Save when it is time, and end when that was asked for; the last step needs neither."""
         by_clock = self.minutes is not None and time.monotonic() - self._saved > 60 * self.minutes
         by_steps = self.steps is not None and pl_module.done % self.steps == 0
@@ -104,7 +112,10 @@ class Checkpoints(Callback):
         if self._asked is not None:  # the second time: at once
             raise KeyboardInterrupt
         self._asked = number
-        log.warning("%s: the training ends after this step, with a checkpoint; once more ends it at once", signal.Signals(number).name)
+        log.warning(
+            "%s: the training ends after this step, with a checkpoint; once more ends it at once",
+            signal.Signals(number).name,
+        )
 
     def _agree(self, module: CausalModule, save: bool) -> tuple[bool, bool]:
         """What any rank wants, all do: a checkpoint is written by all of them."""
@@ -145,7 +156,11 @@ class Checkpoints(Callback):
         with _alone_is_meant():
             load(state, checkpoint_id=place, no_dist=module.ranks == 1)
         set_state_dict(
-            module.model, trainer.optimizers, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=TRAINED_ONLY
+            module.model,
+            trainer.optimizers,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=TRAINED_ONLY,
         )
         module.losses, module.done = progress["losses"], progress["done"]
         if progress["scaler"]:
@@ -155,17 +170,27 @@ class Checkpoints(Callback):
 
     def _state(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
         model, optimizer = get_state_dict(module.model, trainer.optimizers, options=TRAINED_ONLY)
-        return {"model": model, "optimizer": optimizer} | ({"best": self.validation.best} if self.validation.best else {})
+        return {"model": model, "optimizer": optimizer} | (
+            {"best": self.validation.best} if self.validation.best else {}
+        )
 
     def _describe(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
         scaler = trainer.precision_plugin.state_dict()
         validation = self.validation.losses
-        return {"plan": self.plan, "done": module.done, "losses": module.losses, "validation": validation, "scaler": scaler}
+        return {
+            "plan": self.plan,
+            "done": module.done,
+            "losses": module.losses,
+            "validation": validation,
+            "scaler": scaler,
+        }
 
 
 def latest(folder: Path, plan: str) -> Path | None:
     """The newest whole checkpoint of a folder that belongs to the plan, or None."""
-    found = sorted((path for path in folder.glob("step-*") if (path / PROGRESS).exists()), key=lambda path: int(path.name[5:]))
+    found = sorted(
+        (path for path in folder.glob("step-*") if (path / PROGRESS).exists()), key=lambda path: int(path.name[5:])
+    )
     return next((path for path in reversed(found) if _progress(path)["plan"] == plan), None)
 
 

@@ -1,7 +1,9 @@
 """NEFTune: noise on the embeddings of what is trained on (Jain et al. 2023, arXiv 2310.05914, algorithm 1).
 
-In: the embedding module of a model. Out: its outputs in training, each with noise drawn evenly from [-1, 1] and scaled by
-alpha / sqrt(L d), where L is the length of the example that a token belongs to, not of the row, so that padding and packing change nothing.
+In: the embedding module of a model. Out: its outputs in training, each with noise drawn evenly from
+    [-1, 1] and scaled by
+alpha / sqrt(L d), where L is the length of the example that a token belongs to, not of the row, so
+that padding and packing change nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class EmbeddingNoise:
             return output
         width, dimensions = output.shape[1:]
         of_token = [[length for length in row for _ in range(length)] for row in self.lengths]
-        lengths = torch.tensor([row + [width] * (width - len(row)) for row in of_token], device=output.device, dtype=output.dtype)
+        lengths = torch.tensor(
+            [row + [width] * (width - len(row)) for row in of_token], device=output.device, dtype=output.dtype
+        )
         scale = self.alpha / (lengths * dimensions).sqrt().unsqueeze(-1)
         return output + torch.empty_like(output).uniform_(-1, 1) * scale

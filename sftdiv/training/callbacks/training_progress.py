@@ -1,6 +1,7 @@
 """How fast a training is: tokens a second and the share of the device's arithmetic that it uses (MFU), in a line and in numbers.
 
-In: the steps as they end. Out: a line in the terminal, the numbers of each step for the tracker, and those of the whole training. Time is
+In: the steps as they end. Out: a line in the terminal, the numbers of each step for the tracker,
+    and those of the whole training. Time is
 taken of steps alone: not of validation, of checkpoints, and of what comes before the first step.
 """
 
@@ -49,15 +50,24 @@ class Meter(Callback):
         """Look at the clock."""
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
+    ) -> None:
         """The step's loss has been read, so that it is over on the device too."""
         seconds, tokens, operations = (
             time.perf_counter() - self._started,
             int(batch.lengths.sum()),
             self.work.of_step(batch.lengths, batch.label_tokens),
         )
-        self.tokens, self.operations, self.seconds = self.tokens + tokens, self.operations + operations, self.seconds + seconds
-        pl_module.measured |= {"train.tokens_per_second": tokens / seconds, "train.mfu": operations / seconds / self.peak}
+        self.tokens, self.operations, self.seconds = (
+            self.tokens + tokens,
+            self.operations + operations,
+            self.seconds + seconds,
+        )
+        pl_module.measured |= {
+            "train.tokens_per_second": tokens / seconds,
+            "train.mfu": operations / seconds / self.peak,
+        }
 
 
 class ProgressBar(Callback):
@@ -65,8 +75,17 @@ class ProgressBar(Callback):
 
     def __init__(self, title: str, steps: int, meter: Meter) -> None:
         self.title, self.steps, self.meter = title, steps, meter
-        told = TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s  MFU {task.fields[mfu]:.0%}")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), told)
+        told = TextColumn(
+            "loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s  MFU {task.fields[mfu]:.0%}"
+        )
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            told,
+        )
         console = Console(stderr=True)
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task(title, total=steps, loss=float("nan"), speed=0.0, mfu=0.0)
@@ -77,7 +96,9 @@ class ProgressBar(Callback):
         self.progress.update(self.task, completed=pl_module.done)
         self.progress.start()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
+    ) -> None:
         """One step further."""
         loss, speed, mfu = pl_module.losses[-1], self.meter.tokens_per_second, self.meter.mfu
         self.progress.update(self.task, completed=pl_module.done, loss=loss, speed=speed, mfu=mfu)

@@ -1,6 +1,7 @@
 """The loss on conversations that are not trained on, taken while the training goes on, and the end of it when that loss falls no more.
 
-In: validation steps. Out: the losses with the steps they were taken at; with a patience, the weights of the best of them. The trade: with
+In: validation steps. Out: the losses with the steps they were taken at; with a patience, the
+    weights of the best of them. The trade: with
 a patience those weights take the memory of the trained parameters once more.
 """
 
@@ -37,7 +38,9 @@ class Validation(Callback):
         values = [loss for _, loss in self.losses]
         return len(values) - 1 - values.index(min(values)) if values else 0
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
+    ) -> None:
         """Validate when it is time."""
         if not len(self.steps) or (pl_module.done % self.every and pl_module.done != pl_module.steps):
             return
@@ -70,7 +73,9 @@ class Validation(Callback):
                 step = module.transfer_batch_to_device(self.steps[position], module.device, 0)
                 for batch in step.batches:
                     losses = module.losses_of(batch)
-                    total += torch.stack([losses.double().sum(), torch.tensor(float(len(losses)), device=losses.device)])
+                    total += torch.stack(
+                        [losses.double().sum(), torch.tensor(float(len(losses)), device=losses.device)]
+                    )
         if module.ranks > 1:
             torch.distributed.all_reduce(total)
         module.model.train()

@@ -1,8 +1,10 @@
 """A training on as many devices as are asked for: in this process on one, by torchrun on several.
 
-In: what `fine_tune` takes. Out: the model's folder, with ``train.json`` in it. With several devices each has a process of its own, which
-knows nothing of Hydra and takes its settings from a file; this process waits, and passes the numbers of each step on to the tracker. What
-passes between the processes are plain files in a folder beside the model, which is removed when the training is done.
+In: what `fine_tune` takes. Out: the model's folder, with ``train.json`` in it. With several devices
+    each has a process of its own, which
+knows nothing of Hydra and takes its settings from a file; this process waits, and passes the
+numbers of each step on to the tracker. What passes between the processes are plain files in a
+folder beside the model, which is removed when the training is done.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.modeling.chat_labels import Messages
-from sftdiv.records import SftdivError, Tracker
-from sftdiv.training.config import Hardware
+from sftdiv.protocols import Tracker
+from sftdiv.records import SftdivError
+from sftdiv.training.config import TrainerConfig
 from sftdiv.training.distributed.worker import ERROR, MESSAGES, SPEC, STEPS
 from sftdiv.training.summary import FILE
 
@@ -38,7 +41,7 @@ def launch(
     folder: Path,
     *,
     groups: Sequence[str],
-    hardware: Hardware,
+    hardware: TrainerConfig,
     tracker: Tracker | None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -48,7 +51,8 @@ def launch(
         What ``train.json`` says.
 
     Raises:
-        SftdivError: As `fine_tune` does; or a rank died, with the end of what the ranks wrote in the log above.
+        SftdivError: As `fine_tune` does; or a rank died, with the end of what the ranks wrote in
+            the log above.
     """
     hardware = hardware.resolved()
     if hardware.ranks == 1 and hardware.strategy != "deepspeed":
@@ -65,13 +69,23 @@ def launch(
     return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def command(place: Path, hardware: Hardware) -> list[str]:
+def command(place: Path, hardware: TrainerConfig) -> list[str]:
     """The words that start the ranks: torchrun on this machine, or on each of several by way of the prefix, which meet at this one."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={hardware.devices}", f"--nnodes={hardware.nodes}"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={hardware.devices}",
+        f"--nnodes={hardware.nodes}",
+    ]
     if hardware.nodes == 1:
         torchrun.append("--standalone")
     else:
-        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={socket.gethostname()}:{_free_port()}", f"--rdzv-id={place.parent.name}"]
+        torchrun += [
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={socket.gethostname()}:{_free_port()}",
+            f"--rdzv-id={place.parent.name}",
+        ]
     return [*shlex.split(hardware.prefix or ""), *torchrun, "-m", "sftdiv.training.distributed.worker", str(place)]
 
 
@@ -82,12 +96,20 @@ def _write(
     names: Sequence[str],
     groups: Sequence[str],
     folder: Path,
-    hardware: Hardware,
+    hardware: TrainerConfig,
     settings: dict[str, Any],
 ) -> None:
-    plain = {name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in settings.items()}
+    plain = {
+        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in settings.items()
+    }
     launcher = {"host": socket.gethostname(), "process": os.getpid()}
-    spec = {"base": str(base), "folder": str(folder.absolute()), "hardware": asdict(hardware), "launcher": launcher, **plain}
+    spec = {
+        "base": str(base),
+        "folder": str(folder.absolute()),
+        "hardware": asdict(hardware),
+        "launcher": launcher,
+        **plain,
+    }
     (place / SPEC).write_text(json.dumps(spec), encoding="utf-8")
     with (place / MESSAGES).open("w", encoding="utf-8") as stream:
         for turns, name, group in zip(messages, names, groups, strict=True):
@@ -109,7 +131,9 @@ def _run(words: Sequence[str], place: Path, tracker: Tracker | None) -> None:
     if (place / ERROR).exists():
         raise SftdivError((place / ERROR).read_text(encoding="utf-8"))
     if process.returncode:
-        raise SftdivError(f"a rank of the training ended with exit code {process.returncode}; what it wrote stands in the log above")
+        raise SftdivError(
+            f"a rank of the training ended with exit code {process.returncode}; what it wrote stands in the log above"
+        )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,10 @@
 """A model spread over several devices: each holds a share of every layer's weights, gradients and optimizer state (FSDP 2).
 
-In: a model whose weights only rank 0 has read. Out: the same model with sharded parameters, on the rank's device; and the other way, its
-whole state on rank 0. A layer is gathered when it computes and let go after it, so that what a device needs beside its share is one layer.
-The trade: weights travel twice a micro-batch, forward and backward.
+In: a model whose weights only rank 0 has read. Out: the same model with sharded parameters, on the
+    rank's device; and the other way, its
+whole state on rank 0. A layer is gathered when it computes and let go after it, so that what a
+device needs beside its share is one layer. The trade: weights travel twice a micro-batch, forward
+and backward.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
     """The transformer layers, the units that are gathered at once, of any decoder family.
 
-    They are the modules of the classes that a model says may not be split (``_no_split_modules`` of `transformers`), where it says so, else
-    the entries of its longest list of modules.
+    They are the modules of the classes that a model says may not be split (``_no_split_modules`` of
+    `transformers`), where it says so, else the entries of its longest list of modules.
 
     Raises:
         SftdivError: The model has neither.
@@ -36,7 +38,9 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
         lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
         layers = list(max(lists, key=len, default=[]))
     if not layers:
-        raise SftdivError(f"{type(model).__name__} shows no list of transformer layers to shard; use trainer=ddp, or trainer=gpu")
+        raise SftdivError(
+            f"{type(model).__name__} shows no list of transformer layers to shard; use trainer=ddp, or trainer=gpu"
+        )
     return layers
 
 
@@ -47,7 +51,8 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, device: torch.device, pre
         model: With weights on rank 0; on the others its parameters may be on the meta device.
         mesh: One-dimensional.
         device: Of this rank.
-        precision: Lightning's name; with ``bf16-mixed`` and ``16-mixed`` weights stay float32 and what is gathered is cast.
+        precision: Lightning's name; with ``bf16-mixed`` and ``16-mixed`` weights stay float32 and
+            what is gathered is cast.
         offload: Keep the shards in the machine's memory.
     """
     first = torch.distributed.get_rank() == 0
@@ -55,7 +60,11 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, device: torch.device, pre
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()} if first else {}
     compute = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     mixed = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=None if compute is None else torch.float32)
-    how: dict[str, Any] = {"mesh": mesh, "mp_policy": mixed, "offload_policy": CPUOffloadPolicy() if offload else OffloadPolicy()}
+    how: dict[str, Any] = {
+        "mesh": mesh,
+        "mp_policy": mixed,
+        "offload_policy": CPUOffloadPolicy() if offload else OffloadPolicy(),
+    }
     for layer in decoder_layers(model):
         fully_shard(layer, **how)
     fully_shard(model, **how)
@@ -63,7 +72,10 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, device: torch.device, pre
     model.tie_weights()
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, cpu_offload=offload)
     set_model_state_dict(model, whole, options=options)
-    for name, buffer in model.named_buffers():  # such as the frequencies of rotary embeddings, which no checkpoint holds
+    for (
+        name,
+        buffer,
+    ) in model.named_buffers():  # such as the frequencies of rotary embeddings, which no checkpoint holds
         moved = buffers[name].to(device) if first else torch.empty_like(buffer, device=device)
         torch.distributed.broadcast(moved, src=0)
         _set_buffer(model, name, moved)

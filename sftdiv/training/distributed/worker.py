@@ -1,7 +1,9 @@
 """One rank of a training: ``python -m sftdiv.training.distributed.worker FOLDER``, as torchrun starts it on each device.
 
-In: ``spec.json`` and ``messages.jsonl`` in the folder, as `launch` wrote them. Out: what `fine_tune` leaves; from rank 0 the numbers of
-each step as lines of ``steps.jsonl``, and, where it fails for a reason that a user can mend, ``error.txt``. Hydra is not imported.
+In: ``spec.json`` and ``messages.jsonl`` in the folder, as `launch` wrote them. Out: what
+    `fine_tune` leaves; from rank 0 the numbers of
+each step as lines of ``steps.jsonl``, and, where it fails for a reason that a user can mend,
+``error.txt``. Hydra is not imported.
 """
 
 from __future__ import annotations
@@ -19,8 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import write_atomically
-from sftdiv.training.config import Adapter, Hardware, Length, Method, Optimizer, Reading
+from sftdiv.storage.files import write_atomically
+from sftdiv.training.config import (
+    AdapterConfig,
+    DataConfig,
+    FineTuningConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 
 SPEC, MESSAGES, STEPS, ERROR = "spec.json", "messages.jsonl", "steps.jsonl", "error.txt"
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -52,11 +61,13 @@ def main(folder: Path) -> int:
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if spec["launcher"]["host"] == socket.gethostname():
         threading.Thread(target=_end_with, args=(spec["launcher"]["process"],), daemon=True).start()
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO if first else logging.ERROR)
+    logging.basicConfig(
+        format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO if first else logging.ERROR
+    )
     rows = [json.loads(line) for line in (folder / MESSAGES).read_text(encoding="utf-8").splitlines()]
     method = spec["method"]
     if method["adapter"] is not None:
-        method = method | {"adapter": Adapter(**method["adapter"])}
+        method = method | {"adapter": AdapterConfig(**method["adapter"])}
     try:
         fine_tune(
             spec["base"],
@@ -65,11 +76,11 @@ def main(folder: Path) -> int:
             Path(spec["folder"]),
             groups=[row["group"] for row in rows],
             revision=spec["revision"],
-            reading=Reading(**spec["reading"]),
-            length=Length(**spec["length"]),
-            method=Method(**method),
-            optimizer=Optimizer(**spec["optimizer"]),
-            hardware=Hardware(**spec["hardware"]),
+            reading=DataConfig(**spec["reading"]),
+            length=ScheduleConfig(**spec["length"]),
+            method=FineTuningConfig(**method),
+            optimizer=OptimizerConfig(**spec["optimizer"]),
+            hardware=TrainerConfig(**spec["hardware"]),
             seed=spec["seed"],
             tracker=Lines(folder / STEPS) if first else None,
         )

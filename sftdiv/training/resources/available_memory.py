@@ -1,6 +1,7 @@
 """How much memory there is for a training: of a GPU, or of the machine.
 
-In: where the training runs. Out: bytes that each of its processes may take. The machine's are what the kernel could hand out without
+In: where the training runs. Out: bytes that each of its processes may take. The machine's are what
+    the kernel could hand out without
 swapping, or what the control group of a container leaves, whichever is less.
 """
 
@@ -10,12 +11,12 @@ import os
 import resource
 from pathlib import Path
 
-from sftdiv.training.config import Hardware
+from sftdiv.training.config import TrainerConfig
 
 GROUPS, MEMBERSHIPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def available(hardware: Hardware) -> float:
+def available(hardware: TrainerConfig) -> float:
     """Bytes for each device; on a CPU the processes of a machine share its memory.
 
     Args:
@@ -27,7 +28,9 @@ def available(hardware: Hardware) -> float:
 
     free = []
     for device in range(int(hardware.devices)):
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # this process's own, for new tensors
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )  # this process's own, for new tensors
         free.append(torch.cuda.mem_get_info(device)[0] + cached)
     return float(min(free))
 
@@ -66,7 +69,11 @@ def _groups() -> list[float]:
     for line in MEMBERSHIPS.read_text(encoding="ascii").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
-            names = ("memory.max", "memory.current") if controllers == "" else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            names = (
+                ("memory.max", "memory.current")
+                if controllers == ""
+                else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            )
             root = GROUPS / controllers
             folder = root / path.lstrip("/")
             for group in (folder, *folder.parents):
@@ -77,7 +84,10 @@ def _groups() -> list[float]:
 
 def _left(group: Path, limit_file: str, use_file: str) -> list[float]:
     try:
-        limit, use = (group / limit_file).read_text(encoding="ascii").strip(), int((group / use_file).read_text(encoding="ascii"))
+        limit, use = (
+            (group / limit_file).read_text(encoding="ascii").strip(),
+            int((group / use_file).read_text(encoding="ascii")),
+        )
         statistics = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
     except OSError:  # no such group is seen from within a container
         return []

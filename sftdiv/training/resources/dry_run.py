@@ -1,10 +1,13 @@
 """What a training holds in memory, found by a training step on tensors that have a shape and no content.
 
-In: a model's config and how it is trained. Out: the bytes of its weights, and the peak of what the two passes of a micro-batch add to them.
-The step is the code of `transformers`, `peft` and autograd itself under torch's fake tensors, so that every architecture, precision,
-adapter and checkpointing counts as it is. The usual formula (Korthikanti et al. 2022, arXiv 2205.05198, equation 2 without its attention
-term: 34 bytes x tokens x width x layers) gives 34 GiB where a 7B Llama in bf16 keeps 48 at 4 x 2,048 tokens. The trade: it takes a second
-or two, and what only a GPU has (flash attention, Liger, torch.compile) counts as torch's plain kernels, which take as much or more.
+In: a model's config and how it is trained. Out: the bytes of its weights, and the peak of what the
+    two passes of a micro-batch add to them.
+The step is the code of `transformers`, `peft` and autograd itself under torch's fake tensors, so
+that every architecture, precision, adapter and checkpointing counts as it is. The usual formula
+(Korthikanti et al. 2022, arXiv 2205.05198, equation 2 without its attention term: 34 bytes x tokens
+x width x layers) gives 34 GiB where a 7B Llama in bf16 keeps 48 at 4 x 2,048 tokens. The trade: it
+takes a second or two, and what only a GPU has (flash attention, Liger, torch.compile) counts as
+torch's plain kernels, which take as much or more.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sftdiv.training.adapters import add_adapter
-from sftdiv.training.config import Adapter
+from sftdiv.training.config import AdapterConfig
 from sftdiv.training.distributed.shard import decoder_layers
 
 if TYPE_CHECKING:
@@ -36,15 +39,20 @@ DTYPES = {
     "bf16-true": torch.bfloat16,
 }
 DEPTHS = (2, 4)  # layers that are run of a deeper model: what each further layer takes is the same
-UNMASKED = "sftdiv_unmasked"  # sdpa, for which transformers makes no mask; of fake tensors it cannot see that none is needed
-NF4 = 0.5 + (1 + 4 / 256) / 64  # bytes a weight: 4 bits, and for each 64 a scale of 8 bits, of which 256 share one of 32 (arXiv 2305.14314)
+UNMASKED = (
+    "sftdiv_unmasked"  # sdpa, for which transformers makes no mask; of fake tensors it cannot see that none is needed
+)
+NF4 = (
+    0.5 + (1 + 4 / 256) / 64
+)  # bytes a weight: 4 bits, and for each 64 a scale of 8 bits, of which 256 share one of 32 (arXiv 2305.14314)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """Bytes of a model's parameters, and the number of those that are trained.
 
-    ``largest_layer`` and what lies ``outside`` of the layers (embeddings, head, last norm) are what a sharded model gathers.
+    ``largest_layer`` and what lies ``outside`` of the layers (embeddings, head, last norm) are what
+    a sharded model gathers.
     """
 
     frozen: float
@@ -56,7 +64,7 @@ class Weights:
     outside_trained: float
 
 
-def weigh(config: PretrainedConfig, *, dtype: torch.dtype, adapter: Adapter | None) -> Weights:
+def weigh(config: PretrainedConfig, *, dtype: torch.dtype, adapter: AdapterConfig | None) -> Weights:
     """The parameters of a model as it is trained.
 
     Args:
@@ -90,7 +98,7 @@ def peak_activations(
     *,
     dtype: torch.dtype,
     autocast: bool,
-    adapter: Adapter | None,
+    adapter: AdapterConfig | None,
     attention: str,
     gradient_checkpointing: bool,
     rows: int,
@@ -102,7 +110,8 @@ def peak_activations(
     Args:
         config: Of the model.
         dtype: Of its weights.
-        autocast: Whether torch casts operation by operation to 16 bits; it keeps a copy of each trained weight while it does.
+        autocast: Whether torch casts operation by operation to 16 bits; it keeps a copy of each
+            trained weight while it does.
         adapter: LoRA, or None where all weights are trained.
         attention: ``eager`` keeps the attention matrix; any other does not.
         gradient_checkpointing: Whether the layers are computed again in the backward pass.
@@ -114,7 +123,9 @@ def peak_activations(
     depths = DEPTHS if depth > DEPTHS[1] else (depth,)
     peaks = []
     for layers in depths:
-        model = _build(config, dtype, adapter=adapter, attention="eager" if attention == "eager" else UNMASKED, layers=layers)
+        model = _build(
+            config, dtype, adapter=adapter, attention="eager" if attention == "eager" else UNMASKED, layers=layers
+        )
         if gradient_checkpointing:
             _checkpoint_layers(model)
         with _fake_mode():
@@ -156,7 +167,10 @@ def _peak(model: nn.Module, loss: Callable[[], Tensor], *, autocast: bool) -> fl
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)  # of the micro-batches before, to which a new one is added
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    with _Live([*model.parameters(), *model.buffers(), *gradients]) as live, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with (
+        _Live([*model.parameters(), *model.buffers(), *gradients]) as live,
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+    ):
         loss().backward()  # within autocast, as Lightning has a module that steps its optimizer itself
     return float(live.peak)
 
@@ -170,7 +184,12 @@ def _loss(model: nn.Module, rows: int, length: int, labels: int) -> Tensor:
 
 
 def _build(
-    config: PretrainedConfig, dtype: torch.dtype, *, adapter: Adapter | None, attention: str, layers: int | None = None
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+    *,
+    adapter: AdapterConfig | None,
+    attention: str,
+    layers: int | None = None,
 ) -> nn.Module:
     """A model on the meta device, as it is trained."""
     from transformers import AttentionInterface, AutoModelForCausalLM
@@ -179,7 +198,9 @@ def _build(
     AttentionInterface.register(UNMASKED, sdpa_attention_forward)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going out of use
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention).train()
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, attn_implementation=attention
+        ).train()
         if layers is not None:
             whole = max((each for each in model.modules() if isinstance(each, nn.ModuleList)), key=len)
             del whole[layers:]
@@ -190,7 +211,9 @@ def _build(
             for parameter in model.parameters():  # as `peft.prepare_model_for_kbit_training` leaves them
                 parameter.data = parameter.data.to(torch.bfloat16 if id(parameter) in linear else torch.float32)
         adapted = add_adapter(model, replace(adapter, quantize=None), seed=0)
-        for parameter in adapted.parameters():  # on other devices peft gives them their base's type, where that is not in 4 bits
+        for (
+            parameter
+        ) in adapted.parameters():  # on other devices peft gives them their base's type, where that is not in 4 bits
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32 if adapter.quantize else dtype)
         return adapted
@@ -199,7 +222,9 @@ def _build(
 def _linear_weights(model: nn.Module) -> list[Tensor]:
     """What is held in 4 bits: the weights of linear layers, but for the head and for adapters."""
     head = model.get_output_embeddings()  # type: ignore[operator]
-    named = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head]
+    named = [
+        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
+    ]
     return [module.weight for name, module in named if "lora_" not in name]
 
 

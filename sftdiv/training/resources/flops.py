@@ -1,9 +1,12 @@
 """The arithmetic that a training has to do, and what a device can do of it: their quotient over time is the MFU.
 
-In: a model as it is trained, and the lengths of a step's conversations. Out: floating-point operations. Counted is the work that must be
-done and not what is computed: no padding, no second forward pass of gradient checkpointing, attention to earlier tokens only, and the head
-only where a label is. Sources: Kaplan et al. 2020 (arXiv 2001.08361, table 1), Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B).
-The trade: what is no matrix product (norms, softmax, optimizer) is left out, as is usual, though small models spend time on it.
+In: a model as it is trained, and the lengths of a step's conversations. Out: floating-point
+    operations. Counted is the work that must be
+done and not what is computed: no padding, no second forward pass of gradient checkpointing,
+attention to earlier tokens only, and the head only where a label is. Sources: Kaplan et al. 2020
+(arXiv 2001.08361, table 1), Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B). The trade:
+what is no matrix product (norms, softmax, optimizer) is left out, as is usual, though small models
+spend time on it.
 """
 
 from __future__ import annotations
@@ -30,15 +33,20 @@ ARITHMETIC = {
     "bf16-true": torch.bfloat16,
     "16-mixed": torch.float16,
 }
-DENSE = {"NVIDIA H200": 989.4e12, "NVIDIA H200 NVL": 835.5e12, "NVIDIA GH200 480GB": 989.4e12}  # in 16 bits, by NVIDIA's data sheets
+DENSE = {
+    "NVIDIA H200": 989.4e12,
+    "NVIDIA H200 NVL": 835.5e12,
+    "NVIDIA GH200 480GB": 989.4e12,
+}  # in 16 bits, by NVIDIA's data sheets
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """Floating-point operations of forward and backward pass.
 
-    Of a ``token``; of its ``label`` beside it; and of a ``pair`` of tokens of which one attends to the other, in all layers that attend to
-    everything before (``pair``) and in those that see the last tokens of a ``window`` (``window_pair``).
+    Of a ``token``; of its ``label`` beside it; and of a ``pair`` of tokens of which one attends to
+    the other, in all layers that attend to everything before (``pair``) and in those that see the
+    last tokens of a ``window`` (``window_pair``).
     """
 
     token: float
@@ -51,7 +59,8 @@ class Work:
         """Operations of one optimizer step.
 
         Args:
-            lengths: Tokens of each conversation, shape (conversations,), padding not counted, however they are packed.
+            lengths: Tokens of each conversation, shape (conversations,), padding not counted,
+                however they are packed.
             label_tokens: Tokens that are learned, of all of them.
         """
         sizes = np.asarray(lengths, dtype=np.float64)
@@ -69,17 +78,24 @@ def pairs(lengths: NDArray[np.float64]) -> float:
 def work_of(model: PreTrainedModel) -> Work:
     """What a model as it is trained costs: with adapters in it, and with ``requires_grad`` set; on any device, also meta.
 
-    A weight takes two operations a token in the forward pass and, in the backward pass, two for the gradient of its input and, where it
-    is trained, two for its own. Weights of three dimensions are those of a mixture's experts, of which a token passes a few.
+    A weight takes two operations a token in the forward pass and, in the backward pass, two for the
+    gradient of its input and, where it is trained, two for its own. Weights of three dimensions are
+    those of a mixture's experts, of which a token passes a few.
     """
     config = model.config.get_text_config()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    layers = sum(_operations(module, config) for module in model.modules() if module is not embedding and module is not head)
+    layers = sum(
+        _operations(module, config) for module in model.modules() if module is not embedding and module is not head
+    )
     full, windowed = _layers(config)
     a_pair = 3 * 2 * 2 * _heads_width(config)  # score and value, forward and twice backward
     window = int(getattr(config, "sliding_window", None) or 0)
     return Work(
-        token=float(layers), label=float(_operations(head, config)), pair=full * a_pair, window_pair=windowed * a_pair, window=window
+        token=float(layers),
+        label=float(_operations(head, config)),
+        pair=full * a_pair,
+        window_pair=windowed * a_pair,
+        window=window,
     )
 
 

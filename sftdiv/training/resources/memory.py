@@ -1,9 +1,11 @@
 """Does a training fit? Its memory on each device, before a weight is loaded, and the largest micro-batch for which it does.
 
-In: a model's config, the settings of the training, the memory that there is. Out: an estimate in four parts, or a refusal that names what
-helps. Weights, gradients and optimizer are counted; activations come from a step that is run without content (`dry_run`). This is what
-tensors take, within 4 % of 13 real trainings on a CPU. Left out is what allocators hold beside: on a CPU up to as much again, on a GPU some
-(not measured). So a refusal can be relied on, and a training that is let through may still run out of memory.
+In: a model's config, the settings of the training, the memory that there is. Out: an estimate in
+    four parts, or a refusal that names what
+helps. Weights, gradients and optimizer are counted; activations come from a step that is run
+without content (`dry_run`). This is what tensors take, within 4 % of 13 real trainings on a CPU.
+Left out is what allocators hold beside: on a CPU up to as much again, on a GPU some (not measured).
+So a refusal can be relied on, and a training that is let through may still run out of memory.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import Hardware, Method
+from sftdiv.training.config import FineTuningConfig, TrainerConfig
 from sftdiv.training.resources.available_memory import machine_memory
 from sftdiv.training.resources.dry_run import DTYPES, Weights, peak_activations, weigh
 
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 GIB = 2**30
-FILLED = {"gpu": 0.9, "cpu": 0.5}  # of the memory, by a micro-batch that is chosen here: glibc was seen to hold twice what the tensors take
-BITS_8 = 1 + 4 / 256  # bytes a number of an 8-bit optimizer: each 256 share a scale of 32 bits (Dettmers et al. 2022, arXiv 2110.02861)
+FILLED = {
+    "gpu": 0.9,
+    "cpu": 0.5,
+}  # of the memory, by a micro-batch that is chosen here: glibc was seen to hold twice what the tensors take
+BITS_8 = (
+    1 + 4 / 256
+)  # bytes a number of an 8-bit optimizer: each 256 share a scale of 32 bits (Dettmers et al. 2022, arXiv 2110.02861)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +58,21 @@ class MemoryEstimate:
 
 
 def estimate(
-    config: PretrainedConfig, *, hardware: Hardware, method: Method, optimizer: str, rows: int, length: int, labels: int
+    config: PretrainedConfig,
+    *,
+    hardware: TrainerConfig,
+    method: FineTuningConfig,
+    optimizer: str,
+    rows: int,
+    length: int,
+    labels: int,
 ) -> MemoryEstimate:
     """The peak of a training's memory.
 
-    The gradients of earlier micro-batches are counted in full, so that a step of one micro-batch takes somewhat less. A sharded model
-    (ZeRO 3, Rajbhandari et al. 2020, arXiv 1910.02054) holds its share of everything, and gathers what lies outside of its layers, the
-    layer that computes and the one that comes next; that layer's gradients are whole until they are spread.
+    The gradients of earlier micro-batches are counted in full, so that a step of one micro-batch
+    takes somewhat less. A sharded model (ZeRO 3, Rajbhandari et al. 2020, arXiv 1910.02054) holds
+    its share of everything, and gathers what lies outside of its layers, the layer that computes
+    and the one that comes next; that layer's gradients are whole until they are spread.
 
     Args:
         config: Of the model.
@@ -83,19 +98,26 @@ def estimate(
     weights = weigh(config, dtype=_stored(hardware), adapter=method.adapter)
     states = 2 * (BITS_8 * weights.trained_count if optimizer == "adamw_8bit" else weights.trained)
     whole = MemoryEstimate(
-        parameters=weights.frozen + weights.trained, gradients=weights.trained, optimizer=states, activations=activations
+        parameters=weights.frozen + weights.trained,
+        gradients=weights.trained,
+        optimizer=states,
+        activations=activations,
     )
     if not _sharded(hardware):
         return whole
-    if hardware.strategy == "deepspeed" and hardware.precision != "32-true":  # 16-bit weights and gradients, master weights in 32 bits
+    if (
+        hardware.strategy == "deepspeed" and hardware.precision != "32-true"
+    ):  # 16-bit weights and gradients, master weights in 32 bits
         small = weigh(config, dtype=torch.bfloat16, adapter=method.adapter)
         states = 4 * weights.trained_count + (states if optimizer == "adamw_8bit" else 8 * weights.trained_count)
-        whole = MemoryEstimate(parameters=small.frozen + small.trained, gradients=small.trained, optimizer=states, activations=activations)
+        whole = MemoryEstimate(
+            parameters=small.frozen + small.trained, gradients=small.trained, optimizer=states, activations=activations
+        )
         return _shared(whole, small, hardware, compute=1.0)
     return _shared(whole, weights, hardware, compute=dtype.itemsize / _stored(hardware).itemsize)
 
 
-def arithmetic(hardware: Hardware, method: Method) -> tuple[torch.dtype, bool]:
+def arithmetic(hardware: TrainerConfig, method: FineTuningConfig) -> tuple[torch.dtype, bool]:
     """The type that the weights have when they compute, and whether torch casts operation by operation."""
     mixed = hardware.precision in ("bf16-mixed", "16-mixed")
     if _sharded(hardware) and mixed:
@@ -105,7 +127,14 @@ def arithmetic(hardware: Hardware, method: Method) -> tuple[torch.dtype, bool]:
 
 
 def check_fits(
-    needed: MemoryEstimate, available: float, *, hardware: Hardware, method: Method, optimizer: str, rows: int, length: int
+    needed: MemoryEstimate,
+    available: float,
+    *,
+    hardware: TrainerConfig,
+    method: FineTuningConfig,
+    optimizer: str,
+    rows: int,
+    length: int,
 ) -> None:
     """Refuse a training that cannot fit.
 
@@ -124,8 +153,16 @@ def check_fits(
     if needed.total > available:
         fixed = needed.total - needed.activations
         reason = "" if fixed <= available else "; without any activations it would not fit either"
-        knobs = _knobs(hardware, method, optimizer, rows=rows if fixed <= available else 1, length=length if fixed <= available else None)
-        raise SftdivError(f"the training does not fit: {needed.describe(available)}{reason}. Less is needed with {', '.join(knobs)}")
+        knobs = _knobs(
+            hardware,
+            method,
+            optimizer,
+            rows=rows if fixed <= available else 1,
+            length=length if fixed <= available else None,
+        )
+        raise SftdivError(
+            f"the training does not fit: {needed.describe(available)}{reason}. Less is needed with {', '.join(knobs)}"
+        )
     if needed.offloaded and needed.offloaded * int(hardware.devices) > (machine := machine_memory()):
         raise SftdivError(
             f"the training does not fit: trainer.offload=true puts {gib(needed.offloaded)} GiB for each of {hardware.devices} devices "
@@ -138,8 +175,8 @@ def largest_micro_batch(
     config: PretrainedConfig,
     available: float,
     *,
-    hardware: Hardware,
-    method: Method,
+    hardware: TrainerConfig,
+    method: FineTuningConfig,
     optimizer: str,
     most: int,
     length: int,
@@ -162,7 +199,9 @@ def largest_micro_batch(
     """
 
     def needs(rows: int) -> MemoryEstimate:
-        return estimate(config, hardware=hardware, method=method, optimizer=optimizer, rows=rows, length=length, labels=labels)
+        return estimate(
+            config, hardware=hardware, method=method, optimizer=optimizer, rows=rows, length=length, labels=labels
+        )
 
     one = needs(1)
     check_fits(one, available, hardware=hardware, method=method, optimizer=optimizer, rows=1, length=length)
@@ -177,15 +216,15 @@ def gib(size: float) -> str:
     return f"{size / GIB:.1f}" if size >= 0.1 * GIB or not size else f"{size / GIB:.3f}"
 
 
-def _sharded(hardware: Hardware) -> bool:
+def _sharded(hardware: TrainerConfig) -> bool:
     return hardware.strategy in ("fsdp", "deepspeed") and hardware.ranks > 1
 
 
-def _stored(hardware: Hardware) -> torch.dtype:
+def _stored(hardware: TrainerConfig) -> torch.dtype:
     return DTYPES[hardware.precision]
 
 
-def _shared(whole: MemoryEstimate, weights: Weights, hardware: Hardware, *, compute: float) -> MemoryEstimate:
+def _shared(whole: MemoryEstimate, weights: Weights, hardware: TrainerConfig, *, compute: float) -> MemoryEstimate:
     """A rank's part; ``compute`` is the size of a gathered weight to that of a stored one."""
     shares = [each / hardware.ranks for each in (whole.parameters, whole.gradients, whole.optimizer)]
     kept = [0.0, 0.0, 0.0] if hardware.offload else shares
@@ -198,7 +237,9 @@ def _shared(whole: MemoryEstimate, weights: Weights, hardware: Hardware, *, comp
     )
 
 
-def _knobs(hardware: Hardware, method: Method, optimizer: str, *, rows: int, length: int | None) -> list[str]:
+def _knobs(
+    hardware: TrainerConfig, method: FineTuningConfig, optimizer: str, *, rows: int, length: int | None
+) -> list[str]:
     """What lessens the memory, the cheapest first; ``length`` None where activations are not what is too much."""
     gpu, adapter = hardware.accelerator == "gpu", method.adapter
     knobs = [

@@ -1,8 +1,10 @@
 """How large a training is before it begins: its memory, its micro-batch, its arithmetic.
 
-In: the model's outline, the longest conversations and the settings. Out: the micro-batch, the estimate as a line for the log, and the
-operations of a step; or a refusal, before any weight is loaded. On a GPU a micro-batch that is left to us is tried out; elsewhere, and
-where several ranks would have to fail together, the estimate decides.
+In: the model's outline, the longest conversations and the settings. Out: the micro-batch, the
+    estimate as a line for the log, and the
+operations of a step; or a refusal, before any weight is loaded. On a GPU a micro-batch that is left
+to us is tried out; elsewhere, and where several ranks would have to fail together, the estimate
+decides.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from sftdiv.records import SftdivError
 from sftdiv.training.adapters import add_adapter
 from sftdiv.training.batching.batches import Batch
 from sftdiv.training.batching.conversations import Named
-from sftdiv.training.config import Hardware, Length, Method, Reading
+from sftdiv.training.config import DataConfig, FineTuningConfig, ScheduleConfig, TrainerConfig
 from sftdiv.training.resources.available_memory import available
 from sftdiv.training.resources.flops import Work, peak_flops, work_of
 from sftdiv.training.resources.memory import check_fits, estimate, largest_micro_batch
@@ -47,11 +49,11 @@ def size_up(
     outline: PreTrainedModel,
     examples: Named,
     *,
-    reading: Reading,
-    length: Length,
-    method: Method,
+    reading: DataConfig,
+    length: ScheduleConfig,
+    method: FineTuningConfig,
     optimizer: str,
-    hardware: Hardware,
+    hardware: TrainerConfig,
     seed: int,
 ) -> Size:
     """Estimate a training, and choose its micro-batch where that is left to us.
@@ -75,7 +77,9 @@ def size_up(
     there, most = available(hardware), -(-length.batch_size // hardware.ranks)
     how: dict[str, Any] = {"hardware": hardware, "method": method, "optimizer": optimizer}
     if length.micro_batch == "auto":
-        rows = _agreed(partial(largest_micro_batch, config, there, **how, most=most, length=longest, labels=labels), hardware.ranks)
+        rows = _agreed(
+            partial(largest_micro_batch, config, there, **how, most=most, length=longest, labels=labels), hardware.ranks
+        )
     else:
         rows = min(int(length.micro_batch), most)
     if hardware.strategy == "deepspeed" and rows < most:
@@ -106,7 +110,7 @@ def _agreed(choose: Callable[[], int], ranks: int) -> int:
     return int(store.get("sftdiv/micro_batch"))
 
 
-def try_out(model: PreTrainedModel, heaviest: Callable[[int], Batch], *, rows: int, hardware: Hardware) -> int:
+def try_out(model: PreTrainedModel, heaviest: Callable[[int], Batch], *, rows: int, hardware: TrainerConfig) -> int:
     """The most rows, of halves of ``rows``, with which the heaviest micro-batch passes, the optimizer's state counted.
 
     Args:
@@ -131,7 +135,9 @@ def try_out(model: PreTrainedModel, heaviest: Callable[[int], Batch], *, rows: i
             return rows
         except torch.OutOfMemoryError as error:
             if rows == 1:
-                raise SftdivError(f"not even one conversation of {max(map(sum, batch.lengths))} tokens passes: {error}") from error
+                raise SftdivError(
+                    f"not even one conversation of {max(map(sum, batch.lengths))} tokens passes: {error}"
+                ) from error
             rows //= 2
             log.info("train.batch=auto: out of memory, trying %d", rows)
         finally:

@@ -1,8 +1,10 @@
 """EVoC: clusters of embeddings in one package, a graph layout and a density clustering made for each other.
 
-In: vectors. Out: a cluster a row, or noise. The package ``evoc`` (Tutte Institute), which the extra of that name installs; of the layers of
-clusterings that it finds it gives the one that persists longest. The trade: approximate neighbours and
-parallel kernels whose results depend on the number of numba's threads, so that it is run on one, and slower than it could be.
+In: vectors. Out: a cluster a row, or noise. The package ``evoc`` (Tutte Institute), which the extra
+    of that name installs; of the layers of
+clusterings that it finds it gives the one that persists longest. The trade: approximate neighbours
+and parallel kernels whose results depend on the number of numba's threads, so that it is run on
+one, and slower than it could be.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class EvocClusterer:
 
     Attributes:
         neighbours: Of a row in the graph.
-        noise_level: From 0, which clusters more rows, to 1, which leaves more as noise and is surer of the rest.
+        noise_level: From 0, which clusters more rows, to 1, which leaves more as noise and is surer
+            of the rest.
         min_cluster_size: Rows that a cluster of the finest layer must have.
         min_samples: Neighbours that make a row dense.
         epochs: Rounds of the layout.
@@ -43,7 +46,8 @@ class EvocClusterer:
         """Cluster of each row, shape (rows,); -1 is noise.
 
         Raises:
-            SftdivError: If the package is not installed, or there are fewer rows than neighbours or than a cluster must have.
+            SftdivError: If the package is not installed, or there are fewer rows than neighbours or
+                than a cluster must have.
         """
         if len(vectors) <= max(self.neighbours, self.min_cluster_size):
             raise SftdivError(

@@ -1,8 +1,10 @@
 """Spherical k-means: a given number of clusters, each around a direction; no noise.
 
-In: vectors of unit length. Out: a cluster a row. Lloyd's algorithm with cosine as the measure (Dhillon and Modha 2001) on all rows, seeded
-by k-means++ (Arthur and Vassilvitskii 2007) on a sample. The trade: scikit-learn's sums in the order in which its threads finish,
-and copies the data; here every sum has a fixed order, whatever the threads.
+In: vectors of unit length. Out: a cluster a row. Lloyd's algorithm with cosine as the measure
+    (Dhillon and Modha 2001) on all rows, seeded
+by k-means++ (Arthur and Vassilvitskii 2007) on a sample. The trade: scikit-learn's sums in the
+order in which its threads finish, and copies the data; here every sum has a fixed order, whatever
+the threads.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ def nearest_centre(vectors: NDArray[np.float32], centres: NDArray[np.float32], r
     return nearest
 
 
-def mean_directions(vectors: NDArray[np.float32], cluster: NDArray[np.int64], before: NDArray[np.float32]) -> NDArray[np.float32]:
+def mean_directions(
+    vectors: NDArray[np.float32], cluster: NDArray[np.int64], before: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """The normalised mean of each cluster's rows, shape of ``before``, whose place an empty cluster keeps; -1 is in no cluster."""
     sums = np.zeros(before.shape)
     for start in range(0, len(vectors), SUMMED):  # scipy would make float64 of all vectors at once

@@ -1,10 +1,12 @@
 """UMAP's layout: points in few dimensions, near where their fuzzy graph has weight and apart elsewhere.
 
-In: a symmetric weighted graph and starting points. Out: the points moved, by the gradient of UMAP's cross entropy with negative sampling
-(McInnes et al. 2018, arXiv 1802.03426, algorithm 5). umap-learn moves both ends of an edge at once, so that several threads race, and with
-a seed it uses one. Here each point moves itself against the others' places at the start of the epoch, and draws its negatives from a hash
-of seed, epoch and edge: points can be moved in any order, on any number of threads, to the same bits. The trade: a second copy of the
-points, and news travels once an epoch.
+In: a symmetric weighted graph and starting points. Out: the points moved, by the gradient of UMAP's
+    cross entropy with negative sampling
+(McInnes et al. 2018, arXiv 1802.03426, algorithm 5). umap-learn moves both ends of an edge at once,
+so that several threads race, and with a seed it uses one. Here each point moves itself against the
+others' places at the start of the epoch, and draws its negatives from a hash of seed, epoch and
+edge: points can be moved in any order, on any number of threads, to the same bits. The trade: a
+second copy of the points, and news travels once an epoch.
 """
 
 from __future__ import annotations
@@ -34,14 +36,21 @@ def curve(min_dist: float) -> tuple[float, float]:
 
 
 def layout(
-    graph: scipy.sparse.csr_array, start: NDArray[np.float32], *, epochs: int, min_dist: float, seed: int, threads: int | None = None
+    graph: scipy.sparse.csr_array,
+    start: NDArray[np.float32],
+    *,
+    epochs: int,
+    min_dist: float,
+    seed: int,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Lay a graph out.
 
     Args:
         graph: Symmetric weights in (0, 1], shape (points, points).
         start: Where the points are at first, shape (points, dimensions); about 10 wide.
-        epochs: Rounds in which the heaviest edges pull once and lighter ones in proportion; the steps shrink linearly to nothing.
+        epochs: Rounds in which the heaviest edges pull once and lighter ones in proportion; the
+            steps shrink linearly to nothing.
         min_dist: Distance below which points are not pulled closer.
         seed: Of the negative samples.
         threads: None is all cores; it changes the time alone.

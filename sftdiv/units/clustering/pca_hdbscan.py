@@ -1,7 +1,9 @@
 """HDBSCAN: clusters as regions that are denser than what is around them, their number not given beforehand.
 
-In: vectors. Out: a cluster a row, or noise. Scikit-learn's implementation (Campello et al. 2013) on the leading principal components. The
-trade: its cost is quadratic in the rows and grows with the dimensions, so that 67,000 rows in 20 dimensions take 35 s on one core, but a
+In: vectors. Out: a cluster a row, or noise. Scikit-learn's implementation (Campello et al. 2013) on
+    the leading principal components. The
+trade: its cost is quadratic in the rows and grows with the dimensions, so that 67,000 rows in 20
+    dimensions take 35 s on one core, but a
 million rows are out of reach. It has no seed and runs on one thread, so that a rerun gives the same topics.
 """
 
@@ -24,7 +26,8 @@ class HdbscanClusterer:
         dimensions: Principal components that are kept (all, when the vectors have fewer).
         min_cluster_size: Rows that a cluster must have.
         min_samples: Neighbours that make a row dense; lower leaves less noise.
-        max_cluster_share: Share of the rows above which a cluster is split further, or else a single region can hold nearly all.
+        max_cluster_share: Share of the rows above which a cluster is split further, or else a
+            single region can hold nearly all.
     """
 
     dimensions: int

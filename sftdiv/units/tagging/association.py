@@ -1,9 +1,12 @@
 """Normalisation, step 4: tags that occur together almost always are one tag.
 
-In: which text holds which tags. Out: the commoner name of each such pair. InsTag (arXiv 2308.07074, section 3.2) mines rules by FP-growth
-(Han et al. 2000; at least 40 texts, confidence 99 %) and merges what they tie together, recursively; so do we, with mlxtend. Only pairs are
-mined: a rule between single tags needs no larger set, and merging follows chains of pairs. The trade is ``mutual``: a rule that holds one
-way only ("fractions" implies "mathematics") merges the special into the general, which shrinks the vocabulary and loses the special.
+In: which text holds which tags. Out: the commoner name of each such pair. InsTag (arXiv 2308.07074,
+    section 3.2) mines rules by FP-growth
+(Han et al. 2000; at least 40 texts, confidence 99 %) and merges what they tie together,
+recursively; so do we, with mlxtend. Only pairs are mined: a rule between single tags needs no
+larger set, and merging follows chains of pairs. The trade is ``mutual``: a rule that holds one way
+only ("fractions" implies "mathematics") merges the special into the general, which shrinks the
+vocabulary and loses the special.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ class Association:
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence <= 1:
-            raise SftdivError(f"the confidence of the association step must lie in (0, 1], got confidence={self.confidence}")
+            raise SftdivError(
+                f"the confidence of the association step must lie in (0, 1], got confidence={self.confidence}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The thresholds and mlxtend's version."""
@@ -51,13 +56,17 @@ class Association:
         return list(commonest(names, counts, companions(first[tied], second[tied], tags=len(names))))
 
 
-def frequent_pairs(held: scipy.sparse.csr_array, *, least: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def frequent_pairs(
+    held: scipy.sparse.csr_array, *, least: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of tags that at least ``least`` texts hold together: the one, the other, and how many texts; by FP-growth."""
     import pandas as pd
     from mlxtend.frequent_patterns import fpgrowth
 
     texts = held.shape[0]
-    common = np.flatnonzero(counts_of(held) >= least)  # a pair is no commoner than its tags: FP-growth is spared the rest
+    common = np.flatnonzero(
+        counts_of(held) >= least
+    )  # a pair is no commoner than its tags: FP-growth is spared the rest
     if len(common) < 2:
         return (np.empty(0, dtype=np.int64),) * 3
     table = pd.DataFrame.sparse.from_spmatrix(scipy.sparse.csr_matrix(held[:, common].astype(bool)))  # type: ignore[attr-defined]

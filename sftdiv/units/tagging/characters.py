@@ -1,6 +1,7 @@
 """Vectors of tags from their letters: the embedder of tags that needs no model.
 
-In: short texts. Out: row-normalised counts of hashed character n-grams. The trade: it sees that "data analysis" and "analysis of data" or
+In: short texts. Out: row-normalised counts of hashed character n-grams. The trade: it sees that
+    "data analysis" and "analysis of data" or
 "colour" and "color" are alike, and not that "maths" and "arithmetic" are; a sentence encoder does.
 """
 

@@ -1,9 +1,11 @@
 """Tags from a local causal language model such as InsTagger, without a server.
 
-In: distinct texts and a transformers model. Out: the tags of each, with every answer kept (``llm.ledger``), so that a killed run goes
-on where it stopped. InsTagger (Lu et al. 2023, arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template; the prompt
-in YAML is that. Batches are sorted by length, the longest first, padded on the left and decoded greedily.
-The trade: plain ``generate`` on one device; for several, or for many texts, serve the model with vLLM and use the tagger ``llm``.
+In: distinct texts and a transformers model. Out: the tags of each, with every answer kept
+    (``llm.ledger``), so that a killed run goes
+on where it stopped. InsTagger (Lu et al. 2023, arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's
+tags with Vicuna's template; the prompt in YAML is that. Batches are sorted by length, the longest
+first, padded on the left and decoded greedily. The trade: plain ``generate`` on one device; for
+several, or for many texts, serve the model with vLLM and use the tagger ``llm``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from rich.progress import track
 from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import MANIFEST, content_hash, file_digest
+from sftdiv.storage.cache import MANIFEST
+from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.units.tagging.raw import RawTags
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
@@ -57,11 +60,17 @@ class LocalTagger:
 
     def __post_init__(self) -> None:
         if self.prompt.count(PLACE) != 1:
-            raise SftdivError(f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}")
+            raise SftdivError(
+                f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """What decides the tags: the model (its files where it is a folder), the prompt (its digest), the limits and the weights' type."""
-        model = {"files": folder_digest(self.path)} if Path(self.path).is_dir() else {"path": self.path, "revision": self.revision}
+        model = (
+            {"files": folder_digest(self.path)}
+            if Path(self.path).is_dir()
+            else {"path": self.path, "revision": self.revision}
+        )
         limits = {name: getattr(self, name) for name in ("max_new_tokens", "max_prompt_tokens", "dtype")}
         return {"name": "local", **model, **limits, "prompt": content_hash(self.prompt)}
 
@@ -69,10 +78,13 @@ class LocalTagger:
         """The tags of every text; answers go to ``partial`` batch by batch, and those that lie there are not made again.
 
         Raises:
-            SftdivError: If the model cannot be loaded, or more texts than ``max_failed`` end without a readable answer.
+            SftdivError: If the model cannot be loaded, or more texts than ``max_failed`` end
+                without a readable answer.
         """
         with Ledger(partial / FILE) as ledger:
-            missing = [text for text in texts if ledger.state(text_key(text)) is None]  # greedy: a second answer is the first
+            missing = [
+                text for text in texts if ledger.state(text_key(text)) is None
+            ]  # greedy: a second answer is the first
             if missing:
                 self._answer(missing, ledger)
             counts = summary(ledger.lines(), states=STATES)
@@ -88,16 +100,26 @@ class LocalTagger:
         import torch
 
         model, tokenizer = self._load()
-        prompts = sorted(((len(ids), text, ids) for text in texts for ids in [self._prompt_ids(tokenizer, text)]), reverse=True)
+        prompts = sorted(
+            ((len(ids), text, ids) for text in texts for ids in [self._prompt_ids(tokenizer, text)]), reverse=True
+        )
         starts = range(0, len(prompts), self.batch_size)
         console = Console(stderr=True)
-        for start in track(starts, description="tagging", transient=True, console=console, disable=not console.is_terminal):
+        for start in track(
+            starts, description="tagging", transient=True, console=console, disable=not console.is_terminal
+        ):
             batch = prompts[start : start + self.batch_size]
             padded = tokenizer.pad({"input_ids": [ids for _, _, ids in batch]}, return_tensors="pt").to(model.device)
             with torch.inference_mode():
-                settings = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "pad_token_id": tokenizer.pad_token_id}
+                settings = {
+                    "max_new_tokens": self.max_new_tokens,
+                    "do_sample": False,
+                    "pad_token_id": tokenizer.pad_token_id,
+                }
                 generated = model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
-            for (_, text, _), answer in zip(batch, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
+            for (_, text, _), answer in zip(
+                batch, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True
+            ):
                 ledger.add({"key": text_key(text), **answer_line(answer)})
 
     def _prompt_ids(self, tokenizer: Any, text: str) -> list[int]:
@@ -108,7 +130,9 @@ class LocalTagger:
             if over <= 0:
                 return ids
             if not text:
-                raise SftdivError(f"the prompt alone has {len(ids)} tokens, more than max_prompt_tokens={self.max_prompt_tokens}")
+                raise SftdivError(
+                    f"the prompt alone has {len(ids)} tokens, more than max_prompt_tokens={self.max_prompt_tokens}"
+                )
             text = text[: min(len(text) - 1, int(len(text) * (1 - over / len(ids))))]
 
     def _load(self) -> tuple[Any, Any]:
@@ -118,7 +142,9 @@ class LocalTagger:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(self.path, revision=self.revision, dtype=getattr(torch, self.dtype))
+            model = AutoModelForCausalLM.from_pretrained(
+                self.path, revision=self.revision, dtype=getattr(torch, self.dtype)
+            )
         except (OSError, ValueError) as error:
             raise SftdivError(
                 f"strategy.units.tagger.path={self.path!r} cannot be loaded: {str(error).strip().splitlines()[0]} It may be a hub id or a "

@@ -1,10 +1,13 @@
 """Tags without a model: the key phrases of a text.
 
-In: distinct texts. Out: for each the words and word pairs of highest TF-IDF, none of which shares a word with another. Key phrases stand in
-for the paper's LLM-written tags where no LLM can be asked. The trade: a phrase must be in the text, so that a tag names what is
-spoken of, not what is asked for. Nothing is downloaded, and a phrase is chosen among those that enough texts share: on 68,000 distinct
-instructions of the pool 97 % hold a tag that 20 share, with RAKE (rake-nltk) 78 %; YAKE takes 25 minutes of processor time to our half
-(``benchmarks/pool_tags.py``). Weighting pairs twice (``prefer_long``) names tasks almost as well as RAKE does, without losing those texts.
+In: distinct texts. Out: for each the words and word pairs of highest TF-IDF, none of which shares a
+    word with another. Key phrases stand in
+for the paper's LLM-written tags where no LLM can be asked. The trade: a phrase must be in the text,
+so that a tag names what is spoken of, not what is asked for. Nothing is downloaded, and a phrase is
+chosen among those that enough texts share: on 68,000 distinct instructions of the pool 97 % hold a
+tag that 20 share, with RAKE (rake-nltk) 78 %; YAKE takes 25 minutes of processor time to our half
+(``benchmarks/pool_tags.py``). Weighting pairs twice (``prefer_long``) names tasks almost as well as
+RAKE does, without losing those texts.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ class KeyphraseTagger:
         longest: Words of a phrase at most.
         min_documents: Distinct texts that a phrase must stand in: it makes tags that examples can share.
         max_share: Share of the distinct texts above which a phrase is too common to tell texts apart.
-        prefer_long: A phrase's weight is multiplied by its words to this power; 0 is plain TF-IDF, at 1 two words beat one.
+        prefer_long: A phrase's weight is multiplied by its words to this power; 0 is plain TF-IDF,
+            at 1 two words beat one.
     """
 
     per_example: int

@@ -1,9 +1,11 @@
 """Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as InsTag had them.
 
-In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``llm.ledger``). The prompt is InsTag's (Lu et al.
-2023, arXiv 2308.07074), in YAML; where the server can, its answer is held to a JSON schema. A malformed answer is asked for again,
-warmer, since at temperature 0 a model repeats itself; what stays malformed is counted and holds no tags.
-The trade: the address is not part of what decides the tags, so that a run can resume on another server; a model's name is.
+In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``llm.ledger``).
+    The prompt is InsTag's (Lu et al.
+2023, arXiv 2308.07074), in YAML; where the server can, its answer is held to a JSON schema. A
+malformed answer is asked for again, warmer, since at temperature 0 a model repeats itself; what
+stays malformed is counted and holds no tags. The trade: the address is not part of what decides the
+tags, so that a run can resume on another server; a model's name is.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, intervie
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.llm.journal import FAILED, Ledger
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import content_hash
+from sftdiv.storage.hashing import content_hash
 from sftdiv.units.tagging.raw import RawTags
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
@@ -36,7 +38,8 @@ class LlmTagger:
         endpoint: Where the model answers.
         model: Its name there.
         prompt: What it is asked, with ``{text}`` for the text.
-        structured: ``schema`` holds the answer to a JSON schema, ``none`` does not, ``auto`` does until the server refuses.
+        structured: ``schema`` holds the answer to a JSON schema, ``none`` does not, ``auto`` does
+            until the server refuses.
         temperature: Of the first answer; None leaves it to the server.
         retry_temperature: Of further ones, after a malformed one.
         seed: Sent along (further answers: the next seeds); None leaves it out.
@@ -62,15 +65,28 @@ class LlmTagger:
 
     def __post_init__(self) -> None:
         if self.structured not in STRUCTURED:
-            raise SftdivError(f"strategy.units.tagger.structured={self.structured!r} is unknown. Known: {', '.join(STRUCTURED)}")
+            raise SftdivError(
+                f"strategy.units.tagger.structured={self.structured!r} is unknown. Known: {', '.join(STRUCTURED)}"
+            )
         if self.retries < 0:
             raise SftdivError(f"strategy.units.tagger.retries={self.retries} must be 0 or more")
         if self.prompt.count(PLACE) != 1:
-            raise SftdivError(f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}")
+            raise SftdivError(
+                f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """What decides the tags: the model's name, the prompt (its digest) and how it is asked; not where or how fast."""
-        names = ("model", "structured", "temperature", "retry_temperature", "seed", "max_tokens", "max_chars", "retries")
+        names = (
+            "model",
+            "structured",
+            "temperature",
+            "retry_temperature",
+            "seed",
+            "max_tokens",
+            "max_chars",
+            "retries",
+        )
         asked = {name: getattr(self, name) for name in names}
         return {"name": "llm", **asked, "prompt": content_hash(self.prompt), "extra": dict(self.extra)}
 
@@ -78,15 +94,29 @@ class LlmTagger:
         """The tags of every text; answers go to ``partial`` as they come, and those that lie there are not asked for again.
 
         Raises:
-            SftdivError: If the server cannot be reached or refuses, or more texts than ``max_failed`` end without a readable answer.
+            SftdivError: If the server cannot be reached or refuses, or more texts than
+                ``max_failed`` end without a readable answer.
         """
         self.endpoint.key()
         asking = _Asking(self)
         with Ledger(partial / FILE) as ledger:
-            log.info("%d of %d texts are answered; %s is asked about the others", len(ledger), len(texts), self.endpoint.base_url)
+            log.info(
+                "%d of %d texts are answered; %s is asked about the others",
+                len(ledger),
+                len(texts),
+                self.endpoint.base_url,
+            )
             questions = (asking.question(text) for text in texts)
             total = len(texts)
-            interview(self.endpoint, questions, ledger, total=total, max_failed=self.max_failed, label="tagging", model=self.model)
+            interview(
+                self.endpoint,
+                questions,
+                ledger,
+                total=total,
+                max_failed=self.max_failed,
+                label="tagging",
+                model=self.model,
+            )
             counts = summary(ledger.lines(), states=STATES)
             record = {"prompt": self.prompt, "cut_texts": sum(len(text) > self.max_chars for text in texts), **counts}
             return RawTags(tags_of(ledger, texts), record)

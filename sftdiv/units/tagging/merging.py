@@ -1,7 +1,9 @@
 """The matrix of texts x tags, and what merging or dropping tags does to it.
 
-In: lists of tags, or a matrix and a new name for each of its tags. Out: a CSR matrix of ones, its tags in alphabetical order, a repeated
-tag counted once. The trade: names carry the merge (equal new names are one tag, None is dropped), so that a map of names says it all.
+In: lists of tags, or a matrix and a new name for each of its tags. Out: a CSR matrix of ones, its
+    tags in alphabetical order, a repeated
+tag counted once. The trade: names carry the merge (equal new names are one tag, None is dropped),
+so that a map of names says it all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def incidence(tags: Sequence[Sequence[str]]) -> tuple[list[str], scipy.sparse.cs
     held_types = [sorted({number[tag] for tag in held}) for held in tags]
     indptr = np.cumsum([0, *map(len, held_types)], dtype=np.int64)
     indices = np.fromiter((i for held in held_types for i in held), dtype=np.int64, count=indptr[-1])
-    return names, scipy.sparse.csr_array((np.ones(len(indices), dtype=np.int64), indices, indptr), shape=(len(tags), len(names)))
+    return names, scipy.sparse.csr_array(
+        (np.ones(len(indices), dtype=np.int64), indices, indptr), shape=(len(tags), len(names))
+    )
 
 
 def renamed(held: scipy.sparse.csr_array, names: Sequence[str | None]) -> tuple[list[str], scipy.sparse.csr_array]:

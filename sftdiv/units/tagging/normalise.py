@@ -1,8 +1,10 @@
 """From raw tags to final ones: InsTag's four steps (Lu et al. 2023, arXiv 2308.07074, section 3.2), or a map that is given.
 
-In: raw tags and which text holds which. Out: the final tag of each raw one, and for each step what there was before and after. Order and
-thresholds are the paper's: frequency, rules, semantics, association. The trade: everything is a renaming of tags, learnt over distinct
-texts, so that a text repeated fifty times does not make its tags common, and the whole can be read, edited and applied again.
+In: raw tags and which text holds which. Out: the final tag of each raw one, and for each step what
+    there was before and after. Order and
+thresholds are the paper's: frequency, rules, semantics, association. The trade: everything is a
+renaming of tags, learnt over distinct texts, so that a text repeated fifty times does not make its
+tags common, and the whole can be read, edited and applied again.
 """
 
 from __future__ import annotations
@@ -63,7 +65,14 @@ class Normaliser:
             before_names, before = renamed(held, final)
             new = dict(zip(before_names, step.rename(before_names, before) if before_names else [], strict=True))
             final = [None if tag is None else new[tag] for tag in final]
-            steps.append({"step": name, **dict(step.identity()), **change(before, renamed(held, final)[1]), "largest": largest(new)})
+            steps.append(
+                {
+                    "step": name,
+                    **dict(step.identity()),
+                    **change(before, renamed(held, final)[1]),
+                    "largest": largest(new),
+                }
+            )
         return Normalised(dict(zip(names, final, strict=True)), steps)
 
     def _steps(self) -> list[tuple[str, Step]]:
@@ -78,7 +87,9 @@ def apply_map(names: Sequence[str], held: scipy.sparse.csr_array, tag_map: TagMa
     """
     listed = [name for name in names if name in tag_map]
     if names and not listed:
-        raise SftdivError(f"strategy.units.tag_map lists none of the {len(names)} raw tags, such as {list(names[:5])}; it maps other tags")
+        raise SftdivError(
+            f"strategy.units.tag_map lists none of the {len(names)} raw tags, such as {list(names[:5])}; it maps other tags"
+        )
     final = {name: tag_map.get(name) for name in names}
     step = {"step": "map", "unlisted": len(names) - len(listed), **change(held, renamed(held, list(final.values()))[1])}
     return Normalised(final, [step])
@@ -89,11 +100,17 @@ def change(before: scipy.sparse.csr_array, after: scipy.sparse.csr_array) -> dic
     return {
         f"{what}_{when}": int(value)
         for when, held in (("before", before), ("after", after))
-        for what, value in (("tags", held.shape[1]), ("assignments", held.nnz), ("untagged", np.count_nonzero(np.diff(held.indptr) == 0)))
+        for what, value in (
+            ("tags", held.shape[1]),
+            ("assignments", held.nnz),
+            ("untagged", np.count_nonzero(np.diff(held.indptr) == 0)),
+        )
     }
 
 
 def largest(new: TagMap) -> dict[str, int]:
     """The tags that the most tags were merged into, and how many."""
     sizes = Counter(name for name in new.values() if name is not None)
-    return {name: count for name, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN] if count > 1}
+    return {
+        name: count for name, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN] if count > 1
+    }

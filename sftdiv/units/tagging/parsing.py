@@ -1,8 +1,10 @@
 """Tags out of what a language model answered.
 
-In: an answer that should be a JSON list of ``{"tag": ..., "explanation": ...}``. Out: the tags, and how well formed the answer was.
-Fences, prose around the list, trailing commas, Python quotes and lists in pieces are mended without loss; of a list that was cut off the
-whole entries are kept. The trade: half an entry is thrown away rather than completed by guess, as general JSON repairers do.
+In: an answer that should be a JSON list of ``{"tag": ..., "explanation": ...}``. Out: the tags, and
+    how well formed the answer was.
+Fences, prose around the list, trailing commas, Python quotes and lists in pieces are mended without
+loss; of a list that was cut off the whole entries are kept. The trade: half an entry is thrown away
+rather than completed by guess, as general JSON repairers do.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)  # reasoning models
 BRACKET = re.compile(r"[\[{]")
 TRAILING_COMMA = re.compile(r",(\s*[\]}])")
 LIST_OF_TEXTS = re.compile(r'\s*\[\s*"')
-MOST_BROKEN = 100  # brackets that never close: beyond these an answer is noise, and looking on would take quadratic time
+MOST_BROKEN = (
+    100  # brackets that never close: beyond these an answer is noise, and looking on would take quadratic time
+)
 WHOLE_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?=[,\]])')
 
 

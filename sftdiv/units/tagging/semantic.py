@@ -1,8 +1,10 @@
 """Normalisation, step 3: tags that mean the same are one tag.
 
-In: tags and an embedder. Out: the commonest name of each cluster of their vectors. As InsTag does it (arXiv 2308.07074, section 3.2: DBSCAN
-over phrase embeddings, threshold 0.05), with any embedder for its PhraseBERT. The trade: DBSCAN chains (a near b near c merges a with c),
-which a small distance keeps in check; the record names the largest clusters, so that a reader sees when it did not.
+In: tags and an embedder. Out: the commonest name of each cluster of their vectors. As InsTag does
+    it (arXiv 2308.07074, section 3.2: DBSCAN
+over phrase embeddings, threshold 0.05), with any embedder for its PhraseBERT. The trade: DBSCAN
+chains (a near b near c merges a with c), which a small distance keeps in check; the record names
+the largest clusters, so that a reader sees when it did not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from sftdiv.records import Embedder, SftdivError
+from sftdiv.protocols import Embedder
+from sftdiv.records import SftdivError
 from sftdiv.units.tagging.merging import commonest, counts_of
 
 
@@ -35,7 +38,9 @@ class Semantic:
 
     def __post_init__(self) -> None:
         if not 0 < self.distance < 1:
-            raise SftdivError(f"the cosine distance of the semantic step must lie between 0 and 1, got distance={self.distance}")
+            raise SftdivError(
+                f"the cosine distance of the semantic step must lie between 0 and 1, got distance={self.distance}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The distance and what decides the vectors."""
@@ -60,5 +65,7 @@ def neighbours(vectors: NDArray[np.float32], *, distance: float) -> NDArray[np.i
     placed = np.flatnonzero(vectors.any(axis=1))
     cluster = np.full(len(vectors), -1, dtype=np.int64)
     if len(placed):
-        cluster[placed] = DBSCAN(eps=distance, min_samples=2, metric="cosine", algorithm="brute").fit_predict(vectors[placed])
+        cluster[placed] = DBSCAN(eps=distance, min_samples=2, metric="cosine", algorithm="brute").fit_predict(
+            vectors[placed]
+        )
     return cluster

@@ -1,7 +1,9 @@
 """The map from raw tags to final ones, as a file that can be read, edited by hand and given back.
 
-In: a map (None: dropped) and how many texts hold each raw tag. Out: CSV with the columns ``raw_tag,tag,texts``, or JSON, the commonest raw
-tags first. The trade: a file that was edited is taken at its word; no step of the normalisation is learnt beside it.
+In: a map (None: dropped) and how many texts hold each raw tag. Out: CSV with the columns
+    ``raw_tag,tag,texts``, or JSON, the commonest raw
+tags first. The trade: a file that was edited is taken at its word; no step of the normalisation is
+learnt beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cache import write_atomically
+from sftdiv.storage.files import write_atomically
 
 TagMap = Mapping[str, str | None]
 COLUMNS = ("raw_tag", "tag", "texts")
@@ -30,9 +32,13 @@ def save_tag_map(tag_map: TagMap, counts: Mapping[str, int], path: Path) -> None
     Raises:
         SftdivError: If the file's name ends otherwise.
     """
-    rows = sorted(((raw, final, counts.get(raw, 0)) for raw, final in tag_map.items()), key=lambda row: (-row[2], row[0]))
+    rows = sorted(
+        ((raw, final, counts.get(raw, 0)) for raw, final in tag_map.items()), key=lambda row: (-row[2], row[0])
+    )
     if _kind(path) == ".json":
-        text = json.dumps({raw: {"tag": final, "texts": count} for raw, final, count in rows}, ensure_ascii=False, indent=1)
+        text = json.dumps(
+            {raw: {"tag": final, "texts": count} for raw, final, count in rows}, ensure_ascii=False, indent=1
+        )
     else:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -54,7 +60,9 @@ def load_tag_map(path: Path) -> dict[str, str | None]:
         raise SftdivError(f"tag_map={str(path)!r} cannot be read: {error!r}; {_FORMATS}") from error
     wrong = next((f"{raw!r}: {final!r}" for raw, final in read.items() if not isinstance(final, str | None)), None)
     if wrong is not None:
-        raise SftdivError(f"tag_map={str(path)!r} maps {wrong}; a tag is text, and an empty one or null is a dropped one")
+        raise SftdivError(
+            f"tag_map={str(path)!r} maps {wrong}; a tag is text, and an empty one or null is a dropped one"
+        )
     return {raw: final.strip() or None if final else None for raw, final in read.items()}
 
 

@@ -1,0 +1,146 @@
+"""The parts that can be swapped, each a Protocol with one method that does its work, and what these methods receive.
+
+A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`), ``strategy/tagger`` (`Tagger`),
+``strategy/clusterer`` (`Clusterer`), ``embedder`` (`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracker`). A new option is one
+Python file and one YAML file; nothing else has to know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sftdiv.records import Embeddings, Example, Heldout, Score, TokenIds, Units
+
+Keep = Callable[
+    [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
+]  # kind, key, build(folder, partial) -> folder
+
+
+def build_uncached(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+    """A `Keep` that keeps nothing beyond the process's temporary folder: the stand-in where there is no store."""
+    import tempfile
+    from pathlib import Path
+
+    folder, partial = Path(tempfile.mkdtemp(prefix=f"{kind}-")), Path(tempfile.mkdtemp(prefix=f"{kind}-partial-"))
+    build(folder, partial)
+    return folder
+
+
+@dataclass(frozen=True)
+class CorpusSide:
+    """One side of a corpus, and what a unit finder may ask of it; what is costly is computed, or read from the store, when called.
+
+    ``keep(kind, key, build)`` gives the folder of an intermediate result of this side's texts, built once for equal keys:
+    ``build(folder, partial)`` fills ``folder``; what it writes to ``partial`` outlives a killed run and is gone once the folder is whole.
+    """
+
+    texts: Sequence[str]
+    token_ids: Callable[[], TokenIds]
+    embeddings: Callable[[], NDArray[np.float32]]
+    column: Callable[[str], list[Any]]
+    keep: Keep = build_uncached
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class EvalContext:
+    """What an evaluation may ask of a run; what is costly is made when called.
+
+    ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses are learned: of all turns or the last.
+    ``folder`` is the cell's ``evaluation/``, where an option keeps whatever else it finds below its own name; ``study`` is where the other
+    cells lie, ``cell`` the name of this one, ``seed`` its seed. ``base()`` is the model before fine-tuning: a folder, or
+    a hub id at ``revision``.
+    """
+
+    heldout: Callable[[], Heldout]
+    world_tasks: Callable[[], Path]
+    base: Callable[[], str]
+    revision: str | None
+    keep: Keep
+    device: str
+    max_length: int
+    loss_turns: str
+    folder: Path
+    study: Path
+    cell: str
+    seed: int
+
+
+class Reader(Protocol):
+    """Reads a corpus. ``identity`` names its content cheaply (it is asked before every run, also of finished ones)."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """What makes the content: file digests, or a hub id and revision, or a seed; JSON-serialisable, free of paths."""
+        ...
+
+    def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
+        """Every example; a bad row goes to ``reject(file, line, reason, text)``, which raises or records it."""
+        ...
+
+
+class UnitExtractor(Protocol):
+    """Finds the units of diversity in one side of a corpus. ``identity`` names what decides them, beside the corpus."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the result, and versions of the libraries it depends on; JSON-serialisable, free of paths."""
+        ...
+
+    def extract(self, side: CorpusSide) -> Units:
+        """Units of every example; an example may hold none."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. ``identity`` names what decides them (files by content); it is asked before anything is embedded."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Settings and content of the model, JSON-serialisable, free of paths of this machine."""
+        ...
+
+    def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
+        """Row-normalised embeddings; what a killed call left in ``partial`` is from the same texts and settings."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores a checkpoint; ``primary`` names the one of its scores that a study uses, and whether more of that is better."""
+
+    primary: str | None
+    higher_is_better: bool | None
+
+    def check(self, exam: EvalContext) -> Mapping[str, bool | None] | None:
+        """Refuse what cannot be scored, before anything is trained.
+
+        Returns:
+            The scores that it will give, and whether more is better (None where nobody says). A name that ends in a dot stands for all
+            that begin with it. None: all of them begin with the option's own name and a dot.
+        """
+        ...
+
+    def score(self, checkpoint: Path, exam: EvalContext) -> dict[str, Score]:
+        """Every score by name."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where the numbers of a run are sent while it runs."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record the metrics of one training step."""
+        ...
+
+    def samples(self, path: Path) -> None:
+        """Record the generations of a JSON-lines file."""
+        ...
+
+    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
+        """Record the final numbers and close the run; a second call does nothing."""
+        ...
