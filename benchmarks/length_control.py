@@ -1,14 +1,14 @@
 """How well a prior on the length coefficient stands for what AlpacaEval's files do not hold.
 
 In: the pool of 117,000 pairs (it has about 190 answers of each of 220 models of AlpacaEval's
-    leaderboard), and the leaderboard, as in the
-package alpaca_eval 0.6.6. Out: a table, for each estimator, of how it ranks simulated files against
-the published length-controlled win rates. A simulated file has real answer lengths where the pool
-has them, drawn ones elsewhere; verdicts follow the published model with the coefficients that give
-the published win rates (raw and controlled) and their standard errors. What the files leave out,
-the difficulty of the instructions, is drawn too, and may go with the length of the baseline's
-answer (``correlation``): the published model takes it into account, a fit without it mistakes it
-for length. The trade: no real verdict is used; there is none here.
+leaderboard), and the leaderboard, as in the package alpaca_eval 0.6.6. Out: a table, for each
+estimator, of how it ranks simulated files against the published length-controlled win rates. A
+simulated file has real answer lengths where the pool has them, drawn ones elsewhere; verdicts
+follow the published model with the coefficients that give the published win rates (raw and
+controlled) and their standard errors. What the files leave out, the difficulty of the instructions,
+is drawn too, and may go with the length of the baseline's answer (``correlation``): the published
+model takes it into account, a fit without it mistakes it for length. The trade: no real verdict is
+used; there is none here.
 
     python benchmarks/length_control.py ../shared/data/pool-117k.parquet
     weighted_alpaca_eval_gpt4_turbo_leaderboard.csv

@@ -3,9 +3,8 @@
     python benchmarks/local_tasks.py POOL.parquet FOLDER
 
 In: a Parquet file with the columns id, instruction, input, response, source, task. Out:
-    ``FOLDER/tasks``, to be given as
-``eval.include_path``, and ``FOLDER/train.parquet``, the rows whose instruction is in neither task,
-to be given as ``corpus.path``:
+``FOLDER/tasks``, to be given as ``eval.include_path``, and ``FOLDER/train.parquet``, the rows whose
+instruction is in neither task, to be given as ``corpus.path``:
 
 - ``gsm8k_rows``: generation, the number after "####" as in GSM8K. The pool holds GSM8K's *training* rows, so this is no GSM8K test score.
 - ``t0_choices``: multiple choice, the prompts of any T0 task that list at least three choices, of which the response is one.

@@ -3,10 +3,9 @@
     python benchmarks/selection_peer.py KIND FOLDER ROWS SIZE
 
 In: ``units.npz`` and ``embeddings.npy`` in FOLDER, of which the first ROWS are used. Out: a line of
-    JSON. ``feature`` is
-FeatureBasedSelection (square root, lazy greedy) on the sparse units, ``facility``
-FacilityLocationSelection (cosine, lazy greedy) on the embeddings, since it takes no sparse
-features. numba's compilation is left out by a first call on 200 rows; imports are too.
+JSON. ``feature`` is FeatureBasedSelection (square root, lazy greedy) on the sparse units,
+``facility`` FacilityLocationSelection (cosine, lazy greedy) on the embeddings, since it takes no
+sparse features. numba's compilation is left out by a first call on 200 rows; imports are too.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/selection_steps.py STEP POOL [overrides ...]
 
 In: a step's name, a corpus file, settings. Out: a line of JSON. Times are wall and processor
-    seconds; numba's kernels are compiled (or read
-from their cache) by a first, uncounted call on a made-up corpus.
+seconds; numba's kernels are compiled (or read from their cache) by a first, uncounted call on a
+made-up corpus.
 """
 
 from __future__ import annotations

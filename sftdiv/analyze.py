@@ -1,10 +1,9 @@
 """``python -m sftdiv.analyze multirun/STUDY``: the relation between diversity and performance in a study, and its uncertainty.
 
 In: a study's folder of finished cells. Out, in that folder: ``report.html``, ``figures/``,
-    ``slopes.csv``, ``correlations.csv``,
-``cells.parquet`` and, where a judge compared the cells, ``arena.csv``; the slope table in the
-terminal. Every multirun ends in it too. The trade: everything is made anew each time, in seconds,
-so that nothing shown can be older than the cells.
+``slopes.csv``, ``correlations.csv``, ``cells.parquet`` and, where a judge compared the cells,
+``arena.csv``; the slope table in the terminal. Every multirun ends in it too. The trade: everything
+is made anew each time, in seconds, so that nothing shown can be older than the cells.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``python -m sftdiv.judge``: win rates of files of verdicts, and the scores of a study's cells in one table.
 
 In: ``score`` takes annotations as AlpacaEval publishes them, ``arena`` a study whose cells were
-    judged. Out: tables, or with ``--json``
-JSON. The trade: neither asks a judge nor loads a model, so that both answer in a second or two.
+judged. Out: tables, or with ``--json`` JSON. The trade: neither asks a judge nor loads a model, so
+that both answer in a second or two.
 """
 
 from __future__ import annotations

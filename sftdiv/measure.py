@@ -1,10 +1,9 @@
 """``python -m sftdiv.measure``: how diverse a dataset is, and whether it is more diverse than another one. Trains nothing.
 
 In: a Hydra config (``conf/measure.yaml``; ``--help`` shows it). Out: a table in the terminal, and
-    ``outputs/measure/NAME-HASH/`` with
-``token_bands.png``, ``measure.html`` and, last, ``measure.json``. The folder is named by content:
-the same command on the same data finds it and only shows it again. The trade: heavy libraries are
-imported once there is something to measure.
+``outputs/measure/NAME-HASH/`` with ``token_bands.png``, ``measure.html`` and, last,
+``measure.json``. The folder is named by content: the same command on the same data finds it and
+only shows it again. The trade: heavy libraries are imported once there is something to measure.
 """
 
 from __future__ import annotations

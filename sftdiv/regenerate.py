@@ -1,12 +1,11 @@
 """``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, so that its responses differ in quality no more.
 
 In: a Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible
-    endpoint. Out: ``outputs/regenerate/NAME-HASH/``
-with ``corpus/`` (shards that ``corpus=files`` reads), ``failures.jsonl``, ``answers.jsonl`` (the
-ledger) and, last, ``provenance.json``. The folder is named by what is asked of whom about what; the
-address is no part of that, so that a run can go on at another server. The trade: the ledger is
-kept, as large as the corpus, since it holds what was paid for: another ``limit`` or ``on_cut`` asks
-nothing twice.
+endpoint. Out: ``outputs/regenerate/NAME-HASH/`` with ``corpus/`` (shards that ``corpus=files``
+reads), ``failures.jsonl``, ``answers.jsonl`` (the ledger) and, last, ``provenance.json``. The
+folder is named by what is asked of whom about what; the address is no part of that, so that a run
+can go on at another server. The trade: the ledger is kept, as large as the corpus, since it holds
+what was paid for: another ``limit`` or ``on_cut`` asks nothing twice.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """``python -m sftdiv.run``: select a subset at a diversity level, fine-tune a model on it, evaluate it, record one flat row.
 
 In: a Hydra config (``conf/``; ``--help`` shows it). Out: ``outputs/STUDY/CELL/`` with
-    ``config.yaml``, ``subset.parquet``, ``model/``,
-``samples.jsonl`` and, last, ``result.json``; of a multirun, ``multirun/STUDY/`` with every cell and
-a report. The same command again finds what is done; an interrupted cell goes on from the artifacts
-that are whole. The trade: heavy libraries are imported once a cell has work to do, so that
-``--help`` and a finished cell answer at once.
+``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and, last, ``result.json``; of a
+multirun, ``multirun/STUDY/`` with every cell and a report. The same command again finds what is
+done; an interrupted cell goes on from the artifacts that are whole. The trade: heavy libraries are
+imported once a cell has work to do, so that ``--help`` and a finished cell answer at once.
 """
 
 from __future__ import annotations

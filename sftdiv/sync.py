@@ -1,9 +1,9 @@
 """``python -m sftdiv.sync multirun/STUDY``: send finished cells to Weights & Biases from disk, at any time, without doubling a run.
 
 In: a study's folder. Out: one W&B run a finished cell, and a table of what was done; exit code 1
-    where something could not be sent.
-With ``workspace`` before the folder: a W&B workspace of this study. The trade: steps of a training
-are in no cell's folder, so a cell that was never tracked comes without its loss curve.
+where something could not be sent. With ``workspace`` before the folder: a W&B workspace of this
+study. The trade: steps of a training are in no cell's folder, so a cell that was never tracked
+comes without its loss curve.
 """
 
 from __future__ import annotations

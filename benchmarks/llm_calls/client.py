@@ -1,9 +1,8 @@
 """One client against the server: ``client.py ours|aiohttp|openai PORT REQUESTS CONCURRENCY``; prints one JSON object.
 
 In: a running server. Out: seconds of wall clock and of this process's processor, after a warm-up of
-    two rounds. The trade: all ask for the
-same thing and read the text of the answer; only ours also writes each to a ledger, counts tokens
-and can try again.
+two rounds. The trade: all ask for the same thing and read the text of the answer; only ours also
+writes each to a ledger, counts tokens and can try again.
 """
 
 from __future__ import annotations

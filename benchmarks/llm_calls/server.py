@@ -1,8 +1,8 @@
 """A server that answers every chat request after a fixed time, as cheaply as Python can: what is measured against it is the client.
 
 In: a port, milliseconds, characters of an answer. Out: HTTP on 127.0.0.1 until it is killed. The
-    trade: it reads no more of a request than
-its length, so it takes 50 microseconds of a core for each and can stand beside the client on two cores.
+trade: it reads no more of a request than its length, so it takes 50 microseconds of a core for each
+and can stand beside the client on two cores.
 """
 
 from __future__ import annotations

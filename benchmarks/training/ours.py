@@ -1,8 +1,7 @@
 """sftdiv's own training, through its one door, with the settings of its YAML files.
 
 In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that
-    makes a step, and in the tracker that is
-told of each step.
+makes a step, and in the tracker that is told of each step.
 """
 
 from __future__ import annotations

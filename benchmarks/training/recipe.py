@@ -1,7 +1,7 @@
 """What every side of the comparison is given alike: the case, its conversations and their ids, the optimizer, the schedule, the clock.
 
 In: a folder that `data.py` has made. Nothing of sftdiv is imported here, so that the peers are what
-    they are without it.
+they are without it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Hydra finds its plugins in packages of this name: the sweeper of sftdiv, ``hydra/sweeper=study``.
 
 In: the swept overrides of a command. Out: every cell of the study on disk, done or with its
-    failure. The work is done by `sftdiv.sweep`;
-Hydra imports this file at every start, so it imports nothing heavy, and before it is in
-`sys.modules`, so annotations are not strings.
+failure. The work is done by `sftdiv.sweep`; Hydra imports this file at every start, so it imports
+nothing heavy, and before it is in `sys.modules`, so annotations are not strings.
 """
 
 from dataclasses import dataclass, field

@@ -1,9 +1,8 @@
 """The analysis of a study: every table of the report.
 
 In: a study and a random generator, for the bootstraps. Out: tables, and notes that say what could
-    not be computed and why. The trade: cells
-count as independent, though those of one ladder share examples, so that intervals are, if anything,
-too narrow; ``overlaps`` says how much.
+not be computed and why. The trade: cells count as independent, though those of one ladder share
+examples, so that intervals are, if anything, too narrow; ``overlaps`` says how much.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How each measured diversity metric goes with performance, within each ladder and across the study.
 
 In: the cells of a study. Out: one row a (scope, side, metric), with q-values over the metrics x
-    sides of the scope. Across ladders of
-different sizes, models or controls, cells are compared within their own setting only (the setting's
-mean is taken off both variables, or off their ranks): metrics such as the n-gram ratio fall with
-the size of a set, whatever its diversity. The trade: only ladder cells enter.
+sides of the scope. Across ladders of different sizes, models or controls, cells are compared within
+their own setting only (the setting's mean is taken off both variables, or off their ranks): metrics
+such as the n-gram ratio fall with the size of a set, whatever its diversity. The trade: only ladder
+cells enter.
 """
 
 from __future__ import annotations

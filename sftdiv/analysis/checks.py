@@ -1,8 +1,7 @@
 """What keeps the cells of a study from being compared: mixed evaluations or corpora, missing levels, scores that are not there.
 
 In: the table of cells. Out: notes. Nothing is dropped or averaged here: the analysis keeps such
-    cells apart, or leaves them out, as
-the note says.
+cells apart, or leaves them out, as the note says.
 """
 
 from __future__ import annotations

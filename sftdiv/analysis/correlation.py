@@ -1,9 +1,9 @@
 """Pearson and Spearman correlation with bootstrap intervals, partial correlation, and the correction for many tests.
 
 In: arrays of two variables, and labels of what must be resampled or compared together. Out:
-    numbers. The trade: the bootstrap resamples
-seeds first and then cells within them, for cells of one seed share its draw and its noise; with few
-seeds it can only be rough, and with few cells there is no interval at all.
+numbers. The trade: the bootstrap resamples seeds first and then cells within them, for cells of one
+seed share its draw and its noise; with few seeds it can only be rough, and with few cells there is
+no interval at all.
 """
 
 from __future__ import annotations

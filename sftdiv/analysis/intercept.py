@@ -1,12 +1,11 @@
 """The slope with a random intercept for the seed, in closed form.
 
 In: a predictor, a response and the seed of each cell. Out: the slope by generalised least squares
-    and the two variances it rests on.
-The variances are Henderson's method 3 (fitting constants; Henderson 1953, Biometrics 9; the
-Fuller-Battese 1974 estimator): the drop of the residual sum of squares that seed intercepts bring,
-set equal to its expectation. It is unbiased (before a negative estimate is set to zero), equals the
-Swamy-Arora estimate in balanced data and, unlike maximum likelihood, cannot fail to converge on two
-or three seeds.
+and the two variances it rests on. The variances are Henderson's method 3 (fitting constants;
+Henderson 1953, Biometrics 9; the Fuller-Battese 1974 estimator): the drop of the residual sum of
+squares that seed intercepts bring, set equal to its expectation. It is unbiased (before a negative
+estimate is set to zero), equals the Swamy-Arora estimate in balanced data and, unlike maximum
+likelihood, cannot fail to converge on two or three seeds.
 """
 
 from __future__ import annotations

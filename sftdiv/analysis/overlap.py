@@ -1,8 +1,8 @@
 """How many examples the subsets of a ladder share.
 
 In: the ids of each subset. Out: Jaccard indices. Pools are nested and draws come from one universe,
-    so that two cells of a ladder share
-examples and their scores are not independent: this matrix belongs beside every interval.
+so that two cells of a ladder share examples and their scores are not independent: this matrix
+belongs beside every interval.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How many seeds a slope of a given size needs, at the noise that was seen.
 
 In: levels, the noise of a cell and slopes. Out: seeds. The trade: noise is taken as independent
-    between cells and as known exactly,
-though it was itself estimated from few seeds; shared examples make it more dependent, so these are
-counts of the least seeds to plan for.
+between cells and as known exactly, though it was itself estimated from few seeds; shared examples
+make it more dependent, so these are counts of the least seeds to plan for.
 """
 
 from __future__ import annotations

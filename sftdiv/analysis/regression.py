@@ -1,12 +1,11 @@
 """Bayesian linear regression with the reference prior p(b, sigma^2) ~ 1 / sigma^2, in closed form.
 
 In: arrays of a predictor, perhaps a covariate, and a response. Out: the posterior. Under this prior
-    the coefficients are multivariate
-Student t about the least-squares fit with n - p degrees of freedom, and sigma^2 is scaled inverse
-chi-squared (Gelman et al., Bayesian Data Analysis, 3rd edition, 14.2), so that credible intervals
-coincide with the classical confidence intervals: nothing to tune, and a coverage that can be
-checked. The trade: errors are taken as independent and normal; cells that share examples or seeds
-are neither quite (see `intercept` and `overlap`).
+the coefficients are multivariate Student t about the least-squares fit with n - p degrees of
+freedom, and sigma^2 is scaled inverse chi-squared (Gelman et al., Bayesian Data Analysis, 3rd
+edition, 14.2), so that credible intervals coincide with the classical confidence intervals: nothing
+to tune, and a coverage that can be checked. The trade: errors are taken as independent and normal;
+cells that share examples or seeds are neither quite (see `intercept` and `overlap`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The slope table: performance against level, share of types and measured entropy, raw and controlled, for every ladder.
 
 In: the cells of a study. Out: one row a (ladder, predictor), and the differences between ladders.
-    Only ladder cells enter. The intervals
-take cells as independent; those of one ladder share examples (see `overlap`) and those of one seed
-share its noise (``slope_mixed``).
+Only ladder cells enter. The intervals take cells as independent; those of one ladder share examples
+(see `overlap`) and those of one seed share its noise (``slope_mixed``).
 """
 
 from __future__ import annotations

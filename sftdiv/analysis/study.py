@@ -1,10 +1,9 @@
 """A finished study as tables.
 
 In: a study's folder, of which every cell's ``result.json`` or ``failure.json`` is read, and one
-    ``config.yaml`` a ladder where two ladders
-must be told apart. Out: one row a finished cell, what failed, and clear messages about whatever
-keeps cells from being compared. The trade: rows are read strictly, so that a row of another version
-is an error and not a gap in a table.
+``config.yaml`` a ladder where two ladders must be told apart. Out: one row a finished cell, what
+failed, and clear messages about whatever keeps cells from being compared. The trade: rows are read
+strictly, so that a row of another version is an error and not a gap in a table.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The tables of an analysis as files for other programs, and files written whole or not at all.
 
 In: an ``Analysis``. Out: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet`` in a folder.
-    Equal input gives equal bytes: cells are
-sorted by name, and what measures the machine (seconds, memory) stays in each cell's
-``result.json``, so that a killed and resumed sweep leaves the same ``cells.parquet`` as an
-undisturbed one.
+Equal input gives equal bytes: cells are sorted by name, and what measures the machine (seconds,
+memory) stays in each cell's ``result.json``, so that a killed and resumed sweep leaves the same
+``cells.parquet`` as an undisturbed one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tables beside the slopes: ladders, baselines, the noise of a seed, what it takes to see a slope, shared examples.
 
 In: the cells of a study. Out: one table each. Means are only ever taken over seeds, of cells that
-    agree in everything else.
+agree in everything else.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Names of ladders, and what tells two of the same name apart.
 
 In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy,
-    side, size, budget, model, match and
-universe but not in their other settings, evaluation or corpus are never averaged: each gets a
-``variant`` that says how it differs.
+side, size, budget, model, match and universe but not in their other settings, evaluation or corpus
+are never averaged: each gets a ``variant`` that says how it differs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the Hydra entry points share: where ``conf/`` is, the resolvers its defaults use, and errors that name the alternatives.
 
 In: an app decorated with ``hydra.main``. Out: its run, or a short message and exit code 1 or 2
-    where the user can mend what went wrong.
+where the user can mend what went wrong.
 """
 
 from __future__ import annotations

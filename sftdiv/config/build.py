@@ -1,8 +1,8 @@
 """What the config says of a training, as the records that the stage ``training`` takes.
 
 In: the groups ``model``, ``data``, ``loss`` and ``train``. Out: their values in the four records,
-    whose own checks refuse what cannot be
-right. Nothing heavy is imported, so that a sweep checks all of its cells before the first begins.
+whose own checks refuse what cannot be right. Nothing heavy is imported, so that a sweep checks all
+of its cells before the first begins.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The composed config before any work: values that cannot be right are refused, and paths give way to the content behind them.
 
 In: the config as Hydra composed it. Out: nothing, or an error with the value and the alternatives
-    (``check``); and the plain settings that
-name a cell (``identified``), which are equal wherever the same data and models lie.
+(``check``); and the plain settings that name a cell (``identified``), which are equal wherever the
+same data and models lie.
 """
 
 from __future__ import annotations

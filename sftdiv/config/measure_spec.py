@@ -1,8 +1,7 @@
 """The settings of ``sftdiv.measure`` before any work: what cannot be right is refused, and what a measurement is made of gets its name.
 
 In: ``conf/measure.yaml``, composed. Out: the same settings for the baseline, the strategies whose
-    units are counted, and the folder, which
-is named by content.
+units are counted, and the folder, which is named by content.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """From a reader's examples to a `Corpus` in the artifact store: distinct, in canonical order, split, fingerprinted, memory-mapped.
 
 In: a reader, in whatever order it gives its examples. Out: an Arrow file that is the same for the
-    same content, beside its counts and
-``rejected.jsonl``. The trade: rows go to the disk and back (`spill`) before they are written in
-order, so that what is in memory while the corpus is built is a 64th of its texts and, of each row,
-its hash, label, id, source and group; afterwards it is only mapped.
+same content, beside its counts and ``rejected.jsonl``. The trade: rows go to the disk and back
+(`spill`) before they are written in order, so that what is in memory while the corpus is built is a
+64th of its texts and, of each row, its hash, label, id, source and group; afterwards it is only
+mapped.
 """
 
 from __future__ import annotations

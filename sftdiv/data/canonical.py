@@ -1,9 +1,8 @@
 """The order of a corpus, which rows of it stay, and the names they go by: all that depends on every row and on no text.
 
 In: a `Spill` of rows with their hashes and labels. Out: a table of the rows that stay, without
-    their texts, in canonical order (by hash,
-then label), by which the rows themselves are then read a part at a time. The trade: this table
-stands in memory, about 200 bytes a row.
+their texts, in canonical order (by hash, then label), by which the rows themselves are then read a
+part at a time. The trade: this table stands in memory, about 200 bytes a row.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Near duplicates: which texts, or which examples, say almost the same, in groups.
 
 In: texts, read once. Out: the group of each. Texts with equal shingles are one from the start; for
-    the others MinHash signatures
-(datasketch) cut into bands propose candidates, the exact Jaccard similarity of their shingles
-decides, and groups are connected components. The trade: a pair at the very threshold is found with
-the probability ``recall`` only, and texts of a group may be linked through others alone; in return
-no pair below the threshold is ever linked, and memory is that of the shingles, about a kilobyte a
-text. Examples are near duplicates when both their sides are. Their joined text will not do: of
-examples that ask different questions of one long passage it is almost equal (on pool-117k it would
-drop 25 % of the rows, answers to 440 different questions about one film as one group).
+the others MinHash signatures (datasketch) cut into bands propose candidates, the exact Jaccard
+similarity of their shingles decides, and groups are connected components. The trade: a pair at the
+very threshold is found with the probability ``recall`` only, and texts of a group may be linked
+through others alone; in return no pair below the threshold is ever linked, and memory is that of
+the shingles, about a kilobyte a text. Examples are near duplicates when both their sides are. Their
+joined text will not do: of examples that ask different questions of one long passage it is almost
+equal (on pool-117k it would drop 25 % of the rows, answers to 440 different questions about one
+film as one group).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A table larger than memory, on disk, to be read back in the order of its hashes: a distribution sort in two passes.
 
 In: tables with a column ``hash`` (hexadecimal), in any order and number. Out: the same rows in
-    `PARTS` parts, one after the other in the
-order of the hash; a part is sorted in memory by whoever reads it. Each table goes to a file of its
-own, whose record batch ``p`` holds its rows of part ``p``. The trade: rows are written once more
-than they need be, and read with plain reads and not mapped, so that what is in memory is one part
-(a 64th of the whole, since hashes are spread evenly) and never the pages of the whole.
+`PARTS` parts, one after the other in the order of the hash; a part is sorted in memory by whoever
+reads it. Each table goes to a file of its own, whose record batch ``p`` holds its rows of part
+``p``. The trade: rows are written once more than they need be, and read with plain reads and not
+mapped, so that what is in memory is one part (a 64th of the whole, since hashes are spread evenly)
+and never the pages of the whole.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A corpus in the user's own files: JSONL, JSON, Parquet and CSV; one file, a list, a glob or a folder.
 
 In: paths. Out: examples, in whatever order (`build` makes it canonical). What names the content is
-    the digest of each file's bytes,
-never its path, so that a copy elsewhere is the same corpus. The trade: bytes are hashed before
-every run, about 1 GB a second.
+the digest of each file's bytes, never its path, so that a copy elsewhere is the same corpus. The
+trade: bytes are hashed before every run, about 1 GB a second.
 """
 
 from __future__ import annotations

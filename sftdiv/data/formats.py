@@ -1,10 +1,10 @@
 """From a row, as a file or a hub data set holds it, to an `Example`: one conversation that begins with the user and ends with an answer.
 
 In: a dictionary in one of four formats, named or recognised row by row (so that a folder may mix
-    them). Out: an `Example`, or `BadRowError`
-with its reason, which opens with a fixed phrase and a colon, so that reasons can be counted. The
-trade: turns that do not strictly alternate are refused and not mended, because chat templates
-refuse them too and a mended conversation is no longer the user's data.
+them). Out: an `Example`, or `BadRowError` with its reason, which opens with a fixed phrase and a
+colon, so that reasons can be counted. The trade: turns that do not strictly alternate are refused
+and not mended, because chat templates refuse them too and a mended conversation is no longer the
+user's data.
 """
 
 from __future__ import annotations

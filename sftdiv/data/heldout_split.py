@@ -1,11 +1,10 @@
 """The held-out split: which examples are never selected.
 
 In: each example's group (hash of the normalised instruction) and source. Out: a mask. Whole groups
-    are held out, so that no instruction
-stands on both sides, and the sources take turns, so that each has about as many held-out examples
-as another. The trade: where one instruction has many answers (AlpacaEval: about 50), a source's
-held-out examples are few instructions, and an error of the mean over them should be clustered by
-group.
+are held out, so that no instruction stands on both sides, and the sources take turns, so that each
+has about as many held-out examples as another. The trade: where one instruction has many answers
+(AlpacaEval: about 50), a source's held-out examples are few instructions, and an error of the mean
+over them should be clustered by group.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A corpus from the Hugging Face hub, or whatever else ``datasets.load_dataset`` takes.
 
 In: id, config, split and revision. Out: examples. What names the content is these four, not the
-    bytes, because asking the hub before
-every run would need a network: pin ``corpus.revision`` to a commit where ``main`` may move.
+bytes, because asking the hub before every run would need a network: pin ``corpus.revision`` to a
+commit where ``main`` may move.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Which of the texts that share a bucket are near duplicates, by the exact Jaccard similarity of their shingles.
 
 In: sets of shingles and buckets of candidates. Out: pairs, enough of them to join in each bucket
-    all that are linked, directly or through
-others. The trade: a bucket is searched breadth first, so that m texts that are all alike cost m
-comparisons and not m squared; m that merely fell together cost the square, which bands of several
-rows make rare.
+all that are linked, directly or through others. The trade: a bucket is searched breadth first, so
+that m texts that are all alike cost m comparisons and not m squared; m that merely fell together
+cost the square, which bands of several rows make rare.
 """
 
 from __future__ import annotations

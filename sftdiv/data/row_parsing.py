@@ -1,10 +1,10 @@
 """From one file to its rows: ``(line, row)`` pairs, one at a time, whatever the size of the file.
 
 In: a path, the largest row that is accepted, and a function that is told of what cannot be read.
-    Out: rows as dictionaries; `line` is
-the line on which the row begins (for Parquet, the row's number). Text is decoded with
-``surrogateescape``, so that a broken byte spoils its own row (`formats` refuses it) and not the
-rest of the file. A piece larger than the limit is skipped without being loaded.
+Out: rows as dictionaries; `line` is the line on which the row begins (for Parquet, the row's
+number). Text is decoded with ``surrogateescape``, so that a broken byte spoils its own row
+(`formats` refuses it) and not the rest of the file. A piece larger than the limit is skipped
+without being loaded.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """From texts to sets of shingles: the runs of a few tokens that near duplicates share.
 
 In: texts, one at a time. Out: the distinct sets, each as sorted 32-bit hashes, end to end in one
-    array, and which of them each text has. A
-token is a word or a single symbol, so that ``3 + 5`` and ``3 - 5`` stay apart; scripts that write
-no spaces count by the character. The trade: 32 bits halve the memory of a long corpus; two sets of
-1,000 shingles then share one by accident in one of 4,000 comparisons.
+array, and which of them each text has. A token is a word or a single symbol, so that ``3 + 5`` and
+``3 - 5`` stay apart; scripts that write no spaces count by the character. The trade: 32 bits halve
+the memory of a long corpus; two sets of 1,000 shingles then share one by accident in one of 4,000
+comparisons.
 """
 
 from __future__ import annotations

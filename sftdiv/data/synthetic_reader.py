@@ -1,8 +1,8 @@
 """The embedded world as a corpus.
 
 In: a world. Out: its samples, with the topic, tags, skill and style that its author knows as
-    columns. What names the content is the world's
-settings and the code that writes it, so that an edit to `sftdiv.data.synthetic` is a new corpus.
+columns. What names the content is the world's settings and the code that writes it, so that an edit
+to `sftdiv.data.synthetic` is a new corpus.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What each diversity column is: its title, which way it points, what it is made from and how it moves with the size of the set.
 
 In: nothing. Out: ``CATALOGUE``, by column name, for reports; ``PAPER`` and ``EVERY``, the families
-    that ``describe`` measures by default
-and that it knows. A family is measured at once and gives one or more columns.
+that ``describe`` measures by default and that it knows. A family is measured at once and gives one
+or more columns.
 """
 
 from __future__ import annotations

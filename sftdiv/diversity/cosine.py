@@ -1,11 +1,11 @@
 """Unit rows and what is summed or searched over all pairs of them, in blocks: no matrix of texts x texts is ever held.
 
 In: embeddings as they are stored (float32, unit length to float32's precision, or zeros for a text
-    without a known word). Out: float64
-arrays. For distances rows are scaled to unit length again in float64, so that two equal texts are
-1e-16 apart and not 1e-7: distances near zero are what nearest neighbours and densities are about.
-The trade: float64 products cost twice float32's, so the sum over all texts (``gram``), in which
-nothing cancels, multiplies in the precision that the vectors have.
+without a known word). Out: float64 arrays. For distances rows are scaled to unit length again in
+float64, so that two equal texts are 1e-16 apart and not 1e-7: distances near zero are what nearest
+neighbours and densities are about. The trade: float64 products cost twice float32's, so the sum
+over all texts (``gram``), in which nothing cancels, multiplies in the precision that the vectors
+have.
 """
 
 from __future__ import annotations

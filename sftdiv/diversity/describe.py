@@ -1,10 +1,10 @@
 """Diversity metrics of one side of a set, as one flat dict: the paper's six unless more are asked for.
 
 In: token ids, texts and embeddings. Out: column name to value; ``catalogue`` says what each column
-    is and which way it points. No metric
-depends on the order of the texts; most depend on their number (see ``size_matched``). The trade:
-n-grams are counted once for all that is made of them, and what compares all pairs of vectors, or
-clusters them, sees at most ``most`` texts, drawn without replacement.
+is and which way it points. No metric depends on the order of the texts; most depend on their number
+(see ``size_matched``). The trade: n-grams are counted once for all that is made of them, and what
+compares all pairs of vectors, or clusters them, sees at most ``most`` texts, drawn without
+replacement.
 """
 
 from __future__ import annotations

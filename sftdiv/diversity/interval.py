@@ -1,10 +1,9 @@
 """Confidence intervals of diversity: how far a metric would move if the dataset were collected again.
 
 In: a function that measures the texts at given indices, or one value a text. Out: lower and upper
-    ends. Two ways, by what the metric is:
-a metric of the *set* (n-gram ratio, self-BLEU, Vendi ...) is subsampled, since a bootstrap draws
-texts twice and duplicates lower every diversity metric; a *mean over texts* (length, ROUGE-L of
-pairs) is bootstrapped, to which duplicates do nothing.
+ends. Two ways, by what the metric is: a metric of the *set* (n-gram ratio, self-BLEU, Vendi ...) is
+subsampled, since a bootstrap draws texts twice and duplicates lower every diversity metric; a *mean
+over texts* (length, ROUGE-L of pairs) is bootstrapped, to which duplicates do nothing.
 """
 
 from __future__ import annotations

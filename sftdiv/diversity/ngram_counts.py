@@ -1,12 +1,11 @@
 """All n-grams of many texts counted in one pass: what n-gram ratio, distinct-n, self-BLEU and self-repetition have in common.
 
 In: token ids. Out: for each order n how many n-grams there are and how many differ, and for each
-    text how many of its n-grams other texts
-hold too. Positions are grouped by their first token, each group by the second, and so on; an n-gram
-that occurs once is counted and let go, since nothing longer that begins with it can be shared. The
-trade: the tokens are gone through once for every block of leading tokens, so that memory beyond
-them is about 40 bytes for each of ``POSITIONS`` positions, whatever the size of the set. Nothing is
-hashed, nothing sampled.
+text how many of its n-grams other texts hold too. Positions are grouped by their first token, each
+group by the second, and so on; an n-gram that occurs once is counted and let go, since nothing
+longer that begins with it can be shared. The trade: the tokens are gone through once for every
+block of leading tokens, so that memory beyond them is about 40 bytes for each of ``POSITIONS``
+positions, whatever the size of the set. Nothing is hashed, nothing sampled.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Self-BLEU: how well each text is predicted by all the others. High is *not* diverse.
 
 In: token ids of a set. Out: the mean over texts of BLEU-4 with every other text as a reference,
-    exact, not sampled. An n-gram's clip (its
-largest count in any other text) is the set's largest count, or the second largest for the text that
-holds the largest: two numbers an n-gram replace all pairs, so that the cost is that of grouping the
-n-grams, not quadratic in the texts.
+exact, not sampled. An n-gram's clip (its largest count in any other text) is the set's largest
+count, or the second largest for the text that holds the largest: two numbers an n-gram replace all
+pairs, so that the cost is that of grouping the n-grams, not quadratic in the texts.
 """
 
 from __future__ import annotations

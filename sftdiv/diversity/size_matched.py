@@ -1,8 +1,8 @@
 """Values that compare across datasets of different sizes: the mean over random subsets of one common size.
 
 In: a function that measures the texts at given indices, and how many texts there are. Out: its mean
-    value at the common size. The trade: as
-many measurements as there are repeats, each of a smaller set.
+value at the common size. The trade: as many measurements as there are repeats, each of a smaller
+set.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Latent semantic analysis: texts as vectors without a model to download, in seconds on a laptop.
 
 In: texts. Out: row-normalised vectors, from TF-IDF of words by truncated SVD (Deerwester et al.
-    1990). It is fitted on the distinct
-texts in alphabetical order, so that neither repetition nor order of the corpus matters, and on one
-thread, so that a rerun gives the same bits. The trade: synonyms stay apart unless they keep the
-same company; a sentence encoder knows better and costs a download.
+1990). It is fitted on the distinct texts in alphabetical order, so that neither repetition nor
+order of the corpus matters, and on one thread, so that a rerun gives the same bits. The trade:
+synonyms stay apart unless they keep the same company; a sentence encoder knows better and costs a
+download.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Sentence embeddings: texts as vectors by any sentence-transformers model, in shards that outlive a killed run.
 
 In: texts, and a folder for what is done so far. Out: row-normalised float32 vectors. Equal texts
-    are embedded once; the texts are sorted by
-their number of tokens, so that a batch holds little padding, the longest first, so that memory runs
-out at once or never and the time left is not promised too short. Each shard of the sorted texts is
-a file that is renamed into place; what lies there is not computed again. The trade: values may
-differ in the last bits between machines and batch sizes, so the array is an artifact that is made
-once and kept.
+are embedded once; the texts are sorted by their number of tokens, so that a batch holds little
+padding, the longest first, so that memory runs out at once or never and the time left is not
+promised too short. Each shard of the sorted texts is a file that is renamed into place; what lies
+there is not computed again. The trade: values may differ in the last bits between machines and
+batch sizes, so the array is an artifact that is made once and kept.
 """
 
 from __future__ import annotations

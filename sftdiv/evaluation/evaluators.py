@@ -1,8 +1,8 @@
 """The options of the config group ``eval``, each one way to score a checkpoint.
 
 In: a checkpoint folder and what may be asked of the run (``Exam``). Out: named scores. The settings
-    are those of the YAML files; the work
-is done by `harness` and `heldout`, which know nothing of a run.
+are those of the YAML files; the work is done by `harness` and `heldout`, which know nothing of a
+run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Scores from the lm-evaluation-harness, in this process.
 
 In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``,
-    with its standard error, and what the model
-did with each item. The harness's `evaluate` is called, not `simple_evaluate`, which spends seconds
-on collecting facts about the machine.
+with its standard error, and what the model did with each item. The harness's `evaluate` is called,
+not `simple_evaluate`, which spends seconds on collecting facts about the machine.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The loss of a checkpoint on responses that neither selection nor training has seen.
 
 In: a checkpoint folder and held-out conversations with their sources and groups. Out: the mean loss
-    a token and a sample, in nats, overall
-and by source. Samples that share an instruction are not independent, so standard errors are
-clustered by group (Miller, "Adding Error Bars to Evals", arXiv 2411.00640).
+a token and a sample, in nats, overall and by source. Samples that share an instruction are not
+independent, so standard errors are clustered by group (Miller, "Adding Error Bars to Evals", arXiv
+2411.00640).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A checkpoint as the harness asks it: by `transformers` in this process, or by vLLM.
 
 In: a checkpoint folder. Out: one of the harness's models, of which neither scores nor answers
-    depend on the batch. Of what the harness
-does with `transformers`, four things are set right here:
+depend on the batch. Of what the harness does with `transformers`, four things are set right here:
 
 - a prompt in a chat format already has every special token that training saw, so none is put before it;
 - an answer ends with the tokenizer's end token too, where the model's generation settings do not name it: else a row of a batch whose

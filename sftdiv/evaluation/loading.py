@@ -1,9 +1,9 @@
 """lm-eval tasks and their data, from a folder or from the harness's own, which download once.
 
 In: names of tasks, groups or tags. Out: what the harness makes of them, or one line that says which
-    task cannot be loaded, why, and the
-way out. Where the hub does not answer, it is not asked again and again (24 s a data set): what the
-cache holds is used, and what it does not hold is refused at once.
+task cannot be loaded, why, and the way out. Where the hub does not answer, it is not asked again
+and again (24 s a data set): what the cache holds is used, and what it does not hold is refused at
+once.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How far two models differ on the same items, with the items' own difficulty taken out.
 
 In: what two models did with each item of a task (`samples`). Out: the mean difference of each
-    metric, its standard error and 95 % interval.
-Two models find the same items hard, so the error of a difference is often far below that of two
-scores side by side (Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 4.2). It is the
-error from the choice of items: what another seed of training would change is not in it.
+metric, its standard error and 95 % interval. Two models find the same items hard, so the error of a
+difference is often far below that of two scores side by side (Miller, "Adding Error Bars to Evals",
+arXiv 2411.00640, section 4.2). It is the error from the choice of items: what another seed of
+training would change is not in it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The prompts of a task, kept from one model for the next.
 
 In: loaded tasks and a store. Out: tasks that read their prompts where the store has them. The key
-    is what makes them: the task's settings,
-its data, the chat format, the few-shot seed. (The harness's own cache goes by the task's name
-alone, so that it does not notice changed data, and unpickles what it finds.) The trade: a task
-whose requests are more than text, such as one of images, makes them anew.
+is what makes them: the task's settings, its data, the chat format, the few-shot seed. (The
+harness's own cache goes by the task's name alone, so that it does not notice changed data, and
+unpickles what it finds.) The trade: a task whose requests are more than text, such as one of
+images, makes them anew.
 """
 
 from __future__ import annotations

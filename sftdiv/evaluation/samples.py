@@ -1,11 +1,10 @@
 """What a model did with each item of a task, as one Parquet file a task.
 
 In: the harness's samples. Out: ``TASK.parquet``, one row an item and filter: ``item`` (its number),
-    ``item_hash`` (of its content, by
-which two models' rows are paired), ``filter``, ``target``, ``response`` and ``answer`` (what was
-said, and what the filter made of it), ``log_likelihoods`` (of the choices), a column
-``metric.NAME`` for each number that the item was given, and ``other``: values of metrics that are
-no single number, as JSON. Written whole or not at all.
+``item_hash`` (of its content, by which two models' rows are paired), ``filter``, ``target``,
+``response`` and ``answer`` (what was said, and what the filter made of it), ``log_likelihoods`` (of
+the choices), a column ``metric.NAME`` for each number that the item was given, and ``other``:
+values of metrics that are no single number, as JSON. Written whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Asking a model many questions at once: what is in flight, what is asked again, when to stop, and what is written down of it.
 
 In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. Where nothing was
-    answered yet, one is asked at a time
-until one is, so that a wrong model, key or setting is one clear error before any work. The trade: a
-question that the server refuses later (too long, a content filter) or never answers is counted as
-failed and the rest goes on, until more have failed than may; on a stop nothing more is sent, and
-what is in flight is waited for, since it is paid for.
+answered yet, one is asked at a time until one is, so that a wrong model, key or setting is one
+clear error before any work. The trade: a question that the server refuses later (too long, a
+content filter) or never answers is counted as failed and the rest goes on, until more have failed
+than may; on a stop nothing more is sent, and what is in flight is waited for, since it is paid for.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """A session with an endpoint: requests that are bounded in number and rate, tried again when that can help, and counted.
 
 In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx,
-    timeouts, broken connections and bodies that
-are no JSON are tried again after a wait that doubles, with jitter, or that ``Retry-After`` names;
-other refusals come back at once. aiohttp costs a fifth to a tenth of the processor that httpx does
-(benchmarks/llm_calls). The trade: the key is cut out of every message, at the price of a message
-that lacks it where a server repeats it.
+timeouts, broken connections and bodies that are no JSON are tried again after a wait that doubles,
+with jitter, or that ``Retry-After`` names; other refusals come back at once. aiohttp costs a fifth
+to a tenth of the processor that httpx does (benchmarks/llm_calls). The trade: the key is cut out of
+every message, at the price of a message that lacks it where a server repeats it.
 """
 
 from __future__ import annotations

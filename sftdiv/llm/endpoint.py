@@ -1,9 +1,8 @@
 """An OpenAI-compatible endpoint: where a model answers, how hard it may be asked, and how to read what it says.
 
 In: an address and bounds. Out: a session to ask through (`sftdiv.llm.connection`). The trade: the
-    key is read from the environment at the
-last moment, so it is never in a config, an artifact or a log, and a process that is started without
-it must be started again.
+key is read from the environment at the last moment, so it is never in a config, an artifact or a
+log, and a process that is started without it must be started again.
 """
 
 from __future__ import annotations

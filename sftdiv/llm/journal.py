@@ -1,11 +1,10 @@
 """Every answer of a model on disk as it comes: what makes a killed run cheap to resume.
 
 In: lines, each a mapping with a ``key`` and a ``state``. Out: an append-only JSON-lines file and
-    what it holds; a key's last line counts. A
-line is handed to the operating system as soon as it is added, so that kill -9 loses at most the
-answers in flight; a torn last line is cut off before anything is appended. The trade: memory holds
-where each key's line stands, not the line, so that a hundred thousand long answers cost some
-megabytes, and reading one back costs a seek.
+what it holds; a key's last line counts. A line is handed to the operating system as soon as it is
+added, so that kill -9 loses at most the answers in flight; a torn last line is cut off before
+anything is appended. The trade: memory holds where each key's line stands, not the line, so that a
+hundred thousand long answers cost some megabytes, and reading one back costs a seek.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How one question is asked: what it may use, what is counted on the way, and how an answer that cannot be read is asked for again.
 
 In: a session. Out: answers to a question's requests, and the counts that its line ends with. The
-    trade: a question is a function that asks
-what it likes, so that a conversation of several turns, a verdict and a list of tags need no more than this.
+trade: a question is a function that asks what it likes, so that a conversation of several turns, a
+verdict and a list of tags need no more than this.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far an interview is: a bar on the terminal's stderr, or, where stderr is no terminal, a line in the log each minute.
 
 In: one call a question that was answered or that an earlier run had answered. Out: count, speed and
-    time left. The trade: the speed is that
-of this run as a whole, which jumps less than that of the last seconds.
+time left. The trade: the speed is that of this run as a whole, which jumps less than that of the
+last seconds.
 """
 
 from __future__ import annotations

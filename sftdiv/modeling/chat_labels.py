@@ -1,8 +1,8 @@
 """Conversations as token ids with labels: what is learned of each, by default the responses and the token that ends each of them.
 
-In: messages and a tokenizer with a chat template. Out: ids and labels of each conversation.
-A response is found by construction, not by searching for markers: the conversation is rendered up
-to the response, once as a prompt and once with it, and what the second adds to the first is the
+In: messages and a tokenizer with a chat template. Out: ids and labels of each conversation. A
+response is found by construction, not by searching for markers: the conversation is rendered up to
+the response, once as a prompt and once with it, and what the second adds to the first is the
 response. The trade: a template that renders earlier turns differently from the last (as reasoning
 models' do) is refused for conversations of several turns, unless the last response alone is
 learned.

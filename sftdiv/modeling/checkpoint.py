@@ -1,9 +1,8 @@
 """A language model as a folder in the hub's format: loaded here, saved here.
 
 In: a local folder or a hub id. Out: a `transformers` model or tokenizer, ready for use; or a folder
-    that any other tool reads too.
-The trade: a folder is written under a temporary name beside its place and renamed, so that a
-half-written model never has the name.
+that any other tool reads too. The trade: a folder is written under a temporary name beside its
+place and renamed, so that a half-written model never has the name.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """What a model answers: conversations in batches, greedy or sampled.
 
 In: a model's folder, conversations that end with a user turn, and a seed for each. Out: the
-    answers, batch by batch, longest prompts first.
-Prompts are padded on the left, so that an answer does not depend on its neighbours but for the last
-bits of a sum. A sampled answer takes its random numbers, one a token, from a generator of its own,
-so that it does not depend on the batch it is in. The trade: one setting of temperature and top_p
-holds for every model that is compared; what a model's own ``generation_config`` says of them is not
-used.
+answers, batch by batch, longest prompts first. Prompts are padded on the left, so that an answer
+does not depend on its neighbours but for the last bits of a sum. A sampled answer takes its random
+numbers, one a token, from a generator of its own, so that it does not depend on the batch it is in.
+The trade: one setting of temperature and top_p holds for every model that is compared; what a
+model's own ``generation_config`` says of them is not used.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The loss of a padded batch, token by token.
 
 In: a model, token ids and labels. Out: one number for each label token, in nats. Logits are
-    computed only where a label is, which on a CPU
-with 16,384 entries saves most of the time. Padding stands on the right, where a causal model's
-earlier tokens never see it, so that no attention mask is needed. Packed rows are told by their
-position ids, from which `transformers` makes a mask that keeps each example to itself.
+computed only where a label is, which on a CPU with 16,384 entries saves most of the time. Padding
+stands on the right, where a causal model's earlier tokens never see it, so that no attention mask
+is needed. Packed rows are told by their position ids, from which `transformers` makes a mask that
+keeps each example to itself.
 """
 
 from __future__ import annotations

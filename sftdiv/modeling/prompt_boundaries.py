@@ -1,10 +1,10 @@
 """Which tokens the responses of a rendered conversation are, after a prompt in the very tokens that generation will read.
 
-In: texts, each with the characters of its responses. Out: token ids, and the tokens of each response.
-A text is tokenized as a whole, and again up to each response. Mostly the second is the beginning of
-the first, and the response is what follows. Where it is not (a line break that merges with one at
-the start of the response, a segmentation that looks ahead), the ids are put together of the
-prompt's own and of the response's, tokenized apart; where that would change the text, the
+In: texts, each with the characters of its responses. Out: token ids, and the tokens of each
+response. A text is tokenized as a whole, and again up to each response. Mostly the second is the
+beginning of the first, and the response is what follows. Where it is not (a line break that merges
+with one at the start of the response, a segmentation that looks ahead), the ids are put together of
+the prompt's own and of the response's, tokenized apart; where that would change the text, the
 conversation is refused. The trade: prompts are tokenized twice, unless a special token stands
 before the response, where tokenizers cut, whatever follows.
 """

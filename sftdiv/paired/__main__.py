@@ -1,9 +1,8 @@
 """``python -m sftdiv.paired CELL_A CELL_B``: how far two cells differ on the same benchmark items.
 
 In: two cells' folders with what their models did with each item
-    (``evaluation/OPTION/TASK.parquet``). Out: for every task and metric that
-both have, B's score minus A's, its paired standard error and 95 % interval, as a table or
-(``--json``) as one object.
+(``evaluation/OPTION/TASK.parquet``). Out: for every task and metric that both have, B's score minus
+A's, its paired standard error and 95 % interval, as a table or (``--json``) as one object.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What the stages make of one configuration, each result through the artifact store and at most once a process.
 
 In: a composed config and a store. Out: the corpus, token ids, embeddings, units, ladders, tokenizer
-    and base model it describes. Here the
-stages meet, so that the entry points read as the way of the data; each key holds all that its
-result depends on, and nothing more, so that a change of the learning rate tokenizes nothing again.
+and base model it describes. Here the stages meet, so that the entry points read as the way of the
+data; each key holds all that its result depends on, and nothing more, so that a change of the
+learning rate tokenizes nothing again.
 """
 
 from __future__ import annotations

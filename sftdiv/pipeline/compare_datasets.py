@@ -1,9 +1,9 @@
 """A dataset and its baseline, measured alike and set side by side; or a dataset alone.
 
 In: a ``Survey`` and the artifacts of each dataset. Out: what ``measure.json`` holds of numbers.
-    Like ``survey`` this belongs to the entry
-points. The trade: units are found in each dataset by itself, so that a baseline's need not be found
-again for every dataset; what one holds of the other's is told beside them.
+Like ``survey`` this belongs to the entry points. The trade: units are found in each dataset by
+itself, so that a baseline's need not be found again for every dataset; what one holds of the
+other's is told beside them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The chosen subset of a finished cell in another program's format: ``export.format=messages|sharegpt|alpaca|parquet``.
 
 In: a cell with its row and its ``subset.parquet``. Out: the exported file, its entries for
-    LLaMA-Factory and axolotl, and ``lineage.json``.
-Exporting changes no result, so it is no part of a cell's name: a cell that is done is exported by
-the same command with ``export.format``.
+LLaMA-Factory and axolotl, and ``lineage.json``. Exporting changes no result, so it is no part of a
+cell's name: a cell that is done is exported by the same command with ``export.format``.
 """
 
 from __future__ import annotations

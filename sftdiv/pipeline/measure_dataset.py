@@ -1,11 +1,9 @@
 """One dataset, measured: every number that ``python -m sftdiv.measure`` shows of it, as plain values.
 
 In: the artifacts of one corpus and flat settings. Out: a nested mapping that JSON holds. Like
-    ``artifacts`` this belongs to the entry
-points: here the stages meet. The trade: each part (a side, a kind of near duplicates) is an
-    artifact of its own, so that an interrupted
-measurement goes on from the parts that are whole, and a baseline is measured once for all that is
-compared with it.
+``artifacts`` this belongs to the entry points: here the stages meet. The trade: each part (a side,
+a kind of near duplicates) is an artifact of its own, so that an interrupted measurement goes on
+from the parts that are whole, and a baseline is measured once for all that is compared with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a survey asks of the artifacts: parts that are measured once and kept, and the texts and vectors of a side, or of both as one.
 
 In: the artifacts of one corpus. Out: plain mappings from the store, sequences of texts of which
-    none is held, and vectors.
+none is held, and vectors.
 """
 
 from __future__ import annotations

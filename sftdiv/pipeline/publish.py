@@ -1,8 +1,8 @@
 """A finished cell's model for others: its card, and with ``train.push_to_hub`` its way to the hub.
 
 In: a config, a cell and its row. Out: ``model/README.md``; an upload. Uploading changes no result,
-    so it is no part of a cell's name: a
-cell that is done is uploaded by the same command with ``train.push_to_hub``.
+so it is no part of a cell's name: a cell that is done is uploaded by the same command with
+``train.push_to_hub``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
 
 In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C,
-    ``SystemExit``) the stage, message and traceback.
+``SystemExit``) the stage, message and traceback.
 """
 
 from __future__ import annotations

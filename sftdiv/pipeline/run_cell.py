@@ -1,8 +1,8 @@
 """Every step of one cell, into its folder and its row.
 
 In: a resolved config and the cell it describes. Out: ``config.yaml``, ``subset.parquet``,
-    ``model/``, ``samples.jsonl`` and, last,
-``result.json``. A single run calls this in its own process, a sweep in a child of its own.
+``model/``, ``samples.jsonl`` and, last, ``result.json``. A single run calls this in its own
+process, a sweep in a child of its own.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How a run is evaluated: the chosen options of the config group ``eval``, asked before training and after it.
 
 In: the composed config and an `Exam`. Out: the options in the order of the command line, the
-    columns that say what performance means, every
-score. Several options may be chosen (``eval=[embedded,judge]``): each file is packaged under its
-own name, so that none overwrites another, and reads the settings that lie beside them
-(``eval.limit`` ...). A score's name belongs to one option alone.
+columns that say what performance means, every score. Several options may be chosen
+(``eval=[embedded,judge]``): each file is packaged under its own name, so that none overwrites
+another, and reads the settings that lie beside them (``eval.limit`` ...). A score's name belongs to
+one option alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The steps of one run, each a function from what the steps before it gave to what the next ones take.
 
 In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Stages
-    get flat values from here on. This
-file and `artifacts` belong to the entry points, for which they know the config.
+get flat values from here on. This file and `artifacts` belong to the entry points, for which they
+know the config.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How strategies, sides and numbers look, the same in every figure, table and page.
 
 In: names and numbers. Out: colours, markers and dashes that stay apart for colour-blind people and
-    in black and white, and numbers as text.
-The trade: styles go by the alphabetical order of the names at hand, so that a new strategy needs no
-list to extend.
+in black and white, and numbers as text. The trade: styles go by the alphabetical order of the names
+at hand, so that a new strategy needs no list to extend.
 """
 
 from __future__ import annotations

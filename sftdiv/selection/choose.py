@@ -1,8 +1,7 @@
 """From ladders to a subset: the level's pool in every stratum, drawn evenly to the stratum's quota.
 
 In: units, a universe, one ladder a stratum. Out: a ``Subset``. Without matching there is one
-    stratum. Numbers of types (k) are summed over
-strata; pools are disjoint and add up.
+stratum. Numbers of types (k) are summed over strata; pools are disjoint and add up.
 """
 
 from __future__ import annotations

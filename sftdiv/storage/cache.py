@@ -1,12 +1,11 @@
 """The artifact store: expensive intermediate results, built once and kept under a name that their content decides.
 
 In: a kind, a key (JSON) that holds everything the result depends on, and a function that writes the
-    result into an empty folder.
-Out: the folder. Processes that ask at once wait for one builder (a file lock). The folder is built
-    under a temporary name and renamed;
-its manifest, written last, holds a checksum of each file, so that a damaged or half-written entry
-is rebuilt and never used. The trade: checksums are read back once a process and entry (about 1 GB a
-second) and buy that no silent damage enters a study.
+result into an empty folder. Out: the folder. Processes that ask at once wait for one builder (a
+file lock). The folder is built under a temporary name and renamed; its manifest, written last,
+holds a checksum of each file, so that a damaged or half-written entry is rebuilt and never used.
+The trade: checksums are read back once a process and entry (about 1 GB a second) and buy that no
+silent damage enters a study.
 """
 
 from __future__ import annotations

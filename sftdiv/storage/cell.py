@@ -1,9 +1,8 @@
 """A cell: one combination of settings, its folder named by content, and the files that say how far it came.
 
 In: the resolved settings. Out: the folder's name and hash; ``result.json`` (one flat row, written
-    last: its presence means done),
-``failure.json``, and ``.running.json`` in between. The same settings give the same folder on every
-machine, so a command given again finds what it did before.
+last: its presence means done), ``failure.json``, and ``.running.json`` in between. The same
+settings give the same folder on every machine, so a command given again finds what it did before.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Cells that run at once on one machine each take the GPUs they need, which no other cell holds.
 
 In: how many are wanted. Out: the environment of the cell's process, with ``CUDA_VISIBLE_DEVICES``
-    set to its devices. Who holds a device
-is told by a file lock, which the system lets go when its holder dies. The trade: locks bind the
-processes of one user on one machine; a cluster's own scheduler (Slurm) already shows each job its
-devices alone, and then there is one to take.
+set to its devices. Who holds a device is told by a file lock, which the system lets go when its
+holder dies. The trade: locks bind the processes of one user on one machine; a cluster's own
+scheduler (Slurm) already shows each job its devices alone, and then there is one to take.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which cells a sweep has: the grid of its swept settings, and the baselines that stand beside it.
 
 In: parsed overrides such as ``seed=0,1``, and named baselines such as ``{strategy: random, size:
-    full}``. Out: one list of plain overrides
-a cell. A baseline is a sweep of its own: it takes the grid's values for every setting that it does not name.
+full}``. Out: one list of plain overrides a cell. A baseline is a sweep of its own: it takes the
+grid's values for every setting that it does not name.
 """
 
 from __future__ import annotations

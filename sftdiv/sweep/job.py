@@ -1,8 +1,8 @@
 """One cell of a sweep, as every launcher calls it: it leaves a row or a failure on disk and raises nothing but Ctrl-C.
 
 In: a composed and checked config. Out: ``result.json`` or ``failure.json`` in the cell's folder.
-    What Hydra's launchers return is never
-read: a cell that a signal or the cluster ended could not return anything.
+What Hydra's launchers return is never read: a cell that a signal or the cluster ended could not
+return anything.
 """
 
 from __future__ import annotations

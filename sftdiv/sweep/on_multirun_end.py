@@ -1,9 +1,9 @@
 """The end of every multirun: what failed and how to go on, then what the study says.
 
 In: the plan that the sweep wrote, and the cells' folders. Out: the slope table in the terminal, the
-    report and its tables in the study's
-folder, the study's summary in W&B; exit code 1 where a cell failed. Hydra turns an exception in a
-callback into a warning, so the exit code is set by ``sys.exit``.
+report and its tables in the study's folder, the study's summary in W&B; exit code 1 where a cell
+failed. Hydra turns an exception in a callback into a warning, so the exit code is set by
+``sys.exit``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The cells of a sweep before any of them runs: where each one is kept, and what is wrong with the settings of those that cannot run.
 
 In: one list of overrides a cell. Out: planned cells, each folder once, and ``sweep.json`` in the
-    study's folder, by which the end of the
-sweep (and anybody else) knows what belongs to it.
+study's folder, by which the end of the sweep (and anybody else) knows what belongs to it.
 """
 
 from __future__ import annotations

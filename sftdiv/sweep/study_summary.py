@@ -1,8 +1,7 @@
 """What a study found, sent to W&B: the numbers by flat names, the tables, the figures and the report.
 
 In: an analysis and where the cells were sent. Out: one W&B run a study. A name says all that tells
-    a ladder from the others, so that a
-dashboard can compare the same slope across studies.
+a ladder from the others, so that a dashboard can compare the same slope across studies.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A cell in a process of its own: what it allocates, and whatever kills it, ends with it.
 
 In: a cell's folder, whose ``config.yaml`` holds its resolved settings. Out: the exit code; what the
-    cell did is in its folder. A resolved
-config and a small mapping of strings are all that passes between. With ``forkserver`` a server
-imports the heavy libraries once, without starting a thread or CUDA, and every cell is forked from
-it (0.3 s instead of 10); with ``spawn`` each cell imports them itself. A child leads a process
-group of its own: it is stopped with everything it started, also when its parent is killed.
+cell did is in its folder. A resolved config and a small mapping of strings are all that passes
+between. With ``forkserver`` a server imports the heavy libraries once, without starting a thread or
+CUDA, and every cell is forked from it (0.3 s instead of 10); with ``spawn`` each cell imports them
+itself. A child leads a process group of its own: it is stopped with everything it started, also
+when its parent is killed.
 """
 
 from __future__ import annotations

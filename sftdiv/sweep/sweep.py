@@ -1,9 +1,8 @@
 """A sweep from its overrides to its last cell: plan, launch what is not done, say what failed.
 
 In: the multirun's config and the swept overrides. Out: a folder a cell; ``sweep.json``, the plan.
-    Cells that are done are never launched:
-resuming a finished sweep starts no process and imports no torch. What the cells say together is
-told by `ending`.
+Cells that are done are never launched: resuming a finished sweep starts no process and imports no
+torch. What the cells say together is told by `ending`.
 """
 
 from __future__ import annotations

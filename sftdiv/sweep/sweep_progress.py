@@ -1,8 +1,8 @@
 """How far a sweep is, told while it runs: cells done, running and failed, and the time that is left.
 
 In: the planned cells. Out: a live table in a terminal, else a line for each cell that ends.
-    Everything is read from the cells' folders, so
-that it holds for any launcher, and for cells that run on other machines over a shared file system.
+Everything is read from the cells' folders, so that it holds for any launcher, and for cells that
+run on other machines over a shared file system.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What a W&B run folder holds, read without W&B's servers: names, config, history, summary.
 
 In: a ``run-ID.wandb`` file. Out: an ``OfflineRun``. The file is a log framed as LevelDB frames its
-    own (github.com/google/leveldb,
-``doc/log_format.md``), after a header of 7 bytes; its records are
+own (github.com/google/leveldb, ``doc/log_format.md``), after a header of 7 bytes; its records are
 ``wandb.proto.wandb_internal_pb2.Record``. The trade: wandb has no public reader of it, so a new
 format would be an error here. A run that was killed ends anywhere: what is whole is read,
 ``exit_code`` is None.

@@ -1,9 +1,8 @@
 """Finished cells sent to W&B from disk, at any time and as often as one likes, without doubling a run.
 
 In: a study's folder. Out: what was done with each run. Runs that lie offline are sent as they are,
-    steps and all (``wandb sync``). The
-trade: a finished cell whose row W&B has not got otherwise is written with config, row and
-    generations alone, for its steps are on no disk.
+steps and all (``wandb sync``). The trade: a finished cell whose row W&B has not got otherwise is
+written with config, row and generations alone, for its steps are on no disk.
 """
 
 from __future__ import annotations

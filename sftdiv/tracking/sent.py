@@ -1,7 +1,7 @@
 """Which rows W&B already has: one small file a run, so that cells that run at once do not write to the same one.
 
 In: a study's folder, a run's id, a row. Out: ``wandb/sent/ID.json`` with the row's digest and
-    whether it went online or offline.
+whether it went online or offline.
 """
 
 from __future__ import annotations

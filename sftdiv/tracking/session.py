@@ -1,9 +1,8 @@
 """How a W&B run is opened here: with an id of its own content, never asking, never waiting longer than it is told to.
 
 In: where runs go (``Destination``) and what a run is called. Out: an open ``wandb.Run``. Online
-    where an API key is known, else offline,
-into ``wandb/`` in the study's folder; where W&B does not answer, offline too, so that nothing is
-lost: ``sync_line`` says how to send it.
+where an API key is known, else offline, into ``wandb/`` in the study's folder; where W&B does not
+answer, offline too, so that nothing is lost: ``sync_line`` says how to send it.
 """
 
 from __future__ import annotations

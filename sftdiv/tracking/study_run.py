@@ -1,8 +1,8 @@
 """The summary run of a study: one W&B run beside its cells, with the numbers that dashboards compare studies by.
 
 In: plain numbers, tables, figures and the report. Out: a run of job type ``study`` in the study's
-    group, whose id derives from the study's
-name, so that a second analysis continues it. W&B's failure never fails an analysis.
+group, whose id derives from the study's name, so that a second analysis continues it. W&B's failure
+never fails an analysis.
 """
 
 from __future__ import annotations

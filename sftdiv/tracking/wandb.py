@@ -1,8 +1,8 @@
 """Weights & Biases, online where an API key is known and offline otherwise: it never asks, and its failure never fails a run.
 
 In: the cell's names, kind, tags and resolved config; metrics a step; generations; the final row.
-    Out: a W&B run in group STUDY, whose id
-derives from both names, so that a resumed cell continues its run, online and offline.
+Out: a W&B run in group STUDY, whose id derives from both names, so that a resumed cell continues
+its run, online and offline.
 """
 
 from __future__ import annotations

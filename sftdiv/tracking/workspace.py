@@ -1,9 +1,8 @@
 """A W&B workspace for one study, built with the library ``wandb-workspaces`` (extra ``workspaces``).
 
 In: where the runs are, the name of the score, the names of the slopes. Out: a ``Workspace``:
-    building it needs no account, saving it does.
-The panels read what ``WandbTracker`` and ``log_study`` send: settings from a run's config, levels
-and scores from its summary.
+building it needs no account, saving it does. The panels read what ``WandbTracker`` and
+``log_study`` send: settings from a run's config, levels and scores from its summary.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Low-rank adapters: what is trained when the base stays as it is, and how they become a model folder again.
 
 In: a model and the settings of LoRA. Out: the same model with adapters in its linear layers
-    (`peft`), of which alone gradients are taken.
+(`peft`), of which alone gradients are taken.
 """
 
 from __future__ import annotations

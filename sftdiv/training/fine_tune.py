@@ -1,10 +1,9 @@
 """Fine-tune a causal language model on conversations.
 
 In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format, with
-    the record of the training in it. Every
-label token of an optimizer step has equal weight, however the step is cut into micro-batches, rows
-and ranks. Where ranks share the work, each of them calls this with the same arguments (see
-`launch`).
+the record of the training in it. Every label token of an optimizer step has equal weight, however
+the step is cut into micro-batches, rows and ranks. Where ranks share the work, each of them calls
+this with the same arguments (see `launch`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One way to run a training, for base models and for fine-tuning: Lightning's Trainer, told to be quiet and to leave no files.
 
 In: a model, its steps and the settings of optimizer and hardware. Out: the loss of each step and
-    the speed; the model is trained in place.
-On a CPU equal seeds give equal weights to the bit, for a given number of threads. Where ranks share
-the work, torchrun has started each of them, and all call this.
+the speed; the model is trained in place. On a CPU equal seeds give equal weights to the bit, for a
+given number of threads. Where ranks share the work, torchrun has started each of them, and all call
+this.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The model as it is trained: loaded, with its adapters, its attention and its kernels; and how it becomes a folder again.
 
 In: a base and the settings. Out: a `transformers` model (or `peft`'s around it) on the CPU, whose
-    parameters ask for gradients where they
-are trained. Where a model is sharded only rank 0 reads weights; the others build its outline on the
-meta device.
+parameters ask for gradients where they are trained. Where a model is sharded only rank 0 reads
+weights; the others build its outline on the meta device.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The one LightningModule: a causal language model that learns label tokens.
 
 In: steps. Out: a trained model, and the loss of each step. A step's loss is the sum over its label
-    tokens divided by their number over
-all its micro-batches and ranks, so that how a step is cut does not matter. Hence manual
-optimization: a loader's item is a step.
+tokens divided by their number over all its micro-batches and ranks, so that how a step is cut does
+not matter. Hence manual optimization: a loader's item is a step.
 """
 
 from __future__ import annotations

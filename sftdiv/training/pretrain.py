@@ -1,10 +1,9 @@
 """A base model from scratch: a small Llama that reads raw text for a set number of steps.
 
 In: texts and a tokenizer. Out: a model folder with the tokenizer in it. It has read the texts, and
-    has not seen the chat format.
-Texts are shuffled, ended with the end token, and packed end to end into rows of ``context`` tokens;
-no position is wasted on padding, at the price that a row may start amid a text and attend to the
-one before.
+has not seen the chat format. Texts are shuffled, ended with the end token, and packed end to end
+into rows of ``context`` tokens; no position is wasted on padding, at the price that a row may start
+amid a text and attend to the one before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a training did, for the result row and for ``train.json`` in the model's folder.
 
 In: the plan, the losses and the counts. Out: one frozen record. Numbers that two equal trainings
-    share stand apart from those of speed.
+share stand apart from those of speed.
 """
 
 from __future__ import annotations

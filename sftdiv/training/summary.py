@@ -1,8 +1,7 @@
 """What of a training's record goes into the result row. Nothing heavy is imported, so that a finished model is looked up quickly.
 
 In: what ``train.json`` in the model's folder says (`record.TrainingRecord`). Out: columns, in which
-    what differs between two equal
-trainings, the speed and the memory, stands apart.
+what differs between two equal trainings, the speed and the memory, stands apart.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A byte-level BPE tokenizer for models that start from scratch.
 
 In: texts. Out: a tokenizer folder in the hub's format, with a chat template. Every byte is in the
-    vocabulary, so that nothing is unknown.
-Roles are special tokens: a turn costs one token to mark. The trade: a literal ``<|user|>`` in a
-text is read as the role.
+vocabulary, so that nothing is unknown. Roles are special tokens: a turn costs one token to mark.
+The trade: a literal ``<|user|>`` in a text is read as the role.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Texts to token ids, with any tokenizer: a folder in the hub's format, a hub id, ``words`` or ``lexical``.
 
-In: texts and the tokenizer's name. Out: ``TokenIds``; special tokens are left out, whatever the texts hold.
-The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6 s import of
-transformers, all cores); everything else goes through ``AutoTokenizer``. Ids go into one growing
-array of four bytes an id: 180 million tokens take 0.7 GiB while they are made and afterwards.
+In: texts and the tokenizer's name. Out: ``TokenIds``; special tokens are left out, whatever the
+texts hold. The trade: a folder with a ``tokenizer.json`` is read with the Rust library alone (no 6
+s import of transformers, all cores); everything else goes through ``AutoTokenizer``. Ids go into
+one growing array of four bytes an id: 180 million tokens take 0.7 GiB while they are made and
+afterwards.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """The tokenizer ``lexical``: words and signs by a rule, so that two datasets measured on two days count the same things.
 
 In: texts, one at a time. Out: ``TokenIds``. A token is a run of letters and digits (with inner
-    apostrophes), a single sign, or, in scripts
-that write no spaces, a single character. Nothing is learnt and nothing is downloaded. The trade: a
-model sees other tokens; where the model's view is wanted, its tokenizer can be named instead.
-``words`` (``str.split``) glues the full stop to its word and takes a Chinese sentence for one word,
-which makes every text look diverse.
+apostrophes), a single sign, or, in scripts that write no spaces, a single character. Nothing is
+learnt and nothing is downloaded. The trade: a model sees other tokens; where the model's view is
+wanted, its tokenizer can be named instead. ``words`` (``str.split``) glues the full stop to its
+word and takes a Chinese sentence for one word, which makes every text look diverse.
 """
 
 from __future__ import annotations

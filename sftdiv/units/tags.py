@@ -1,11 +1,10 @@
 """Mesoscopic units: a few tags an example, from a tagger of texts or from a column of the data, normalised.
 
 In: one side of a corpus. Out: examples x final tags, each tag that an example holds counted once.
-    Raw tags are an artifact of their own
-(``tagging.raw``), so that changing the normalisation tags nothing again; equal texts are tagged
-once. The record holds the map from raw to final tags, which can be edited and given back, and what
-each step of the normalisation changed. The trade: an example whose tags were all dropped holds no
-unit and is never drawn; the record and ``made_by`` count them.
+Raw tags are an artifact of their own (``tagging.raw``), so that changing the normalisation tags
+nothing again; equal texts are tagged once. The record holds the map from raw to final tags, which
+can be edited and given back, and what each step of the normalisation changed. The trade: an example
+whose tags were all dropped holds no unit and is never drawn; the record and ``made_by`` count them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Microscopic units: the mid-frequency tokens of a side.
 
 In: the side's token ids. Out: ``Units`` whose types are the tokens that are in the band ``low`` to
-    ``high``. Above it stand function words
-and affixes, below it names, foreign words and typos; in it the tokens that carry meaning (the
-paper, section on microscopic diversity). The paper does not say whether occurrences or documents
-are counted; its thresholds read as occurrences, so these are the default. The trade: the matrix is
-built over blocks of rows, so that memory goes with what is kept and not with all tokens.
+``high``. Above it stand function words and affixes, below it names, foreign words and typos; in it
+the tokens that carry meaning (the paper, section on microscopic diversity). The paper does not say
+whether occurrences or documents are counted; its thresholds read as occurrences, so these are the
+default. The trade: the matrix is built over blocks of rows, so that memory goes with what is kept
+and not with all tokens.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What a topic is about: its telling words, and the texts nearest to its centre.
 
 In: texts, vectors and the topic of each. Out: words and examples a topic. Telling words have the
-    highest c-TF-IDF (Grootendorst 2022, arXiv
-2203.05794, equation 2): often in the topic's texts, taken as one, and seldom in the others'. The
-trade: of a large topic the first thousand texts name it, so that a million texts are named in
-bounded memory; texts come in the order of their hash, so these are a random sample.
+highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 2): often in the topic's texts,
+taken as one, and seldom in the others'. The trade: of a large topic the first thousand texts name
+it, so that a million texts are named in bounded memory; texts come in the order of their hash, so
+these are a random sample.
 """
 
 from __future__ import annotations

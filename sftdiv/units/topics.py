@@ -1,12 +1,11 @@
 """Macroscopic units: one topic an example, found by clustering the embeddings of one side.
 
 In: a side's texts and embeddings, and a clusterer. Out: examples x topics, at most a single 1 a
-    row; topics run from the largest to the
-smallest and are named by their telling words. Only distinct texts are clustered, in the order of
-their hashes, so that equal texts share a topic, a text repeated 50 times is not a dense region of
-its own, and the order of the corpus decides nothing. The trade: density clustering leaves many
-texts between the clusters; ``noise`` says whether they hold no unit (and are never drawn), that of
-the nearest topic, or one of their own.
+row; topics run from the largest to the smallest and are named by their telling words. Only distinct
+texts are clustered, in the order of their hashes, so that equal texts share a topic, a text
+repeated 50 times is not a dense region of its own, and the order of the corpus decides nothing. The
+trade: density clustering leaves many texts between the clusters; ``noise`` says whether they hold
+no unit (and are never drawn), that of the nearest topic, or one of their own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where a rewritten corpus came from: ``provenance.json``, written last, so that its presence says that the corpus is whole.
 
 In: what was asked and what came of it, as flat values. Out: one JSON file, and on a rerun whether
-    what it tells of is still there and as it
-is asked for now. The trade: the digests of the shards are taken again on a rerun, about 1 GB a second.
+what it tells of is still there and as it is asked for now. The trade: the digests of the shards are
+taken again on a rerun, about 1 GB a second.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One conversation with its responses rewritten: the requests that a row becomes, and what is written down of the answers.
 
 In: a row's id and messages. Out: a question for `sftdiv.llm.batch_requests`, which ends as a line
-    of the new ``answers``. A conversation is
-rewritten turn by turn: each later request holds the answers that the model gave before, not those
-that the corpus had, since a model that follows another's words writes like it. The trade: a
-conversation is one line, so that a killed run asks its earlier turns again.
+of the new ``answers``. A conversation is rewritten turn by turn: each later request holds the
+answers that the model gave before, not those that the corpus had, since a model that follows
+another's words writes like it. The trade: a conversation is one line, so that a killed run asks its
+earlier turns again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The corpus that is made of the answers: shards of JSON lines in the order of the original, and what did not come to be part of it.
 
 In: a corpus and the ledger of its answers. Out: a folder that ``corpus=files`` reads, each row with
-    the id, source and carried columns of
-the original, and ``failures.jsonl`` beside it. The trade: shards are written once all is asked,
-from the ledger, so that their order is that of the corpus whatever came when; for that the answers
-are on the disk twice.
+the id, source and carried columns of the original, and ``failures.jsonl`` beside it. The trade:
+shards are written once all is asked, from the ledger, so that their order is that of the corpus
+whatever came when; for that the answers are on the disk twice.
 """
 
 from __future__ import annotations

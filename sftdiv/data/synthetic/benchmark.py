@@ -1,11 +1,11 @@
 """The benchmark: the held-out facts as questions, spread evenly over topics, skills and styles, over head and tail.
 
 In: the tables of facts and the lexicon. Out: items. In every topic each square meets each skill
-    once; which of its four facts is asked
-for goes round. The other three are the distractors: true sentences in the same form, of which two
-are about another entity and one about another attribute of the same. The trade: the words around an
-answer are drawn evenly and cannot be foreseen, so that the probability of a reference stays below 1
-for a perfect model too; the choices share them, so that accuracy does not suffer.
+once; which of its four facts is asked for goes round. The other three are the distractors: true
+sentences in the same form, of which two are about another entity and one about another attribute of
+the same. The trade: the words around an answer are drawn evenly and cannot be foreseen, so that the
+probability of a reference stays below 1 for a perfect model too; the choices share them, so that
+accuracy does not suffer.
 """
 
 from __future__ import annotations

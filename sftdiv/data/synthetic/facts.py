@@ -1,11 +1,11 @@
 """What is true in the world: one fact for every entity and attribute, and which facts are held out.
 
 In: a topic of the lexicon and a generator. Out: the topic's facts as a table (entities x
-    attributes, commonest first) and its squares.
-A square is two entities x two attributes, four facts that are held out together. Each of the four
-is the answer to one question and a distractor of the other three, so that a model that does not
-read the question scores exactly one in four, one that reads only the entity or only the attribute
-one in two, and knowing which sentences are true (the base model's knowledge) does not help at all.
+attributes, commonest first) and its squares. A square is two entities x two attributes, four facts
+that are held out together. Each of the four is the answer to one question and a distractor of the
+other three, so that a model that does not read the question scores exactly one in four, one that
+reads only the entity or only the attribute one in two, and knowing which sentences are true (the
+base model's knowledge) does not help at all.
 """
 
 from __future__ import annotations

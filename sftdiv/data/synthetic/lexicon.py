@@ -1,8 +1,8 @@
 """The lexicon of the embedded world as typed records.
 
 In: ``lexicon.yaml``, the words a person may read and edit. Out: a `Lexicon`. The trade: nothing
-    here is drawn by chance, so that the
-words are data and the seed decides only which facts are true and which are common.
+here is drawn by chance, so that the words are data and the seed decides only which facts are true
+and which are common.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """One training sample at a time, with a head and a tail in everything that is chosen.
 
 In: the tables of facts, the lexicon, what is held out, Zipf exponents and a generator. Out: an
-    `Example`, or None where the draw would
-bring together two names of a held-out fact, in the prompt or the response. Refusing a draw is
-simpler than steering it, and is cheap.
+`Example`, or None where the draw would bring together two names of a held-out fact, in the prompt
+or the response. Refusing a draw is simpler than steering it, and is cheap.
 """
 
 from __future__ import annotations

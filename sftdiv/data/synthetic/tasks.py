@@ -1,10 +1,9 @@
 """The benchmark as lm-eval tasks: multiple choice and generation.
 
 In: items and an empty folder. Out: two task files with their questions beside them, to be found by
-    ``TaskManager(include_path=folder)``
-without a network; and how an answer to each is scored (lm-eval's ``process_results``). The trade:
-the files name the folder by its absolute path, as ``datasets`` needs it, so a folder that is moved
-is written again.
+``TaskManager(include_path=folder)`` without a network; and how an answer to each is scored
+(lm-eval's ``process_results``). The trade: the files name the folder by its absolute path, as
+``datasets`` needs it, so a folder that is moved is written again.
 """
 
 from __future__ import annotations

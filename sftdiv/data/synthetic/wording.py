@@ -1,8 +1,8 @@
 """How a fact is put into words: a prompt by skill and style, and the response to it.
 
 In: a `Fact` and the templates chosen for it. Out: text. Everything that chance decides is an
-    argument, so that the corpus (skewed
-choices) and the benchmark (even choices) are written by the same code.
+argument, so that the corpus (skewed choices) and the benchmark (even choices) are written by the
+same code.
 """
 
 from __future__ import annotations

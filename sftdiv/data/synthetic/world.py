@@ -1,10 +1,9 @@
 """The embedded world: what its base model reads, what it is fine-tuned on, and what it is asked.
 
 In: a seed, and the size and skew of the corpus. Out: statements (every fact, plainly told), samples
-    (instruction and response, never
-a held-out fact) and items (the held-out facts, spread evenly). The base model has thus read what
-the benchmark asks; fine-tuning can teach it how to answer, not what is true. The trade: facts are
-arbitrary, so that nothing else a model knows helps or hurts.
+(instruction and response, never a held-out fact) and items (the held-out facts, spread evenly). The
+base model has thus read what the benchmark asks; fine-tuning can teach it how to answer, not what
+is true. The trade: facts are arbitrary, so that nothing else a model knows helps or hurts.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Two datasets side by side: what a metric is on random samples of one size, how sure that is, and whether the two differ.
 
 In: each metric's value on every sample. Out: estimates with standard errors, and differences with
-    95 % intervals. The trade: examples are
-taken as drawn independently from whatever the dataset stands for, and the two datasets as
-independent of each other; where one holds the other, or rows come in families, the intervals are
-too narrow or too wide, and the page says so.
+95 % intervals. The trade: examples are taken as drawn independently from whatever the dataset
+stands for, and the two datasets as independent of each other; where one holds the other, or rows
+come in families, the intervals are too narrow or too wide, and the page says so.
 """
 
 from __future__ import annotations

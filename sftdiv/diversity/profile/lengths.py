@@ -1,8 +1,8 @@
 """How long the texts of a side are: percentiles, and a histogram over bins that are the same for every dataset.
 
 In: tokens of each text. Out: plain numbers, ready for JSON. The trade: bins grow by a factor of the
-    square root of two, since lengths
-of real data spread over three orders of magnitude; equal bins would show one tall bar.
+square root of two, since lengths of real data spread over three orders of magnitude; equal bins
+would show one tall bar.
 """
 
 from __future__ import annotations

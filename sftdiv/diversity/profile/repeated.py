@@ -1,10 +1,9 @@
 """The runs of tokens that many texts share: boilerplate, templates, openings of answers.
 
 In: token ids. Out: the longest runs that enough texts hold, none of them part of another. A run of
-    n + 1 tokens can be common only if both
-its runs of n tokens are (Agrawal and Srikant 1994), so that each length looks only at what the one
-before has left. The trade: exact counts, one pass a length; of runs that overlap, the one that
-covers more of the texts stands for the others.
+n + 1 tokens can be common only if both its runs of n tokens are (Agrawal and Srikant 1994), so that
+each length looks only at what the one before has left. The trade: exact counts, one pass a length;
+of runs that overlap, the one that covers more of the texts stands for the others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A column of texts, or the texts of both sides joined, read from the corpus's file when they are asked for.
 
 In: Arrow columns. Out: a sequence of strings of which none is held. The trade: a text costs some
-    microseconds each time, and a million of
-them no memory.
+microseconds each time, and a million of them no memory.
 """
 
 from __future__ import annotations

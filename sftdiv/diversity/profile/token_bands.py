@@ -1,9 +1,8 @@
 """The paper's figure 2 as numbers: the frequency of each token against its rank, and what lies in the three bands.
 
 In: the occurrences of each token type. Out: a thinned curve and, for each band, how many types and
-    how much of the text it holds. The
-trade: a few hundred ranks, evenly spread over the logarithm, stand for all of them; on log-log axes
-    nobody sees the rest.
+how much of the text it holds. The trade: a few hundred ranks, evenly spread over the logarithm,
+stand for all of them; on log-log axes nobody sees the rest.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Published annotation files as arrays: AlpacaEval's ``annotations.json``, and whatever is written like it.
 
 In: JSON (a list) or JSON lines, one object a prompt with ``preference, output_1, output_2,
-    instruction``. Out: the probability that
-``output_2``, the candidate, wins, and the lengths. The trade: what does not fit the scale is an
-error and never dropped, since a file on the other scale would give a plausible and wrong number.
+instruction``. Out: the probability that ``output_2``, the candidate, wins, and the lengths. The
+trade: what does not fit the scale is an error and never dropped, since a file on the other scale
+would give a plausible and wrong number.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What a model answers to the prompts, kept as it comes.
 
 In: a model's folder and prompts. Out: every answer, in a ledger (``answers.jsonl``), so that a
-    killed run goes on after its last batch. In
-a conversation of several turns each turn follows on the answer before it: one round of batches a
-turn. The trade: the model is loaded once an answer is missing and freed when none is, so that two
-models are never in memory together.
+killed run goes on after its last batch. In a conversation of several turns each turn follows on the
+answer before it: one round of batches a turn. The trade: the model is loaded once an answer is
+missing and freed when none is, so that two models are never in memory together.
 """
 
 from __future__ import annotations

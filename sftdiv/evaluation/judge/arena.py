@@ -1,9 +1,9 @@
 """The cells of a study on one scale: Bradley-Terry scores from their verdicts against one baseline.
 
 In: ``*/evaluation/judge/verdicts.parquet`` of a study's cells. Out: one row a cell, best first; the
-    baseline has 1000. The trade: only
-cells that one judge compared with one baseline on the same prompts are put beside each other;
-another prompt set or template is an error, since a table would not show it.
+baseline has 1000. The trade: only cells that one judge compared with one baseline on the same
+prompts are put beside each other; another prompt set or template is an error, since a table would
+not show it.
 """
 
 from __future__ import annotations

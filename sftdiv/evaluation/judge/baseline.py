@@ -1,11 +1,10 @@
 """Whom a judge compares the model with.
 
 In: ``judge.baseline`` as the user wrote it. Out: the baseline's name and its answers to the
-    prompts, or the model that will write them: the
-base model before fine-tuning, another cell, the level-0.5 cell of the same ladder, a file of
-outputs, or the answers that came with the prompts. All but the writing is looked at before anything
-is trained. The trade: answers of the base model are kept in the artifact store, since every cell of
-a study is compared with the same ones.
+prompts, or the model that will write them: the base model before fine-tuning, another cell, the
+level-0.5 cell of the same ladder, a file of outputs, or the answers that came with the prompts. All
+but the writing is looked at before anything is trained. The trade: answers of the base model are
+kept in the artifact store, since every cell of a study is compared with the same ones.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Bradley-Terry strengths: one score a player from pairwise wins, on the scale of Chatbot Arena.
 
 In: who won how often against whom. Out: one score each, the anchor's fixed. The trade: each pair
-    that met is given one drawn game beside
-its own (half a win each), so that a player without a loss has a finite score; it pulls all scores a
-little together, less the more games there are.
+that met is given one drawn game beside its own (half a win each), so that a player without a loss
+has a finite score; it pulls all scores a little together, less the more games there are.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Asking a judge about pairs of answers, in both orders.
 
 In: the cases and how the judge is asked. Out: a line a case in the verdict store
-    (``verdicts.jsonl``), written as soon as the judge has
-answered: the same question is never paid for twice, and a killed run asks only what is missing. An
-    answer that cannot be read is asked for
-again, warmer; what stays unreadable is kept as such. The trade: with ``verdict=auto`` a server that
-gives no log-probabilities is heard all the same, by the choice it writes, and the record says how
-many verdicts were read in which way.
+(``verdicts.jsonl``), written as soon as the judge has answered: the same question is never paid for
+twice, and a killed run asks only what is missing. An answer that cannot be read is asked for again,
+warmer; what stays unreadable is kept as such. The trade: with ``verdict=auto`` a server that gives
+no log-probabilities is heard all the same, by the choice it writes, and the record says how many
+verdicts were read in which way.
 """
 
 from __future__ import annotations

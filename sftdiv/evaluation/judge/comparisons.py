@@ -1,10 +1,10 @@
 """Pairs of answers, what was said of them, and the files that keep it.
 
 In: the candidate's and the baseline's answers to the same prompts, and the lines of the verdict
-    store. Out: the cases to judge, each with a
-key that holds all it depends on; ``verdicts.parquet``, a row a verdict; ``annotations.json``,
-AlpacaEval's format, an entry a prompt. The trade: equal answers are a tie by definition and no
-question, so they cost no call; they are counted as ``identical``.
+store. Out: the cases to judge, each with a key that holds all it depends on; ``verdicts.parquet``,
+a row a verdict; ``annotations.json``, AlpacaEval's format, an entry a prompt. The trade: equal
+answers are a tie by definition and no question, so they cost no call; they are counted as
+``identical``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Pairwise judging as an evaluation of a checkpoint.
 
 In: a checkpoint, prompts, a baseline and a judge behind an OpenAI-compatible endpoint. Out: win
-    rates and what is known of their noise; in
-the cell's ``evaluation/judge/`` every answer, every verdict, AlpacaEval's ``annotations.json`` and
-how it all was made (``judging.json``). Both orders of each pair are judged, since judges favour a
-place. The trade: whether everything is there and the judge answers is found out before training, at
-the price of one call a run.
+rates and what is known of their noise; in the cell's ``evaluation/judge/`` every answer, every
+verdict, AlpacaEval's ``annotations.json`` and how it all was made (``judging.json``). Both orders
+of each pair are judged, since judges favour a place. The trade: whether everything is there and the
+judge answers is found out before training, at the price of one call a run.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The length-controlled win rate: what the win rate would be were the candidate's answers as long as the baseline's.
 
 In: preferences, differences of length and, where it is known, the difficulty of the instructions.
-    Out: AlpacaEval 2's logistic model,
-fitted for this judge and baseline, and the win rate it predicts at no difference of length. The
-trade: a prior on the length coefficient. A terse candidate is shorter on nearly every prompt, so
-that its own data cannot tell terse from bad, and a fit to them alone errs by tens of points;
-AlpacaEval anchors the coefficient with 1,610 verdicts on its baseline told to be terse or verbose,
-which its files do not hold. A normal distribution stands for them; ``benchmarks/length_control.py``
-measures how well.
+Out: AlpacaEval 2's logistic model, fitted for this judge and baseline, and the win rate it predicts
+at no difference of length. The trade: a prior on the length coefficient. A terse candidate is
+shorter on nearly every prompt, so that its own data cannot tell terse from bad, and a fit to them
+alone errs by tens of points; AlpacaEval anchors the coefficient with 1,610 verdicts on its baseline
+told to be terse or verbose, which its files do not hold. A normal distribution stands for them;
+``benchmarks/length_control.py`` measures how well.
 """
 
 from __future__ import annotations

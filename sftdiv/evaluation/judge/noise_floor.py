@@ -1,8 +1,8 @@
 """The judge's noise floor: how far two identical runs of it differ.
 
 In: the preferences of two runs over the same prompts. Out: the difference of win rates that was
-    seen, and the one to expect. The trade:
-the prompts' differences count as independent, which they are when each verdict is a call of its own.
+seen, and the one to expect. The trade: the prompts' differences count as independent, which they
+are when each verdict is a call of its own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What the order of the two answers does to a judge.
 
 In: verdicts with the answers in both orders. Out: how far the judge favours a place, how often the
-    order decides, how often it does not.
-A bias that is the same for every prompt cancels in a win rate over both orders; it costs precision
-and pulls towards one half.
+order decides, how often it does not. A bias that is the same for every prompt cancels in a win rate
+over both orders; it costs precision and pulls towards one half.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A prompt: a conversation that a model is to answer, once or several times.
 
 In: what is said. Out: the prompt's name, which its content decides, and the one text that judges,
-    files and reports show of it.
+files and reports show of it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Prompts and answers in files, as benchmarks publish them.
 
 In: JSON (a list of objects), JSON lines or Parquet. Out: prompts. AlpacaEval's ``{"instruction",
-    "output", "generator"}``, Arena-Hard's
-``{"turns": [{"content"}]}`` and ``{"prompt"}``, MT-Bench's ``{"turns": ["...", "..."]}`` and
-OpenAI-style ``{"messages"}`` are read as they are. The trade: a row that is none of these is an
-error that names it, since a prompt left out in silence would change the score.
+"output", "generator"}``, Arena-Hard's ``{"turns": [{"content"}]}`` and ``{"prompt"}``, MT-Bench's
+``{"turns": ["...", "..."]}`` and OpenAI-style ``{"messages"}`` are read as they are. The trade: a
+row that is none of these is an error that names it, since a prompt left out in silence would change
+the score.
 """
 
 from __future__ import annotations

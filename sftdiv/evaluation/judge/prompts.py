@@ -1,9 +1,8 @@
 """What models are asked before a judge compares them: prompts from benchmarks, from files, or from what the corpus holds out.
 
 In: the chosen sources (config group ``prompts``). Out: distinct prompts, each named by its content.
-    The trade: a prompt that two sources
-share is asked once and counts for the first, since a second verdict on it would be no news but
-would weigh twice.
+The trade: a prompt that two sources share is asked once and counts for the first, since a second
+verdict on it would be no news but would weigh twice.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The scores of one cell from its verdicts.
 
 In: the columns of ``verdicts.parquet``, one row a verdict. Out: named scores, shares in [0, 1] and
-    lengths in characters. The trade: a
-prompt's preference is the mean over the orders that could be read, so that one unreadable verdict
-does not cost its prompt; ``unreadable`` says how many there are, and a prompt that no order could
-read is left out of every score but that one.
+lengths in characters. The trade: a prompt's preference is the mean over the orders that could be
+read, so that one unreadable verdict does not cost its prompt; ``unreadable`` says how many there
+are, and a prompt that no order could read is left out of every score but that one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """What a judge is asked and how its answer is read.
 
 In: an instruction, two answers, and the texts of ``conf/judge``. Out: the messages; and of the
-    judge's answer the probability that what was
-shown first is the better one, either as it chose (1, 0 or a tie) or from the log-probabilities of
-the two choices, which AlpacaEval 2 calls weighted (Dubois et al. 2024, arXiv 2404.04475). The
-trade: an answer is read by one pattern and must hold one verdict; what does not is unreadable, and
-is never taken for a tie.
+judge's answer the probability that what was shown first is the better one, either as it chose (1, 0
+or a tie) or from the log-probabilities of the two choices, which AlpacaEval 2 calls weighted
+(Dubois et al. 2024, arXiv 2404.04475). The trade: an answer is read by one pattern and must hold
+one verdict; what does not is unreadable, and is never taken for a tie.
 """
 
 from __future__ import annotations

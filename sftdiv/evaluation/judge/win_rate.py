@@ -1,10 +1,9 @@
 """Win rates and their intervals.
 
 In: for each prompt the probability that the candidate wins. Out: the mean, and percentile intervals
-    of any statistic of the prompts. The
-trade: prompts are what is drawn again, so that the interval says what other prompts would have
-    given, not what the judge would say again
-(see ``noise``). What could not be read is NaN and is left out; whoever calls counts it.
+of any statistic of the prompts. The trade: prompts are what is drawn again, so that the interval
+says what other prompts would have given, not what the judge would say again (see ``noise``). What
+could not be read is NaN and is left out; whoever calls counts it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What tells LLaMA-Factory and axolotl how to read an exported file.
 
 In: a file's name, its format and the keys of its rows. Out: an entry in ``dataset_info.json``
-    (LLaMA-Factory: ``dataset_dir: FOLDER``,
-``dataset: NAME``) and one in ``axolotl.yaml`` (paths are relative to where axolotl is started).
-Files that are there keep their other entries. The trade: axolotl's ``alpaca`` type knows neither
-system prompts nor earlier turns, so that such a file gets no entry there.
+(LLaMA-Factory: ``dataset_dir: FOLDER``, ``dataset: NAME``) and one in ``axolotl.yaml`` (paths are
+relative to where axolotl is started). Files that are there keep their other entries. The trade:
+axolotl's ``alpaca`` type knows neither system prompts nor earlier turns, so that such a file gets
+no entry there.
 """
 
 from __future__ import annotations

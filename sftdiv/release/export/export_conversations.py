@@ -1,11 +1,10 @@
 """One conversation as each format writes it.
 
 In: OpenAI-style messages. Out: a JSON object. ``messages`` is what TRL calls conversational;
-    ``sharegpt`` has the system prompt as a turn,
-which LLaMA-Factory and axolotl both read; ``alpaca`` has earlier turns in ``history``, as
-LLaMA-Factory defines it. The trade: a key that one row needs (``system``, ``history``) stands in
-every row, because readers of JSON infer the columns from the first 10 MB and fail on one that
-begins later.
+``sharegpt`` has the system prompt as a turn, which LLaMA-Factory and axolotl both read; ``alpaca``
+has earlier turns in ``history``, as LLaMA-Factory defines it. The trade: a key that one row needs
+(``system``, ``history``) stands in every row, because readers of JSON infer the columns from the
+first 10 MB and fail on one that begins later.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Where an exported subset came from, and whether its files are still what was written.
 
 In: what was chosen and from what, as flat values. Out: a record in ``lineage.json``, one for each
-    export in the folder, with the SHA-256 of
-its data file, so that ``sha256sum`` can check it too. The trade: the ids of all examples are in it,
-about 30 bytes each, because with them and the corpus the subset can be put together again without
-this package.
+export in the folder, with the SHA-256 of its data file, so that ``sha256sum`` can check it too. The
+trade: the ids of all examples are in it, about 30 bytes each, because with them and the corpus the
+subset can be put together again without this package.
 """
 
 from __future__ import annotations

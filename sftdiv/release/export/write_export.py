@@ -1,12 +1,11 @@
 """Write the chosen examples in a form that trainers load as it is.
 
 In: rows of a corpus in the order drawn. Out: one data file, its entry in LLaMA-Factory's
-    ``dataset_info.json`` and its entry in
-``axolotl.yaml``; TRL takes the ``messages`` and ``parquet`` files by name. Rows stream from the
-memory map to the file, a thousand at a time, under a temporary name. The trade: the JSON files hold
-the conversations and nothing else, because trainers give columns of other names (``prompt``,
-``text``) meanings of their own; the ids are in ``lineage.json``, in the same order, and in the
-Parquet file.
+``dataset_info.json`` and its entry in ``axolotl.yaml``; TRL takes the ``messages`` and ``parquet``
+files by name. Rows stream from the memory map to the file, a thousand at a time, under a temporary
+name. The trade: the JSON files hold the conversations and nothing else, because trainers give
+columns of other names (``prompt``, ``text``) meanings of their own; the ids are in
+``lineage.json``, in the same order, and in the Parquet file.
 """
 
 from __future__ import annotations

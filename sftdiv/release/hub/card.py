@@ -1,11 +1,10 @@
 """``README.md`` of a model's folder: the model card, in the form that the Hugging Face hub reads.
 
 In: the folder, the row of its run and the settings behind it. Out: YAML metadata (base model, data
-    set, tags, scores as a model-index) and
-a text: what was trained on what, how, how diverse the data were, and what came of it. The form is
-the hub's (https://huggingface.co/docs/hub/model-cards; the metadata: ``modelcard.md`` in
-github.com/huggingface/hub-docs). The trade: no licence is stated, for the base model and the data
-have theirs, and which holds is not known here.
+set, tags, scores as a model-index) and a text: what was trained on what, how, how diverse the data
+were, and what came of it. The form is the hub's (https://huggingface.co/docs/hub/model-cards; the
+metadata: ``modelcard.md`` in github.com/huggingface/hub-docs). The trade: no licence is stated, for
+the base model and the data have theirs, and which holds is not known here.
 """
 
 from __future__ import annotations

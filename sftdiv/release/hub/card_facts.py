@@ -1,9 +1,8 @@
 """What is to be said of a model, as rows of text: its data, its training, how diverse the data are.
 
 In: a flat result row and the settings behind it, as plain values. Out: pairs of a name and a text
-    in Markdown, whatever comes from data
-escaped. A fact that a row does not hold is left out, so that a run that stopped early, or trained
-nothing, says what it has.
+in Markdown, whatever comes from data escaped. A fact that a row does not hold is left out, so that
+a run that stopped early, or trained nothing, says what it has.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The scores of a result row as the hub's card metadata and as lines of a table.
 
 In: a flat row with ``score.NAME`` and ``score.NAME.stderr``. Out: values and errors by name; the
-    same as huggingface_hub's ``EvalResult``,
-of which it makes a card's ``model-index``. The trade: that form has no place for a standard error,
-so it is a metric of its own there (``acc_stderr``, as lm-eval calls it).
+same as huggingface_hub's ``EvalResult``, of which it makes a card's ``model-index``. The trade:
+that form has no place for a standard error, so it is a metric of its own there (``acc_stderr``, as
+lm-eval calls it).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Upload a finished model's folder to the Hugging Face hub, or wherever ``HF_ENDPOINT`` points.
 
 In: the folder and the repository's name. Out: a commit there, and its address. `check_push` asks
-    before anything is trained what would
-stop the upload after it. The trade: an upload that fails is a warning with the command that does it
-later, for the model is worth more. The token is huggingface_hub's affair (``HF_TOKEN``, or ``hf
-auth login``): nothing here holds, logs or returns it.
+before anything is trained what would stop the upload after it. The trade: an upload that fails is a
+warning with the command that does it later, for the model is worth more. The token is
+huggingface_hub's affair (``HF_TOKEN``, or ``hf auth login``): nothing here holds, logs or returns
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The figures of a report: token frequency against rank with the three bands, and the lengths of the texts.
 
 In: what was measured. Out: ``matplotlib.figure.Figure`` objects, and their bytes as png, or as svg
-    that takes its colours from the page, so
-that one drawing serves light and dark. Only the object interface is used; equal input gives equal bytes.
+that takes its colours from the page, so that one drawing serves light and dark. Only the object
+interface is used; equal input gives equal bytes.
 """
 
 from __future__ import annotations

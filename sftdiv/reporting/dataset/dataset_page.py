@@ -1,9 +1,9 @@
 """``measure.html``: a dataset's diversity as one page that opens from disk, with no network and no script.
 
 In: the content of ``measure.json``. Out: HTML as text, the same for the same input. Whatever comes
-    from data is escaped, and the page's own
-content policy forbids every script and every request. The trade: nothing to click but what folds;
-in return it prints, it can be sent as one small file, and it takes the reader's light or dark.
+from data is escaped, and the page's own content policy forbids every script and every request. The
+trade: nothing to click but what folds; in return it prints, it can be sent as one small file, and
+it takes the reader's light or dark.
 """
 
 from __future__ import annotations

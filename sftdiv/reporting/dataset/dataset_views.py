@@ -1,6 +1,7 @@
 """What stands in each table of the page: numbers of ``measure.json`` as rows of text.
 
-In: what was measured. Out: mappings of strings, and shares between 0 and 1 for bars; nothing here knows HTML.
+In: what was measured. Out: mappings of strings, and shares between 0 and 1 for bars; nothing here
+knows HTML.
 """
 
 from __future__ import annotations

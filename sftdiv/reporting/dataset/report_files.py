@@ -1,9 +1,8 @@
 """The folder of a measurement: what stands in it, and when it is done.
 
 In: what was measured. Out: ``token_bands.png``, ``measure.html`` and ``measure.json``, each written
-    whole or not at all; the last one says
-that all are there. Page and figure are made of ``measure.json``'s content alone, so that one that
-is missing is drawn again from it.
+whole or not at all; the last one says that all are there. Page and figure are made of
+``measure.json``'s content alone, so that one that is missing is drawn again from it.
 """
 
 from __future__ import annotations

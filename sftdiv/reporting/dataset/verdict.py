@@ -1,9 +1,9 @@
 """What the numbers say, in sentences: the part of a report that is read when nothing else is.
 
 In: what was measured. Out: sentences for the page and the terminal. The trade: a dataset alone gets
-    no grade, for no metric has an
-absolute scale; what is said of it are duplicates, concentration and lengths. Beside a baseline,
-metrics are counted, and every count names the sample size that it holds for.
+no grade, for no metric has an absolute scale; what is said of it are duplicates, concentration and
+lengths. Beside a baseline, metrics are counted, and every count names the sample size that it holds
+for.
 """
 
 from __future__ import annotations

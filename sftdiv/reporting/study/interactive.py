@@ -1,9 +1,9 @@
 """The figures of the page, in plotly: the same panels as the static ones, and hovering over a point shows its cell.
 
 In: an ``Analysis``, or one panel of it. Out: ``plotly.graph_objects.Figure``, small and responsive
-    (no width), for a page or a notebook.
-Every text that comes from data is escaped, because plotly reads a part of HTML. The trade: one
-small figure a panel instead of one with subplots, so that panels reflow on a narrow screen.
+(no width), for a page or a notebook. Every text that comes from data is escaped, because plotly
+reads a part of HTML. The trade: one small figure a panel instead of one with subplots, so that
+panels reflow on a narrow screen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What the report says of a judge: its noise floor beside the slopes, and the cells' Arena scores.
 
 In: an ``Analysis`` whose performance is a judge's win rate; the standings of its cells. Out: a
-    sentence and ``TableView`` objects. The
-noise floor is ``score.judge.noise`` of the rows: the standard deviation to expect of the difference
-of two identical runs of the judge.
+sentence and ``TableView`` objects. The noise floor is ``score.judge.noise`` of the rows: the
+standard deviation to expect of the difference of two identical runs of the judge.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The figures for papers, in matplotlib: performance by level, metric correlations, controlled slopes, overlap.
 
 In: an ``Analysis``. Out: ``matplotlib.figure.Figure`` objects, and png and svg files of them. Only
-    the object interface is used, so that
-drawing changes no global state and needs no display; equal input gives equal bytes. The trade:
-matplotlib's own font, found everywhere.
+the object interface is used, so that drawing changes no global state and needs no display; equal
+input gives equal bytes. The trade: matplotlib's own font, found everywhere.
 """
 
 from __future__ import annotations

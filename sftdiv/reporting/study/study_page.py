@@ -1,10 +1,9 @@
 """``report.html``: a study as one page that opens from disk, with no network.
 
 In: an ``Analysis`` and where the cells' folders are, seen from the page. Out: HTML as text,
-    plotly.js inlined once, the same bytes for the
-same input. Whatever comes from data is escaped, and the page's own content policy forbids every
-request and every script but the two that it holds. The trade: 5 MB of plotly.js in every page, so
-that it can be sent around as one file.
+plotly.js inlined once, the same bytes for the same input. Whatever comes from data is escaped, and
+the page's own content policy forbids every request and every script but the two that it holds. The
+trade: 5 MB of plotly.js in every page, so that it can be sent around as one file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How a study is laid out for people: settings as rows, side and strategy as columns or panels, lines with their bands.
 
 In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static
-    figures, the page and the terminal table are
-all drawn, so that they cannot disagree. Nothing is computed here that a table of the analysis does
-not say, but for the band of a line.
+figures, the page and the terminal table are all drawn, so that they cannot disagree. Nothing is
+computed here that a table of the analysis does not say, but for the band of a line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tables of the page, as text to show and values to sort by.
 
 In: an ``Analysis``. Out: one ``TableView`` a table; the template gives them their looks. Slopes are
-    shown times 100, as in the paper.
+shown times 100, as in the paper.
 """
 
 from __future__ import annotations

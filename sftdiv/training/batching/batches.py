@@ -1,9 +1,8 @@
 """What the optimizer sees at each step: examples of like length, in an order that the seed decides.
 
 In: labelled examples. Out: one `Step` for each optimizer step, which holds this rank's
-    micro-batches and the label tokens of all ranks.
-The trade: examples are sorted by length only within windows of some steps, which keeps the order
-random and most of the padding away.
+micro-batches and the label tokens of all ranks. The trade: examples are sorted by length only
+within windows of some steps, which keeps the order random and most of the padding away.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The conversations of a training, tokenized, labelled, guarded and split into those that are trained on and those that validate.
 
 In: messages and a tokenizer. Out: labelled examples with their names, and how many were left out
-    for which reason. Splits go by group, so
-that an instruction that is trained on is never validated on.
+for which reason. Splits go by group, so that an instruction that is trained on is never validated
+on.
 """
 
 from __future__ import annotations

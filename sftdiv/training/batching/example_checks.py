@@ -1,10 +1,9 @@
 """What is checked of the examples before the first step, and a look at three of them.
 
 In: labelled examples, in the order of their names. Out: which of them are trained on, with the
-    count of each that is left out and why; and
-a text in which what is trained on is marked. The trade: a few examples without anything to learn
-are dropped and counted, where many stop the training, for they are a sign of a wrong template or of
-too short a length.
+count of each that is left out and why; and a text in which what is trained on is marked. The trade:
+a few examples without anything to learn are dropped and counted, where many stop the training, for
+they are a sign of a wrong template or of too short a length.
 """
 
 from __future__ import annotations

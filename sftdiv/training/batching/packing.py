@@ -1,9 +1,8 @@
 """How the conversations of one optimizer step are laid out: rows, micro-batches, ranks.
 
 In: the lengths of a step's conversations. Out: for each rank its micro-batches, each a list of
-    rows, each a list of conversations. The step
-holds the same conversations however they are laid out, so that packing, accumulation and devices
-change nothing but the speed.
+rows, each a list of conversations. The step holds the same conversations however they are laid out,
+so that packing, accumulation and devices change nothing but the speed.
 """
 
 from __future__ import annotations

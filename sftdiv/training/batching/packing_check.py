@@ -1,9 +1,8 @@
 """Whether packed examples see only themselves in a model, tried on two of them before the first step.
 
 In: a model and some examples. Out: nothing, or a refusal. Attention keeps examples apart by their
-    position ids; a model that carries a
-state from token to token (Mamba), or that takes no position ids, does not, and would learn from one
-example's end how the next begins.
+position ids; a model that carries a state from token to token (Mamba), or that takes no position
+ids, does not, and would learn from one example's end how the next begins.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The course of a training before it begins: its steps, when it validates, where it is resumed.
 
 In: the conversations and the settings. Out: the steps of this rank that are left, and the callbacks
-    that watch over them.
+that watch over them.
 """
 
 from __future__ import annotations

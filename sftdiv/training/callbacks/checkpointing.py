@@ -1,11 +1,10 @@
 """Checkpoints of a training under way, from which it goes on as if nothing had happened: to the bit, on a CPU.
 
 In: the training's module, optimizer and validation after a step. Out: ``step-N/`` in a folder:
-    trained weights and optimizer state as
-torch's distributed checkpoint (each rank writes what it holds, and another number of ranks can read
-it), the state of each rank's random generators, and ``progress.json``, written last. A checkpoint
-is written under a hidden name and renamed, and only then is the one before removed: a kill at any
-moment leaves one that is whole.
+trained weights and optimizer state as torch's distributed checkpoint (each rank writes what it
+holds, and another number of ranks can read it), the state of each rank's random generators, and
+``progress.json``, written last. A checkpoint is written under a hidden name and renamed, and only
+then is the one before removed: a kill at any moment leaves one that is whole.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """NEFTune: noise on the embeddings of what is trained on (Jain et al. 2023, arXiv 2310.05914, algorithm 1).
 
 In: the embedding module of a model. Out: its outputs in training, each with noise drawn evenly from
-    [-1, 1] and scaled by
-alpha / sqrt(L d), where L is the length of the example that a token belongs to, not of the row, so
-that padding and packing change nothing.
+[-1, 1] and scaled by alpha / sqrt(L d), where L is the length of the example that a token belongs
+to, not of the row, so that padding and packing change nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How fast a training is: tokens a second and the share of the device's arithmetic that it uses (MFU), in a line and in numbers.
 
 In: the steps as they end. Out: a line in the terminal, the numbers of each step for the tracker,
-    and those of the whole training. Time is
-taken of steps alone: not of validation, of checkpoints, and of what comes before the first step.
+and those of the whole training. Time is taken of steps alone: not of validation, of checkpoints,
+and of what comes before the first step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The loss on conversations that are not trained on, taken while the training goes on, and the end of it when that loss falls no more.
 
 In: validation steps. Out: the losses with the steps they were taken at; with a patience, the
-    weights of the best of them. The trade: with
-a patience those weights take the memory of the trained parameters once more.
+weights of the best of them. The trade: with a patience those weights take the memory of the trained
+parameters once more.
 """
 
 from __future__ import annotations

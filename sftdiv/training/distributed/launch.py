@@ -1,10 +1,9 @@
 """A training on as many devices as are asked for: in this process on one, by torchrun on several.
 
 In: what `fine_tune` takes. Out: the model's folder, with ``train.json`` in it. With several devices
-    each has a process of its own, which
-knows nothing of Hydra and takes its settings from a file; this process waits, and passes the
-numbers of each step on to the tracker. What passes between the processes are plain files in a
-folder beside the model, which is removed when the training is done.
+each has a process of its own, which knows nothing of Hydra and takes its settings from a file; this
+process waits, and passes the numbers of each step on to the tracker. What passes between the
+processes are plain files in a folder beside the model, which is removed when the training is done.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """A model spread over several devices: each holds a share of every layer's weights, gradients and optimizer state (FSDP 2).
 
 In: a model whose weights only rank 0 has read. Out: the same model with sharded parameters, on the
-    rank's device; and the other way, its
-whole state on rank 0. A layer is gathered when it computes and let go after it, so that what a
-device needs beside its share is one layer. The trade: weights travel twice a micro-batch, forward
-and backward.
+rank's device; and the other way, its whole state on rank 0. A layer is gathered when it computes
+and let go after it, so that what a device needs beside its share is one layer. The trade: weights
+travel twice a micro-batch, forward and backward.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """One rank of a training: ``python -m sftdiv.training.distributed.worker FOLDER``, as torchrun starts it on each device.
 
 In: ``spec.json`` and ``messages.jsonl`` in the folder, as `launch` wrote them. Out: what
-    `fine_tune` leaves; from rank 0 the numbers of
-each step as lines of ``steps.jsonl``, and, where it fails for a reason that a user can mend,
-``error.txt``. Hydra is not imported.
+`fine_tune` leaves; from rank 0 the numbers of each step as lines of ``steps.jsonl``, and, where it
+fails for a reason that a user can mend, ``error.txt``. Hydra is not imported.
 """
 
 from __future__ import annotations

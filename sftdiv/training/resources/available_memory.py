@@ -1,8 +1,8 @@
 """How much memory there is for a training: of a GPU, or of the machine.
 
 In: where the training runs. Out: bytes that each of its processes may take. The machine's are what
-    the kernel could hand out without
-swapping, or what the control group of a container leaves, whichever is less.
+the kernel could hand out without swapping, or what the control group of a container leaves,
+whichever is less.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """What a training holds in memory, found by a training step on tensors that have a shape and no content.
 
 In: a model's config and how it is trained. Out: the bytes of its weights, and the peak of what the
-    two passes of a micro-batch add to them.
-The step is the code of `transformers`, `peft` and autograd itself under torch's fake tensors, so
-that every architecture, precision, adapter and checkpointing counts as it is. The usual formula
-(Korthikanti et al. 2022, arXiv 2205.05198, equation 2 without its attention term: 34 bytes x tokens
-x width x layers) gives 34 GiB where a 7B Llama in bf16 keeps 48 at 4 x 2,048 tokens. The trade: it
-takes a second or two, and what only a GPU has (flash attention, Liger, torch.compile) counts as
-torch's plain kernels, which take as much or more.
+two passes of a micro-batch add to them. The step is the code of `transformers`, `peft` and autograd
+itself under torch's fake tensors, so that every architecture, precision, adapter and checkpointing
+counts as it is. The usual formula (Korthikanti et al. 2022, arXiv 2205.05198, equation 2 without
+its attention term: 34 bytes x tokens x width x layers) gives 34 GiB where a 7B Llama in bf16 keeps
+48 at 4 x 2,048 tokens. The trade: it takes a second or two, and what only a GPU has (flash
+attention, Liger, torch.compile) counts as torch's plain kernels, which take as much or more.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """The arithmetic that a training has to do, and what a device can do of it: their quotient over time is the MFU.
 
 In: a model as it is trained, and the lengths of a step's conversations. Out: floating-point
-    operations. Counted is the work that must be
-done and not what is computed: no padding, no second forward pass of gradient checkpointing,
-attention to earlier tokens only, and the head only where a label is. Sources: Kaplan et al. 2020
-(arXiv 2001.08361, table 1), Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B). The trade:
-what is no matrix product (norms, softmax, optimizer) is left out, as is usual, though small models
-spend time on it.
+operations. Counted is the work that must be done and not what is computed: no padding, no second
+forward pass of gradient checkpointing, attention to earlier tokens only, and the head only where a
+label is. Sources: Kaplan et al. 2020 (arXiv 2001.08361, table 1), Chowdhery et al. 2022 (PaLM,
+arXiv 2204.02311, appendix B). The trade: what is no matrix product (norms, softmax, optimizer) is
+left out, as is usual, though small models spend time on it.
 """
 
 from __future__ import annotations

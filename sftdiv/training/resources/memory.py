@@ -1,11 +1,11 @@
 """Does a training fit? Its memory on each device, before a weight is loaded, and the largest micro-batch for which it does.
 
 In: a model's config, the settings of the training, the memory that there is. Out: an estimate in
-    four parts, or a refusal that names what
-helps. Weights, gradients and optimizer are counted; activations come from a step that is run
-without content (`dry_run`). This is what tensors take, within 4 % of 13 real trainings on a CPU.
-Left out is what allocators hold beside: on a CPU up to as much again, on a GPU some (not measured).
-So a refusal can be relied on, and a training that is let through may still run out of memory.
+four parts, or a refusal that names what helps. Weights, gradients and optimizer are counted;
+activations come from a step that is run without content (`dry_run`). This is what tensors take,
+within 4 % of 13 real trainings on a CPU. Left out is what allocators hold beside: on a CPU up to as
+much again, on a GPU some (not measured). So a refusal can be relied on, and a training that is let
+through may still run out of memory.
 """
 
 from __future__ import annotations

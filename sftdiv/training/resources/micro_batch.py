@@ -1,10 +1,9 @@
 """How large a training is before it begins: its memory, its micro-batch, its arithmetic.
 
 In: the model's outline, the longest conversations and the settings. Out: the micro-batch, the
-    estimate as a line for the log, and the
-operations of a step; or a refusal, before any weight is loaded. On a GPU a micro-batch that is left
-to us is tried out; elsewhere, and where several ranks would have to fail together, the estimate
-decides.
+estimate as a line for the log, and the operations of a step; or a refusal, before any weight is
+loaded. On a GPU a micro-batch that is left to us is tried out; elsewhere, and where several ranks
+would have to fail together, the estimate decides.
 """
 
 from __future__ import annotations

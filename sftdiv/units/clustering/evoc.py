@@ -1,10 +1,9 @@
 """EVoC: clusters of embeddings in one package, a graph layout and a density clustering made for each other.
 
 In: vectors. Out: a cluster a row, or noise. The package ``evoc`` (Tutte Institute), which the extra
-    of that name installs; of the layers of
-clusterings that it finds it gives the one that persists longest. The trade: approximate neighbours
-and parallel kernels whose results depend on the number of numba's threads, so that it is run on
-one, and slower than it could be.
+of that name installs; of the layers of clusterings that it finds it gives the one that persists
+longest. The trade: approximate neighbours and parallel kernels whose results depend on the number
+of numba's threads, so that it is run on one, and slower than it could be.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """UMAP's fuzzy graph: how strongly each row belongs with its neighbours.
 
 In: nearest neighbours and their distances. Out: a symmetric sparse matrix of weights in (0, 1].
-    Distances are measured from each row's
-nearest neighbour and by a width of the row's own, so that dense and sparse regions count alike
-(McInnes et al. 2018, arXiv 1802.03426, algorithms 2 and 3). Equal to
-``umap.umap_.fuzzy_simplicial_set`` up to its tolerance (tested). The trade: half a page of code for
-a package of its own that compiles for half a minute when it is first imported.
+Distances are measured from each row's nearest neighbour and by a width of the row's own, so that
+dense and sparse regions count alike (McInnes et al. 2018, arXiv 1802.03426, algorithms 2 and 3).
+Equal to ``umap.umap_.fuzzy_simplicial_set`` up to its tolerance (tested). The trade: half a page of
+code for a package of its own that compiles for half a minute when it is first imported.
 """
 
 from __future__ import annotations

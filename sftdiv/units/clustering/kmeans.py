@@ -1,10 +1,9 @@
 """Spherical k-means: a given number of clusters, each around a direction; no noise.
 
 In: vectors of unit length. Out: a cluster a row. Lloyd's algorithm with cosine as the measure
-    (Dhillon and Modha 2001) on all rows, seeded
-by k-means++ (Arthur and Vassilvitskii 2007) on a sample. The trade: scikit-learn's sums in the
-order in which its threads finish, and copies the data; here every sum has a fixed order, whatever
-the threads.
+(Dhillon and Modha 2001) on all rows, seeded by k-means++ (Arthur and Vassilvitskii 2007) on a
+sample. The trade: scikit-learn's sums in the order in which its threads finish, and copies the
+data; here every sum has a fixed order, whatever the threads.
 """
 
 from __future__ import annotations

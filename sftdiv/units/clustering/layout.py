@@ -1,12 +1,12 @@
 """UMAP's layout: points in few dimensions, near where their fuzzy graph has weight and apart elsewhere.
 
 In: a symmetric weighted graph and starting points. Out: the points moved, by the gradient of UMAP's
-    cross entropy with negative sampling
-(McInnes et al. 2018, arXiv 1802.03426, algorithm 5). umap-learn moves both ends of an edge at once,
-so that several threads race, and with a seed it uses one. Here each point moves itself against the
-others' places at the start of the epoch, and draws its negatives from a hash of seed, epoch and
-edge: points can be moved in any order, on any number of threads, to the same bits. The trade: a
-second copy of the points, and news travels once an epoch.
+cross entropy with negative sampling (McInnes et al. 2018, arXiv 1802.03426, algorithm 5).
+umap-learn moves both ends of an edge at once, so that several threads race, and with a seed it uses
+one. Here each point moves itself against the others' places at the start of the epoch, and draws
+its negatives from a hash of seed, epoch and edge: points can be moved in any order, on any number
+of threads, to the same bits. The trade: a second copy of the points, and news travels once an
+epoch.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Exact nearest neighbours by cosine, in blocks.
 
 In: vectors. Out: each row's nearest other rows and their cosine distances. Blocks of similarities
-    come from matrix products and are read
-once, each row keeping its best so far, so that no rows x rows matrix is held. The trade: the work
-is quadratic (69,000 rows of 384 numbers take half a minute on two cores), and in exchange nothing
-is approximate, seeded or dependent on the number of threads, as graph descent is.
+come from matrix products and are read once, each row keeping its best so far, so that no rows x
+rows matrix is held. The trade: the work is quadratic (69,000 rows of 384 numbers take half a minute
+on two cores), and in exchange nothing is approximate, seeded or dependent on the number of threads,
+as graph descent is.
 """
 
 from __future__ import annotations

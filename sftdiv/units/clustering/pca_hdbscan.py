@@ -1,10 +1,9 @@
 """HDBSCAN: clusters as regions that are denser than what is around them, their number not given beforehand.
 
 In: vectors. Out: a cluster a row, or noise. Scikit-learn's implementation (Campello et al. 2013) on
-    the leading principal components. The
-trade: its cost is quadratic in the rows and grows with the dimensions, so that 67,000 rows in 20
-    dimensions take 35 s on one core, but a
-million rows are out of reach. It has no seed and runs on one thread, so that a rerun gives the same topics.
+the leading principal components. The trade: its cost is quadratic in the rows and grows with the
+dimensions, so that 67,000 rows in 20 dimensions take 35 s on one core, but a million rows are out
+of reach. It has no seed and runs on one thread, so that a rerun gives the same topics.
 """
 
 from __future__ import annotations

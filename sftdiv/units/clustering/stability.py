@@ -1,13 +1,12 @@
 """How far the clusters are facts of the data and not of chance: the agreement of repeated runs.
 
 In: a clusterer and vectors. Out: adjusted Rand index (Hubert and Arabie 1985) and adjusted mutual
-    information (Vinh et al. 2010), the mean
-over all pairs of runs; 1 is full agreement and 0 what chance gives. All runs look at the same
-sample, the first rows (they come in the order of their texts' hash). What varies is the clusterer's
-seed, where it has one, and which share of the sample a run is given, so that a clusterer without a
-seed can be judged too; a pair is compared on the rows that both were given. The trade: on a sample
-a cluster of a given least size is a larger part of the data than on the whole, so that the figure
-speaks of the coarser clusters.
+information (Vinh et al. 2010), the mean over all pairs of runs; 1 is full agreement and 0 what
+chance gives. All runs look at the same sample, the first rows (they come in the order of their
+texts' hash). What varies is the clusterer's seed, where it has one, and which share of the sample a
+run is given, so that a clusterer without a seed can be judged too; a pair is compared on the rows
+that both were given. The trade: on a sample a cluster of a given least size is a larger part of the
+data than on the whole, so that the figure speaks of the coarser clusters.
 """
 
 from __future__ import annotations

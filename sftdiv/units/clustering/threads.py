@@ -1,10 +1,9 @@
 """Work on several cores whose result does not depend on how many there are.
 
 In: a function of a range of rows. Out: nothing; it fills its rows. Each range is one piece of work
-    of a fixed size on one thread, BLAS
-included, so that one core and sixty-four give the same bits. The trade: Python threads around
-kernels that release the lock, not numba's ``prange``: no second compilation, no thread pool that a
-later fork would inherit, nothing global to restore.
+of a fixed size on one thread, BLAS included, so that one core and sixty-four give the same bits.
+The trade: Python threads around kernels that release the lock, not numba's ``prange``: no second
+compilation, no thread pool that a later fork would inherit, nothing global to restore.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """UMAP and HDBSCAN, as BERTopic puts them together: the vectors laid out in a few dimensions, and the dense regions there.
 
 In: vectors. Out: a cluster a row, or noise. The steps of BERTopic (Grootendorst 2022, arXiv
-    2203.05794) without the package: no documents
-and vectorizers between the vectors and the clusters, and every seed and thread in one's own hand.
-umap-learn is left out too: with a seed it lays out on one thread, and without one it is not
-reproducible. Neighbours are exact, the graph is umap-learn's, the layout moves each point by the
-same forces in an order that does not matter (`layout`), and HDBSCAN is the package ``hdbscan``
-(Boruvka, n log n; scikit-learn's is quadratic). The trade: places start from principal components
-and not from the graph's spectrum, and the neighbours' cost is quadratic, which a million rows do
-not bear.
+2203.05794) without the package: no documents and vectorizers between the vectors and the clusters,
+and every seed and thread in one's own hand. umap-learn is left out too: with a seed it lays out on
+one thread, and without one it is not reproducible. Neighbours are exact, the graph is umap-learn's,
+the layout moves each point by the same forces in an order that does not matter (`layout`), and
+HDBSCAN is the package ``hdbscan`` (Boruvka, n log n; scikit-learn's is quadratic). The trade:
+places start from principal components and not from the graph's spectrum, and the neighbours' cost
+is quadratic, which a million rows do not bear.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Normalisation, step 4: tags that occur together almost always are one tag.
 
 In: which text holds which tags. Out: the commoner name of each such pair. InsTag (arXiv 2308.07074,
-    section 3.2) mines rules by FP-growth
-(Han et al. 2000; at least 40 texts, confidence 99 %) and merges what they tie together,
-recursively; so do we, with mlxtend. Only pairs are mined: a rule between single tags needs no
-larger set, and merging follows chains of pairs. The trade is ``mutual``: a rule that holds one way
-only ("fractions" implies "mathematics") merges the special into the general, which shrinks the
-vocabulary and loses the special.
+section 3.2) mines rules by FP-growth (Han et al. 2000; at least 40 texts, confidence 99 %) and
+merges what they tie together, recursively; so do we, with mlxtend. Only pairs are mined: a rule
+between single tags needs no larger set, and merging follows chains of pairs. The trade is
+``mutual``: a rule that holds one way only ("fractions" implies "mathematics") merges the special
+into the general, which shrinks the vocabulary and loses the special.
 """
 
 from __future__ import annotations

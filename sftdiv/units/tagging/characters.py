@@ -1,8 +1,8 @@
 """Vectors of tags from their letters: the embedder of tags that needs no model.
 
 In: short texts. Out: row-normalised counts of hashed character n-grams. The trade: it sees that
-    "data analysis" and "analysis of data" or
-"colour" and "color" are alike, and not that "maths" and "arithmetic" are; a sentence encoder does.
+"data analysis" and "analysis of data" or "colour" and "color" are alike, and not that "maths" and
+"arithmetic" are; a sentence encoder does.
 """
 
 from __future__ import annotations

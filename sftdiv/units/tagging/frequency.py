@@ -1,9 +1,8 @@
 """Normalisation, step 1: tags that few texts hold are dropped.
 
 In: the texts of each tag. Out: its name, or None. The trade is InsTag's (Lu et al. 2023, arXiv
-    2308.07074, section 3.2, alpha = 20): rare
-spellings go before they could be merged, which keeps the later steps small and costs the texts that
-hold nothing else their only tags.
+2308.07074, section 3.2, alpha = 20): rare spellings go before they could be merged, which keeps the
+later steps small and costs the texts that hold nothing else their only tags.
 """
 
 from __future__ import annotations

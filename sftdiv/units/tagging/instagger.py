@@ -1,11 +1,11 @@
 """Tags from a local causal language model such as InsTagger, without a server.
 
 In: distinct texts and a transformers model. Out: the tags of each, with every answer kept
-    (``llm.ledger``), so that a killed run goes
-on where it stopped. InsTagger (Lu et al. 2023, arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's
-tags with Vicuna's template; the prompt in YAML is that. Batches are sorted by length, the longest
-first, padded on the left and decoded greedily. The trade: plain ``generate`` on one device; for
-several, or for many texts, serve the model with vLLM and use the tagger ``llm``.
+(``llm.ledger``), so that a killed run goes on where it stopped. InsTagger (Lu et al. 2023, arXiv
+2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template; the prompt in YAML is
+that. Batches are sorted by length, the longest first, padded on the left and decoded greedily. The
+trade: plain ``generate`` on one device; for several, or for many texts, serve the model with vLLM
+and use the tagger ``llm``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Tags without a model: the key phrases of a text.
 
 In: distinct texts. Out: for each the words and word pairs of highest TF-IDF, none of which shares a
-    word with another. Key phrases stand in
-for the paper's LLM-written tags where no LLM can be asked. The trade: a phrase must be in the text,
-so that a tag names what is spoken of, not what is asked for. Nothing is downloaded, and a phrase is
-chosen among those that enough texts share: on 68,000 distinct instructions of the pool 97 % hold a
-tag that 20 share, with RAKE (rake-nltk) 78 %; YAKE takes 25 minutes of processor time to our half
-(``benchmarks/pool_tags.py``). Weighting pairs twice (``prefer_long``) names tasks almost as well as
-RAKE does, without losing those texts.
+word with another. Key phrases stand in for the paper's LLM-written tags where no LLM can be asked.
+The trade: a phrase must be in the text, so that a tag names what is spoken of, not what is asked
+for. Nothing is downloaded, and a phrase is chosen among those that enough texts share: on 68,000
+distinct instructions of the pool 97 % hold a tag that 20 share, with RAKE (rake-nltk) 78 %; YAKE
+takes 25 minutes of processor time to our half (``benchmarks/pool_tags.py``). Weighting pairs twice
+(``prefer_long``) names tasks almost as well as RAKE does, without losing those texts.
 """
 
 from __future__ import annotations

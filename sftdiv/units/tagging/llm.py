@@ -1,11 +1,10 @@
 """Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as InsTag had them.
 
 In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``llm.ledger``).
-    The prompt is InsTag's (Lu et al.
-2023, arXiv 2308.07074), in YAML; where the server can, its answer is held to a JSON schema. A
-malformed answer is asked for again, warmer, since at temperature 0 a model repeats itself; what
-stays malformed is counted and holds no tags. The trade: the address is not part of what decides the
-tags, so that a run can resume on another server; a model's name is.
+The prompt is InsTag's (Lu et al. 2023, arXiv 2308.07074), in YAML; where the server can, its answer
+is held to a JSON schema. A malformed answer is asked for again, warmer, since at temperature 0 a
+model repeats itself; what stays malformed is counted and holds no tags. The trade: the address is
+not part of what decides the tags, so that a run can resume on another server; a model's name is.
 """
 
 from __future__ import annotations

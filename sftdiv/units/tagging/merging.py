@@ -1,9 +1,8 @@
 """The matrix of texts x tags, and what merging or dropping tags does to it.
 
 In: lists of tags, or a matrix and a new name for each of its tags. Out: a CSR matrix of ones, its
-    tags in alphabetical order, a repeated
-tag counted once. The trade: names carry the merge (equal new names are one tag, None is dropped),
-so that a map of names says it all.
+tags in alphabetical order, a repeated tag counted once. The trade: names carry the merge (equal new
+names are one tag, None is dropped), so that a map of names says it all.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """From raw tags to final ones: InsTag's four steps (Lu et al. 2023, arXiv 2308.07074, section 3.2), or a map that is given.
 
 In: raw tags and which text holds which. Out: the final tag of each raw one, and for each step what
-    there was before and after. Order and
-thresholds are the paper's: frequency, rules, semantics, association. The trade: everything is a
-renaming of tags, learnt over distinct texts, so that a text repeated fifty times does not make its
-tags common, and the whole can be read, edited and applied again.
+there was before and after. Order and thresholds are the paper's: frequency, rules, semantics,
+association. The trade: everything is a renaming of tags, learnt over distinct texts, so that a text
+repeated fifty times does not make its tags common, and the whole can be read, edited and applied
+again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Tags out of what a language model answered.
 
 In: an answer that should be a JSON list of ``{"tag": ..., "explanation": ...}``. Out: the tags, and
-    how well formed the answer was.
-Fences, prose around the list, trailing commas, Python quotes and lists in pieces are mended without
-loss; of a list that was cut off the whole entries are kept. The trade: half an entry is thrown away
-rather than completed by guess, as general JSON repairers do.
+how well formed the answer was. Fences, prose around the list, trailing commas, Python quotes and
+lists in pieces are mended without loss; of a list that was cut off the whole entries are kept. The
+trade: half an entry is thrown away rather than completed by guess, as general JSON repairers do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Raw tags: what a tagger says of each text, before anything is merged or dropped.
 
 In: texts and a tagger. Out: a folder with ``tags.jsonl`` (a list of tags a text, in the order of
-    the texts), ``record.json`` and whatever
-the tagger wrote on its way, such as every answer of a model. The trade: raw tags are an artifact of
-their own, some megabytes, so that no change of the normalisation asks a model anything again.
+the texts), ``record.json`` and whatever the tagger wrote on its way, such as every answer of a
+model. The trade: raw tags are an artifact of their own, some megabytes, so that no change of the
+normalisation asks a model anything again.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Normalisation, step 2: tags that differ by case, punctuation or inflection are one tag.
 
 In: tags. Out: the commonest spelling among those that share their lemmas. InsTag (arXiv 2308.07074,
-    section 3.2) lowers the case, replaces
-special characters by spaces and stems with NLTK. Here words are lemmatised by simplemma: its
-dictionaries come in the wheel, where NLTK's WordNet is a download, and lemmas keep "universe" and
-"university" apart, which Porter's stemmer merges. "+" and "#" after a letter stay, or C, C++ and C#
-were one language. The trade: the lemma of a word does not know its sentence ("left" is always
-"leave").
+section 3.2) lowers the case, replaces special characters by spaces and stems with NLTK. Here words
+are lemmatised by simplemma: its dictionaries come in the wheel, where NLTK's WordNet is a download,
+and lemmas keep "universe" and "university" apart, which Porter's stemmer merges. "+" and "#" after
+a letter stay, or C, C++ and C# were one language. The trade: the lemma of a word does not know its
+sentence ("left" is always "leave").
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Normalisation, step 3: tags that mean the same are one tag.
 
 In: tags and an embedder. Out: the commonest name of each cluster of their vectors. As InsTag does
-    it (arXiv 2308.07074, section 3.2: DBSCAN
-over phrase embeddings, threshold 0.05), with any embedder for its PhraseBERT. The trade: DBSCAN
-chains (a near b near c merges a with c), which a small distance keeps in check; the record names
-the largest clusters, so that a reader sees when it did not.
+it (arXiv 2308.07074, section 3.2: DBSCAN over phrase embeddings, threshold 0.05), with any embedder
+for its PhraseBERT. The trade: DBSCAN chains (a near b near c merges a with c), which a small
+distance keeps in check; the record names the largest clusters, so that a reader sees when it did
+not.
 """
 
 from __future__ import annotations

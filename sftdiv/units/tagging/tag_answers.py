@@ -1,8 +1,7 @@
 """What a tagger's ledger holds: a model's answer to each text, as it was given.
 
 In: texts and an open ledger. Out: the tags of each. The trade: answers are kept as the model gave
-    them, some hundred bytes a text, so
-that a better parser needs no model.
+them, some hundred bytes a text, so that a better parser needs no model.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The map from raw tags to final ones, as a file that can be read, edited by hand and given back.
 
 In: a map (None: dropped) and how many texts hold each raw tag. Out: CSV with the columns
-    ``raw_tag,tag,texts``, or JSON, the commonest raw
-tags first. The trade: a file that was edited is taken at its word; no step of the normalisation is
-learnt beside it.
+``raw_tag,tag,texts``, or JSON, the commonest raw tags first. The trade: a file that was edited is
+taken at its word; no step of the normalisation is learnt beside it.
 """
 
 from __future__ import annotations
