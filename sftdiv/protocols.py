@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import Embeddings, Example, Heldout, Score, TokenIds, Units
+from sftdiv.records import Embeddings, Example, Heldout, ModelRef, Score, TokenIds, Units
 
 Keep = Callable[
     [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
@@ -52,18 +52,28 @@ class CorpusSide:
 
 @dataclass(frozen=True)
 class EvalContext:
-    """What an evaluation may ask of a run; what is costly is made when called.
+    """Inputs of evaluators; expensive ones are computed lazily, when called.
 
-    ``device`` is torch's name, ``max_length`` in tokens; ``loss_turns`` says which responses are learned: of all turns or the last.
-    ``folder`` is the cell's ``evaluation/``, where an option keeps whatever else it finds below its own name; ``study`` is where the other
-    cells lie, ``cell`` the name of this one, ``seed`` its seed. ``base()`` is the model before fine-tuning: a folder, or
-    a hub id at ``revision``.
+    Attributes:
+        heldout: The held-out examples.
+        world_tasks: Folder of the synthetic corpus's benchmark as lm-eval tasks.
+        base: The model before fine-tuning.
+        positions: Longest input of the model to be trained, in tokens; None where its configuration cannot be read yet.
+        keep: Cache of expensive folders; see `Keep`.
+        device: Torch device name, ``cpu`` or ``cuda``.
+        max_length: Longest conversation, in tokens.
+        loss_turns: Whether the responses of ``all`` turns are learned or only the ``last``.
+        folder: The cell's ``evaluation/`` folder; each option writes below its own name.
+        study: Folder of the study's cells.
+        cell: Name of this cell.
+        seed: Seed of the run.
+        columns: Identifying columns of the cell's result row (``strategy``, ``side``, ``size``, ``level``, ``seed`` ...).
     """
 
     heldout: Callable[[], Heldout]
     world_tasks: Callable[[], Path]
-    base: Callable[[], str]
-    revision: str | None
+    base: Callable[[], ModelRef]
+    positions: Callable[[], int | None]
     keep: Keep
     device: str
     max_length: int
@@ -72,6 +82,7 @@ class EvalContext:
     study: Path
     cell: str
     seed: int
+    columns: Mapping[str, Any]
 
 
 class Reader(Protocol):
@@ -115,6 +126,10 @@ class Evaluator(Protocol):
 
     primary: str | None
     higher_is_better: bool | None
+
+    def identity(self) -> Mapping[str, Any]:
+        """Settings that decide the scores, JSON-serialisable, files by content; no class names, paths or speed settings."""
+        ...
 
     def check(self, exam: EvalContext) -> Mapping[str, bool | None] | None:
         """Refuse what cannot be scored, before anything is trained.

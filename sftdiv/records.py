@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sftdiv.storage.hashing import path_identity
 
 if TYPE_CHECKING:
     import datasets
@@ -159,6 +162,30 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model or tokenizer: a local folder or a hub id.
+
+    Attributes:
+        path: Local folder in the hub's format, or a hub id.
+        revision: Hub revision (branch, tag or commit); None for the default branch. Ignored for folders.
+    """
+
+    path: str
+    revision: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the path is a folder on this machine."""
+        return Path(self.path).expanduser().is_dir()
+
+    def identity(self) -> dict[str, Any]:
+        """The digest of a local folder's files, else the hub id with its revision."""
+        if self.is_local:
+            return {"files": path_identity(self.path)}
+        return {"path": self.path, "revision": self.revision}
 
 
 @dataclass(frozen=True)

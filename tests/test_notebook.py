@@ -4,8 +4,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from made_up_study import write_made_up_study
 from nbclient import NotebookClient
+from synthetic_study import write_synthetic_study
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "explore_study.ipynb"
 
@@ -23,7 +23,7 @@ def test_outputs_are_stripped(notebook):
 @pytest.mark.slow
 def test_the_notebook_runs_on_a_small_study(notebook, tmp_path, monkeypatch):
     slopes = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
-    folder = write_made_up_study(tmp_path / "small", slopes=slopes, levels=(0.0, 0.5, 1.0), seeds=(0, 1))
+    folder = write_synthetic_study(tmp_path / "small", slopes=slopes, levels=(0.0, 0.5, 1.0), seeds=(0, 1))
     monkeypatch.setenv("SFTDIV_STUDY", str(folder))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     ran = NotebookClient(

@@ -1,4 +1,4 @@
-"""Hashes that name content: of JSON values, of files, of folders of weights.
+"""Identities and hashes: what of a component decides a result, and digests of JSON values, files and folders of weights.
 
 All digests are BLAKE2b in hexadecimal. The trade: of a file over 64 MiB only the size and both ends are hashed, so that the identity of a
 model folder takes no minutes.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +47,58 @@ def _digest(path: Path) -> str:
         head = stream.read(1 << 20)
         stream.seek(-(1 << 20), 2)
         return content_hash([size, head.hex(), stream.read().hex()])
+
+
+def identity_of(value: Any) -> Any:
+    """What of a value decides a result, as a JSON-serialisable value free of paths, class names and import paths.
+
+    A component with a method ``identity`` answers for itself; a dataclass without one is identified by `settings_identity`.
+
+    Raises:
+        TypeError: If the value is none of these and not plain JSON either.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if callable(own := getattr(value, "identity", None)):
+        return identity_of(own())
+    if isinstance(value, Mapping):
+        return {str(key): identity_of(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [identity_of(item) for item in value]
+    if is_dataclass(value):
+        return settings_identity(value)
+    raise TypeError(
+        f"{type(value).__name__} has no identity: give it a method identity(), or use a dataclass of plain values"
+    )
+
+
+def settings_identity(component: Any) -> dict[str, Any]:
+    """The fields of a dataclass that decide a result: all but those that its class lists in ``performance_only``."""
+    skipped = getattr(component, "performance_only", frozenset())
+    return {
+        field.name: identity_of(getattr(component, field.name))
+        for field in fields(component)
+        if field.name not in skipped
+    }
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed version of each distribution, for the keys of artifacts (an identity holds no versions)."""
+    return {name: version(name) for name in sorted(set(names))}
+
+
+def libraries_of(component: Any) -> set[str]:
+    """Distributions that a component's result depends on: its ``libraries``, and those of the components in its fields."""
+    found = set(getattr(component, "libraries", ()))
+    if is_dataclass(component) and not isinstance(component, type):
+        for field in fields(component):
+            found |= libraries_of(getattr(component, field.name))
+    return found
+
+
+def path_identity(path: str | Path) -> str:
+    """The digest of a file or folder on this machine; of anything else (a hub id) the text itself."""
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return folder_identity(local)
+    return file_digest(local) if local.is_file() else str(path)

@@ -265,6 +265,28 @@ class Architecture:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything that a fine-tuning is told besides its data, base model and seed.
+
+    Attributes:
+        data: How conversations are tokenized and which tokens enter the loss.
+        schedule: Epochs or steps, batch sizes, validation interval.
+        fine_tuning: All weights or an adapter; what trades time for memory.
+        optimizer: Optimizer, learning rate and its schedule.
+        trainer: Accelerator, devices, precision.
+    """
+
+    data: DataConfig
+    schedule: ScheduleConfig
+    fine_tuning: FineTuningConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+
+    def __post_init__(self) -> None:
+        check_together(self.fine_tuning, self.optimizer, self.trainer)
+
+
 def check_together(method: FineTuningConfig, optimizer: OptimizerConfig, hardware: TrainerConfig) -> None:
     """Refuse settings that cannot work together, or that need a package which is not there.
 

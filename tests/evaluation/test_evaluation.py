@@ -1,0 +1,391 @@
+"""Evaluation of a model that has learned four answers by heart: held-out loss, lm-eval tasks, generation."""
+
+import json
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tiny_models import fine_tuning
+
+from sftdiv.evaluation.harness import _set_up, mean_score, run_tasks
+from sftdiv.evaluation.heldout import ratio_score, response_loss
+from sftdiv.evaluation.lm_eval_model import check_backend, language_model
+from sftdiv.evaluation.loading import harness_tasks, load_tasks
+from sftdiv.evaluation.paired import compare_cells, paired_difference
+from sftdiv.modeling.chat_labels import label_conversations
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer
+from sftdiv.modeling.generate import generate
+from sftdiv.modeling.loss import pad_batch, token_losses
+from sftdiv.pipeline.result_table import _number
+from sftdiv.pipeline.scoring import check_evaluation, chosen
+from sftdiv.protocols import EvalContext, build_uncached
+from sftdiv.records import Heldout, Score, SftdivError
+from sftdiv.reporting.paired_scores import _plain, main
+from sftdiv.storage.cache import Store
+from sftdiv.training.config import Architecture
+from sftdiv.training.fine_tune import fine_tune
+from sftdiv.training.pretrain import make_model
+from sftdiv.training.tokenizer import train_tokenizer
+
+SOUNDS = {"cat": "meow", "dog": "woof", "brown cow": "moo", "duck": "quack"}
+TALKS = [
+    [{"role": "user", "content": f"What says the {animal}?"}, {"role": "assistant", "content": sound}]
+    for animal, sound in SOUNDS.items()
+]
+SONG = "cock a doodle doo " * 6  # goes on while the others' answers have ended
+ROOSTER = [{"role": "user", "content": "What says the rooster?"}, {"role": "assistant", "content": SONG.strip()}]
+ALL = {"num_fewshot": None, "limit": None, "batch_size": 3, "chat_template": True, "device": "cpu", "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def parrot(tmp_path_factory):
+    """A model that has learned four short answers and a long one by heart."""
+    folder = tmp_path_factory.mktemp("parrot")
+    train_tokenizer([turn["content"] for talk in [*TALKS, ROOSTER] for turn in talk], folder / "base", vocab_size=300)
+    tokenizer = load_tokenizer(folder / "base")
+    make_model(
+        Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
+    ).save_pretrained(folder / "base")
+    fine_tune(
+        folder / "base",
+        [*TALKS, ROOSTER],
+        [*SOUNDS, "rooster"],
+        folder / "model",
+        **fine_tuning(epochs=150, batch_size=2, weight_decay=0.0),
+    )
+    return folder / "model"
+
+
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {items}}}}}
+test_split: test
+doc_to_text: question
+"""
+CHOOSE = """\
+output_type: multiple_choice
+doc_to_choice: sounds
+doc_to_target: gold
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: brier_score, aggregation: brier_score, higher_is_better: false}
+"""
+SAY = """\
+output_type: generate_until
+doc_to_target: sound
+generation_kwargs: {until: ["\\n"], max_gen_toks: 16}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A folder with a multiple choice and a generation task about the four animals."""
+    sounds = list(SOUNDS.values())
+    items = [
+        {"question": talk[0]["content"], "sounds": sounds, "gold": gold, "sound": sounds[gold]}
+        for gold, talk in enumerate(TALKS)
+    ]
+    (tmp_path / "items.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    for name, rest in (("choose", CHOOSE), ("say", SAY)):
+        (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, items=tmp_path / "items.jsonl") + rest)
+    return tmp_path
+
+
+def test_greedy_answers_come_in_the_order_of_the_prompts(parrot):
+    prompts = [talk[:1] for talk in TALKS]
+    assert generate(parrot, prompts, max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())
+    assert (
+        generate(parrot, prompts[::-1], max_new_tokens=16, max_length=64, device="cpu") == list(SOUNDS.values())[::-1]
+    )
+    assert generate(parrot, [], max_new_tokens=16, max_length=64, device="cpu") == []
+
+
+def test_tasks_of_a_folder_are_scored_with_standard_errors(parrot, tasks, capfd):
+    scores = run_tasks(parrot, ["choose", "say"], include_path=tasks, **ALL)
+    assert sorted(scores) == ["choose.acc", "choose.brier_score", "say.exact_match"]
+    assert scores["choose.acc"] == scores["say.exact_match"] == Score(1.0, 0.0)
+    assert np.isnan(scores["choose.brier_score"].stderr)  # the harness has none for it
+    assert not capfd.readouterr().err
+
+
+def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
+    asked, bare = (
+        run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"chat_template": chat}) for chat in (True, False)
+    )
+    assert asked["choose.brier_score"].value < bare["choose.brier_score"].value
+    limited = run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"limit": 1})
+    assert np.isnan(limited["choose.acc"].stderr)
+
+
+def test_an_unknown_task_names_the_nearest(parrot, tasks):
+    with pytest.raises(SftdivError, match=r"'chose', which is unknown. Did you mean choose\? .* has: choose, say"):
+        run_tasks(parrot, ["chose"], include_path=tasks, **ALL)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
+    """Also where the model's own settings do not say which token ends an answer, and it would then begin another one."""
+    asked = ["quack " * 90 + "What says the duck?", ROOSTER[0]["content"]]
+    long = [
+        {"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"}
+        for text in asked
+    ]
+    with (tasks / "items.jsonl").open("a") as items:
+        items.writelines(f"{json.dumps(item)}\n" for item in long)
+
+    how = ALL | {"chat_template": chat}
+
+    def goes_on_after_its_end(*given, **how):
+        model, tokenizer = load_model(*given, **how), load_tokenizer(parrot)
+        model.generation_config.eos_token_id = None
+        model.config.tie_word_embeddings = False
+        read = model.get_input_embeddings().weight.detach().clone()
+        read[tokenizer.eos_token_id] = read[tokenizer(":\n")["input_ids"][-1]]  # as the end of a prompt
+        model.set_input_embeddings(torch.nn.Embedding.from_pretrained(read))
+        return model
+
+    monkeypatch.setattr("sftdiv.evaluation.lm_eval_model.load_model", goes_on_after_its_end)
+    alone, together = (
+        run_tasks(
+            parrot, ["choose", "say"], include_path=tasks, samples=tmp_path / str(size), **how | {"batch_size": size}
+        )
+        for size in (1, 16)
+    )
+    read = {
+        (size, task): pq.read_table(tmp_path / str(size) / f"{task}.parquet")
+        for size in (1, 16)
+        for task in ("choose", "say")
+    }
+    likelihoods = [np.concatenate(read[size, "choose"]["log_likelihoods"].to_pylist()) for size in (1, 16)]
+    assert len(likelihoods[0]) == 6 * 4
+    assert np.abs(likelihoods[0] - likelihoods[1]).max() < 1e-4
+    assert read[1, "say"]["response"].to_pylist() == read[16, "say"]["response"].to_pylist()
+    assert {name: score.value for name, score in alone.items()} == pytest.approx(
+        {name: score.value for name, score in together.items()}
+    )
+    if chat:
+        assert read[1, "say"]["response"].to_pylist()[-1] == SONG[: len(read[1, "say"]["response"].to_pylist()[-1])]
+        assert read[16, "say"]["response"].to_pylist()[:4] == list(SOUNDS.values())
+
+
+def test_a_chat_prompt_is_tokenized_as_in_training(parrot):
+    """No special token is put before those of the chat format."""
+    tokenizer = load_tokenizer(parrot)
+    model = language_model(parrot, backend="hf", batch_size="auto", chat_template=True, device="cpu", seed=0)
+    (trained,) = label_conversations(tokenizer, [TALKS[0]], max_length=64)
+    prompt, answer = model._encode_pair(model.apply_chat_template(TALKS[0][:1]), "meow")
+    assert [*prompt, *answer] == trained.input_ids.tolist()[: len(prompt) + len(answer)]
+    assert model.batch_size == 64  # a model this small: as many as the harness takes on a GPU at most
+
+
+def test_an_answer_takes_no_more_than_half_of_the_positions(parrot, tasks, caplog):
+    task = (tasks / "say.yaml").read_text()
+    (tasks / "say.yaml").write_text(task.replace("max_gen_toks: 16", "max_gen_toks: 600"))
+    scores = run_tasks(parrot, ["say"], include_path=tasks, **ALL)
+    assert scores["say.exact_match"].value == 1.0
+    assert "answers of 600 tokens; this model has 512 positions" in caplog.text
+
+
+def test_prompts_are_kept_until_the_data_changes(parrot, tasks, tmp_path):
+    made = []
+    store = Store(tmp_path / "store")
+
+    def keep(kind, key, build):
+        return store.folder(kind, key, lambda folder: (made.append(kind), build(folder, folder)))
+
+    first = run_tasks(parrot, ["choose", "say"], include_path=tasks, keep=keep, **ALL)
+    again = run_tasks(parrot, ["choose", "say"], include_path=tasks, keep=keep, **ALL)
+    assert first["choose.acc"] == again["choose.acc"] and first["say.exact_match"] == again["say.exact_match"]
+    assert made == ["requests", "requests"]
+    items = (tasks / "items.jsonl").read_text().replace("What says the cat?", "What says the dog?")
+    (tasks / "items.jsonl").write_text(items)
+    changed = run_tasks(parrot, ["choose"], include_path=tasks, keep=keep, **ALL)
+    assert made == ["requests"] * 3 and changed["choose.acc"].value == 0.75
+
+
+def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path, capsys):
+    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance 1/3, error sqrt(1/12)."""
+    by_hand = paired_difference(np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0]))
+    assert (by_hand.difference, by_hand.items) == (-0.5, 4)
+    assert by_hand.stderr == pytest.approx(12**-0.5)
+    assert (by_hand.low, by_hand.high) == pytest.approx((-0.5 - 1.959964 * 12**-0.5, -0.5 + 1.959964 * 12**-0.5))
+    alone = paired_difference(np.array([1.0]), np.array([0.0]))
+    assert np.isnan(alone.stderr) and _plain(alone)["stderr"] is None
+    for cell, how in (("chat", {}), ("bare", {"chat_template": False}), ("less", {"limit": 3})):
+        run_tasks(
+            parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how
+        )
+    found = compare_cells(tmp_path / "chat", tmp_path / "bare")
+    assert found["choose.acc"].first == 1.0 and found["choose.acc"].items == 4
+    assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choose.acc"]["difference"] == found["choose.acc"].difference
+    assert main([str(tmp_path / "chat"), str(tmp_path)]) == 1 and "no task in common" in capsys.readouterr().err
+    with pytest.raises(SftdivError, match="no task in common"):
+        compare_cells(tmp_path / "chat", tmp_path)
+    with pytest.raises(SftdivError, match=r"other items \(4 and 3, of which 3 are the same\)"):
+        compare_cells(tmp_path / "chat", tmp_path / "less")
+
+
+def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed, tasks, tmp_path):
+    exam = EvalContext(
+        heldout=lambda: Heldout([TALKS[0]], ["pet"], ["a"]),
+        world_tasks=lambda: tmp_path,
+        base=lambda: "",
+        revision=None,
+        keep=build_uncached,
+        device="cpu",
+        max_length=64,
+        loss_turns="all",
+        folder=tmp_path,
+        study=tmp_path,
+        cell="cell",
+        seed=0,
+    )
+    custom = ["eval.tasks=[choose,say]", f"eval.include_path={tasks}"]
+
+    def checked(*overrides):
+        return check_evaluation(composed(*custom, *overrides), exam)
+
+    assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
+    assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
+    assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
+    with pytest.raises(
+        SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"
+    ):  # of a single source: no score of its own
+        checked("eval=heldout", "eval.tasks=null", "eval.include_path=null", "eval.primary=heldout.pet.loss_token")
+    averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
+    assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
+    with pytest.raises(
+        SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"
+    ):
+        checked("eval=custom")
+    with pytest.raises(
+        SftdivError,
+        match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
+    ):
+        checked("eval=[heldout,custom]", "eval.primary=choose.accuracy")
+    again = ["eval.suite_small.tasks=[say]", "eval.suite_small.mean=[]", f"eval.suite_small.include_path={tasks}"]
+    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small give the score say.exact_match"):
+        checked("eval=[custom,suite_small]", *again)
+
+
+def test_a_mean_counts_each_task_once():
+    assert mean_score([Score(0.5, 0.03), Score(0.7, 0.04)]) == Score(pytest.approx(0.6), pytest.approx(0.025))
+
+
+def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_once(composed, tmp_path, monkeypatch):
+    """The hub is a port where nobody listens, as without a network."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    harness_tasks()  # to find the harness's 15,000 names takes most of this test
+    for name in ("suite_small", "open_llm"):
+        (suite,) = chosen(composed(f"eval={name}")).values()
+        averaged = [score.split(".")[0] for score in suite.mean]
+        assert averaged == list(suite.tasks) and suite.primary == f"{name}.mean"
+        started = time.perf_counter()
+        with pytest.raises(
+            SftdivError, match=rf"task {suite.tasks[0]} .*(HF_HOME.*eval=custom eval.include_path|pip install)"
+        ):
+            load_tasks(list(suite.tasks), None)
+        assert (
+            time.perf_counter() - started < 20
+        )  # with the retries of the hub's libraries 24 s for each of 57 data sets
+
+
+def test_a_perplexity_without_end_can_be_shown():
+    assert [_number(value) for value in (float("inf"), float("nan"), 12345.0, 0.25, None)] == [
+        "inf",
+        "nan",
+        "12,345",
+        "0.25",
+        "none",
+    ]
+
+
+def test_a_missing_backend_is_told_before_training():
+    with pytest.raises(SftdivError, match=r"needs the package vllm: pip install 'sftdiv\[vllm\]'"):
+        check_backend("vllm")
+    with pytest.raises(SftdivError, match=r"eval.backend='llamacpp' is unknown. Known: hf, vllm"):
+        check_backend("llamacpp")
+
+
+def test_the_hub_is_asked_only_where_a_task_may_need_it(tasks, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sftdiv.evaluation.loading._answers", lambda endpoint: bool(asked.append(endpoint)))
+    assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and not asked
+    (tasks / "far.yaml").write_text(
+        (tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where")
+    )
+    assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and len(asked) == 1
+
+
+def test_solved_examples_of_one_model_are_not_those_of_the_next(tasks):
+    """Tasks of the harness's own are loaded once a process, and a setting of null leaves the number to the task."""
+    loaded = load_tasks(["choose"], tasks)
+    for given, found in ((None, 0), (2, 2), (None, 0), ({"choose": 1}, 1), ({"say": 1}, 0)):
+        _set_up(loaded, given, 0)
+        assert loaded.tasks["choose"].config.num_fewshot == found
+
+
+def test_a_task_whose_own_file_is_missing_says_so(parrot, tasks):
+    (tasks / "items.jsonl").unlink()
+    with pytest.raises(
+        SftdivError, match=r"the task choose cannot be loaded: FileNotFoundError: Unable to find '.*items.jsonl'"
+    ):
+        run_tasks(parrot, ["choose"], include_path=tasks, **ALL)
+
+
+def test_the_error_of_a_ratio_by_hand():
+    alone = ratio_score(np.array([1.0, 2.0, 6.0]), np.array([1.0, 1.0, 1.0]), np.array([0, 1, 2]))
+    assert alone.value == 3.0
+    assert alone.stderr == pytest.approx(np.std([1, 2, 6], ddof=1) / np.sqrt(3))
+    paired = ratio_score(np.array([1.0, 1.0, 3.0, 3.0]), np.array([1.0, 1.0, 1.0, 1.0]), np.array([5, 5, 9, 9]))
+    assert paired == Score(2.0, pytest.approx(np.sqrt(2 * (4 + 4)) / 4))  # as two samples of 1 and 3: sqrt(2) / sqrt(2)
+    assert np.isnan(ratio_score(np.array([1.0, 2.0]), np.array([1.0, 1.0]), np.array([7, 7])).stderr)
+
+
+def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
+    sources = ["pet", "pet", "farm", "farm"]
+    scores = response_loss(parrot, TALKS, sources, list(SOUNDS), batch_size=3, max_length=64, device="cpu")
+    model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
+    by_hand = []
+    for talk in TALKS:
+        input_ids, labels = pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0)
+        by_hand.append(token_losses(model, input_ids, labels).detach().numpy())
+    assert scores["heldout.loss_token"].value == pytest.approx(np.concatenate(by_hand).mean(), rel=1e-4)
+    assert scores["heldout.loss_sample"].value == pytest.approx(
+        np.mean([losses.mean() for losses in by_hand]), rel=1e-4
+    )
+    assert scores["heldout.farm.loss_token"].value == pytest.approx(np.concatenate(by_hand[2:]).mean(), rel=1e-4)
+    assert sorted(scores) == sorted(
+        f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample")
+    )
+    assert 0 < scores["heldout.loss_token"].value < 0.1
+
+
+def test_heldout_loss_counts_the_turns_that_are_learned(parrot):
+    talk = [*TALKS[0], *TALKS[1]]
+    how = {"batch_size": 1, "max_length": 64, "device": "cpu"}
+    every, last = (response_loss(parrot, [talk], ["pet"], ["a"], loss_turns=turns, **how) for turns in ("all", "last"))
+    model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
+    losses = (
+        token_losses(model, *pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0))
+        .detach()
+        .numpy()
+    )
+    (final,) = label_conversations(tokenizer, [talk], max_length=64, loss_turns="last")
+    assert every["heldout.loss_token"].value == pytest.approx(losses.mean(), rel=1e-4)
+    assert last["heldout.loss_token"].value == pytest.approx(losses[-final.label_tokens :].mean(), rel=1e-4)
+
+
+def test_nothing_held_out_is_an_error(parrot):
+    with pytest.raises(SftdivError, match="none of 0 held-out conversations has a response"):
+        response_loss(parrot, [], [], [], batch_size=2, max_length=64, device="cpu")
