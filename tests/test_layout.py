@@ -6,6 +6,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,49 +14,19 @@ import pytest
 import sftdiv
 
 PACKAGE = Path(sftdiv.__file__).parent
-STAGES = {
-    "corpora",
-    "embedders",
-    "units",
-    "selection",
-    "diversity",
-    "training",
-    "evaluation",
-    "tracking",
-    "analysis",
-    "export",
-    "measuring",
-    "publishing",
-    "judging",
-    "regenerating",
-}
-SHARED = {
-    "records",
-    "store",
-    "cells",
-    "causal",
-    "llm",
-}  # causal: what training and evaluation both know of a language model's folder
-ALLOWED = {("corpora", "embedded")}  # the embedded world is a corpus
-GLUE = {
-    "run",
-    "exports",
-    "published",
-    "measure",
-    "measure_settings",
-    "regenerate",
-    "survey",
-    "compared",
-    "steps",
-    "evaluated",
-    "sweeps",
-    "command",
-    "settings",
-    "training_settings",
-    "artifacts",
-    "pipeline",
-}  # the only ones that know Hydra
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.parts)
+COMMANDS = {"run", "measure", "regenerate", "analyze", "judge", "sync", "api", "paired"}
+COMPOSITION = {"config", "pipeline", "sweep"}
+SERVICES = {"tracking", "reporting", "release"}
+STAGES = {"data", "embeddings", "units", "selection", "diversity", "training", "evaluation", "analysis"}
+FOUNDATIONS = {"records", "protocols", "storage", "llm", "modeling"}
+SHOWN = {("reporting", "analysis"), ("reporting", "diversity"), ("reporting", "evaluation")}  # reports show what these stages computed
+KNOW_HYDRA = {"config", "run", "measure", "regenerate", "api"}
+
+
+def layer(name):
+    """The height of a part of the package: a part imports only from lower layers, or from itself."""
+    layers = [FOUNDATIONS, STAGES, SERVICES, COMPOSITION, COMMANDS]
+    return next(height for height, parts in enumerate(layers) if name in parts)
 
 
 def imported_by(path):
@@ -67,19 +38,41 @@ def imported_by(path):
             yield node.module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_stages_meet_only_in_the_entry_points(path):
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    names = list(imported_by(path))
-    if own not in GLUE:
-        assert not [name for name in names if name.split(".")[0] in {"hydra", "omegaconf"}]
-    if own in STAGES | {"causal", "embedded"}:
-        others = {name.split(".")[1] for name in names if name.startswith("sftdiv.")} - {own} - SHARED
-        assert not {other for other in others if (own, other) not in ALLOWED}
+def violations(path):
+    """What a module imports against the layers, as sentences."""
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    for name in imported_by(path):
+        root, _, rest = name.partition(".")
+        if root in {"hydra", "omegaconf"} and part not in KNOW_HYDRA:
+            yield f"{path.relative_to(PACKAGE)} imports {name}: only {', '.join(sorted(KNOW_HYDRA))} know Hydra"
+        other = rest.partition(".")[0]
+        if root != "sftdiv" or not other or other == part or (part, other) in SHOWN:
+            continue
+        same_level_is_fine = layer(part) == layer(other) and part in COMPOSITION | COMMANDS | FOUNDATIONS
+        if layer(other) > layer(part) or (layer(other) == layer(part) and not same_level_is_fine):
+            yield f"{path.relative_to(PACKAGE)} imports {name}: {part} must not know {other}"
+        if part in SERVICES and other in STAGES:
+            yield f"{path.relative_to(PACKAGE)} imports {name}: the service {part} must not know the stage {other}"
+
+
+def test_each_part_imports_only_from_lower_layers():
+    found = [each for path in sorted(PACKAGE.rglob("*.py")) if "conf" not in path.parts for each in violations(path)]
+    assert not found, "\n".join(["", *found])
+
+
+def test_the_package_is_easy_to_find_ones_way_in():
+    """At most ten modules at the top, and no file name in two folders."""
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+    names = Counter(path.name for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_every_module_imports_with_the_core_dependencies():
     for module in pkgutil.walk_packages([str(PACKAGE)], prefix="sftdiv."):
+        if module.name.endswith(".__main__"):
+            continue
         importlib.import_module(module.name)
 
 

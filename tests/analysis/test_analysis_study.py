@@ -15,7 +15,7 @@ from synthetic_study import (
     LEVELS,
     PRIMARY,
     SLOPES,
-    made_up_config,
+    synthetic_config,
     synthetic_row,
     write_cell,
     write_failure,
@@ -265,7 +265,7 @@ def write_variant(folder, tokenizer, config_hash, score):
             folder.name, "micro_token", "response", level, 0, score + 0.1 * level + 0.01 * math.sin(9 * level)
         )
         row |= {"config_hash": config_hash, "cell": f"{row['cell']}-{config_hash}"}
-        config = made_up_config(row)
+        config = synthetic_config(row)
         config["strategy"]["tokenizer"] = tokenizer
         write_cell(folder, row, subset=range(5), config=config)
 

@@ -199,7 +199,7 @@ def write_cell(
     """Write one finished cell: ``config.yaml``, ``subset.parquet`` (the column id) where there is one, and ``result.json`` last."""
     cell = folder / str(row["cell"])
     cell.mkdir(parents=True)
-    (cell / "config.yaml").write_text(yaml.safe_dump(dict(config or made_up_config(row))), encoding="utf-8")
+    (cell / "config.yaml").write_text(yaml.safe_dump(dict(config or synthetic_config(row))), encoding="utf-8")
     if subset is not None:
         pq.write_table(pa.table({"id": [f"{index:032x}" for index in subset]}), cell / "subset.parquet")
     write_json(cell / RESULT, row)
@@ -216,7 +216,7 @@ def write_failure(folder: Path, name: str, *, message: str = "ValueError: the lo
     )
 
 
-def made_up_config(row: Mapping[str, Any]) -> dict[str, Any]:
+def synthetic_config(row: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that tells one ladder from another."""
     return {
         "study": row["study"],

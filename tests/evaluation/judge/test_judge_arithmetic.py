@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from synthetic_study import synthetic_row, write_cell
-from synthetic_verdicts import write_verdicts
+from synthetic_verdicts import synthetic_verdicts, write_verdicts
 
 from sftdiv.evaluation.judge.arena import arena_scores, difficulties, drawn_again, ends, read_arena
 from sftdiv.evaluation.judge.bradley_terry import bradley_terry, star_scores

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from synthetic_study import write_synthetic_study
-from synthetic_verdicts import write_verdicts
+from synthetic_verdicts import synthetic_verdicts, write_verdicts
 
 from sftdiv.analyze import analyze_study
 from sftdiv.judge import main, score
