@@ -1,0 +1,65 @@
+"""Checks of settings that every layer shares: each error holds the setting, its value and what it may be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sftdiv.records import SftdivError
+
+YAML_WORDS = {None: "null", True: "true", False: "false"}  # as users write them
+
+
+def did_you_mean(value: Any, known: Iterable[Any]) -> str:
+    """A hint at the closest known value, with a leading space; empty where none is close."""
+    matches = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_one_of(name: str, value: Any, known: Sequence[Any]) -> None:
+    """Refuse a value that is not one of the known ones.
+
+    Raises:
+        SftdivError: With the value, the closest known one, and all that are known.
+    """
+    if value not in known:
+        options = ", ".join(str(YAML_WORDS.get(item, item)) for item in known)
+        raise SftdivError(f"{name}={value!r} is unknown.{did_you_mean(value, known)} Known: {options}")
+
+
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+    optional: bool = False,
+) -> None:
+    """Refuse what is not a number within bounds.
+
+    Args:
+        name: Setting as users write it.
+        value: Value to check; booleans are no numbers.
+        least: Lower bound, inclusive.
+        most: Upper bound, inclusive.
+        whole: Whether the number must be an integer.
+        optional: Whether None is accepted.
+
+    Raises:
+        SftdivError: With the value and the bounds.
+    """
+    if value is None and optional:
+        return
+    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if is_number and (least is None or value >= least) and (most is None or value <= most):
+        return
+    kind = "a whole number" if whole else "a number"
+    if least is not None and most is not None:
+        bounds = f" in [{least}, {most}]"
+    elif least is not None:
+        bounds = f" of at least {least}"
+    else:
+        bounds = "" if most is None else f" of at most {most}"
+    raise SftdivError(f"{name}={value!r} must be {kind}{bounds}{' (or null)' if optional else ''}")
