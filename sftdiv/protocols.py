@@ -1,7 +1,7 @@
 """The parts that can be swapped, each a Protocol with one method that does its work, and what these methods receive.
 
 A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`), ``strategy/tagger`` (`Tagger`),
-``strategy/clusterer`` (`Clusterer`), ``embedder`` (`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracker`). A new option is one
+``strategy/clusterer`` (`Clusterer`), ``selector`` (`Selector`), ``embedder`` (`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracker`). A new option is one
 Python file and one YAML file; nothing else has to know it.
 """
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import Embeddings, Example, Heldout, ModelRef, Score, TokenIds, Units
+from sftdiv.records import Embeddings, Example, Heldout, ModelRef, Score, Selection, Side, TokenIds, Units, Universe
+
+Needs = Literal["token_ids", "embeddings", "column", "nothing"]  # inputs of a side that an extractor uses
 
 Keep = Callable[
     [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
@@ -106,6 +108,51 @@ class UnitExtractor(Protocol):
 
     def extract(self, side: CorpusSide) -> Units:
         """Units of every example; an example may hold none."""
+        ...
+
+
+@dataclass(frozen=True)
+class SelectionProblem:
+    """What a selector is asked to solve, and what it may use; expensive inputs are computed lazily, when called.
+
+    Attributes:
+        units: Units of every example of the corpus.
+        universe: The examples that may be chosen, with their strata (``selection.match``).
+        level: Diversity level in [0, 1].
+        size: Sum of the weights at which selecting stops.
+        examples: The same as a number of examples, as ``size.n`` was set; None for the whole universe.
+        weights: What each example counts towards ``size`` (1, or its label tokens), shape (examples,).
+        side: Side whose units are meant.
+        seed: Seed of whatever is drawn at random.
+        embeddings: Embeddings of a side of every example, shape (examples, dimensions), rows of unit length.
+        token_ids: Token ids of a side of every example under the model's tokenizer.
+        column: A carried column of the corpus, such as a score.
+        keep: Cache of folders that depend on units, universe and the selector's own key; see `Keep`.
+    """
+
+    units: Units
+    universe: Universe
+    level: float
+    size: float
+    examples: int | None
+    weights: NDArray[np.float64]
+    side: Side
+    seed: int
+    embeddings: Callable[[Side], NDArray[np.float32]]
+    token_ids: Callable[[Side], TokenIds]
+    column: Callable[[str], list[Any]]
+    keep: Keep
+
+
+class Selector(Protocol):
+    """Chooses examples of a universe (``conf/selector``)."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide what is chosen; JSON-serialisable."""
+        ...
+
+    def select(self, problem: SelectionProblem) -> Selection:
+        """Choose examples of the problem's universe, at least until their weights sum to its size, stratum by stratum."""
         ...
 
 

@@ -147,18 +147,16 @@ class Ladder:
 
 
 @dataclass(frozen=True)
-class Subset:
-    """The examples chosen at one level: rows of the corpus in the order drawn, and the numbers of the ladder they came from."""
+class Selection:
+    """The examples that a selector chose.
+
+    Attributes:
+        indices: Rows of the corpus in the order drawn, shape (chosen,).
+        columns: What the selector adds to the result row, such as the ladder's ``k_min`` and ``pool``; JSON-serialisable.
+    """
 
     indices: NDArray[np.int64]
-    level: float
-    seed: int
-    k_min: int
-    k_max: int
-    k_asked: int
-    k_reached: int
-    pool: int
-    universe: int
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.indices)

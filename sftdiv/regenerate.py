@@ -1,11 +1,11 @@
-"""``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, so that its responses differ in quality no more.
+"""``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, so that responses no longer differ in quality.
 
-In: a Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible
-endpoint. Out: ``outputs/regenerate/NAME-HASH/`` with ``corpus/`` (shards that ``corpus=files``
-reads), ``failures.jsonl``, ``answers.jsonl`` (the ledger) and, last, ``provenance.json``. The
-folder is named by what is asked of whom about what; the address is no part of that, so that a run
-can go on at another server. The trade: the ledger is kept, as large as the corpus, since it holds
-what was paid for: another ``limit`` or ``on_cut`` asks nothing twice.
+A Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible endpoint become
+``outputs/regenerate/NAME-HASH/`` with ``corpus/`` (shards that ``corpus=files`` reads),
+``failures.jsonl``, ``answers.jsonl`` (the journal) and, last, ``provenance.json``. The folder is named by
+the requests; the address of the server is no part of that, so that a run can resume with another server.
+The journal is kept, as large as the corpus, since it holds what was paid for: another ``limit`` or
+``on_cut`` repeats no request.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.build import build_corpus_spec, plain
 from sftdiv.config.compose import check_given
+from sftdiv.config.measurement import dataset_names
 from sftdiv.data.regenerate.rewriter import Rewriter
 from sftdiv.data.regenerate.shards import DROP, FAILURES, KEEP, SHARDS
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.records import Corpus, SftdivError
+from sftdiv.records import Corpus
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.validate import check_one_of, check_range
 
 register_resolvers()
 NAME = "regenerate"  # of conf/regenerate.yaml and of the folder below paths.outputs
@@ -49,59 +52,54 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
 
     Args:
         config: ``conf/regenerate.yaml``, composed.
-        overrides: What it was composed with beside the defaults.
+        overrides: The overrides that it was composed with.
 
     Raises:
         SftdivError: If a setting is wrong, the corpus cannot be read, the server cannot be reached,
             or too many rows fail.
     """
     from sftdiv.data.regenerate.provenance import finished
-    from sftdiv.pipeline.artifacts import Artifacts
+    from sftdiv.pipeline.artifacts import load_corpus_of
     from sftdiv.storage.cache import Store
 
     endpoint, rewriter = check(config)
     endpoint.key()
-    corpus = Artifacts(config, Store(Path(config.paths.cache).expanduser())).corpus
+    corpus = load_corpus_of(build_corpus_spec(config.corpus), Store(Path(config.paths.cache).expanduser()))
     limit = len(corpus) if config.limit is None else min(config.limit, len(corpus))
     form = {"limit": limit, "rows_per_shard": config.rows_per_shard, "on_cut": config.on_cut}
-    folder = place(config, corpus, rewriter)
-    record = finished(folder, form) or _rewritten(config, overrides, corpus, endpoint, rewriter, form, folder)
+    folder = _folder(config, corpus, rewriter)
+    record = finished(folder, form) or _rewrite(config, overrides, corpus, endpoint, rewriter, form, folder)
     show(record, folder)
     return record
 
 
 def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
-    """Refuse what cannot be right before anything is read or asked.
+    """Refuse what cannot be right before anything is read or requested.
 
     Raises:
-        SftdivError: With the setting, its value and what it may be.
+        SftdivError: With the setting, its value and the alternatives.
     """
     check_given(config)
-    for name in ("limit", "rows_per_shard"):
-        value = config[name]
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise SftdivError(f"{name}={value!r} must be a whole number of at least 1")
-    if config.on_cut not in (KEEP, DROP):
-        raise SftdivError(f"on_cut={config.on_cut!r} is unknown. Known: {KEEP}, {DROP}")
-    if not 0 <= config.max_failed <= 1:
-        raise SftdivError(f"max_failed={config.max_failed!r} must be a share, between 0 and 1")
-    where: dict[str, Any] = OmegaConf.to_container(config.endpoint, resolve=True)  # type: ignore[assignment]
-    sampling: dict[str, Any] = OmegaConf.to_container(config.sampling, resolve=True)  # type: ignore[assignment]
-    rewriter = Rewriter(model=str(where.pop("model")), system=config.system, **sampling)
-    return Endpoint(**where), rewriter
+    check_range("limit", config.limit, least=1, whole=True, optional=True)
+    check_range("rows_per_shard", config.rows_per_shard, least=1, whole=True)
+    check_one_of("on_cut", config.on_cut, (KEEP, DROP))
+    check_range("max_failed", config.max_failed, least=0, most=1)
+    endpoint: dict[str, Any] = plain(config.endpoint)
+    rewriter = Rewriter(model=str(endpoint.pop("model")), system=config.system, **plain(config.sampling))
+    return Endpoint(**endpoint), rewriter
 
 
-def place(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:
-    """The folder: names to read, and a hash of the corpus's content and of all that decides the answers."""
-    from sftdiv.config.measure_spec import dataset_names
+def _folder(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:
+    """The output folder: readable names, and a hash of the corpus's content and of all that decides the answers."""
     from sftdiv.data.regenerate.provenance import LAYOUT
 
-    made = content_hash({"corpus": corpus.fingerprint, "rewriter": rewriter.identity(), "layout": LAYOUT}, length=6)
-    name = re.sub(r"[^\w.+-]+", "_", f"{dataset_names([config])[0]}-{rewriter.model.rpartition('/')[2]}")[:100]
-    return Path(config.paths.outputs).expanduser().absolute() / NAME / f"{name}-h{made}"
+    key = {"corpus": corpus.fingerprint, "rewriter": rewriter.identity(), "layout": LAYOUT}
+    names = f"{dataset_names([config.corpus])[0]}-{rewriter.model.rpartition('/')[2]}"
+    name = re.sub(r"[^\w.+-]+", "_", names)[:100]
+    return Path(config.paths.outputs).expanduser().absolute() / NAME / f"{name}-h{content_hash(key, length=6)}"
 
 
-def _rewritten(
+def _rewrite(
     config: DictConfig,
     overrides: Sequence[str],
     corpus: Corpus,
@@ -131,7 +129,7 @@ def _rewritten(
         return write_provenance(
             folder,
             corpus=corpus,
-            corpus_settings=OmegaConf.to_container(config.corpus, resolve=True),  # type: ignore[arg-type]
+            corpus_settings=plain(config.corpus),
             rewriter=rewriter.identity(),
             models=models,
             form=form,

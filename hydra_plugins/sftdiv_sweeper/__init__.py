@@ -28,10 +28,10 @@ class StudySweeper(BasicSweeper):  # type: ignore[misc]  # Hydra is untyped here
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; results are on disk, whatever the launcher returns."""
-        from sftdiv.sweep.sweep import run_sweep
+        from sftdiv.config.sweeper import sweep
 
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None
-        run_sweep(self.config, self.hydra_context.config_loader, self.launcher, [*self._parse_config(), *arguments])
+        sweep(self.config, self.hydra_context.config_loader, self.launcher, [*self._parse_config(), *arguments])
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="sftdiv")

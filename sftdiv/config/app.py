@@ -1,12 +1,7 @@
-"""What the Hydra entry points share: where ``conf/`` is, the resolvers its defaults use, and errors that name the alternatives.
-
-In: an app decorated with ``hydra.main``. Out: its run, or a short message and exit code 1 or 2
-where the user can mend what went wrong.
-"""
+"""What the Hydra apps share: where ``conf/`` is, the resolvers of its defaults, and errors that name the alternatives."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -21,17 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.validate import did_you_mean
 
-BROUGHT_BY = dict.fromkeys(
-    ("judge", "prompts"), re.compile(r"eval=(.*\W)?judge\b.*")
-)  # groups that an option of another one brings
+JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that brings the groups below
+GROUPS_OF_JUDGE = ("judge", "prompts")
 
 
 def conf_dir() -> Path:
     """The packaged ``conf`` folder where there is one (a wheel), else the repository's (a checkout or an editable install)."""
-    here = Path(__file__).resolve().parent.parent
-    packaged = here / "conf"
-    return packaged if packaged.is_dir() else here.parent / "conf"
+    package = Path(__file__).resolve().parent.parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def register_resolvers() -> None:
@@ -65,10 +60,9 @@ def study_of_command(arguments: list[str]) -> str:
 
 
 def run_app(app: Callable[[], None], *, config_name: str) -> None:
-    """Run a Hydra app over ``conf/CONFIG_NAME.yaml``; what a user can mend ends as a message, without a traceback."""
-    os.environ.setdefault(
-        "HYDRA_FULL_ERROR", "1"
-    )  # else Hydra prints and exits itself, and the alternatives are never named
+    """Run a Hydra app over ``conf/CONFIG_NAME.yaml``; errors that a user can fix end as a message without a traceback."""
+    # Without this Hydra prints and exits itself, and the alternatives are never named.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     _refuse_numbers_for_groups(sys.argv[1:])
     try:
         app()
@@ -77,7 +71,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
     except KeyboardInterrupt:
-        print("sftdiv: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("sftdiv: stopped; finished work is kept, and the same command resumes", file=sys.stderr)
         sys.exit(130)
     except InstantiationException as error:  # Hydra wraps what a constructor raises
         if not isinstance(error.__cause__, SftdivError):
@@ -97,40 +91,39 @@ def _refuse_numbers_for_groups(arguments: list[str]) -> None:
 
 def _has_gpu() -> bool:
     """Whether an NVIDIA device is visible, found without the seconds that importing torch takes."""
-    there = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second is WSL's
-    return there and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
+    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second is WSL's
+    return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
 
 
 def _with_alternatives(message: str, config_name: str) -> str:
-    """Hydra's message about an unknown key, or an unknown option in a list, with what exists there and the nearest of it."""
-    absent = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
-    if absent and _is_group(absent[1]):
-        options = sorted(path.stem for path in (conf_dir() / absent[1]).glob("*.yaml"))
-        close = difflib.get_close_matches(absent[2], options, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        return f"unknown option {absent[2]!r} of {absent[1]}.{guess} Known: {', '.join(options)}"
+    """Hydra's message about an unknown key or option, with the existing ones and the closest of them."""
+    missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
+    if missing_option and _is_group(missing_option[1]):
+        group, option = missing_option.groups()
+        options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
     unknown = re.search(r"Could not override '([^']+)'", message)
-    if not unknown:
-        return message
-    root = re.split(r"[./@]", unknown[1])[0]
-    if root in BROUGHT_BY and not any(BROUGHT_BY[root].fullmatch(argument) for argument in sys.argv[1:]):
-        return f"unknown setting {unknown[1]!r}: {root} is there with eval=judge, or eval=[embedded,judge]"
-    parent, _, name = unknown[1].rpartition(".")
-    group_choices = [
-        argument
-        for argument in sys.argv[1:]
-        if re.fullmatch(r"[\w/]+=([\w.]+|\[[\w.,]+\])", argument) and _is_group(argument.split("=")[0])
-    ]
+    return _with_known_settings(unknown[1], config_name) if unknown else message
+
+
+def _with_known_settings(setting: str, config_name: str) -> str:
+    """A message about an unknown setting, with those that exist beside it."""
+    root = re.split(r"[./@]", setting)[0]
+    if root in GROUPS_OF_JUDGE and not any(JUDGE_CHOSEN.fullmatch(argument) for argument in sys.argv[1:]):
+        return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"
+    is_choice = re.compile(r"[\w/]+=([\w.]+|\[[\w.,]+\])").fullmatch
+    choices = [text for text in sys.argv[1:] if is_choice(text) and _is_group(text.split("=")[0])]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose(config_name, overrides=group_choices)
+        config = compose(config_name, overrides=choices)
+    parent = setting.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"unknown setting {unknown[1]!r}: {parent!r} has no settings below it"
-    keys = [str(key) for key in node]
-    near = difflib.get_close_matches(name, keys, n=1)
-    hint = f" Did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?" if near else ""
-    return f"unknown setting {unknown[1]!r}.{hint} Known{' in ' + parent if parent else ''}: {', '.join(sorted(keys))}"
+        return f"unknown setting {setting!r}: {parent!r} has no settings below it"
+    known = sorted(f"{parent}.{key}" if parent else str(key) for key in node)
+    within = f" in {parent}" if parent else ""
+    names = ", ".join(name.rpartition(".")[2] for name in known)
+    return f"unknown setting {setting!r}.{did_you_mean(setting, known)} Known{within}: {names}"
 
 
 def _is_group(name: str) -> bool:

@@ -1,22 +1,42 @@
-"""What the config says of a training, as the records that the stage ``training`` takes.
+"""From a composed and checked config to the typed `RunRequest`, once; nothing below this package sees a ``DictConfig``.
 
-In: the groups ``model``, ``data``, ``loss`` and ``train``. Out: their values in the four records,
-whose own checks refuse what cannot be right. Nothing heavy is imported, so that a sweep checks all
-of its cells before the first begins.
+Nothing heavy is imported: a sweep builds the specification of every cell before the first one runs,
+and a finished cell is recognised by the specification alone. What a component's class refuses is
+raised as its own `SftdivError`, not as Hydra's failure to make one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.records import SftdivError
-from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig
+from sftdiv.config.request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
+from sftdiv.config.spec import (
+    CorpusSpec,
+    ModelSpec,
+    PretrainSpec,
+    RunSpec,
+    SelectionSpec,
+    SizeSpec,
+    StrategySpec,
+)
+from sftdiv.diversity.registry import metric_families
+from sftdiv.protocols import Embedder, Evaluator, Tracking
+from sftdiv.records import ModelRef, SftdivError
+from sftdiv.training.config import (
+    DataConfig,
+    FineTuningConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 
-OF_METHOD = (
+FINE_TUNING = (
     "gradient_checkpointing",
     "neftune",
     "liger",
@@ -27,17 +47,119 @@ OF_METHOD = (
 )
 
 
-def training_settings(config: DictConfig) -> dict[str, Any]:
-    """What `fine_tune` takes of the groups ``model``, ``data``, ``loss`` and ``train``.
+def build_request(config: DictConfig) -> RunRequest:
+    """Everything that a composed and checked config says.
+
+    Args:
+        config: From `config.compose.prepare`.
 
     Raises:
-        SftdivError: A value cannot be right.
+        SftdivError: A part refuses its settings.
     """
-    model, how, data = config.model, config.train, config.data
-    tuning: dict[str, Any] = OmegaConf.to_container(model.finetune, resolve=True)  # type: ignore[assignment]
+    settings = plain(config)
+    return RunRequest(
+        spec=build_spec(config),
+        study=str(config.study),
+        paths=PathsSpec(**{name: Path(path).expanduser().absolute() for name, path in settings["paths"].items()}),
+        tracking=build_tracking(config),
+        export=ExportSpec(
+            format=config.export.format,
+            folder=None if config.export.folder is None else Path(config.export.folder).expanduser().absolute(),
+            name=config.export.name,
+        ),
+        publish=PublishSpec(target=config.train.push_to_hub, private=config.train.private),
+        sweep=SweepSpec(on_error=config.sweep.on_error, isolate=config.sweep.isolate),
+        command=settings.get("command", ""),
+        settings=settings,
+        text=OmegaConf.to_yaml(config, resolve=True),
+    )
+
+
+def build_spec(config: DictConfig) -> RunSpec:
+    """What of a config decides the result.
+
+    Raises:
+        SftdivError: A part refuses its settings.
+    """
+    evaluators = build_evaluators(config) if config.stop_after is None else {}
+    model = _model(config.model)
+    return RunSpec(
+        corpus=build_corpus_spec(config.corpus),
+        strategy=build_strategy(plain(config.strategy), model.ref),
+        selection=_selection(config, model.ref),
+        embedder=build_embedder(config),
+        model=model,
+        training=build_training(config),
+        evaluators=evaluators,
+        primary=_primary(config, evaluators),
+        metrics=metric_families(plain(config.diversity.metrics)),
+        samples=config.samples,
+        seed=config.seed,
+        stop_after=config.stop_after,
+    )
+
+
+def build_corpus_spec(corpus: DictConfig) -> CorpusSpec:
+    """The group ``corpus``."""
+    return CorpusSpec(
+        name=corpus.name,
+        reader=make(corpus.reader),
+        heldout=corpus.heldout,
+        seed=corpus.seed,
+        on_bad_row=corpus.on_bad_row,
+        dedup=corpus.dedup,
+        near=make(corpus.near) if corpus.dedup == "near" else None,
+    )
+
+
+def build_strategy(strategy: Mapping[str, Any], model: ModelRef | None = None) -> StrategySpec:
+    """The group ``strategy``.
+
+    Args:
+        strategy: Its resolved settings as plain values.
+        model: The model; its revision holds for a tokenizer of the same name.
+    """
+    name = str(strategy.get("tokenizer", "model"))
+    tokenizer = model if model is not None and name == model.path else ModelRef(name)
+    return StrategySpec(
+        name=strategy["name"],
+        side=strategy["side"],
+        needs=strategy["needs"],
+        extractor=make(strategy["units"]),
+        tokenizer=None if name == "model" else tokenizer,
+    )
+
+
+def build_embedder(config: DictConfig) -> Embedder | None:
+    """The group ``embedder``; None for ``embedder=none``."""
+    embedder: Embedder | None = make(config.embedder) if "_target_" in config.embedder else None
+    return embedder
+
+
+def build_evaluators(config: DictConfig) -> dict[str, Evaluator]:
+    """The chosen options of the group ``eval`` by name, in the order given."""
+    return {name: make(option) for name, option in evaluation_options(config).items()}
+
+
+def evaluation_options(config: DictConfig) -> dict[str, DictConfig]:
+    """The chosen options below ``eval``: those that name a class."""
+    options = {str(name): node for name, node in config.eval.items()}
+    return {name: node for name, node in options.items() if isinstance(node, DictConfig) and "_target_" in node}
+
+
+def build_tracking(config: DictConfig) -> list[Tracking]:
+    """The chosen options of the group ``tracking``, in the order given."""
+    nodes = [node for node in config.tracking.values() if isinstance(node, DictConfig) and "_target_" in node]
+    return [make(node) for node in nodes]
+
+
+def build_training(config: DictConfig) -> TrainingConfig:
+    """The groups ``data``, ``loss``, ``train`` and ``trainer``, and what ``model`` says of the fine-tuning."""
+    model, train, data = config.model, config.train, config.data
+    tuning = plain(model.finetune)
     epochs, batch_size, micro_batch = (tuning.pop(name) for name in ("epochs", "batch_size", "micro_batch"))
-    return {
-        "reading": DataConfig(
+    return TrainingConfig(
+        data=DataConfig(
             template=model.template.jinja,
             prefer_own=model.template.prefer_own,
             max_length=model.max_length,
@@ -48,24 +170,69 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             max_masked_share=data.max_masked_share,
             validation=data.validation,
         ),
-        "length": ScheduleConfig(
+        schedule=ScheduleConfig(
             epochs=epochs,
-            steps=how.steps,
+            steps=train.steps,
             batch_size=batch_size,
-            micro_batch=min(micro_batch, batch_size) if how.batch is None else how.batch,
-            validate_every=how.validate_every,
-            patience=how.patience,
+            micro_batch=min(micro_batch, batch_size) if train.batch is None else train.batch,
+            validate_every=train.validate_every,
+            patience=train.patience,
         ),
-        "method": FineTuningConfig(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
-        "optimizer": OptimizerConfig(**tuning, name=how.optimizer, schedule=how.schedule),
-    }
+        fine_tuning=FineTuningConfig(adapter=make(train.adapter), **{name: train[name] for name in FINE_TUNING}),
+        optimizer=OptimizerConfig(**tuning, name=train.optimizer, schedule=train.schedule),
+        trainer=make(config.trainer),
+    )
 
 
-def made(node: Any) -> Any:
-    """What a config node describes; a setting that its class refuses is told as such, and not as Hydra's failure to make one.
+def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
+    rules = plain(config.selection)
+    universe = config.get("universe_strategy")
+    return SelectionSpec(
+        selector=make(config.selection.selector),
+        level=config.diversity_level,
+        size=SizeSpec(n=config.size.n, label_tokens=config.size.label_tokens),
+        match=rules["match"],
+        universe=None if universe is None else build_strategy(plain(universe), model),
+        replicate=rules["replicate"],
+        response_tokens=rules["response_tokens"],
+        sources=rules["sources"],
+    )
+
+
+def _model(model: DictConfig) -> ModelSpec:
+    scratch = model.source == "scratch"
+    return ModelSpec(
+        name=model.name,
+        ref=None if scratch else ModelRef(str(model.path), model.revision),
+        pretrain=_pretrain(model) if scratch else None,
+        max_length=model.max_length,
+    )
+
+
+def _pretrain(model: DictConfig) -> PretrainSpec:
+    return PretrainSpec(
+        reads=model.reads,
+        vocabulary=model.vocabulary,
+        share=model.pretrain_share,
+        seed=model.seed,
+        architecture=make(model.architecture),
+        settings=plain(model.pretrain),
+    )
+
+
+def _primary(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> str | None:
+    """The score that counts as performance: ``eval.primary``, else the first evaluator's own."""
+    if config.eval.primary is not None:
+        return str(config.eval.primary)
+    first = next(iter(evaluators.values()), None)
+    return None if first is None else first.primary
+
+
+def make(node: Any) -> Any:
+    """The component that a config node describes.
 
     Raises:
-        SftdivError: As the class does.
+        SftdivError: The component's class refuses a setting.
     """
     try:
         return instantiate(node, _convert_="all")
@@ -73,3 +240,8 @@ def made(node: Any) -> Any:
         if isinstance(error.__cause__, SftdivError):
             raise error.__cause__ from None
         raise
+
+
+def plain(node: Any) -> Any:
+    """A config node as plain Python values, interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

@@ -1,33 +1,41 @@
-"""A dataset and its baseline, measured alike and set side by side; or a dataset alone.
+"""A dataset and its baseline, measured alike and compared; or a dataset alone.
 
-In: a ``Survey`` and the artifacts of each dataset. Out: what ``measure.json`` holds of numbers.
-Like ``survey`` this belongs to the entry points. The trade: units are found in each dataset by
-itself, so that a baseline's need not be found again for every dataset; what one holds of the
-other's is told beside them.
+A ``Survey`` and the artifacts of each dataset become the numbers of ``measure.json``. Units are extracted
+from each dataset by itself, so that a baseline's need not be extracted again for every dataset; how many
+types of one dataset the other holds too is reported beside them.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
 
 import sftdiv
+from sftdiv.config.measurement import MeasureRequest
+from sftdiv.config.spec import StrategySpec
 from sftdiv.data.build_corpus import rejected_file
 from sftdiv.diversity.catalogue import CATALOGUE
 from sftdiv.diversity.profile.comparison import compare
 from sftdiv.diversity.profile.settings import LAYOUT
-from sftdiv.pipeline.artifacts import Artifacts
-from sftdiv.pipeline.measure_dataset import Say, Survey
+from sftdiv.pipeline.artifacts import CorpusArtifacts
+from sftdiv.pipeline.measure_dataset import Progress, Survey
 from sftdiv.protocols import Embedder
-from sftdiv.records import SIDES, Corpus, Embeddings, SftdivError, Side
+from sftdiv.records import SIDES, Corpus, Embeddings, ModelRef, SftdivError, Side
+from sftdiv.reporting.dataset.report_files import finished, write_report
+from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import library_versions
 from sftdiv.units.tokens import frequencies
+
+REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")  # of the dataset and of its baseline
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class FittedTogether:
     own: int
 
     def identity(self) -> Mapping[str, Any]:
-        """That of the embedder, and what it is fitted on."""
+        """The embedder's identity and the fingerprints of the corpora it is fitted on."""
         return {**self.embedder.identity(), "fitted_on": sorted(corpus.fingerprint for corpus in self.corpora)}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
@@ -58,116 +66,165 @@ class FittedTogether:
         return Embeddings(found.vectors[: len(texts)], found.made_by)
 
 
-def _fit_together(artifacts: Sequence[Artifacts]) -> None:
-    if len(artifacts) > 1 and artifacts[0].embeds and getattr(artifacts[0].embedder, "learns", False):
-        corpora = [each.corpus for each in artifacts]
-        for own, each in enumerate(artifacts):
-            each.embedder = FittedTogether(each.embedder, corpora, own)
+def _fit_together(artifacts: Sequence[CorpusArtifacts]) -> None:
+    """Fit an embedder that learns from its texts on the texts of all datasets."""
+    embedder = artifacts[0].embedder
+    if len(artifacts) == 1 or embedder is None or not getattr(embedder, "learns", False):
+        return
+    corpora = [dataset.corpus for dataset in artifacts]
+    for number, dataset in enumerate(artifacts):
+        dataset.embedder = FittedTogether(embedder, corpora, number)
 
 
-def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[str], say: Say) -> dict[str, Any]:
+def measure_all(
+    survey: Survey, artifacts: Sequence[CorpusArtifacts], names: Sequence[str], progress: Progress
+) -> dict[str, Any]:
     """Measure one dataset, or a dataset and its baseline, on samples of one size.
 
     Args:
-        survey: How.
-        artifacts: Of each dataset.
-        names: Of each dataset.
-        say: Is told what begins.
+        survey: Measurement settings.
+        artifacts: Artifacts of each dataset.
+        names: Name of each dataset.
+        progress: Callback receiving a status message.
     """
     _fit_together(artifacts)
-    size = survey.matched.resolved(min(len(each.corpus) for each in artifacts))
+    size = survey.matched.resolved(min(len(dataset.corpus) for dataset in artifacts))
     several = len(names) > 1
-    datasets = [
-        {"name": name, **survey.of(each, size=size, say=partial(_say_of, say, name) if several else say)}
-        for each, name in zip(artifacts, names, strict=True)
-    ]
-    covered = (
-        [coverage(artifacts[0], artifacts[1], strategy, survey.tokenizer) for strategy in survey.strategies]
-        if several
-        else []
-    )
+    datasets = []
+    for dataset, name in zip(artifacts, names, strict=True):
+        report = partial(_report_dataset, progress, name) if several else progress
+        datasets.append({"name": name, **survey.measure(dataset, size=size, progress=report)})
+    covered = [coverage(*artifacts, strategy, survey.tokenizer) for strategy in survey.strategies] if several else []
     return {
         "layout": LAYOUT,
         "size": size,
         "draws": survey.matched.draws,
-        "tokenizer": survey.tokenizer,
+        "tokenizer": survey.tokenizer.path,
         "datasets": datasets,
-        "coverage": [one for one in covered if one is not None],
+        "coverage": [shares for shares in covered if shares is not None],
         "comparison": _comparison(datasets, size) if several else {},
         "catalogue": {name: asdict(metric) for name, metric in CATALOGUE.items()},
     }
 
 
 def copy_rejected(corpus: Corpus, path: Path) -> None:
-    """Put the rows that could not be read beside the report, where there are any."""
-    kept = rejected_file(corpus)
-    if kept is not None and corpus.counts["rejected"]:
-        write_atomically(path, kept.read_text(encoding="utf-8"))
+    """Write the rows that could not be read beside the report, where there are any."""
+    source = rejected_file(corpus)
+    if source is not None and corpus.counts["rejected"]:
+        write_atomically(path, source.read_text(encoding="utf-8"))
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of the libraries that the numbers depend on."""
-    return {"sftdiv": sftdiv.__version__} | {
-        name: version(name) for name in ("numpy", "scipy", "pyarrow", "datasketch", "tokenizers")
-    }
+    """Versions of this package and of the libraries that the numbers depend on."""
+    libraries = ("numpy", "scipy", "pyarrow", "datasketch", "tokenizers")
+    return {"sftdiv": sftdiv.__version__} | library_versions(libraries)
 
 
 def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
     """Every metric of each side, and every kind of unit, on samples of one size."""
-    one, other = datasets
-    examples = (one["counts"]["examples"], other["counts"]["examples"])
+    dataset, baseline = datasets
+    examples = (dataset["counts"]["examples"], baseline["counts"]["examples"])
     directions = {name: metric.diverse for name, metric in CATALOGUE.items()}
-    sides = {
-        side: compare(
-            one["sides"][side]["drawn"], other["sides"][side]["drawn"], directions, size=size, examples=examples
-        )
-        for side in one["sides"]
-    }
-    theirs = {(units["strategy"], units["side"]): units for units in other["units"] if "drawn" in units}
-    units = [
-        {"strategy": mine["strategy"], "side": mine["side"], **row}
-        for mine in one["units"]
-        if "drawn" in mine and (found := theirs.get((mine["strategy"], mine["side"])))
-        for row in compare(
-            mine["drawn"], found["drawn"], {}, size=size, examples=examples
-        )  # each has types of its own: no direction
-    ]
-    return {"sides": sides, "units": units}
+    sides = {}
+    for side, numbers in dataset["sides"].items():
+        drawn = numbers["drawn"], baseline["sides"][side]["drawn"]
+        sides[side] = compare(*drawn, directions, size=size, examples=examples)
+    baseline_units = {(units["strategy"], units["side"]): units for units in baseline["units"] if "drawn" in units}
+    rows = []
+    for units in dataset["units"]:
+        matching = baseline_units.get((units["strategy"], units["side"]))
+        if "drawn" in units and matching is not None:  # no direction: each dataset has types of its own
+            named = {"strategy": units["strategy"], "side": units["side"]}
+            compared = compare(units["drawn"], matching["drawn"], {}, size=size, examples=examples)
+            rows += [{**named, **row} for row in compared]
+    return {"sides": sides, "units": rows}
 
 
-def _say_of(say: Say, name: str, text: str) -> None:
-    say(f"{name}, {text}")
+def _report_dataset(progress: Progress, name: str, message: str) -> None:
+    progress(f"{name}, {message}")
 
 
 def coverage(
-    artifacts: Artifacts, baseline: Artifacts, strategy: Mapping[str, Any], tokenizer: str
+    dataset: CorpusArtifacts, baseline: CorpusArtifacts, strategy: StrategySpec, tokenizer: ModelRef
 ) -> dict[str, Any] | None:
-    """How many of the types of unit that one dataset has the other holds too; None where a granularity's types have no lasting names.
+    """Share of the unit types of one dataset that the other holds too; None where types have no lasting names.
 
-    A mid-frequency token of the baseline is covered if it stands anywhere in the dataset, however
-    rare; a tag if the dataset has it too.
+    A mid-frequency token of the baseline is covered if it occurs anywhere in the dataset, however rare; a
+    tag if the dataset has it too.
     """
-    if strategy["needs"] == "embeddings":
+    if strategy.needs == "embeddings":
         return None  # topics are clusters of one dataset
     try:
-        mine, theirs = artifacts.units(strategy).names, baseline.units(strategy).names
+        dataset_types, baseline_types = dataset.units(strategy).names, baseline.units(strategy).names
     except SftdivError:
         return None
-    held_here, held_there = set(mine), set(theirs)
-    if strategy["needs"] == "token_ids":
-        held_here, held_there = (_held(each, strategy["side"], tokenizer) for each in (artifacts, baseline))
-    shares = {
-        "of_baseline": np.mean([name in held_here for name in theirs]),
-        "of_dataset": np.mean([name in held_there for name in mine]),
-    }
+    in_dataset, in_baseline = set(dataset_types), set(baseline_types)
+    if strategy.needs == "token_ids":
+        in_dataset = _occurring_tokens(dataset, strategy.side, tokenizer)
+        in_baseline = _occurring_tokens(baseline, strategy.side, tokenizer)
     return {
-        "strategy": strategy["name"],
-        "side": strategy["side"],
-        **{name: float(share) for name, share in shares.items()},
+        "strategy": strategy.name,
+        "side": strategy.side,
+        "of_baseline": float(np.mean([name in in_dataset for name in baseline_types])),
+        "of_dataset": float(np.mean([name in in_baseline for name in dataset_types])),
     }
 
 
-def _held(artifacts: Artifacts, side: Side, tokenizer: str) -> set[str]:
-    """The tokens that stand anywhere on a side."""
+def _occurring_tokens(artifacts: CorpusArtifacts, side: Side, tokenizer: ModelRef) -> set[str]:
+    """The tokens that occur anywhere on a side."""
     tokens = artifacts.token_ids(side, tokenizer)
     return {tokens.names[token] for token in np.flatnonzero(frequencies(tokens, "occurrences")).tolist()}
+
+
+class _Clock:
+    """Prints what begins, with the time since the start."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.perf_counter()
+
+    def __call__(self, message: str) -> None:
+        seconds = time.perf_counter() - self._started
+        self._console.print(f"[dim]{seconds:7.1f} s[/]  {escape(message)}", highlight=False, soft_wrap=True)
+
+
+def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]:
+    """Measure the datasets of a request, unless its folder holds the finished report.
+
+    Args:
+        request: The datasets and the settings.
+        console: Where progress is printed.
+
+    Returns:
+        What ``measure.json`` holds.
+    """
+    measured = finished(request.folder)
+    if measured is not None:
+        return measured
+    progress = _Clock(console)
+    store = Store(request.cache)
+    artifacts = [
+        CorpusArtifacts(corpus, store, embedder=request.embedder, model_tokenizer=lambda: request.tokenizer)
+        for corpus in request.corpora
+    ]
+    for dataset, name in zip(artifacts, request.names, strict=True):
+        progress(f"{name}: reading")
+        progress(f"{name}: {len(dataset.corpus):,} examples")
+    survey = Survey(
+        tokenizer=request.tokenizer,
+        metrics=request.metrics,
+        pair_tokens=request.pair_tokens,
+        matched=request.matched,
+        runs=request.runs,
+        near=request.near,
+        band=request.band,
+        strategies=request.strategies,
+        seed=request.seed,
+    )
+    numbers = measure_all(survey, artifacts, request.names, progress)
+    for dataset, file_name in zip(artifacts, REJECTED, strict=False):
+        copy_rejected(dataset.corpus, request.folder / file_name)
+    record = {**numbers, "settings": request.settings, "versions": versions(), "command": list(request.command)}
+    measured = write_report(record, request.folder)
+    progress("done")
+    return measured

@@ -1,54 +1,55 @@
-"""The chosen subset of a finished cell in another program's format: ``export.format=messages|sharegpt|alpaca|parquet``.
+"""The subset of a finished cell in another program's format: ``export.format=messages|sharegpt|alpaca|parquet``.
 
-In: a cell with its row and its ``subset.parquet``. Out: the exported file, its entries for
-LLaMA-Factory and axolotl, and ``lineage.json``. Exporting changes no result, so it is no part of a
-cell's name: a cell that is done is exported by the same command with ``export.format``.
+A cell with its row and its ``subset.parquet`` becomes the exported file, its entries for LLaMA-Factory
+and axolotl, and ``lineage.json``. Exporting changes no result, so it is no part of a cell's name: a
+finished cell is exported by the same command with ``export.format`` added.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
+from sftdiv.config.request import ExportSpec
 from sftdiv.release.export.lineage import lineage, sha256, write_lineage
 from sftdiv.release.export.write_export import write_export
 from sftdiv.storage.cell import Cell
 
 log = logging.getLogger(__name__)
+LADDER = ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")  # columns, where the selector has them
 
 
-def export_cell(config: DictConfig, cell: Cell, row: dict[str, Any]) -> list[Path]:
-    """Write the subset of a finished cell where ``export`` asks for it.
+def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[Path]:
+    """Export the subset of a finished cell.
 
     Args:
-        config: The composed and checked config.
-        cell: A cell that is done.
+        export: Format, folder and name; without a format nothing is written.
+        cell: A finished cell.
         row: Its row.
 
     Returns:
-        What was written, the data file first; nothing without ``export.format``.
+        The files written, the data file first.
 
     Raises:
-        SftdivError: If the format cannot hold the subset.
+        SftdivError: The format cannot hold the subset.
     """
-    if config.export.format is None:
+    if export.format is None:
         return []
     import datasets
     import pyarrow.parquet as pq
 
     rows = datasets.Dataset(pq.read_table(cell.folder / "subset.parquet"))
-    folder = Path(config.export.folder).expanduser().absolute() if config.export.folder else cell.folder / "export"
-    name = config.export.name or cell.name
-    data, *entries = write_export(rows, folder, format=config.export.format, name=name)
+    folder = export.folder or cell.folder / "export"
+    name = export.name or cell.name
+    data, *entries = write_export(rows, folder, format=export.format, name=name)
     record = lineage(
         rows["id"][:],
         files={data.name: sha256(data)},
-        format=config.export.format,
+        format=export.format,
         sources=dict(sorted(Counter(rows["source"][:]).items())),
         corpus=row["corpus"],
         corpus_fingerprint=row["corpus_hash"],
@@ -59,16 +60,16 @@ def export_cell(config: DictConfig, cell: Cell, row: dict[str, Any]) -> list[Pat
         level=row["level"],
         size=row["size"],
         seed=row["seed"],
-        selection_seed=config.selection.seed,
-        ladder={key: row[key] for key in ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")},
+        selection_seed=row.get("config.selection.seed"),
+        ladder={key: row[key] for key in LADDER if key in row},
         tokenizer=_below(row, "tokenizer."),
         versions=_below(row, "versions."),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     written = [data, *entries, write_lineage(folder, name, record)]
-    log.info("exported %s examples as %s: %s", f"{len(rows):,}", config.export.format, data)
+    log.info("exported %s examples as %s: %s", f"{len(rows):,}", export.format, data)
     return written
 
 
-def _below(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _below(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}

@@ -1,9 +1,8 @@
 """One dataset, measured: every number that ``python -m sftdiv.measure`` shows of it, as plain values.
 
-In: the artifacts of one corpus and flat settings. Out: a nested mapping that JSON holds. Like
-``artifacts`` this belongs to the entry points: here the stages meet. The trade: each part (a side,
-a kind of near duplicates) is an artifact of its own, so that an interrupted measurement goes on
-from the parts that are whole, and a baseline is measured once for all that is compared with it.
+The artifacts of one corpus and flat settings become a nested mapping that JSON holds. Each part (a side, a
+kind of near duplicates) is an artifact of its own, so that an interrupted measurement resumes from the
+complete parts, and a baseline is measured once for all datasets that are compared with it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.config.spec import StrategySpec
 from sftdiv.data.dedup import NearDuplicates, both, near_duplicates
 from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
@@ -27,9 +27,10 @@ from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
 from sftdiv.diversity.size_matched import subset_values
-from sftdiv.pipeline.artifacts import Artifacts
-from sftdiv.pipeline.measurement_parts import BOTH, Vectors, kept_part, one_side, texts_of, vectors_of
-from sftdiv.records import SIDES, SftdivError, TokenIds, Units
+from sftdiv.pipeline.artifacts import CorpusArtifacts
+from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
+from sftdiv.records import SIDES, ModelRef, SftdivError, TokenIds, Units
+from sftdiv.storage.hashing import identity_of
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 
@@ -40,44 +41,42 @@ PAIRS, PAIRED = (
     20_000,
 )  # the family that compares pairs, and the texts that they are drawn from at most
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """How a dataset is measured.
+    """Measurement settings.
 
     Attributes:
-        tokenizer: See ``units.encoding``.
-        revision: Of a tokenizer's hub id.
+        tokenizer: Tokenizer, or a rule such as ``lexical``; see ``units.encoding``.
         metrics: Families of ``diversity.catalogue``.
         pair_tokens: Tokens of each text, from its beginning, that homogenisation compares.
         matched: Samples of one size.
         runs: Repeated runs of tokens.
         near: Settings of ``near_duplicates``, or None to leave them out.
         band: Settings of ``TokenUnits``.
-        strategies: The units of diversity to look for: composed strategies, each with its side.
-        seed: Of metrics that draw at random.
+        strategies: Units of diversity to extract, each on its side.
+        seed: Seed of metrics that draw at random.
     """
 
-    tokenizer: str
-    revision: str | None
+    tokenizer: ModelRef
     metrics: Sequence[str]
     pair_tokens: int
     matched: Matched
     runs: Runs
     near: Mapping[str, Any] | None
     band: Mapping[str, Any]
-    strategies: Sequence[Mapping[str, Any]]
+    strategies: Sequence[StrategySpec]
     seed: int
 
-    def of(self, artifacts: Artifacts, *, size: int, say: Say) -> dict[str, Any]:
+    def measure(self, artifacts: CorpusArtifacts, *, size: int, progress: Progress) -> dict[str, Any]:
         """Measure one dataset.
 
         Args:
-            artifacts: Of its corpus.
+            artifacts: Artifacts of its corpus.
             size: Examples of a matched sample, at most as many as there are.
-            say: Is told what begins.
+            progress: Callback receiving a status message.
         """
         corpus = artifacts.corpus
         sources = Counter(corpus.column("source")).most_common()
@@ -85,17 +84,17 @@ class Survey:
             "fingerprint": corpus.fingerprint,
             "counts": dict(corpus.counts),
             "sources": {name or "unnamed": count for name, count in sources},
-            "sides": {side: self._side(artifacts, side, size, say) for side in (*SIDES, BOTH)},
-            "near_duplicates": {} if self.near is None else self._near(artifacts, say),
-            "units": [self._units(artifacts, strategy, size, say) for strategy in self.strategies],
+            "sides": {side: self._side(artifacts, side, size, progress) for side in (*SIDES, BOTH)},
+            "near_duplicates": {} if self.near is None else self._near(artifacts, progress),
+            "units": [self._units(artifacts, strategy, size, progress) for strategy in self.strategies],
         }
 
-    def _side(self, artifacts: Artifacts, side: str, size: int, say: Say) -> dict[str, Any]:
+    def _side(self, artifacts: CorpusArtifacts, side: str, size: int, progress: Progress) -> dict[str, Any]:
         """One side, or both as one text."""
         key = {
             "side": side,
-            "tokenizer": tokenizer_identity(self.tokenizer, self.revision),
-            "embedder": dict(artifacts.embedder.identity()) if artifacts.embeds else None,
+            "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
+            "embedder": artifacts.embedder and identity_of(artifacts.embedder),
             "metrics": list(self.metrics),
             "pair_tokens": self.pair_tokens,
             "matched": {**asdict(self.matched), "size": size},
@@ -103,19 +102,19 @@ class Survey:
             "band": dict(self.band),
             "seed": self.seed,
         }
-        return kept_part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, say))
+        return cached_part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, progress))
 
-    def _measured(self, artifacts: Artifacts, side: str, size: int, say: Say) -> dict[str, Any]:
-        say(f"{side}: tokens")
+    def _measured(self, artifacts: CorpusArtifacts, side: str, size: int, progress: Progress) -> dict[str, Any]:
+        progress(f"{side}: tokens")
         texts, tokens, vectors = texts_of(artifacts, side), self._tokens(artifacts, side), vectors_of(artifacts, side)
-        say(f"{side}: {len(tokens.flat):,} tokens; metrics of all {len(texts):,} texts")
+        progress(f"{side}: {len(tokens.flat):,} tokens; metrics of all {len(texts):,} texts")
 
         def measure(rows: NDArray[np.int64]) -> Mapping[str, float]:
             chosen = None if vectors is None else np.asarray(vectors[rows])
             return self._metrics(tokens.take(rows), [texts[row] for row in rows], chosen)
 
         metrics = self._metrics(tokens, texts, vectors)
-        say(f"{side}: the same of {self.matched.draws} samples of {size:,}")
+        progress(f"{side}: the same of {self.matched.draws} samples of {size:,}")
         repeats = self.matched.draws if size < len(texts) else 1
         drawn = subset_values(
             measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed)
@@ -127,7 +126,7 @@ class Survey:
             "metrics": metrics,
             "drawn": {name: values.tolist() for name, values in drawn.items()},
         }
-        return found if side == BOTH else found | self._repetition(texts, tokens, side, say)
+        return found if side == BOTH else found | self._repetition(texts, tokens, side, progress)
 
     def _metrics(self, tokens: TokenIds, texts: Sequence[str], vectors: Vectors | None) -> dict[str, float]:
         """All metrics; of pairs of texts the beginnings are compared, for whole ones would cost the product of their lengths."""
@@ -140,9 +139,9 @@ class Survey:
         few = np.arange(len(texts)) if len(texts) <= PAIRED else np.sort(rng.choice(len(texts), PAIRED, replace=False))
         return found | describe(beginnings(tokens.take(few), self.pair_tokens), (), None, metrics=[PAIRS], rng=rng)
 
-    def _repetition(self, texts: ColumnTexts, tokens: TokenIds, side: str, say: Say) -> dict[str, Any]:
+    def _repetition(self, texts: ColumnTexts, tokens: TokenIds, side: str, progress: Progress) -> dict[str, Any]:
         """What is told of one side alone: its token bands, its distinct texts and the runs that they share."""
-        say(f"{side}: token bands and repeated runs")
+        progress(f"{side}: token bands and repeated runs")
         finder = TokenUnits(**self.band)
         low, high = finder.bounds(len(tokens.flat) if finder.unit == "occurrences" else len(texts))
         bands = token_bands(frequencies(tokens, finder.unit), tokens.names, low=low, high=high)
@@ -164,33 +163,35 @@ class Survey:
         within = np.cumsum(tokens.lengths()[drawn]) <= self.runs.tokens
         return rows if within.all() else np.sort(drawn[: max(int(within.sum()), 1)])
 
-    def _tokens(self, artifacts: Artifacts, side: str) -> TokenIds:
+    def _tokens(self, artifacts: CorpusArtifacts, side: str) -> TokenIds:
         if side == BOTH:
             return joined_tokens(*(artifacts.token_ids(one, self.tokenizer) for one in SIDES))
-        return artifacts.token_ids(one_side(side), self.tokenizer)
+        return artifacts.token_ids(side_by_name(side), self.tokenizer)
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
-    def _near(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
+    def _near(self, artifacts: CorpusArtifacts, progress: Progress) -> dict[str, Any]:
         """Near duplicates by each side alone, and by both."""
         key = {"near": dict(self.near or {}), "library": version("datasketch")}
-        found = kept_part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, say))
+        found = cached_part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, progress))
         return {on: found[on] for on in ("pair", *SIDES)}
 
-    def _near_groups(self, artifacts: Artifacts, say: Say) -> dict[str, Any]:
+    def _near_groups(self, artifacts: CorpusArtifacts, progress: Progress) -> dict[str, Any]:
         alike: dict[str, NearDuplicates] = {}
         for side in SIDES:
-            say(f"near duplicates: {side}")
+            progress(f"near duplicates: {side}")
             alike[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
         pair = both(alike["instruction"], alike["response"])
         found = {"pair": (pair, BOTH), **{side: (groups, side) for side, groups in alike.items()}}
         return {on: _groups(groups, texts_of(artifacts, side)) for on, (groups, side) in found.items()}
 
-    def _units(self, artifacts: Artifacts, strategy: Mapping[str, Any], size: int, say: Say) -> dict[str, Any]:
+    def _units(
+        self, artifacts: CorpusArtifacts, strategy: StrategySpec, size: int, progress: Progress
+    ) -> dict[str, Any]:
         """Units of one granularity and side; a corpus that has none is a line of the report, not the end of it."""
-        say(f"units: {strategy['name']} of the {strategy['side']}")
-        named = {"strategy": strategy["name"], "side": strategy["side"]}
+        progress(f"units: {strategy.name} of the {strategy.side}")
+        named = {"strategy": strategy.name, "side": strategy.side}
         try:
             units = artifacts.units(strategy)
         except SftdivError as error:

@@ -19,55 +19,53 @@ import sftdiv
 from sftdiv.diversity.profile.joined import joined_vectors
 from sftdiv.diversity.profile.settings import LAYOUT
 from sftdiv.diversity.profile.texts import ColumnTexts
-from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.records import SIDES, Side
-from sftdiv.reporting.dataset.report_files import finite
-from sftdiv.storage.files import write_atomically
+from sftdiv.storage.files import finite, write_atomically
 
 BOTH = "both"
 PART = "part.json"
 Vectors = NDArray[np.float32]
 
 
-def kept_part(
-    artifacts: Artifacts, name: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+def cached_part(
+    artifacts: CorpusArtifacts, name: str, key: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """A part from the store, made first where it is not there; ``seconds`` says how long making it took."""
+    """A part from the cache, measured first where it is missing; ``seconds`` is how long measuring took."""
 
     def build(folder: Path) -> None:
         started = time.perf_counter()
-        made = make()
-        text = json.dumps(finite(made | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
+        numbers = measure()
+        text = json.dumps(finite(numbers | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
         write_atomically(folder / PART, text)
 
-    whole = {
+    whole_key = {
         "layout": LAYOUT,
         "sftdiv": sftdiv.__version__,
         "corpus": artifacts.corpus.fingerprint,
         "part": name,
         **key,
     }
-    kept: dict[str, Any] = json.loads(
-        (artifacts.store.folder("measured", whole, build) / PART).read_text(encoding="utf-8")
-    )
-    return kept
+    path = artifacts.store.folder("measured", whole_key, build) / PART
+    part: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return part
 
 
-def texts_of(artifacts: Artifacts, side: str) -> ColumnTexts:
+def texts_of(artifacts: CorpusArtifacts, side: str) -> ColumnTexts:
     """The texts of a side, read as they are asked for."""
     data = artifacts.corpus.table.data
     return ColumnTexts(*(data.column(name) for name in (SIDES if side == BOTH else (side,))))
 
 
-def vectors_of(artifacts: Artifacts, side: str) -> Vectors | None:
+def vectors_of(artifacts: CorpusArtifacts, side: str) -> Vectors | None:
     """The embeddings of a side, or None where there is no embedder; of both sides, such that cosines are the mean of the two."""
     if not artifacts.embeds:
         return None
     if side == BOTH:
-        return joined_vectors(*(artifacts.embeddings(one) for one in SIDES))
-    return artifacts.embeddings(one_side(side))
+        return joined_vectors(*(artifacts.embeddings(name) for name in SIDES))
+    return artifacts.embeddings(side_by_name(side))
 
 
-def one_side(side: str) -> Side:
+def side_by_name(side: str) -> Side:
     """A side by its name."""
     return "instruction" if side == "instruction" else "response"

@@ -1,89 +1,103 @@
-"""A finished row as people read it: one table in the terminal."""
+"""A finished row in the terminal: the scores first, then diversity, then how it came about and where the files are.
+
+Plain aligned lines without a frame: names are never wrapped, and the text survives being piped or copied.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from sftdiv.diversity.registry import METRICS
+from sftdiv.records import SIDES
+from sftdiv.reporting.format import format_duration, format_number
+
+INDENT = "  "
 
 
 def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> None:
-    """Print the row of one cell: level, ladder, diversity, scores, time, and where things are."""
+    """Print the row of one cell.
+
+    Args:
+        row: Row of ``result.json``.
+        folder: Folder of the cell.
+        done_before: Whether the cell was finished before this command.
+    """
     console = Console()
-    table = Table(
-        title=f"{row['cell']}{' (done before)' if done_before else ''}",
-        show_header=False,
-        title_justify="left",
-        min_width=60,
-    )
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in _lines(row):
-        table.add_row(name, text)
-    table.add_row("folder", str(folder))
-    console.print(table)
+    title = f"{row['cell']}{' (done before)' if done_before else ''}"
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    for line in result_lines(row, folder):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if done_before:
-        console.print(
-            "This cell is done: the row above was read from its result.json. Another seed or setting makes another cell."
-        )
+        note = "This cell is finished: its row was read from result.json. Another seed or setting makes another cell."
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = _subset_lines(row) if row["n"] else [("subset", "none: the base model as it is")]
-    if "train.loss" in row:
-        lines.append(
-            (
-                "training",
-                f"{row['train.steps']:,} steps, {row['train.label_tokens']:,} label tokens, loss {row['train.loss']:.3f}",
-            )
-        )
-    if "speed.mfu" in row:
-        lines.append(("speed", f"{row['speed.tokens_per_second']:,.0f} tokens a second, MFU {row['speed.mfu']:.1%}"))
-    for name in (key for key in row if key.startswith("score.") and not key.endswith(".stderr")):
+def result_lines(row: Mapping[str, Any], folder: Path) -> list[str]:
+    """The lines of a row: sections of aligned columns, each line without its end."""
+    lines = [*_scores(row)]
+    if row["n"]:
+        lines += _diversity(row)
+    return lines + _aligned(_facts(row, folder))
+
+
+def _scores(row: Mapping[str, Any]) -> list[str]:
+    names = [key for key in row if key.startswith("score.") and not key.endswith(".stderr")]
+    primary = f"score.{row['primary']}"
+    table = []
+    for name in sorted(names, key=lambda name: name != primary):  # the primary first
         error = row.get(f"{name}.stderr")
-        star = "  (primary)" if name == f"score.{row['primary']}" else ""
-        lines.append(
-            (name, f"{_number(row[name])}{'' if error is None or math.isnan(error) else f' ± {_number(error)}'}{star}")
-        )
+        has_error = error is not None and not math.isnan(error)
+        value = format_number(row[name]) + (f" ± {format_number(error)}" if has_error else "")
+        table.append((name, value, "primary" if name == primary else ""))
+    return _aligned(table)
+
+
+def _diversity(row: Mapping[str, Any]) -> list[str]:
+    """Headline metrics of both sides, one per line."""
+    prefix = "diversity.{}."
+    names = [name for name, metric in METRICS.items() if not metric.detail]
+    table: list[Sequence[str]] = [("diversity", *SIDES)]
+    for name in names:
+        keys = [prefix.format(side) + name for side in SIDES]
+        if any(key in row for key in keys):
+            table.append((f"{INDENT}{name}", *(format_number(row.get(key)) for key in keys)))
+    return _aligned(table)
+
+
+def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
+    if row["n"]:
+        pool = f" from a pool of {row['pool']:,}" if "pool" in row else ""
+        yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
+        yield "strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"
+        if "k_asked" in row:
+            yield (
+                "types",
+                f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,}); {row['k_reached']:,} reached",
+            )
+        per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
+        yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits"
+    else:
+        yield "subset", "none: the base model as it is"
+    if "train.loss" in row:
+        steps, tokens = f"{row['train.steps']:,} steps", f"{row['train.label_tokens']:,} label tokens"
+        yield "training", f"{steps}, {tokens}, loss {row['train.loss']:.3f}"
+    if "speed.mfu" in row:
+        yield "speed", f"{row['speed.tokens_per_second']:,.0f} tokens/s, MFU {row['speed.mfu']:.1%}"
     seconds = {key.removeprefix("time."): value for key, value in row.items() if key.startswith("time.")}
-    lines.append(
-        (
-            "seconds",
-            ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-            + f"; in all {sum(seconds.values()):.1f}",
-        )
-    )
-    return lines
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    yield "time", f"{format_duration(sum(seconds.values()))} (seconds: {stages})"
+    yield "files", str(folder)
 
 
-def _subset_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = [
-        ("strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"),
-        ("subset", f"{row['n']:,} examples from a pool of {row['pool']:,} in a universe of {row['universe']:,}"),
-        (
-            "types",
-            f"k = {row['k_asked']:,} of {row['k_max']:,} (lowest {row['k_min']:,}); {row['k_reached']:,} reached",
-        ),
-        (
-            "units",
-            f"{row['diversity.units.per_example']:.1f} an example, entropy {row['diversity.units.entropy']:.2f} bit",
-        ),
-    ]
-    for side in ("instruction", "response"):
-        lines.append((f"diversity, {side}", _listed(row, f"diversity.{side}.", leave_out="ngram_ratio_")))
-    return lines
-
-
-def _listed(row: Mapping[str, Any], prefix: str, *, leave_out: str) -> str:
-    names = [key for key in row if key.startswith(prefix) and not key.startswith(prefix + leave_out)]
-    return ", ".join(f"{name.removeprefix(prefix)} {_number(row[name])}" for name in names)
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf and value == round(value) else f"{value:.4g}"
+def _aligned(table: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of text as lines, every column but the last padded to its widest cell."""
+    rows = list(table)
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

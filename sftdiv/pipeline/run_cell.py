@@ -1,30 +1,29 @@
-"""Every step of one cell, into its folder and its row.
+"""Every stage of one run, into its folder and its result row.
 
-In: a resolved config and the cell it describes. Out: ``config.yaml``, ``subset.parquet``,
-``model/``, ``samples.jsonl`` and, last, ``result.json``. A single run calls this in its own
-process, a sweep in a child of its own.
+A request and its cell come in; ``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and,
+last, ``result.json`` go out. A single run calls this in its own process, a sweep in a child process.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-
-from sftdiv.config.compose import identified_options
+from sftdiv.config.request import RunRequest
+from sftdiv.config.spec import RunSpec
 from sftdiv.pipeline import stages
-from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
-from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance
+from sftdiv.pipeline.run_artifacts import RunArtifacts
+from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance_columns
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import Selection
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import cell_tags
+from sftdiv.tracking.run_tracker import start_tracking
 
 VERSIONS = (
     "sftdiv",
@@ -39,99 +38,87 @@ VERSIONS = (
 )
 
 
-def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
-    """Run a cell from its start, or from the artifacts and the model that an interrupted run has left whole.
+def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
+    """Run a cell from its start, or from the artifacts and the model that an interrupted run left complete.
 
     Args:
-        config: The composed and checked config.
-        cell: Where its files are kept.
+        request: The run.
+        cell: Its folder.
 
     Returns:
         The row of ``result.json``.
     """
-    write_atomically(cell.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    head = _head(config, cell)
-    start = instantiate(config.tracking)
-    tracker = start(
-        group=cell.study,
+    spec = request.spec
+    write_atomically(cell.folder / "config.yaml", request.text)
+    identifying = _identifying_columns(spec, cell)
+    tracked = TrackedRun(
+        study=cell.study,
         name=cell.name,
         folder=cell.folder.parent,
-        config=plain(config),
-        kind=head["kind"],
-        tags=cell_tags(head),
+        config=request.settings,
+        kind=identifying["kind"],
+        tags=cell_tags(identifying),
     )
+    tracker = start_tracking(request.tracking, tracked)
     with Recorder(cell, tracker) as recorder:
-        artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
-        recorder.add(head)
+        artifacts = RunArtifacts(spec, Store(request.paths.cache))
+        recorder.add(identifying)
         with recorder.stage("corpus"):
-            recorder.add({"corpus_hash": artifacts.corpus.fingerprint, "corpus.count": dict(artifacts.corpus.counts)})
-            stages.copy_rejected(artifacts.corpus, cell.folder)
-            exam = artifacts.exam(cell)
-            if config.stop_after is None:
-                recorder.add(check_evaluation(config, exam))
-        selection = _select(config, artifacts, recorder) if config.size.n else None
-        if config.stop_after != "select":
+            corpus = artifacts.data.corpus
+            recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
+            stages.copy_rejected(corpus, cell.folder)
+            context = artifacts.eval_context(cell)
+            if spec.stop_after is None:
+                recorder.add(check_evaluation(spec, context))
+        selection = None if spec.selection.size.nothing else _select(spec, artifacts, recorder)
+        if spec.stop_after != "select":
             with recorder.stage("base"):
                 base = artifacts.base()
             with recorder.stage("train"):
                 model = cell.folder / "model"
                 if selection is None:
-                    recorder.add(stages.export_base_model(config, base, model))
+                    recorder.add(stages.export_base_model(spec, base, model))
                 else:
-                    recorder.add(stages.train(config, artifacts, selection, base, model, tracker))
-        if config.stop_after is None:
+                    recorder.add(stages.train(spec, artifacts, selection, base, model, tracker))
+        if spec.stop_after is None:
             with recorder.stage("evaluate"):
-                recorder.add(evaluate(config, exam, cell.folder / "model"))
+                recorder.add(evaluate(spec, context, cell.folder / "model"))
             with recorder.stage("generate"):
-                stages.write_samples(config, artifacts, cell.folder)
+                stages.write_samples(spec, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
-        if config.stop_after != "select":
-            write_card(config, cell, recorder.row)
+        recorder.add(request.settings, "config.")
+        if spec.stop_after != "select":
+            write_card(request, cell, recorder.row)
     return recorder.row
 
 
-def _select(config: DictConfig, artifacts: Artifacts, recorder: Recorder) -> stages.Selection:
-    """Units, ladder, draw and the diversity of what was drawn."""
+def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selection:
+    """Units, selection, and the diversity of the selected examples."""
     with recorder.stage("units"):
-        units = artifacts.units(plain(config.strategy))
-    with recorder.stage("ladder"):
-        universe, ladders = stages.universe_and_ladders(config, artifacts, units)
-    with recorder.stage("draw"):
-        selection = stages.draw(config, artifacts, units, universe, ladders)
+        units = artifacts.data.units(spec.strategy)
+    with recorder.stage("select"):
+        universe = stages.find_universe(spec, artifacts, units)
+        selection = stages.select(spec, artifacts, units, universe)
         stages.write_tag_map(units, recorder.cell.folder)
-        stages.write_subset(selection.subset, artifacts, recorder.cell.folder / "subset.parquet")
-        recorder.add(stages.ladder_numbers(selection))
-        if config.size.n == "all":
-            recorder.add({"size": len(selection.subset)})
+        stages.write_subset(selection, artifacts, recorder.cell.folder / "subset.parquet")
+        recorder.add(stages.selection_columns(universe, units, selection))
+        if spec.selection.size.everything:
+            recorder.add({"size": len(selection)})
     with recorder.stage("diversity"):
-        recorder.add(stages.diversity(config, selection, artifacts))
-        recorder.add(stages.how_counted(config, artifacts))
+        recorder.add(stages.diversity(spec, artifacts, units, selection))
+        recorder.add(stages.counting_columns(artifacts))
     return selection
 
 
-def _head(config: DictConfig, cell: Cell) -> dict[str, Any]:
-    """Who the row is: the settings that tables are grouped by."""
-    size = config.size
-    named = {"all": "full", 0: "base"}.get(size.n) or ("random" if config.strategy.name == "random" else "level")
+def _identifying_columns(spec: RunSpec, cell: Cell) -> dict[str, Any]:
+    """Identifying columns of the result row."""
     return {
         "study": cell.study,
         "cell": cell.name,
-        "kind": named,
-        "strategy": config.strategy.name,
-        "side": config.strategy.side,
-        "size": size.n
-        if size.label_tokens in (None, "auto")
-        else size.label_tokens,  # of the full corpus what it turns out to hold
-        "budget": "examples" if size.label_tokens is None else "tokens",
-        "level": config.diversity_level,
-        "match": config.selection.match,
-        "universe_of": config.selection.universe,
-        "seed": config.seed,
-        "model": config.model.name,
-        "corpus": config.corpus.name,
+        **spec.columns(),
         "n": 0,
         "config_hash": cell.hash,
-        "eval_hash": content_hash(identified_options(config)),
-        **performance(config),
+        "eval_hash": content_hash(spec.evaluation_identity()),
+        **performance_columns(spec),
         "versions": {name: version(name) for name in VERSIONS},
     }

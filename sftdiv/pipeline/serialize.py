@@ -1,16 +1,14 @@
-"""Records as files: how units, token ids and ladders lie in the artifact store. Arrays as npy or npz, names as JSON; nothing is pickled."""
+"""Records as files of the artifact cache: arrays as npy or npz, names as JSON; nothing is pickled."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from sftdiv.records import Embeddings, Ladder, TokenIds, Units
+from sftdiv.records import Embeddings, TokenIds, Units
 
 
 def save_token_ids(tokens: TokenIds, folder: Path) -> None:
@@ -52,16 +50,3 @@ def load_embeddings(folder: Path) -> Embeddings:
     """Read what ``save_embeddings`` wrote, the vectors memory-mapped."""
     made_by = json.loads((folder / "made_by.json").read_text(encoding="utf-8"))
     return Embeddings(np.load(folder / "embeddings.npy", mmap_mode="r"), made_by)
-
-
-def save_ladders(ladders: Sequence[Ladder], folder: Path) -> None:
-    """Write the ladders of all strata into one file."""
-    arrays: dict[str, Any] = {f"order{i}": ladder.type_order for i, ladder in enumerate(ladders)}
-    arrays |= {f"step{i}": ladder.example_step for i, ladder in enumerate(ladders)}
-    np.savez(folder / "ladders.npz", **arrays)
-
-
-def load_ladders(folder: Path) -> list[Ladder]:
-    """Read what ``save_ladders`` wrote."""
-    with np.load(folder / "ladders.npz", allow_pickle=False) as arrays:
-        return [Ladder(arrays[f"order{i}"], arrays[f"step{i}"]) for i in range(len(arrays.files) // 2)]

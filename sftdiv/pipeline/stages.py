@@ -1,8 +1,7 @@
-"""The steps of one run, each a function from what the steps before it gave to what the next ones take.
+"""The stages of one run, each a function from what earlier stages produced to what later ones take.
 
-In: the config and its artifacts. Out: the subset, its diversity, the checkpoint, the scores. Stages
-get flat values from here on. This file and `artifacts` belong to the entry points, for which they
-know the config.
+Here the specification becomes flat, typed values: universe, selection, diversity of the selected
+examples, fine-tuning, samples.
 """
 
 from __future__ import annotations
@@ -10,25 +9,20 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from sftdiv.config.build import training_settings
+from sftdiv.config.spec import RunSpec
 from sftdiv.data.build_corpus import rejected_file
-from sftdiv.diversity.catalogue import metric_families
-from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
+from sftdiv.diversity.registry import describe
 from sftdiv.diversity.unit_coverage import unit_coverage
-from sftdiv.pipeline.artifacts import Artifacts, plain
-from sftdiv.protocols import Tracker
-from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Units, Universe
-from sftdiv.selection.choose import choose
+from sftdiv.pipeline.run_artifacts import RunArtifacts
+from sftdiv.protocols import RunTracker, SelectionProblem
+from sftdiv.records import SIDES, Corpus, ModelRef, Selection, SftdivError, Units, Universe
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.files import write_atomically
 from sftdiv.training.summary import FILE, row
@@ -38,213 +32,221 @@ from sftdiv.units.tagging.tag_map import save_tag_map
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Selection:
-    """A subset, the units it was chosen by, and who was left out of the universe, by reason."""
-
-    subset: Subset
-    units: Units
-    left_out: dict[str, int]
-
-
-def universe_and_ladders(config: DictConfig, artifacts: Artifacts, units: Units) -> tuple[Universe, list[Ladder]]:
-    """Who may be chosen, and the ladder of each of its strata."""
-    rules = config.selection
-    words = np.array([len(text.split()) for text in artifacts.texts("response")])
-    left_out, sources = _left_out(config, artifacts, units), artifacts.corpus.column("source")
-    universe = build_universe(left_out, lengths=words, sources=sources, match=rules.match)
-    return universe, artifacts.ladders(plain(config.strategy), units, universe, prune=rules.prune, seed=rules.seed)
+def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Universe:
+    """The examples that may be chosen, with their strata."""
+    corpus = artifacts.data.corpus
+    words = np.array([len(text.split()) for text in artifacts.data.texts("response")])
+    excluded = _excluded(spec, artifacts, units)
+    return build_universe(excluded, lengths=words, sources=corpus.column("source"), match=spec.selection.match)
 
 
-def draw(
-    config: DictConfig, artifacts: Artifacts, units: Units, universe: Universe, ladders: Sequence[Ladder]
-) -> Selection:
-    """The subset at the level; with ``size=full`` all of the universe."""
-    rules, size = config.selection, config.size
-    everyone = size.n == "all"
-    weights = np.ones(len(artifacts.corpus)) if everyone or size.label_tokens is None else _label_tokens(artifacts)
-    asked = len(universe.indices) if everyone else _size(config, artifacts, weights)
-    subset = choose(
-        units,
-        universe,
-        ladders,
-        level=config.diversity_level,
-        size=asked,
+def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Universe) -> Selection:
+    """The examples that the run's selector chooses at its level; with ``size=full`` the whole universe."""
+    data, size = artifacts.data, spec.selection.size
+    in_examples = size.everything or size.label_tokens is None
+    weights = np.ones(len(data.corpus)) if in_examples else _label_tokens(spec, artifacts)
+    problem = SelectionProblem(
+        units=units,
+        universe=universe,
+        level=spec.selection.level,
+        size=float(len(universe.indices)) if size.everything else _size(spec, artifacts, weights),
+        examples=None if size.everything else int(size.n),
         weights=weights,
-        k_min=rules.k_min,
-        slack=1.0 if everyone else rules.slack,
-        seed=config.seed,
-        floor=None if everyone or rules.k_min_size is None else asked * rules.k_min_size / size.n,
+        side=spec.strategy.side,
+        seed=spec.seed,
+        embeddings=data.embeddings,
+        token_ids=lambda side: data.token_ids(side, artifacts.tokenizer),
+        column=data.corpus.column,
+        keep=artifacts.keep_selection(universe),
     )
-    if subset.k_min == subset.k_max and units.matrix.shape[1] < len(artifacts.corpus):
+    selection = spec.selection.selector.select(problem)
+    columns = selection.columns
+    every_level_alike = columns.get("k_min", 0) == columns.get("k_max", 1)
+    if every_level_alike and units.matrix.shape[1] < len(data.corpus):
         log.warning(
             "k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels",
-            subset.k_max,
+            columns["k_max"],
         )
-    return Selection(subset, units, dict(universe.counts))
+    return selection
 
 
-def diversity(config: DictConfig, selection: Selection, artifacts: Artifacts) -> dict[str, Any]:
-    """Metrics of the subset: both sides' texts, its units, its length and its sources."""
-    rows = selection.subset.indices
+def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: Selection) -> dict[str, Any]:
+    """Metrics of the selected examples: texts of both sides, units, length and sources."""
+    data, rows = artifacts.data, selection.indices
     sides = {}
     for side in SIDES:
-        texts = artifacts.texts(side)
-        tokens = artifacts.token_ids(side, artifacts.tokenizer).take(rows)
-        vectors = artifacts.embeddings(side)[rows] if artifacts.embeds else None
+        texts = data.texts(side)
         sides[side] = describe(
-            tokens,
+            data.token_ids(side, artifacts.tokenizer).take(rows),
             [texts[row] for row in rows],
-            vectors,
-            metrics=metric_families(plain(config.diversity.metrics)),
-            rng=np.random.default_rng(config.seed),
+            data.embeddings(side)[rows] if data.embeds else None,
+            metrics=spec.metrics,
+            rng=np.random.default_rng(spec.seed),
         )
-    held = selection.units.matrix[rows]
-    of_type = np.asarray(held.sum(axis=0)).ravel()
-    units = {"types": int(np.count_nonzero(of_type)), "per_example": held.nnz / len(rows), "entropy": entropy(of_type)}
-    units["coverage"] = unit_coverage(held)
-    words = [len(text.split()) for text in artifacts.corpus.table.select(rows)["response"]]
-    sources = Counter(artifacts.corpus.table.select(rows)["source"])
+    selected_units = units.matrix[rows]
+    counts = np.asarray(selected_units.sum(axis=0)).ravel()
+    of_units = {
+        "types": int(np.count_nonzero(counts)),
+        "per_example": selected_units.nnz / len(rows),
+        "entropy": entropy(counts),
+        "coverage": unit_coverage(selected_units),
+    }
+    table = data.corpus.table.select(rows)
+    words = [len(text.split()) for text in table["response"]]
+    sources = Counter(table["source"])
     shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}
     return {
-        "diversity": {**sides, "units": units},
+        "diversity": {**sides, "units": of_units},
         "subset": {"response_words": float(np.mean(words)), "share": shares},
     }
 
 
-def ladder_numbers(selection: Selection) -> dict[str, Any]:
-    """The subset's size, k, pool and universe as columns of the row."""
-    subset = selection.subset
-    numbers = {name: getattr(subset, name) for name in ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")}
-    return {"n": len(subset), **numbers, "left_out": selection.left_out, "units": dict(selection.units.made_by)}
+def selection_columns(universe: Universe, units: Units, selection: Selection) -> dict[str, Any]:
+    """The subset's size, the selector's own columns, the universe and the units as columns of the row."""
+    return {
+        "n": len(selection),
+        **selection.columns,
+        "universe": len(universe.indices),
+        "left_out": dict(universe.counts),
+        "units": dict(units.made_by),
+    }
 
 
-def how_counted(config: DictConfig, artifacts: Artifacts) -> dict[str, Any]:
-    """The tokenizer that units and metrics were counted with, and how the embeddings were made (of texts cut, the share)."""
-    used: dict[str, Any] = {"tokenizer": tokenizer_identity(artifacts.tokenizer, config.model.revision)}
-    if artifacts.embeds:
-        used["embeddings"] = {side: dict(artifacts.embedding_record(side).made_by) for side in SIDES}
-    return used
+def counting_columns(artifacts: RunArtifacts) -> dict[str, Any]:
+    """The tokenizer that units and metrics are counted with, and embedding metadata, including the truncated fraction."""
+    tokenizer = artifacts.tokenizer
+    columns: dict[str, Any] = {"tokenizer": tokenizer_identity(tokenizer.path, artifacts.spec.model.revision)}
+    if artifacts.data.embeds:
+        columns["embeddings"] = {side: dict(artifacts.data.embedding_record(side).made_by) for side in SIDES}
+    return columns
 
 
 def train(
-    config: DictConfig, artifacts: Artifacts, selection: Selection, base: str, folder: Path, tracker: Tracker
+    spec: RunSpec,
+    artifacts: RunArtifacts,
+    selection: Selection,
+    base: ModelRef,
+    folder: Path,
+    tracker: RunTracker,
 ) -> dict[str, Any]:
-    """Fine-tune the base on the subset; a model that an interrupted run has finished is kept. Gives the columns of the row."""
-    done = folder / FILE
-    if done.exists():
-        return row(json.loads(done.read_text(encoding="utf-8")))
+    """Fine-tune the base model on the selected examples, unless an interrupted run has finished that.
+
+    Returns:
+        The training's columns of the row.
+    """
+    record_path = folder / FILE
+    if record_path.exists():
+        return row(json.loads(record_path.read_text(encoding="utf-8")))
     from sftdiv.training.distributed.launch import launch
 
-    chosen = artifacts.corpus.table.select(selection.subset.indices)
+    table = artifacts.data.corpus.table.select(selection.indices)
     record = launch(
         base,
-        chosen["messages"][:],
-        chosen["id"][:],
+        table["messages"][:],
+        table["id"][:],
         folder,
-        groups=chosen["group"][:],
-        revision=config.model.revision,
-        **training_settings(config),
-        hardware=artifacts.hardware,
-        seed=config.seed,
+        groups=table["group"][:],
+        config=artifacts.training,
+        seed=spec.seed,
         tracker=tracker,
     )
     return row(record)
 
 
-def export_base_model(config: DictConfig, base: str, folder: Path) -> dict[str, Any]:
+def export_base_model(spec: RunSpec, base: ModelRef, folder: Path) -> dict[str, Any]:
     """The base model as it is, in the same form as a fine-tuned one, so that both are evaluated alike."""
     from sftdiv.training.fine_tune import save_untrained
 
     if not (folder / FILE).exists():
-        template = config.model.template
-        save_untrained(
-            base, folder, revision=config.model.revision, template=template.jinja, prefer_own=template.prefer_own
-        )
+        data = spec.training.data
+        save_untrained(base, folder, template=data.template, prefer_own=data.prefer_own)
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def write_samples(config: DictConfig, artifacts: Artifacts, cell: Path) -> None:
-    """Let the model answer some held-out instructions, spread over the sources, as ``samples.jsonl``."""
+def write_samples(spec: RunSpec, artifacts: RunArtifacts, cell: Path) -> None:
+    """Generate answers to some held-out instructions, spread over the sources, into ``samples.jsonl``."""
     from sftdiv.modeling.generate import generate
 
-    held = artifacts.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)
-    by_source = np.argsort(np.array(held["source"][:], dtype=object), kind="stable")
-    shown = held.select(by_source[np.linspace(0, len(held) - 1, min(config.samples, len(held))).astype(int)])
+    table = artifacts.data.corpus.table
+    heldout = table.filter(lambda heldout: heldout, input_columns="heldout", keep_in_memory=True)
+    by_source = np.argsort(np.array(heldout["source"][:], dtype=object), kind="stable")
+    spread = np.linspace(0, len(heldout) - 1, min(spec.samples, len(heldout))).astype(int)
+    shown = heldout.select(by_source[spread])
+    max_length = spec.model.max_length
     answers = generate(
         cell / "model",
         [messages[:-1] for messages in shown["messages"]],
-        max_new_tokens=config.model.max_length // 2,
-        max_length=config.model.max_length,
-        device=artifacts.hardware.device,
+        max_new_tokens=max_length // 2,
+        max_length=max_length,
+        device=artifacts.trainer.device,
     )
-    columns = zip(shown["id"], shown["source"], shown["instruction"], shown["response"], answers, strict=True)
     names = ("id", "source", "instruction", "reference", "response")
+    columns = zip(shown["id"], shown["source"], shown["instruction"], shown["response"], answers, strict=True)
     lines = [json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) for values in columns]
     write_atomically(cell / "samples.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def write_tag_map(units: Units, cell: Path) -> None:
-    """Put the map from raw to final tags beside the result, to be read, edited and given back as ``strategy.units.tag_map``."""
+    """Write the map from raw to final tags, to be read, edited and given back as ``strategy.units.tag_map``."""
     if "tag_map" in units.record:
         save_tag_map(units.record["tag_map"], units.record["tag_counts"], cell / "tag_map.csv")
 
 
 def copy_rejected(corpus: Corpus, cell: Path) -> None:
-    """Put the rows that reading rejected beside the result, where there are any."""
+    """Copy the rows that reading rejected into the cell, where there are any."""
     path = rejected_file(corpus)
     if path is not None and corpus.counts["rejected"]:
         write_atomically(cell / path.name, path.read_text(encoding="utf-8"))
 
 
-def write_subset(subset: Subset, artifacts: Artifacts, path: Path) -> None:
-    """Write the chosen examples in the order drawn, as Parquet, atomically."""
+def write_subset(selection: Selection, artifacts: RunArtifacts, path: Path) -> None:
+    """Write the selected examples in the order drawn, as Parquet, atomically."""
     temporary = path.with_name(f".{path.name}")
-    artifacts.corpus.table.select(subset.indices).to_parquet(str(temporary))
+    artifacts.data.corpus.table.select(selection.indices).to_parquet(str(temporary))
     temporary.replace(path)
 
 
-def _left_out(config: DictConfig, artifacts: Artifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
-    """Everyone who may not be chosen, by reason, in the order in which the reasons are counted."""
-    rules, corpus = config.selection, artifacts.corpus
-    other = config.get("universe_strategy")
-    left_out = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
+def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
+    """Examples that may not be chosen, by reason, in the order in which the reasons are counted."""
+    rules, corpus = spec.selection, artifacts.data.corpus
+    excluded = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
         sources = corpus.column("source")
         if unknown := set(rules.sources) - set(sources):
             raise SftdivError(
                 f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {', '.join(sorted(set(sources)))}"
             )
-        left_out["source"] = np.array([source not in rules.sources for source in sources])
+        excluded["source"] = np.array([source not in rules.sources for source in sources])
     if rules.response_tokens is not None:
-        low, high = rules.response_tokens
+        shortest, longest = rules.response_tokens
         tokens = _response_tokens(artifacts)
-        left_out["response_tokens"] = (tokens < low) | (tokens > high)
+        excluded["response_tokens"] = (tokens < shortest) | (tokens > longest)
     if rules.replicate < 1:
-        left_out["replicate"] = ~group_share(corpus.column("group"), rules.replicate, salt=f"replicate:{config.seed}")
-    if other is not None:
-        left_out[f"no_{other.name}_unit"] = np.diff(artifacts.units(plain(other)).matrix.indptr) == 0
-    return left_out | {"no_unit": np.diff(units.matrix.indptr) == 0}
+        excluded["replicate"] = ~group_share(corpus.column("group"), rules.replicate, salt=f"replicate:{spec.seed}")
+    if rules.universe is not None:
+        matrix = artifacts.data.units(rules.universe).matrix
+        excluded[f"no_{rules.universe.name}_unit"] = np.diff(matrix.indptr) == 0
+    return excluded | {"no_unit": np.diff(units.matrix.indptr) == 0}
 
 
-def _response_tokens(artifacts: Artifacts) -> NDArray[np.int64]:
+def _response_tokens(artifacts: RunArtifacts) -> NDArray[np.int64]:
     """Tokens of each response under the model's tokenizer, shape (examples,)."""
-    return artifacts.token_ids("response", artifacts.tokenizer).lengths()
+    return artifacts.data.token_ids("response", artifacts.tokenizer).lengths()
 
 
-def _size(config: DictConfig, artifacts: Artifacts, weights: NDArray[np.float64]) -> float:
-    """Where drawing stops: a number of examples, of label tokens, or (``auto``) of those that n selectable responses hold on average.
+def _size(spec: RunSpec, artifacts: RunArtifacts, weights: NDArray[np.float64]) -> float:
+    """Where drawing stops: a number of examples, of label tokens, or (``auto``) of those that n examples hold on average.
 
-    The average is over everything that may be trained on, so that it is one number for all
-    strategies, sides and levels.
+    The average is over everything that may be trained on, so that it is one number for all strategies,
+    sides and levels.
     """
-    size = config.size
+    size = spec.selection.size
     if size.label_tokens != "auto":
         return float(size.n if size.label_tokens is None else size.label_tokens)
-    selectable = ~(np.array(artifacts.corpus.column("heldout")) | artifacts.read_by_base)
-    return float(round(size.n * weights[selectable].mean()))
+    selectable = ~(np.array(artifacts.data.corpus.column("heldout")) | artifacts.read_by_base)
+    return float(round(int(size.n) * weights[selectable].mean()))
 
 
-def _label_tokens(artifacts: Artifacts) -> NDArray[np.float64]:
-    """Tokens that each response gives to learn, shape (examples,): its own and its end, up to the length that training cuts at."""
-    return np.minimum(_response_tokens(artifacts) + 1, artifacts.config.model.max_length).astype(np.float64)
+def _label_tokens(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float64]:
+    """Label tokens of each response, shape (examples,): its own and its end, up to the length that training cuts at."""
+    return np.minimum(_response_tokens(artifacts) + 1, spec.model.max_length).astype(np.float64)

@@ -1,61 +1,48 @@
-"""The end of every multirun: what failed and how to go on, then what the study says.
+"""The end of a multirun: what failed and how to resume, then what the study says.
 
-In: the plan that the sweep wrote, and the cells' folders. Out: the slope table in the terminal, the
-report and its tables in the study's folder, the study's summary in W&B; exit code 1 where a cell
-failed. Hydra turns an exception in a callback into a warning, so the exit code is set by
-``sys.exit``.
+The plan that the sweep wrote and the cells' folders become the slope table in the terminal, the report and
+its tables in the study's folder, and the study's summary in every tracker.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
 
 
-class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
-    """Told by Hydra once every cell of a multirun was launched."""
+def finish_multirun(study: Path, tracking: Sequence[Tracking], console: Console) -> bool:
+    """Analyse the finished cells of a study and list the unfinished ones.
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Report failures, analyse the study, and set the exit code."""
-        console = Console(stderr=True)
-        try:
-            failed = _end(config, console)
-        except Exception:  # Hydra would make a warning of it, and the command would seem to have succeeded
-            console.print_exception()
-            failed = True
-        if failed:
-            sys.exit(1)
+    Args:
+        study: Folder of the study.
+        tracking: Trackers that receive the study's summary.
+        console: Where everything is printed.
 
-
-def _end(config: DictConfig, console: Console) -> bool:
-    """Analyse what is done and tell what is not; gives whether anything is not."""
-    study = Path(config.paths.multirun).expanduser().absolute() / config.study
+    Returns:
+        Whether every cell is finished.
+    """
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells):
-        _analyse(study, console)
+        _analyse(study, tracking, console)
     if unfinished:
-        _tell(unfinished, len(cells), command, console)
-    return bool(unfinished)
+        _print_unfinished(unfinished, len(cells), command, console)
+    return not unfinished
 
 
-def _analyse(study: Path, console: Console) -> None:
-    """Write, show and track what the finished cells say; too little to say anything is told, and is no failure of the sweep."""
-    from sftdiv.analyze import analyze_study, show_analysis
+def _analyse(study: Path, tracking: Sequence[Tracking], console: Console) -> None:
+    """Write, show and track what the finished cells say; too few cells for an analysis are no failure of the sweep."""
+    from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
-    from sftdiv.tracking.session import sync_line
-    from sftdiv.tracking.study_run import tracked_as
 
     try:
         analysis = analyze_study(study)
@@ -63,36 +50,28 @@ def _analyse(study: Path, console: Console) -> None:
         console.print(f"no analysis: {error}", markup=False, highlight=False)
         return
     show_analysis(analysis, console)
-    where = tracked_as(study)
-    if where is None:
-        return
-    track_study(where, analysis)
-    if line := sync_line(study):
-        console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
+    track_study(tracking, analysis, console)
 
 
-def _why(cell: PlannedCell) -> tuple[str, str]:
-    """Stage and message of a cell that is not done."""
+def _reason(cell: PlannedCell) -> tuple[str, str]:
+    """Stage and message of an unfinished cell."""
     if cell.failed:
         failure = json.loads((cell.folder / FAILURE).read_text(encoding="utf-8"))
         return failure["stage"], failure["message"]
     stage = stage_of(cell.folder)
-    return (
-        (stage, "it was killed together with the process that launched it")
-        if stage
-        else ("not started", "the sweep was stopped before")
-    )
+    if stage:
+        return stage, "it was killed together with the process that launched it"
+    return "not started", "the sweep was stopped before"
 
 
-def _tell(unfinished: list[PlannedCell], total: int, command: str, console: Console) -> None:
-    """The table of what failed, and how to resume."""
-    table = Table(title=f"{len(unfinished):,} of {total:,} cells are not done", title_justify="left")
+def _print_unfinished(unfinished: Sequence[PlannedCell], total: int, command: str, console: Console) -> None:
+    table = Table(title=f"{len(unfinished):,} of {total:,} cells are not finished", title_justify="left")
     for name in ("cell", "stage", "message"):
         table.add_column(name, overflow="fold")
     for cell in unfinished:
-        table.add_row(cell.folder.name, *_why(cell))
+        table.add_row(cell.folder.name, *_reason(cell))
     console.print(table)
     console.print(
-        "Tracebacks: failure.json and log.txt in each cell's folder. The same command goes on:", highlight=False
+        "Tracebacks: failure.json and log.txt in each cell's folder. The same command resumes:", highlight=False
     )
-    console.print(f"  {command}", highlight=False, soft_wrap=True)
+    console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

@@ -1,11 +1,10 @@
 """A cell in a process of its own: what it allocates, and whatever kills it, ends with it.
 
-In: a cell's folder, whose ``config.yaml`` holds its resolved settings. Out: the exit code; what the
-cell did is in its folder. A resolved config and a small mapping of strings are all that passes
-between. With ``forkserver`` a server imports the heavy libraries once, without starting a thread or
-CUDA, and every cell is forked from it (0.3 s instead of 10); with ``spawn`` each cell imports them
-itself. A child leads a process group of its own: it is stopped with everything it started, also
-when its parent is killed.
+The child receives the pickled request and gives back an exit code; everything else is in the cell's
+folder. With ``forkserver`` a server imports the heavy libraries once, without starting a thread or CUDA,
+and every cell is forked from it (0.3 s instead of 10); with ``spawn`` each cell imports them itself. A
+child leads a process group of its own: it is stopped with everything it started, also when its parent is
+killed.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sftdiv.config.request import RunRequest
 from sftdiv.storage.cell import FAILURE, RESULT, Cell, write_failure
 
 HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&B
@@ -45,11 +45,12 @@ SWEEP = "SFTDIV_SWEEP"  # the process id of the sweep, for the workers that laun
 STARTED_BY = str(os.getppid())
 
 
-def run_isolated(cell: Cell, *, method: str, environment: Mapping[str, str]) -> int:
+def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: Mapping[str, str]) -> int:
     """Run a cell in a child process and wait for its end.
 
     Args:
-        cell: Its folder holds ``config.yaml``; what the child prints goes to ``log.txt`` in it.
+        request: The run.
+        cell: Its folder; what the child prints goes to ``log.txt`` in it.
         method: ``forkserver`` or ``spawn``.
         environment: Variables that are set in the child before anything else.
 
@@ -59,16 +60,15 @@ def run_isolated(cell: Cell, *, method: str, environment: Mapping[str, str]) -> 
     context: Any = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(HEAVY)
-    names = {"study": cell.study, "name": cell.name, "folder": str(cell.folder), "hash": cell.hash}
-    process = context.Process(target=_child, args=(names, dict(environment)), name=cell.name)
+    process = context.Process(target=_child, args=(request, cell, dict(environment)), name=cell.name)
     with _default_method(method):
         process.start()
     try:
         while process.exitcode is None:
             process.join(SECONDS_BETWEEN_LOOKS)
-            if _sweep_died():
+            if _sweep_has_died():
                 _stop(process)
-                os._exit(1)  # a worker of a launcher whose sweep was killed: nobody is left to tell
+                os._exit(1)  # a worker of a launcher whose sweep was killed
     except BaseException:  # Ctrl-C, above all
         _stop(process)
         raise
@@ -81,7 +81,7 @@ def announce_sweep() -> None:
     os.environ[SWEEP] = str(os.getpid())
 
 
-def _sweep_died() -> bool:
+def _sweep_has_died() -> bool:
     """Whether this process was started by a sweep on this machine (as joblib's workers are, which otherwise live on) that is gone."""
     return os.environ.get(SWEEP) == STARTED_BY and os.getppid() != int(STARTED_BY)
 
@@ -108,29 +108,22 @@ def _stop(process: multiprocessing.process.BaseProcess) -> None:
             return
 
 
-def _child(names: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    """What the child does: lead its own group, watch its parent, run the cell."""
+def _child(request: RunRequest, cell: Cell, environment: Mapping[str, str]) -> None:
+    """The child: lead a process group, watch the parent, run the cell."""
     os.setpgid(0, 0)
     os.environ.pop("WANDB_SERVICE", None)  # the address of a W&B service that belongs to another process
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    cell = Cell(names["study"], names["name"], Path(names["folder"]), names["hash"])
     _print_into(cell.folder / LOG)
     try:
-        from omegaconf import OmegaConf
+        from sftdiv.pipeline.run_cell import run_cell
 
-        from sftdiv.config.app import register_resolvers
-        from sftdiv.pipeline.run_cell import run_steps
-
-        register_resolvers()
-        config = OmegaConf.load(cell.folder / "config.yaml")
-        run_steps(config, cell)  # type: ignore[arg-type]  # a mapping, since it was written from one
+        run_cell(request, cell)
     except BaseException as error:
         traceback.print_exc()
-        if (
-            not (cell.folder / RESULT).exists() and not (cell.folder / FAILURE).exists()
-        ):  # it failed before the recorder could write
+        has_ended = (cell.folder / RESULT).exists() or (cell.folder / FAILURE).exists()
+        if not has_ended:  # it failed before the recorder could write
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}", traceback.format_exc())
         sys.exit(1)
 

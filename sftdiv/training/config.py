@@ -249,7 +249,7 @@ class FineTuningConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
+class ArchitectureConfig:
     """The shape of a Llama with tied embeddings; ``positions`` is the longest input that it accepts, in tokens."""
 
     width: int

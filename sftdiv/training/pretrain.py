@@ -21,7 +21,7 @@ from sftdiv.modeling.checkpoint import load_tokenizer, save_checkpoint
 from sftdiv.protocols import Tracker
 from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Batch, Step
-from sftdiv.training.config import Architecture, OptimizerConfig, TrainerConfig
+from sftdiv.training.config import ArchitectureConfig, OptimizerConfig, TrainerConfig
 from sftdiv.training.loop import train
 from sftdiv.training.resources.flops import peak_flops, work_of
 
@@ -34,7 +34,7 @@ def train_base(
     tokenizer_folder: Path,
     folder: Path,
     *,
-    architecture: Architecture,
+    architecture: ArchitectureConfig,
     steps: int,
     batch_size: int,
     context: int,
@@ -92,7 +92,7 @@ def train_base(
     return float(np.mean(module.losses[-max(1, steps // 10) :]))
 
 
-def make_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> LlamaForCausalLM:
+def make_model(architecture: ArchitectureConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> LlamaForCausalLM:
     """A Llama with weights drawn by the seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

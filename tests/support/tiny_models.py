@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 from sftdiv.training.config import (
-    Architecture,
+    ArchitectureConfig,
     DataConfig,
     FineTuningConfig,
     OptimizerConfig,
@@ -14,7 +14,7 @@ from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
 
 CPU = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=1)
-SHAPE = Architecture(width=16, layers=2, heads=2, mlp_width=32, positions=64)
+SHAPE = ArchitectureConfig(width=16, layers=2, heads=2, mlp_width=32, positions=64)
 ADAM = {"learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.01, "clip": 1.0}
 FACTS = [
     f"the {animal} says {sound}"

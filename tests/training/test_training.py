@@ -20,7 +20,7 @@ from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Steps, plan_steps
 from sftdiv.training.batching.packing import lay_out, pack_rows
-from sftdiv.training.config import Architecture, TrainerConfig
+from sftdiv.training.config import ArchitectureConfig, TrainerConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
 from sftdiv.training.pretrain import make_model, pack
@@ -299,7 +299,7 @@ def test_hardware_that_cannot_be_right_is_refused(change, message):
 
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(SftdivError, match=r"width=30 does not divide into .*heads=4"):
-        Architecture(width=30, layers=1, heads=4, mlp_width=8, positions=8)
+        ArchitectureConfig(width=30, layers=1, heads=4, mlp_width=8, positions=8)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

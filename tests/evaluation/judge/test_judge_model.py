@@ -16,7 +16,7 @@ from tiny_models import CPU, fine_tuning
 
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-from sftdiv.training.config import Architecture
+from sftdiv.training.config import ArchitectureConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
@@ -51,7 +51,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> ModelJudge:
     folder = tmp_path_factory.mktemp("judge")
     texts = [turns[0]["content"] for turns in ASKED]
     train_tokenizer([*texts, "A B"], folder / "tokenizer", vocab_size=400)
-    shape = Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512)
+    shape = ArchitectureConfig(width=32, layers=2, heads=2, mlp_width=64, positions=512)
     train_base(
         texts,
         folder / "tokenizer",

@@ -1,0 +1,217 @@
+"""The settings of ``sftdiv.measure``, validated and built before any work: which datasets, what is measured, and where it is kept.
+
+``conf/measure.yaml``, composed, becomes a `MeasureRequest`; its folder is named by the contents and
+settings that its numbers depend on.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+import sftdiv
+from sftdiv.config.app import conf_dir
+from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy, plain
+from sftdiv.config.compose import check_given
+from sftdiv.config.spec import CorpusSpec, StrategySpec
+from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
+from sftdiv.protocols import Embedder
+from sftdiv.records import SIDES, ModelRef, SftdivError
+from sftdiv.storage.cell import flatten
+from sftdiv.storage.hashing import content_hash, identity_of
+from sftdiv.storage.validate import check_one_of, check_range
+
+NAME = "measure"  # name of conf/measure.yaml and of the folder below paths.outputs
+SHARED_WITH_BASELINE = (
+    "format",
+    "on_bad_row",
+    "id_column",
+    "source_column",
+    "columns",
+    "remove",
+    "max_row_bytes",
+    "band",
+    "dedup",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureRequest:
+    """One or two datasets to measure, and how.
+
+    Attributes:
+        corpora: The dataset and, where there is one, its baseline.
+        names: A distinct name for each.
+        embedder: Embedder of the texts; None leaves out what needs one.
+        strategies: Units of diversity to extract, each on its side.
+        tokenizer: Tokenizer whose tokens are counted.
+        metrics: Families of metrics, or ``paper`` or ``all``.
+        pair_tokens: Tokens of each text that homogenisation compares.
+        matched: Samples of one size.
+        runs: Repeated runs of tokens.
+        near: Settings of near duplicates; None leaves them out.
+        band: Settings of the token band.
+        seed: Seed of metrics that draw at random.
+        folder: Where the report is written.
+        cache: Folder of cached artifacts.
+        settings: Every resolved setting as plain values.
+        command: The command that measures this again.
+    """
+
+    corpora: Sequence[CorpusSpec]
+    names: Sequence[str]
+    embedder: Embedder | None
+    strategies: Sequence[StrategySpec]
+    tokenizer: ModelRef
+    metrics: Sequence[str]
+    pair_tokens: int
+    matched: Matched
+    runs: Runs
+    near: Mapping[str, Any] | None
+    band: Mapping[str, Any]
+    seed: int
+    folder: Path
+    cache: Path
+    settings: Mapping[str, Any]
+    command: Sequence[str]
+
+
+def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
+    """What a composed ``conf/measure.yaml`` asks for.
+
+    Args:
+        config: The composed config.
+        overrides: The overrides that it was composed with.
+
+    Raises:
+        SftdivError: With the setting, its value and the alternatives.
+    """
+    from sftdiv.diversity.registry import metric_families
+
+    check_given(config)
+    _check_units(config)
+    check_range("seed", config.seed, least=0, whole=True)
+    check_range("pair_tokens", config.pair_tokens, least=1, whole=True)
+    metrics = metric_families(plain(config.metrics), setting="metrics")
+    matched, runs = Matched(**plain(config.matched)), Runs(**plain(config.repeated))
+    configs = [config] if config.baseline is None else [config, baseline_config(config, overrides)]
+    corpora = [build_corpus_spec(dataset.corpus) for dataset in configs]
+    names = dataset_names([dataset.corpus for dataset in configs])
+    tokenizer = ModelRef(str(config.tokenizer), config.tokenizer_revision)
+    strategies = [build_strategy(settings, tokenizer) for settings in composed_strategies(config, overrides)]
+    embedder = build_embedder(config)
+    settings = plain(config)
+    return MeasureRequest(
+        corpora=corpora,
+        names=names,
+        embedder=embedder,
+        strategies=strategies,
+        tokenizer=tokenizer,
+        metrics=metrics,
+        pair_tokens=config.pair_tokens,
+        matched=matched,
+        runs=runs,
+        near=settings["near_duplicates"],
+        band=settings["corpus"]["band"],
+        seed=config.seed,
+        folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder]),
+        cache=Path(config.paths.cache).expanduser(),
+        settings=settings,
+        command=["python", "-m", "sftdiv.measure", *overrides],
+    )
+
+
+def _check_units(config: DictConfig) -> None:
+    known = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
+    for name, units in config.units.items():
+        check_one_of("units", name, known)
+        for side in [] if units is None else units.sides:
+            check_one_of(f"units.{name}.sides", side, SIDES)
+
+
+def composed_strategies(config: DictConfig, overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The strategies that ``units`` names, on each of its sides, with the changes that stand beside ``sides``.
+
+    Raises:
+        SftdivError: A change names no setting of its strategy.
+    """
+    embeds = "_target_" in config.embedder
+    shared = [text for text in overrides if not text.lstrip("+~").startswith(("units", "hydra", "baseline"))]
+    strategies: list[dict[str, Any]] = []
+    for name, units in config.units.items():
+        if units is None:
+            continue
+        changes = {key: value for key, value in flatten(plain(units)).items() if key != "sides" and value is not None}
+        groups = {key: value for key, value in changes.items() if (conf_dir() / "strategy" / key).is_dir()}
+        options = [f"strategy/{key}={value}" for key, value in groups.items()]
+        for side in units.sides:
+            composed = compose(NAME, overrides=[*shared, f"+strategy={name}", *options])
+            composed.strategy.side = side
+            for key, value in changes.items():
+                if key not in groups:
+                    _change(composed, f"strategy.{key}", value, f"units.{name}.{key}")
+            strategy: dict[str, Any] = plain(composed.strategy)
+            if embeds or strategy["needs"] != "embeddings":
+                strategies.append(strategy)
+    return strategies
+
+
+def _change(config: DictConfig, key: str, value: Any, setting: str) -> None:
+    """Change a setting of a composed strategy; ``setting`` is its name as the user wrote it."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    if not isinstance(node, DictConfig) or name not in node:
+        groups = [path.name for path in (conf_dir() / "strategy").iterdir() if path.is_dir() and "." not in parent]
+        known = sorted([*groups, *(map(str, node) if isinstance(node, DictConfig) else [])])
+        raise SftdivError(f"{setting}={value!r} changes no existing setting. Known beside it: {', '.join(known)}")
+    OmegaConf.update(config, key, value)
+
+
+def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The same settings for the baseline: its path in place of the dataset's; what is on this machine is read as files."""
+    path = config.baseline
+    is_local = isinstance(path, str) and Path(path).expanduser().exists()
+    if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):
+        baseline = copy.deepcopy(config)
+        baseline.corpus.path = path
+        return baseline
+    shared = [text for text in overrides if not text.lstrip("+~").startswith(("corpus", "hydra"))]
+    baseline = compose(NAME, overrides=[*shared, "corpus=files"])
+    baseline.corpus.path = path
+    for key in SHARED_WITH_BASELINE:
+        if key in config.corpus and key in baseline.corpus:
+            baseline.corpus[key] = config.corpus[key]
+    return baseline
+
+
+def dataset_names(corpora: Sequence[DictConfig]) -> list[str]:
+    """A name for each dataset, no two alike."""
+    names = [_dataset_name(corpus) for corpus in corpora]
+    return [name if name not in names[:position] else f"{name} (baseline)" for position, name in enumerate(names)]
+
+
+def _dataset_name(corpus: DictConfig) -> str:
+    """The file's or folder's name, the last part of a hub id, or the option's own name."""
+    if "path" not in corpus:
+        return str(corpus.name)
+    paths = [corpus.path] if isinstance(corpus.path, str) else list(corpus.path)
+    first = str(paths[0])
+    name = first.rpartition("/")[2] if corpus.name == "hub" else Path(first).expanduser().absolute().stem
+    return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
+
+
+def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any]) -> Path:
+    """The folder of a measurement: readable names, and a hash of the contents and settings that its numbers depend on."""
+    skipped = ("corpus", "baseline", "units", "paths", "tokenizer", "tokenizer_revision", "embedder")
+    rest = {key: value for key, value in settings.items() if key not in skipped}
+    key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}
+    digest = content_hash({**key, "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
+    name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
+    return Path(settings["paths"]["outputs"]).expanduser().absolute() / NAME / f"{name}-h{digest}"

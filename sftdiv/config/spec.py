@@ -1,0 +1,190 @@
+"""What decides the result of a run: one frozen, typed specification.
+
+`RunSpec` is built once from the composed config (`config.build`). Each part validates itself when it
+is made and answers ``identity()``: what of it decides the result, with files by content and without
+class names, paths or speed settings. The same identities name a run's folder (`RunSpec.cell`) and key
+the cached artifacts, so that the two cannot disagree. A part without effect says nothing: there is no
+near-duplicate finder unless ``corpus.dedup=near``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.protocols import Embedder, Evaluator
+from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.cell import Cell
+from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
+from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.training.config import ArchitectureConfig, TrainingConfig
+
+__all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "SelectionSpec", "SizeSpec", "StrategySpec"]
+
+StopAfter = Literal["select", "train"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSpec:
+    """How a base model is trained from scratch.
+
+    Attributes:
+        reads: ``world`` for the statements of the synthetic corpus, ``corpus`` for a share of the corpus.
+        vocabulary: Entries of its tokenizer.
+        share: Share of the corpus's instruction groups that it reads.
+        seed: Seed of the first weights and of the order of the texts.
+        architecture: Shape of the model.
+        settings: Steps, batch size and optimizer, as `training.pretrain.train_base` takes them.
+    """
+
+    reads: str
+    vocabulary: int
+    share: float
+    seed: int
+    architecture: ArchitectureConfig
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_one_of("model.reads", self.reads, ("world", "corpus"))
+        check_range("model.pretrain_share", self.share, least=0, most=1)
+
+    def identity(self) -> dict[str, Any]:
+        """All of it; the share only where the corpus is read."""
+        return settings_identity(self) if self.reads == "corpus" else settings_identity(self) | {"share": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The model that is fine-tuned: a pretrained one, or one that is trained from scratch first.
+
+    Attributes:
+        name: Option of the group ``model``.
+        ref: The pretrained model; None where ``pretrain`` says how it is made.
+        pretrain: How the base model is made; None for a pretrained one.
+        max_length: Longest conversation, in tokens.
+    """
+
+    name: str
+    ref: ModelRef | None
+    pretrain: PretrainSpec | None
+    max_length: int
+
+    def __post_init__(self) -> None:
+        if (self.ref is None) == (self.pretrain is None):
+            raise SftdivError(f"model={self.name} must name a pretrained model (model.path) or be trained from scratch")
+
+    @property
+    def revision(self) -> str | None:
+        """Hub revision of a pretrained model."""
+        return None if self.ref is None else self.ref.revision
+
+    def identity(self) -> dict[str, Any]:
+        """All of it."""
+        return settings_identity(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides the result of one run.
+
+    Attributes:
+        corpus: Examples.
+        strategy: Units of diversity.
+        selection: Which examples are chosen.
+        embedder: Turns texts into vectors; None leaves out what needs them.
+        model: Base model.
+        training: Fine-tuning.
+        evaluators: Evaluators by name, in the order given.
+        primary: Score that counts as performance; None for the first evaluator's own.
+        metrics: Families of diversity metrics.
+        samples: Generations that are kept.
+        seed: Seed of the draw, the replicate and the fine-tuning.
+        stop_after: ``select`` or ``train`` leaves out what comes after.
+    """
+
+    corpus: CorpusSpec
+    strategy: StrategySpec
+    selection: SelectionSpec
+    embedder: Embedder | None
+    model: ModelSpec
+    training: TrainingConfig
+    evaluators: Mapping[str, Evaluator]
+    primary: str | None
+    metrics: Sequence[str]
+    samples: int
+    seed: int
+    stop_after: StopAfter
+
+    def __post_init__(self) -> None:
+        check_one_of("stop_after", self.stop_after, (None, "select", "train"))
+        check_range("seed", self.seed, least=0, whole=True)
+        check_range("samples", self.samples, least=0, whole=True)
+        if self.strategy.needs == "embeddings" and self.embedder is None:
+            raise SftdivError(
+                f"strategy={self.strategy.name} clusters embeddings, and embedder=none makes none: "
+                "embedder=minilm or embedder=lsa"
+            )
+        if self.model.pretrain and self.model.pretrain.reads == "world" and self.corpus.name != "embedded":
+            raise SftdivError(
+                f"model={self.model.name} is pretrained on the synthetic corpus; with corpus={self.corpus.name} use "
+                "model=scratch_3m or a pretrained one, such as model=smollm2_135m"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What of each part decides the result; stages that are left out say nothing."""
+        skipped: tuple[str, ...] = ()
+        if self.stop_after is not None:
+            skipped = ("evaluators", "primary", "samples")
+        if self.stop_after == "select":
+            skipped += ("training",)
+        return {name: value for name, value in settings_identity(self).items() if name not in skipped}
+
+    def evaluation_identity(self) -> dict[str, Any]:
+        """What decides the scores of a given model."""
+        return {name: identity_of(evaluator) for name, evaluator in self.evaluators.items()}
+
+    def cell(self, study: str, root: Path) -> Cell:
+        """The folder of this run, named by what decides its result.
+
+        The name says strategy, side, size, level, model and seed; a hash stands for the rest, so that the
+        cells of one ladder share it.
+
+        Args:
+            study: Name of the study.
+            root: Folder of all studies.
+        """
+        rest = self.identity()
+        strategy, model, selection = rest["strategy"], rest["model"], rest["selection"]
+        readable = [strategy.pop("name"), strategy.pop("side"), self.selection.size.label]
+        size = selection.pop("size")
+        if size["label_tokens"] == "auto":
+            rest["label_tokens"] = "auto"  # else equal examples and equal tokens would share the hash of a ladder
+        elif size["label_tokens"] is not None:
+            rest["n"] = size["n"]  # scales selection.k_min_size, and is not in the name
+        level = selection.pop("level")
+        readable += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
+        common = content_hash(rest, length=6)
+        shown_exactly = float(f"{level:.3g}") == level  # 1/6 and 0.167 are two levels
+        unsaid = common if shown_exactly else content_hash([rest, level], length=6)
+        name = "-".join([*readable, f"h{unsaid}"])
+        return Cell(study, name, root / study / name, common)
+
+    def columns(self) -> dict[str, Any]:
+        """The identifying columns of the result row, by which tables are grouped."""
+        size = self.selection.size
+        kind = "full" if size.everything else "base" if size.nothing else "level"
+        return {
+            "kind": "random" if kind == "level" and self.strategy.name == "random" else kind,
+            "strategy": self.strategy.name,
+            "side": self.strategy.side,
+            **size.columns,
+            "level": self.selection.level,
+            "match": self.selection.match,
+            "universe_of": self.selection.universe_name,
+            "seed": self.seed,
+            "model": self.model.name,
+            "corpus": self.corpus.name,
+        }

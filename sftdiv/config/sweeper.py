@@ -1,0 +1,97 @@
+"""From Hydra's multirun to a sweep: swept overrides become combinations, combinations become requests, Hydra's launcher runs the jobs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sftdiv.config.build import plain
+from sftdiv.config.compose import request_of
+from sftdiv.config.request import RunRequest
+from sftdiv.pipeline.publish import check_distinct_targets
+from sftdiv.records import SftdivError
+from sftdiv.sweep.grid import Axes, baseline_axes, grid
+from sftdiv.sweep.sweep import SweepOrder, run_sweep
+
+
+def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, overrides: Sequence[str]) -> None:
+    """Run every cell of a multirun that is not finished.
+
+    Args:
+        config: The multirun's config, as Hydra composed it.
+        loader: Hydra's config loader.
+        launcher: Hydra's launcher; runs the cells that are not finished.
+        overrides: Swept and plain overrides, the experiment's first.
+
+    Raises:
+        SftdivError: A swept setting has no discrete values.
+    """
+
+    def build(cell_overrides: Sequence[str]) -> RunRequest:
+        job = loader.load_sweep_config(config, list(cell_overrides))
+        with open_dict(job):
+            del job["hydra"]
+        return request_of(job, cell_overrides)
+
+    unresolved: dict[str, Any] = dict(OmegaConf.to_container(config.train, resolve=False))  # type: ignore[arg-type]
+
+    order = SweepOrder(
+        study=str(config.study),
+        root=Path(config.paths.multirun).expanduser().absolute(),
+        command=" ".join(["python -m sftdiv.run", *map(shlex.quote, sys.argv[1:])]),
+        combinations=combinations(config, loader, overrides),
+        build=build,
+        check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),
+        launch=lambda jobs: launcher.launch(jobs, initial_job_idx=0),
+    )
+    run_sweep(order)
+
+
+def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[str]) -> list[list[str]]:
+    """One list of overrides per cell: the baselines first, since everything is compared with them, then the grid."""
+    parser = OverridesParser.create(config_loader=loader)
+
+    def axes_of(texts: Sequence[str]) -> Axes:
+        return swept_values(texts, parser)
+
+    axes = axes_of(overrides) | {"study": [f"study={config.study}"]}
+    choices = config.hydra.runtime.choices
+
+    def current(key: str) -> str:
+        return str(choices[key] if key in choices else OmegaConf.select(config, key))
+
+    baselines: Mapping[str, Mapping[str, Any]] = plain(config.sweep.baselines)
+    baseline_grids = [baseline_axes(axes, settings, axes_of, current) for settings in baselines.values()]
+    return [cell for each in [*filter(None, baseline_grids), axes] for cell in grid(each)]
+
+
+def swept_values(overrides: Sequence[str], parser: OverridesParser) -> Axes:
+    """Every overridden setting with its values; a later override of a setting replaces an earlier one.
+
+    Raises:
+        SftdivError: A sweep is a range of real numbers, which has no discrete values.
+    """
+    axes: Axes = {}
+    for override in parser.parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        axes[key] = [f"{key}={value}" for value in _values(override)]
+    return axes
+
+
+def _values(override: Override) -> Sequence[str]:
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise SftdivError(
+            f"{override.input_line} is a continuous range; list its values, such as diversity_level=0,1/2,1"
+        )
+    return list(override.sweep_string_iterator())

@@ -1,0 +1,167 @@
+"""Cached artifacts of one run: its corpus, tokenizer and base model, and what evaluators and selectors may use of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sftdiv.config.spec import PretrainSpec, RunSpec
+from sftdiv.pipeline.artifacts import CorpusArtifacts
+from sftdiv.protocols import EvalContext, Keep
+from sftdiv.records import ModelRef, SftdivError, Universe
+from sftdiv.selection.universe import group_share
+from sftdiv.storage.cache import Store
+from sftdiv.storage.cell import Cell
+from sftdiv.storage.hashing import content_hash, identity_of, library_versions
+from sftdiv.training.config import TrainerConfig
+from sftdiv.units.encoding import tokenizer_identity
+
+
+class RunArtifacts:
+    """Artifacts of one run.
+
+    Attributes:
+        spec: The run.
+        data: Artifacts of its corpus.
+        store: Cache.
+    """
+
+    def __init__(self, spec: RunSpec, store: Store) -> None:
+        self.spec = spec
+        self.store = store
+        self.data = CorpusArtifacts(spec.corpus, store, embedder=spec.embedder, model_tokenizer=lambda: self.tokenizer)
+
+    @cached_property
+    def read_by_base(self) -> NDArray[np.bool_]:
+        """Which examples the base model was pretrained on, shape (examples,): whole instruction groups, none held out."""
+        pretrain = self.spec.model.pretrain
+        corpus = self.data.corpus
+        if pretrain is None or pretrain.reads != "corpus":
+            return np.zeros(len(corpus), dtype=bool)
+        read = group_share(corpus.column("group"), pretrain.share, salt=f"pretrain:{pretrain.seed}")
+        return read & ~np.array(corpus.column("heldout"))
+
+    @cached_property
+    def tokenizer(self) -> ModelRef:
+        """The model's tokenizer."""
+        pretrain = self.spec.model.pretrain
+        if pretrain is None:
+            return self._pretrained()
+        from sftdiv.training.tokenizer import train_tokenizer
+
+        key = {
+            "texts": self._pretraining_texts_key(pretrain),
+            "vocabulary": pretrain.vocabulary,
+            "tokenizers": library_versions(["tokenizers"])["tokenizers"],
+        }
+        folder = self.store.folder(
+            "tokenizer",
+            key,
+            lambda folder: train_tokenizer(self._pretraining_texts(pretrain), folder, vocab_size=pretrain.vocabulary),
+        )
+        return ModelRef(str(folder))
+
+    def base(self) -> ModelRef:
+        """The model that fine-tuning starts from."""
+        pretrain = self.spec.model.pretrain
+        if pretrain is None:
+            return self._pretrained()
+        key = {
+            "tokenizer": tokenizer_identity(self.tokenizer.path),
+            "texts": self._pretraining_texts_key(pretrain),
+            "settings": {
+                "architecture": identity_of(pretrain.architecture),
+                "pretrain": dict(pretrain.settings),
+                "seed": pretrain.seed,
+            },
+            "trainer": {name: getattr(self.trainer, name) for name in ("accelerator", "precision", "threads")},
+            "versions": library_versions(["torch", "transformers"]),
+        }
+        return ModelRef(str(self.store.folder("base", key, lambda folder: self._pretrain(pretrain, folder))))
+
+    def _pretrained(self) -> ModelRef:
+        assert self.spec.model.ref is not None  # ModelSpec: there is one where there is no pretraining
+        return self.spec.model.ref
+
+    def _pretrain(self, pretrain: PretrainSpec, folder: Path) -> None:
+        from sftdiv.training.pretrain import train_base
+
+        train_base(
+            self._pretraining_texts(pretrain),
+            Path(self.tokenizer.path),
+            folder,
+            architecture=pretrain.architecture,
+            **pretrain.settings,
+            trainer=self.trainer,
+            seed=pretrain.seed,
+        )
+
+    def _pretraining_texts(self, pretrain: PretrainSpec) -> Sequence[str]:
+        """What the base model and its tokenizer read: the world's statements, or a share of the corpus as plain text."""
+        if pretrain.reads == "world":
+            reader: Any = self.spec.corpus.reader  # RunSpec: the corpus is the synthetic one
+            statements: Sequence[str] = reader.world.statements
+            return statements
+        instructions, responses = self.data.texts("instruction"), self.data.texts("response")
+        return [f"{instructions[row]}\n{responses[row]}" for row in np.flatnonzero(self.read_by_base)]
+
+    def _pretraining_texts_key(self, pretrain: PretrainSpec) -> dict[str, Any]:
+        if pretrain.reads == "world":
+            reader: Any = self.spec.corpus.reader
+            return {"world": reader.world.statements_identity()}
+        rows = np.flatnonzero(self.read_by_base).tolist()
+        return {"corpus": self.data.corpus.fingerprint, "rows": content_hash(rows)}
+
+    @cached_property
+    def trainer(self) -> TrainerConfig:
+        """Devices and precision, every ``auto`` resolved on this machine."""
+        return self.spec.training.trainer.resolved()
+
+    def keep_selection(self, universe: Universe) -> Keep:
+        """Cache of what a selector derives from the run's units and a universe."""
+        shared = {
+            "units": self.data.units_key(self.spec.strategy),
+            "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),
+        }
+
+        def keep(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+            return self.data.keep(kind, {**shared, **key}, build)
+
+        return keep
+
+    def eval_context(self, cell: Cell) -> EvalContext:
+        """Inputs for the evaluators of this run."""
+        spec = self.spec
+        return EvalContext(
+            heldout=self.data.heldout,
+            world_tasks=self.data.world_tasks,
+            base=self.base,
+            positions=self._positions,
+            keep=self.data.keep,
+            device=self.trainer.device,
+            max_length=spec.model.max_length,
+            loss_turns=spec.training.data.loss_turns,
+            folder=cell.folder / "evaluation",
+            study=cell.folder.parent,
+            cell=cell.name,
+            seed=spec.seed,
+            columns=spec.columns(),
+        )
+
+    def _positions(self) -> int | None:
+        """Longest input of the model in tokens; None where its configuration cannot be read yet."""
+        model = self.spec.model
+        if model.pretrain is not None:
+            return model.pretrain.architecture.positions
+        from sftdiv.modeling.checkpoint import load_config
+        from sftdiv.modeling.generate import positions_of
+
+        try:
+            return positions_of(load_config(self._pretrained()))
+        except SftdivError:
+            return None  # an adapter, or nothing: whoever loads it next says which

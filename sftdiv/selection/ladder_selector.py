@@ -1,0 +1,105 @@
+"""The ladder as a selector: prune unit types one after another, stop at the level's number of types, draw evenly from what remains.
+
+It takes a selection problem and gives the chosen examples with the numbers of types that the level
+asked for and the draw reached. The ladders of a universe are cached, since they are the same for
+every level, size and draw seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sftdiv.protocols import SelectionProblem
+from sftdiv.records import Ladder, Selection, Units, Universe
+from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.validate import check_one_of, check_range
+
+PRUNINGS = ("support", "sample", "random")
+FILE = "ladders.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderSelector:
+    """Selects at a diversity level by pruning unit types; see ``selection.ladder`` and ``selection.choose``.
+
+    Attributes:
+        prune: Order in which types leave: by ``support``, by ``sample``, or at ``random``.
+        k_min: Number of types at level 0: ``auto``, a number, or a share of all types in (0, 1).
+        k_min_size: Number of examples for which ``auto`` is resolved; None for the size that is asked for.
+        slack: The pool of level 0 holds at least this multiple of the size.
+        seed: Seed of the order among types of equal support.
+    """
+
+    prune: str
+    k_min: str | int | float
+    k_min_size: int | None
+    slack: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_one_of("selection.prune", self.prune, PRUNINGS)
+        if self.k_min != "auto":
+            check_range("selection.k_min", self.k_min, least=0)
+        check_range("selection.k_min_size", self.k_min_size, least=1, whole=True, optional=True)
+        check_range("selection.slack", self.slack, least=1)
+        check_range("selection.seed", self.seed, least=0, whole=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Kind and all settings."""
+        return {"kind": "ladder", **settings_identity(self)}
+
+    def select(self, problem: SelectionProblem) -> Selection:
+        """A subset of the universe at the problem's level, with the columns ``k_min, k_max, k_asked, k_reached, pool``.
+
+        Raises:
+            SftdivError: If the universe has fewer than two types, or is too small for the size and the slack.
+        """
+        from sftdiv.selection.choose import choose
+
+        everything = problem.examples is None
+        floor = None
+        if self.k_min_size is not None and problem.examples:
+            floor = problem.size * self.k_min_size / problem.examples
+        return choose(
+            problem.units,
+            problem.universe,
+            self.ladders(problem),
+            level=problem.level,
+            size=problem.size,
+            weights=problem.weights,
+            k_min=self.k_min,
+            slack=1.0 if everything else self.slack,
+            seed=problem.seed,
+            floor=floor,
+        )
+
+    def ladders(self, problem: SelectionProblem) -> list[Ladder]:
+        """The ladder of each stratum of the universe, from the cache or built."""
+        key = {"prune": self.prune, "seed": self.seed}
+        build = partial(_build, problem.units, problem.universe, self.prune, self.seed)
+        return load_ladders(problem.keep("ladders", key, build))
+
+
+def _build(units: Units, universe: Universe, prune: str, seed: int, folder: Path, _: Path) -> None:
+    from sftdiv.selection.choose import build_ladders
+
+    save_ladders(build_ladders(units, universe, prune=prune, seed=seed), folder)
+
+
+def save_ladders(ladders: Sequence[Ladder], folder: Path) -> None:
+    """Write the ladders of all strata into one file."""
+    arrays: dict[str, Any] = {f"order{i}": ladder.type_order for i, ladder in enumerate(ladders)}
+    arrays |= {f"step{i}": ladder.example_step for i, ladder in enumerate(ladders)}
+    np.savez(folder / FILE, **arrays)
+
+
+def load_ladders(folder: Path) -> list[Ladder]:
+    """Read what `save_ladders` wrote."""
+    with np.load(folder / FILE, allow_pickle=False) as arrays:
+        return [Ladder(arrays[f"order{i}"], arrays[f"step{i}"]) for i in range(len(arrays.files) // 2)]
