@@ -1,9 +1,31 @@
-"""sftdiv: build SFT subsets at a controlled diversity, fine-tune on them, and measure what diversity buys."""
+"""sftdiv: select SFT subsets at a controlled diversity, fine-tune on them, and measure what diversity is worth.
+
+``sftdiv.select``, ``ladder``, ``measure`` and ``analyze`` are the Python API (`sftdiv.api`); they are
+imported when first used, so that importing sftdiv takes milliseconds.
+"""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sftdiv.api import Report, Study, Subset, analyze, ladder, measure, select
 
 __version__ = "0.1.0"
+__all__ = ["Report", "Study", "Subset", "analyze", "ladder", "measure", "select"]
 
-# OpenMP's threads spin while they wait; beside any other busy process that made the tiny base model 25 times slower (LOG.md, 2026-11-21).
-# It is read when torch is first imported, so it is set here, before any stage can do that.
+# OpenMP's threads spin while they wait; beside any other busy process that made the tiny base model 25 times
+# slower (LOG.md, 2026-11-21). It is read when torch is first imported, so it is set here, before any stage can.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def __getattr__(name: str) -> Any:
+    """The functions and classes of the API, imported when first used."""
+    if name in __all__:
+        from sftdiv import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

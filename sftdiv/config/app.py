@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     try:
         app()
     except ConfigCompositionException as error:
-        sys.exit(f"sftdiv: {_with_alternatives(str(error), config_name)}")
+        sys.exit(f"sftdiv: {with_alternatives(str(error), config_name, sys.argv[1:])}")
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
     except KeyboardInterrupt:
@@ -95,24 +95,30 @@ def _has_gpu() -> bool:
     return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
 
 
-def _with_alternatives(message: str, config_name: str) -> str:
-    """Hydra's message about an unknown key or option, with the existing ones and the closest of them."""
+def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) -> str:
+    """Hydra's message about an unknown key or option, with the existing ones and the closest of them.
+
+    Args:
+        message: Hydra's message.
+        config_name: Name of the composed YAML file.
+        overrides: The overrides that it was composed with.
+    """
     missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
     if missing_option and _is_group(missing_option[1]):
         group, option = missing_option.groups()
         options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
     unknown = re.search(r"Could not override '([^']+)'", message)
-    return _with_known_settings(unknown[1], config_name) if unknown else message
+    return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
 
 
-def _with_known_settings(setting: str, config_name: str) -> str:
+def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
     """A message about an unknown setting, with those that exist beside it."""
     root = re.split(r"[./@]", setting)[0]
-    if root in GROUPS_OF_JUDGE and not any(JUDGE_CHOSEN.fullmatch(argument) for argument in sys.argv[1:]):
+    if root in GROUPS_OF_JUDGE and not any(map(JUDGE_CHOSEN.fullmatch, overrides)):
         return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"
     is_choice = re.compile(r"[\w/]+=([\w.]+|\[[\w.,]+\])").fullmatch
-    choices = [text for text in sys.argv[1:] if is_choice(text) and _is_group(text.split("=")[0])]
+    choices = [text for text in overrides if is_choice(text) and _is_group(text.split("=")[0])]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose(config_name, overrides=choices)

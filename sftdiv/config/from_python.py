@@ -1,0 +1,120 @@
+"""Settings given as Python keywords: the same groups, defaults, checks and messages as on the command line, without Hydra's syntax."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import ConfigCompositionException, OverrideParseException
+
+from sftdiv.config.app import conf_dir, register_resolvers, with_alternatives
+from sftdiv.config.compose import request_of
+from sftdiv.config.measurement import NAME as MEASURE
+from sftdiv.config.measurement import MeasureRequest, build_measure_request
+from sftdiv.config.request import RunRequest
+from sftdiv.records import SftdivError
+
+
+def run_request(settings: Mapping[str, Any]) -> RunRequest:
+    """The run that keyword settings describe.
+
+    Args:
+        settings: Setting to value; see `overrides_of`.
+
+    Raises:
+        SftdivError: A setting is unknown or cannot be right.
+    """
+    overrides = overrides_of({"study": "api", "tracking": "none", **settings})
+    with _composing("config", overrides):
+        return request_of(compose("config", overrides=overrides), overrides)
+
+
+def measure_request(settings: Mapping[str, Any]) -> MeasureRequest:
+    """The measurement that keyword settings describe.
+
+    Args:
+        settings: Setting to value; see `overrides_of`.
+
+    Raises:
+        SftdivError: A setting is unknown or cannot be right.
+    """
+    overrides = overrides_of(settings)
+    with _composing(MEASURE, overrides):
+        return build_measure_request(compose(MEASURE, overrides=overrides), overrides)
+
+
+def overrides_of(settings: Mapping[str, Any]) -> list[str]:
+    """Keyword settings as the overrides of a command.
+
+    ``corpus__dedup="near"``, ``{"corpus.dedup": "near"}`` and ``corpus={"dedup": "near"}`` all mean
+    ``corpus.dedup=near``; ``strategy__tagger="column"`` chooses the option of the group ``strategy/tagger``.
+
+    Args:
+        settings: Setting to value: None, booleans, numbers, strings, paths, lists, mappings.
+    """
+    overrides = []
+    for name, value in settings.items():
+        key = name.replace("__", ".")
+        group = key.replace(".", "/")
+        if (conf_dir() / group).is_dir() and not isinstance(value, Mapping):
+            key = group
+        if isinstance(value, Mapping) and value:
+            overrides += overrides_of({f"{key}.{inner}": item for inner, item in value.items()})
+        else:
+            overrides.append(f"{key}={_text(value)}")
+    return overrides
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(_text(item) for item in value) + "]"
+    text = str(value)
+    reads_as_itself = re.fullmatch(r"[A-Za-z_][\w./+-]*", text) and text.lower() not in (
+        "null",
+        "true",
+        "false",
+        "nan",
+        "inf",
+    )
+    if reads_as_itself:
+        return text
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    trailing = re.search(r"\\*$", escaped)
+    return f"'{escaped}{trailing[0] if trailing else ''}'"
+
+
+@contextmanager
+def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
+    """A Hydra of its own, so that this also works inside a Hydra app; unknown settings end as `SftdivError`."""
+    register_resolvers()
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    except ConfigCompositionException as error:
+        raise SftdivError(with_alternatives(str(error), config_name, overrides)) from None
+    except OverrideParseException as error:
+        raise SftdivError(str(error)) from None
+    finally:
+        Singleton.set_state(state)
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a path that is not on this machine reads like the id of a hub data set, ``OWNER/NAME`` or ``NAME``."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) is not None and not Path(path).suffix

@@ -1,0 +1,92 @@
+"""Data given from Python as settings of a corpus, and the way back from selected examples to positions in that data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sftdiv.config.from_python import is_hub_id, run_request
+from sftdiv.protocols import Reader
+from sftdiv.records import SftdivError
+from sftdiv.storage.files import write_atomically
+from sftdiv.storage.hashing import content_hash, file_digest
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+    Data = datasets.Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
+
+
+def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``corpus`` and ``corpus.path`` of a command that reads this data.
+
+    Args:
+        data: A path, glob or hub id, or data in memory, which is written below the cache folder first.
+        settings: The call's other settings, among which ``paths.cache`` may be.
+
+    Raises:
+        SftdivError: The data is of another type, or empty.
+    """
+    if isinstance(data, (str, Path)):
+        path = str(data)
+        is_local = Path(path).expanduser().exists() or any(mark in path for mark in "*?[")
+        return {"corpus": "hub" if not is_local and is_hub_id(path) else "files", "corpus.path": path}
+    return {"corpus": "files", "corpus.path": str(_write(data, _cache_folder(settings)))}
+
+
+def _cache_folder(settings: Mapping[str, Any]) -> Path:
+    names = [name for name in settings if name in ("paths__cache", "paths.cache")]
+    cache = Path(settings[names[0]]) if names else run_request({}).paths.cache
+    return cache.expanduser().absolute() / "api"
+
+
+def _write(data: Any, folder: Path) -> Path:
+    """Write data in memory as a file named by its content."""
+    if not hasattr(data, "__len__") or not len(data):
+        raise SftdivError("the data is empty, or no sequence of examples; at least one example is needed")
+    folder.mkdir(parents=True, exist_ok=True)
+    if callable(to_parquet := getattr(data, "to_parquet", None)):  # a datasets.Dataset or a pandas frame
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".data-", suffix=".parquet", delete=False) as stream:
+            temporary = Path(stream.name)
+        to_parquet(str(temporary))
+        return temporary.replace(folder / f"data-{file_digest(temporary)[:16]}.parquet")
+    if isinstance(data, Mapping) or not all(isinstance(row, Mapping) for row in data):
+        kind = type(data).__name__
+        raise SftdivError(
+            f"data of type {kind} is not known; give a datasets.Dataset, a list of dicts, a pandas frame, or a path, glob or hub id"
+        )
+    lines = "".join(f"{json.dumps(dict(row), ensure_ascii=False, default=str)}\n" for row in data)
+    path = folder / f"data-{hashlib.blake2b(lines.encode(), digest_size=8).hexdigest()}.jsonl"
+    if not path.exists():
+        write_atomically(path, lines)
+    return path
+
+
+def positions_of(reader: Reader, conversations: Iterable[Any]) -> NDArray[np.int64]:
+    """Position of each conversation in the data that a reader reads: that of the first row with the same messages.
+
+    Args:
+        reader: Reads the data; rows that it rejects count too.
+        conversations: Messages of examples that it has read.
+
+    Returns:
+        Shape (conversations,).
+    """
+    rows: dict[str, int] = {}
+    rejected = 0
+
+    def count(*_: Any) -> None:
+        nonlocal rejected
+        rejected += 1
+
+    for number, example in enumerate(reader.examples(count)):
+        rows.setdefault(content_hash(example.messages, length=32), number + rejected)
+    return np.array([rows[content_hash(messages, length=32)] for messages in conversations], dtype=np.int64)

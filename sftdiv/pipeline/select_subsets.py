@@ -1,0 +1,43 @@
+"""Subsets at several levels without a cell: what ``sftdiv.select`` and ``sftdiv.ladder`` return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sftdiv.config.spec import RunSpec
+from sftdiv.pipeline import stages
+from sftdiv.pipeline.run_artifacts import RunArtifacts
+from sftdiv.storage.cache import Store
+from sftdiv.storage.cell import flatten
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def select_levels(specs: Sequence[RunSpec], cache: Path) -> Iterator[tuple[datasets.Dataset, dict[str, Any]]]:
+    """Select at each level of one ladder; corpus, units, universe and ladder are computed once.
+
+    Args:
+        specs: Runs that differ in the level alone.
+        cache: Folder of cached artifacts.
+
+    Yields:
+        The selected examples in the order drawn, and the columns that a result row would have.
+    """
+    first = specs[0]
+    artifacts = RunArtifacts(first, Store(cache))
+    units = artifacts.data.units(first.strategy)
+    universe = stages.find_universe(first, artifacts, units)
+    corpus = artifacts.data.corpus
+    for spec in specs:
+        selection = stages.select(spec, artifacts, units, universe)
+        columns = {
+            **spec.columns(),
+            "corpus": {"count": dict(corpus.counts)},
+            **stages.selection_columns(universe, units, selection),
+            **stages.diversity(spec, artifacts, units, selection),
+            **stages.counting_columns(artifacts),
+        }
+        yield corpus.table.select(selection.indices), flatten(columns)
