@@ -5,6 +5,8 @@ imported when first used, so that importing sftdiv takes milliseconds.
 """
 
 import os
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,17 @@ __all__ = ["Report", "Study", "Subset", "analyze", "ladder", "measure", "select"
 # OpenMP's threads spin while they wait; beside any other busy process that made the tiny base model 25 times
 # slower (LOG.md, 2026-11-21). It is read when torch is first imported, so it is set here, before any stage can.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class _Package(ModuleType):
+    """The package: importing the commands ``sftdiv.measure`` and ``sftdiv.analyze`` does not hide the functions of these names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

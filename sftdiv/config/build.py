@@ -148,7 +148,16 @@ def evaluation_options(config: DictConfig) -> dict[str, DictConfig]:
 
 
 def build_tracking(config: DictConfig) -> list[Tracking]:
-    """The chosen options of the group ``tracking``, in the order given."""
+    """The chosen options of the group ``tracking``, in the order given.
+
+    Raises:
+        SftdivError: A setting cannot be right, an option's package is missing, or its file lacks the ``@package`` line.
+    """
+    if "_target_" in config.tracking:
+        raise SftdivError(
+            "the file of tracking=NAME must begin with the line '# @package tracking.NAME', "
+            "so that it can stand beside others"
+        )
     nodes = [node for node in config.tracking.values() if isinstance(node, DictConfig) and "_target_" in node]
     return [make(node) for node in nodes]
 

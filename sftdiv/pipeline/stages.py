@@ -21,10 +21,11 @@ from sftdiv.diversity.entropy import entropy
 from sftdiv.diversity.registry import describe
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.run_artifacts import RunArtifacts
-from sftdiv.protocols import RunTracker, SelectionProblem
+from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, Corpus, ModelRef, Selection, SftdivError, Units, Universe
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.files import write_atomically
+from sftdiv.tracking.run_tracker import RunTracker
 from sftdiv.training.summary import FILE, row
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tagging.tag_map import save_tag_map

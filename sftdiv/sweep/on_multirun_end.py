@@ -43,6 +43,7 @@ def _analyse(study: Path, tracking: Sequence[Tracking], console: Console) -> Non
     """Write, show and track what the finished cells say; too few cells for an analysis are no failure of the sweep."""
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
+    from sftdiv.tracking.session import sync_line
 
     try:
         analysis = analyze_study(study)
@@ -50,7 +51,9 @@ def _analyse(study: Path, tracking: Sequence[Tracking], console: Console) -> Non
         console.print(f"no analysis: {error}", markup=False, highlight=False)
         return
     show_analysis(analysis, console)
-    track_study(tracking, analysis, console)
+    track_study(tracking, analysis)
+    if tracking and (line := sync_line(study)):
+        console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _reason(cell: PlannedCell) -> tuple[str, str]:
