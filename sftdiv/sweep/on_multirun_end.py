@@ -52,7 +52,7 @@ def _end(config: DictConfig, console: Console) -> bool:
 
 def _analyse(study: Path, console: Console) -> None:
     """Write, show and track what the finished cells say; too little to say anything is told, and is no failure of the sweep."""
-    from sftdiv.analyze import analyze_study, show_analysis
+    from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
     from sftdiv.tracking.session import sync_line
     from sftdiv.tracking.study_run import tracked_as

@@ -16,7 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, percent, whole
+from sftdiv.reporting.dataset.terms import SIDE_NAMES
+from sftdiv.reporting.format import format_count, format_percent
 
 INK, GREY, PALE, ONE, OTHER = "#1f2430", "#6b7280", "#e5e7eb", "#0072b2", "#d55e00"  # the last two: Okabe & Ito (2008)
 VARIABLES = {INK: "ink", GREY: "grey", PALE: "line", ONE: "one", OTHER: "other"}
@@ -72,7 +73,7 @@ def _name_bands(axis: Any, bands: Mapping[str, Any]) -> None:
         "rare": (0.015, 0.8, "left", "bottom"),
     }
     for name, (x, y, horizontal, vertical) in corners.items():
-        told = f"{name}\n{whole(bands[name]['types'])} types\n{percent(bands[name]['share'])} of tokens"
+        told = f"{name}\n{format_count(bands[name]['types'])} types\n{format_percent(bands[name]['share'])} of tokens"
         transform = axis.transAxes if name == "frequent" else axis.get_yaxis_transform()
         axis.text(x, y, told, transform=transform, ha=horizontal, va=vertical, fontsize=8, linespacing=1.35)
 

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.study_files import write_bytes
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import GREY, INK, PALE, Style, number, share, styles
+from sftdiv.reporting.format import format_number, format_share
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     PREDICTORS,
@@ -34,6 +34,7 @@ from sftdiv.reporting.study.study_views import (
     performance_range,
     score_name,
 )
+from sftdiv.reporting.styles import GREY, INK, PALE, Style, styles
 
 BASELINE_LINES: dict[str, Any] = {"random": ":", "full": "-.", "base": (0, (8, 3))}
 LOOK = {
@@ -243,9 +244,15 @@ def _draw_overlap(axis: Any, matrix: pd.DataFrame) -> Any:
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
             axis.text(
-                column, row, share(value), ha="center", va="center", fontsize=6, color="white" if value > 0.6 else INK
+                column,
+                row,
+                format_share(value),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if value > 0.6 else INK,
             )
-    names = [number(float(level), 2) for level in matrix.columns]
+    names = [format_number(float(level), 2) for level in matrix.columns]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.tick_params(length=0)

@@ -24,7 +24,6 @@ from plotly.offline import get_plotlyjs
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import GREY, Style, styles
 from sftdiv.reporting.study import cell_tables, findings, interactive, judged, tables
 from sftdiv.reporting.study.study_views import (
     BASELINES,
@@ -37,6 +36,7 @@ from sftdiv.reporting.study.study_views import (
     score_name,
     slope_grid,
 )
+from sftdiv.reporting.styles import GREY, Style, styles
 
 HERE = Path(__file__).parent
 CONTENTS = [
