@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from rich.console import Console
 
 from sftdiv.analysis.analysis import Analysis, analyze
@@ -64,7 +67,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         beside=[path.relative_to(out).as_posix() for path in paths],
         analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *seed_option]),
         command=_sweep_command(folder),
-        config=_text(folder / str(analysis.study.cells["cell"].iloc[0]) / "config.yaml"),
+        settings=_yaml(analysis.study.settings[str(analysis.study.cells["cell"].iloc[0])]),
         standings=pd.DataFrame(arena.rows()) if arena else None,
         standing_words=_describe(arena) if arena else "",
     )
@@ -102,9 +105,17 @@ def _describe(arena: Arena) -> str:
 
 
 def _sweep_command(folder: Path) -> str | None:
-    plan = _text(folder / SWEEP)
-    return json.loads(plan)["command"] if plan else None
+    path = folder / SWEEP
+    return json.loads(path.read_text(encoding="utf-8"))["command"] if path.exists() else None
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8").strip() if path.exists() else None
+def _yaml(settings: Mapping[str, Any]) -> str | None:
+    """Flat settings as nested YAML; None without settings."""
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *groups, name = key.split(".")
+        group = nested
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[name] = value
+    return yaml.safe_dump(nested, allow_unicode=True, sort_keys=False).strip() if nested else None

@@ -21,8 +21,7 @@ from sftdiv.diversity.profile.settings import LAYOUT
 from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.records import SIDES, Side
-from sftdiv.reporting.dataset.report_files import finite
-from sftdiv.storage.files import write_atomically
+from sftdiv.storage.files import finite, write_atomically
 
 BOTH = "both"
 PART = "part.json"

@@ -150,7 +150,7 @@ def test_links_to_cells_lead_to_their_folders(study, page):
         if tag == "a" and attributes["href"].endswith("/")
     }
     assert folders == {
-        path.name for path in study.iterdir() if (path / "config.yaml").exists() or (path / "failure.json").exists()
+        path.name for path in study.iterdir() if (path / "result.json").exists() or (path / "failure.json").exists()
     }
 
 
