@@ -1,8 +1,8 @@
 """The analysis of a study: every table of the report.
 
-In: a study and a random generator, for the bootstraps. Out: tables, and notes that say what could
-not be computed and why. The trade: cells count as independent, though those of one ladder share
-examples, so that intervals are, if anything, too narrow; ``overlaps`` says how much.
+The input is a study and a random generator for the bootstraps. The output is tables, and notes on
+what could not be computed and why. Cells are treated as independent although those of one ladder
+share examples, so intervals are too narrow if anything. ``overlaps`` shows how much they share.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table,
 
 @dataclass(frozen=True)
 class Analysis:
-    """Tables of a study; a number that cannot be computed is NaN, and a note says why.
+    """Tables of a study. A number that cannot be computed is NaN, and a note gives the reason.
 
-    ``slopes``: one row a (ladder, predictor). ``differences``: pairs of ladders that differ in
-    strategy or side alone. ``correlations``: one row a (scope, side, metric). ``overlaps``: for
-    each ladder, levels x levels, the mean Jaccard index. ``ladders``: one row a (ladder, level).
-    ``baselines``: random, full and base cells. ``noise``: one row a ladder. ``power``: one row a
-    (ladder, slope): the seeds it takes to see that slope.
+    Attributes:
+        study: The study analyzed.
+        slopes: One row per (ladder, predictor).
+        differences: Pairs of ladders that differ only in strategy or only in side.
+        correlations: One row per (scope, side, metric).
+        overlaps: Mean Jaccard index between the subsets of each two levels, by ladder.
+        ladders: One row per (ladder, level).
+        baselines: Random, full and base cells.
+        noise: Noise between seeds, one row per ladder.
+        power: Seeds needed to detect a slope, one row per (ladder, slope).
+        notes: What could not be computed or compared, and why.
     """
 
     study: Study
@@ -48,25 +54,25 @@ class Analysis:
 def analyze(
     study: Study, *, rng: np.random.Generator, resamples: int = RESAMPLES, slope_sizes: Sequence[float] = SLOPES
 ) -> Analysis:
-    """Every table of a study.
+    """Compute every table of a study.
 
     Args:
-        study: Of ``load_study``.
-        rng: For the bootstraps.
-        resamples: Of each bootstrap.
-        slope_sizes: The slopes that ``power`` is told for, in performance from level 0 to level 1.
+        study: Result of ``load_study``.
+        rng: Random generator of the bootstraps.
+        resamples: Number of samples in each bootstrap.
+        slope_sizes: Slopes in the power table, in performance from level 0 to level 1.
     """
     cells, notes = study.cells, Notes()
     noise = noise_table(cells)
     return Analysis(
         study=study,
         slopes=slope_table(cells, rng=rng, resamples=resamples, notes=notes),
-        differences=difference_table(cells, study.folder, notes=notes),
+        differences=difference_table(cells, study.settings, notes=notes),
         correlations=correlation_table(cells, rng=rng, resamples=resamples, notes=notes),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),
         noise=noise,
         power=power_table(cells, noise, slopes=slope_sizes, notes=notes),
-        notes=(*study.notes, *notes.told()),
+        notes=(*study.notes, *notes.sentences()),
     )

@@ -1,10 +1,10 @@
-"""How each measured diversity metric goes with performance, within each ladder and across the study.
+"""Correlation of each measured diversity metric with performance, within each ladder and across the study.
 
-In: the cells of a study. Out: one row a (scope, side, metric), with q-values over the metrics x
-sides of the scope. Across ladders of different sizes, models or controls, cells are compared within
-their own setting only (the setting's mean is taken off both variables, or off their ranks): metrics
-such as the n-gram ratio fall with the size of a set, whatever its diversity. The trade: only ladder
-cells enter.
+The input is the cells of a study. The output is one row per (scope, side, metric), with q-values
+over the metrics and sides of a scope. Across ladders of different sizes, models or controls, cells
+are compared within their own setting only: the mean of the setting is subtracted from both
+variables, or from their ranks. This is needed because metrics such as the n-gram ratio fall with
+the size of a set, whatever its diversity. Only ladder cells are used.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ METRICS = (
     "self_bleu",
     "entropy",
 )  # the paper's six, in its order
-PART = re.compile(
-    r"ngram_ratio_\d+"
-)  # the n-gram ratio is their mean; as metrics of their own they would be counted twice
+COMPONENT = re.compile(r"ngram_ratio_\d+")  # `ngram_ratio` is their mean, so they are not tested separately
 SETTING = ("size", "budget", "model", "match", "variant")
 COMPARABLE = ("primary", "eval_hash", "corpus_hash")
 COLUMNS = (
@@ -44,64 +42,65 @@ COLUMNS = (
 
 
 def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int, notes: Notes) -> pd.DataFrame:
-    """Every metric on each side, in each scope: ``all``, ``all`` of one setting where there are several, and each ladder.
+    """Correlate every metric of each side with performance in each scope.
+
+    The scopes are ``all``, ``all`` restricted to one setting where there are several, and each
+    ladder.
 
     Args:
-        cells: The sorted cells of a study.
-        rng: For the bootstraps.
-        resamples: Of each bootstrap.
-        notes: Where what cannot be computed is told.
+        cells: Sorted cells of a study.
+        rng: Random generator of the bootstraps.
+        resamples: Number of samples in each bootstrap.
+        notes: Receives what cannot be computed.
     """
     metrics = _metrics(cells)
-    tables = []
-    for scope, inside in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
-        settings = np.asarray(inside.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
-        tables.append(_scope_table(scope, inside, settings, metrics, rng=rng, resamples=resamples, notes=notes))
-    rows = [row for table in tables for row in table]
+    rows: list[dict[str, object]] = []
+    for scope, scope_cells in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
+        settings = np.asarray(scope_cells.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
+        rows += _scope_rows(scope, scope_cells, settings, metrics, rng=rng, resamples=resamples, notes=notes)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _metrics(cells: pd.DataFrame) -> list[str]:
-    """The paper's metrics, then whatever else was measured."""
+    """The paper's metrics that were measured, then all other measured metrics."""
     prefixes = tuple(f"diversity.{side}." for side in SIDES)
-    found = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}
-    found = {name for name in found if not PART.fullmatch(name)}
-    return [*(name for name in METRICS if name in found), *sorted(found.difference(METRICS))]
+    measured = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}
+    measured = {name for name in measured if not COMPONENT.fullmatch(name)}
+    return [*(name for name in METRICS if name in measured), *sorted(measured.difference(METRICS))]
 
 
 def _scopes(scored: pd.DataFrame, notes: Notes) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The named sets of cells that correlations are computed over."""
-    judged = [inside for _, inside in scored.groupby(list(COMPARABLE), dropna=False, sort=False)]
-    for inside in judged:
-        several = len(judged) > 1
-        scope = SEPARATOR.join(["all", *(_judged_by(inside, scored) if several else [])])
-        yield scope, inside
-        settings = [cells for _, cells in inside.groupby(list(SETTING), dropna=False, sort=False)]
+    """Named sets of cells over which correlations are computed."""
+    comparable = [group for _, group in scored.groupby(list(COMPARABLE), dropna=False, sort=False)]
+    for group in comparable:
+        scope = SEPARATOR.join(["all", *(_evaluation_names(group, scored) if len(comparable) > 1 else [])])
+        yield scope, group
+        settings = [cells for _, cells in group.groupby(list(SETTING), dropna=False, sort=False)]
         if len(settings) > 1:
-            apart = f"{len(settings)} settings of size, model, match ..."
-            notes.add(f"correlations over {scope!r} compare cells within their own setting only ({apart})")
+            detail = f"{len(settings)} settings of size, model, match ..."
+            notes.add(f"correlations over {scope!r} compare cells within their own setting only ({detail})")
             yield from ((SEPARATOR.join([scope, _setting(cells)]), cells) for cells in settings)
-    if len(judged) > 1:
+    if len(comparable) > 1:
         notes.add(
-            f"{len(judged)} pairs of evaluation and corpus: correlations across all cells are given for each alone"
+            f"{len(comparable)} pairs of evaluation and corpus: correlations across all cells are computed separately"
         )
     yield from ladders_of(scored)
 
 
-def _judged_by(inside: pd.DataFrame, scored: pd.DataFrame) -> Sequence[str]:
-    """What tells these cells' evaluation and corpus from the others'."""
-    return [f"{name}={str(inside[name].iloc[0])[:32]}" for name in COMPARABLE if scored[name].nunique(dropna=False) > 1]
+def _evaluation_names(cells: pd.DataFrame, scored: pd.DataFrame) -> Sequence[str]:
+    """What distinguishes the evaluation and corpus of these cells from the others."""
+    return [f"{name}={str(cells[name].iloc[0])[:32]}" for name in COMPARABLE if scored[name].nunique(dropna=False) > 1]
 
 
 def _setting(cells: pd.DataFrame) -> str:
-    """A ladder's label without the strategy and the side."""
+    """The label of a ladder without strategy and side."""
     row = {str(name): value for name, value in cells.iloc[0].items()} | {"universe_of": None}
     return SEPARATOR.join(ladder_label(row).split(SEPARATOR)[2:])
 
 
-def _scope_table(
+def _scope_rows(
     scope: str,
-    inside: pd.DataFrame,
+    cells: pd.DataFrame,
     settings: NDArray[np.int64],
     metrics: Sequence[str],
     *,
@@ -110,30 +109,19 @@ def _scope_table(
     notes: Notes,
 ) -> list[dict[str, object]]:
     """The rows of one scope, with q-values over them."""
-    y = inside["performance"].to_numpy(dtype=float)
-    samples = correlation.resample(inside["seed"].to_numpy(), rng=rng, resamples=resamples)
+    y = cells["performance"].to_numpy(dtype=float)
+    samples = correlation.resample(cells["seed"].to_numpy(), rng=rng, resamples=resamples)
     rows: list[dict[str, object]] = []
     for side in SIDES:
         for metric in metrics:
             row: dict[str, object] = {"scope": scope, "side": side, "metric": metric, "n": len(y)}
             column = f"diversity.{side}.{metric}"
-            x = inside[column].to_numpy(dtype=float) if column in inside else np.full(len(y), np.nan)
+            x = cells[column].to_numpy(dtype=float) if column in cells else np.full(len(y), np.nan)
             if missing := int(np.isnan(x).sum()):
                 notes.add(f"{column} is not known for {missing} of {len(x)} cells: no correlation", scope)
             else:
                 pearson, spearman = _both(x, y, settings, samples)
-                row |= {
-                    "pearson": pearson.value,
-                    "pearson_low": pearson.low,
-                    "pearson_high": pearson.high,
-                    "pearson_p": pearson.p,
-                }
-                row |= {
-                    "spearman": spearman.value,
-                    "spearman_low": spearman.low,
-                    "spearman_high": spearman.high,
-                    "spearman_p": spearman.p,
-                }
+                row |= _columns("pearson", pearson) | _columns("spearman", spearman)
             rows.append(row)
     p_values = np.array([row.get("pearson_p", np.nan) for row in rows], dtype=float)
     for row, q in zip(rows, correlation.false_discovery(p_values), strict=True):
@@ -141,27 +129,31 @@ def _scope_table(
     return rows
 
 
+def _columns(name: str, result: Correlation) -> dict[str, float]:
+    return {name: result.value, f"{name}_low": result.low, f"{name}_high": result.high, f"{name}_p": result.p}
+
+
 def _both(
     x: Floats, y: Floats, settings: NDArray[np.int64], samples: NDArray[np.int64]
 ) -> tuple[Correlation, Correlation]:
-    """Pearson and Spearman, within settings where there are several."""
+    """Pearson and Spearman correlation, within settings where there are several."""
     groups = len(np.unique(settings))
     if groups == 1:
         return correlation.pearson(x, y, samples), correlation.spearman(x, y, samples)
     pearson = correlation.pearson(_centred(x, settings), _centred(y, settings), samples, groups=groups)
-    by_rank = [_centred(_ranks_within(values, settings), settings) for values in (x, y)]
-    return pearson, correlation.pearson(by_rank[0], by_rank[1], samples, groups=groups)
+    x_ranks, y_ranks = (_centred(_ranks_within(values, settings), settings) for values in (x, y))
+    return pearson, correlation.pearson(x_ranks, y_ranks, samples, groups=groups)
 
 
 def _centred(values: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Deviations from the mean of each one's group, (n,)."""
+    """Deviations from the group mean, shape (n,)."""
     return values - (np.bincount(groups, values) / np.bincount(groups))[groups]
 
 
 def _ranks_within(values: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Ranks within each one's group as shares of its size, so that a large group's ranks weigh no more, (n,)."""
-    found = np.empty_like(values)
+    """Ranks within the group divided by its size, so that large groups do not weigh more, shape (n,)."""
+    ranks = np.empty_like(values)
     for group in np.unique(groups):
-        inside = groups == group
-        found[inside] = correlation.ranks(values[inside]) / inside.sum()
-    return found
+        members = groups == group
+        ranks[members] = correlation.ranks(values[members]) / members.sum()
+    return ranks

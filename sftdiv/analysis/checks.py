@@ -1,7 +1,7 @@
-"""What keeps the cells of a study from being compared: mixed evaluations or corpora, missing levels, scores that are not there.
+"""Notes on cells that cannot be compared or are incomplete: mixed evaluations or corpora, missing levels, missing scores.
 
-In: the table of cells. Out: notes. Nothing is dropped or averaged here: the analysis keeps such
-cells apart, or leaves them out, as the note says.
+The input is the table of cells, the output is notes. No cell is dropped or averaged here. The
+analysis keeps such cells separate, or leaves them out, as the note says.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import pandas as pd
 
 from sftdiv.analysis.notes import Notes
 
-CONSTANT = 1e-12  # a spread below this share of the scores is rounding
+CONSTANT = 1e-12  # a range below this share of the scores is rounding error
 
 
 def is_constant(scores: pd.Series) -> bool:
-    """Whether all scores are one value but for rounding; one score alone is not called constant."""
+    """Whether all scores are equal up to rounding; False for a single score."""
     return len(scores) > 1 and float(scores.max() - scores.min()) <= CONSTANT * float(scores.abs().max())
 
 
 def check_cells(cells: pd.DataFrame, notes: Notes) -> None:
-    """Note whatever makes cells incomparable or incomplete.
+    """Add notes on whatever makes cells incomparable or incomplete.
 
     Args:
-        cells: The sorted cells of a study.
-        notes: Where to.
+        cells: Sorted cells of a study.
+        notes: Receives the notes.
     """
     _check_mixture(cells, notes)
     _check_scores(cells, notes)
@@ -36,72 +36,62 @@ def check_cells(cells: pd.DataFrame, notes: Notes) -> None:
 
 
 def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
-    """More than one corpus, evaluation, or version of what trains."""
+    """Note several corpora, evaluations, primary scores, library versions or variants."""
     for name, column in (("corpora", "corpus_hash"), ("evaluations", "eval_hash")):
-        kinds = cells.groupby(column, dropna=False, sort=True).size()
-        if len(kinds) > 1:
-            counts = ", ".join(f"{str(key)[:8]}: {count} cells" for key, count in kinds.items())
+        sizes = cells.groupby(column, dropna=False, sort=True).size()
+        if len(sizes) > 1:
+            counts = ", ".join(f"{str(key)[:8]}: {count} cells" for key, count in sizes.items())
             notes.add(
-                f"{len(kinds)} {name} in one folder ({column} {counts}); their cells are kept apart and never averaged"
+                f"{len(sizes)} {name} in one folder ({column} {counts}); their cells are kept separate, never averaged"
             )
     primaries = sorted(cells["primary"].dropna().unique())
     if len(primaries) > 1:
         notes.add(
-            f"cells are judged by different scores ({', '.join(primaries)}); they are kept apart and never averaged"
+            f"cells have different primary scores ({', '.join(primaries)}); they are kept separate, never averaged"
         )
     for column in sorted(name for name in map(str, cells.columns) if name.startswith("versions.")):
-        found = sorted(cells[column].dropna().unique())
-        if len(found) > 1:
-            notes.add(
-                f"cells were made with different versions of {column.removeprefix('versions.')}: {', '.join(map(str, found))}"
-            )
-    for variant, line in cells[(cells["variant"] != "") & (cells["kind"] == "level")].groupby("variant", sort=True):
-        notes.add(f"ladders of the same name that differ by {variant} are lines of their own", _plain(line))
-
-
-def _plain(line: pd.DataFrame) -> str:
-    return str(line["ladder"].iloc[0])
+        versions = sorted(cells[column].dropna().unique())
+        if len(versions) > 1:
+            library = column.removeprefix("versions.")
+            notes.add(f"cells were run with different versions of {library}: {', '.join(map(str, versions))}")
+    variants = cells[(cells["variant"] != "") & (cells["kind"] == "level")].groupby("variant", sort=True)
+    for variant, ladder in variants:
+        notes.add(f"runs that differ in {variant} are analysed as separate series", str(ladder["ladder"].iloc[0]))
 
 
 def _check_scores(cells: pd.DataFrame, notes: Notes) -> None:
-    """Cells without a performance, and why."""
+    """Note cells without a performance, with the reason."""
     unnamed = int(cells["primary"].isna().sum())
     if unnamed:
-        notes.add(
-            f"{unnamed} of {len(cells)} cells have no primary score (eval=none, or eval.primary=null), so no performance"
-        )
+        reason = "(eval=none, or eval.primary=null), so no performance"
+        notes.add(f"{unnamed} of {len(cells)} cells have no primary score {reason}")
     for primary, judged in cells[cells["primary"].notna()].groupby("primary", sort=True):
         absent = judged[judged["performance"].isna()]
-        scores = [
-            name for name in map(str, judged.columns) if name.startswith("score.") and not name.endswith(".stderr")
-        ]
-        known = sorted(name.removeprefix("score.") for name in scores)
+        columns = [name for name in map(str, judged.columns) if name.startswith("score.")]
+        known = sorted(name.removeprefix("score.") for name in columns if not name.endswith(".stderr"))
         if f"score.{primary}" not in cells:
             notes.add(f"no cell has the primary score {primary!r}; scores in this folder: {', '.join(known) or 'none'}")
         elif len(absent):
-            reason = (
-                f"have no value of {primary} (NaN, or not evaluated) and are left out, such as {absent['cell'].iloc[0]}"
-            )
-            notes.add(f"{len(absent)} of {len(judged)} cells {reason}")
+            reason = f"have no value of {primary} (NaN, or not evaluated) and are left out"
+            notes.add(f"{len(absent)} of {len(judged)} cells {reason}, such as {absent['cell'].iloc[0]}")
         if not judged["higher_is_better"].astype(bool).any():
             notes.add(f"{primary} is better when lower: performance is its negative")
 
 
 def _check_ladder(ladder: pd.DataFrame, label: str, all_levels: list[float], notes: Notes) -> None:
-    """Levels that are missing, that are the same set, or scores that do not move."""
-    have = set(ladder["level"])
-    if missing := [level for level in all_levels if level not in have]:
-        notes.add(f"missing levels that other ladders have: {_listed(missing)}", label)
-    seeds = set(ladder["seed"])
-    holes = [level for level in sorted(have) if set(ladder.loc[ladder["level"] == level, "seed"]) != seeds]
-    if holes:
-        notes.add(f"some of the {len(seeds)} seeds are missing at level {_listed(holes)}", label)
-    asked = ladder.groupby("level")["k_asked"].mean()
-    if len(asked) > 1 and asked.nunique() < len(asked):
-        notes.add("some levels ask for the same number of unit types k, and are the same set", label)
+    """Note missing levels and seeds, levels with equal subsets, and constant scores."""
+    levels, seeds = set(ladder["level"]), set(ladder["seed"])
+    if missing := [level for level in all_levels if level not in levels]:
+        notes.add(f"missing levels that other ladders have: {_join(missing)}", label)
+    incomplete = [level for level in sorted(levels) if set(ladder.loc[ladder["level"] == level, "seed"]) != seeds]
+    if incomplete:
+        notes.add(f"some of the {len(seeds)} seeds are missing at level {_join(incomplete)}", label)
+    k_by_level = ladder.groupby("level")["k_asked"].mean().dropna()  # selectors without a ladder have no k
+    if k_by_level.nunique() < len(k_by_level):
+        notes.add("some levels ask for the same number of unit types k, so their subsets are equal", label)
     if is_constant(ladder["performance"].dropna()):
-        notes.add("the performance is the same in every cell: there is no slope or correlation to speak of", label)
+        notes.add("the performance is the same in every cell: no slope and no correlation can be computed", label)
 
 
-def _listed(levels: list[float]) -> str:
+def _join(levels: list[float]) -> str:
     return ", ".join(f"{level:.3g}" for level in levels)

@@ -1,26 +1,28 @@
-"""Messages for people about what an analysis could not do, each reason once, with the ladders that it holds for."""
+"""Collects messages about what an analysis could not compute: each reason once, with the ladders it applies to."""
 
 from __future__ import annotations
 
-MOST_NAMED = 2
+MAX_NAMED = 2
 
 
 class Notes:
-    """Collects reasons in the order in which they are found."""
+    """Reasons in the order in which they were added, each with its ladders."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._ladders: dict[str, list[str]] = {}
 
     def add(self, reason: str, ladder: str | None = None) -> None:
-        """Note a reason, of one ladder or of the whole study."""
-        ladders = self._found.setdefault(reason, [])
+        """Add a reason that applies to one ladder or, without one, to the whole study."""
+        ladders = self._ladders.setdefault(reason, [])
         if ladder is not None and ladder not in ladders:
             ladders.append(ladder)
 
-    def told(self) -> tuple[str, ...]:
-        """One sentence a reason; of many ladders the first is named."""
-        return tuple(f"{reason} ({_named(ladders)})" if ladders else reason for reason, ladders in self._found.items())
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence per reason. Of more than ``MAX_NAMED`` ladders only the first is named."""
+        return tuple(
+            f"{reason} ({_names(ladders)})" if ladders else reason for reason, ladders in self._ladders.items()
+        )
 
 
-def _named(ladders: list[str]) -> str:
-    return "; ".join(ladders) if len(ladders) <= MOST_NAMED else f"{len(ladders)} ladders, such as {ladders[0]}"
+def _names(ladders: list[str]) -> str:
+    return "; ".join(ladders) if len(ladders) <= MAX_NAMED else f"{len(ladders)} ladders, such as {ladders[0]}"

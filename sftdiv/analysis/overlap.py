@@ -1,8 +1,8 @@
-"""How many examples the subsets of a ladder share.
+"""Overlap between the subsets of a ladder.
 
-In: the ids of each subset. Out: Jaccard indices. Pools are nested and draws come from one universe,
-so that two cells of a ladder share examples and their scores are not independent: this matrix
-belongs beside every interval.
+The input is the example ids of each subset, the output is Jaccard indices. Pools are nested and all
+draws come from one universe, so two cells of a ladder share examples and their scores are not
+independent. The matrix should be shown together with every interval.
 """
 
 from __future__ import annotations
@@ -19,34 +19,41 @@ Floats = NDArray[np.float64]
 
 
 def jaccard(subsets: Sequence[pa.ChunkedArray]) -> Floats:
-    """Shared over all examples of each two subsets, arrays of distinct ids. Shape (subsets, subsets); two empty ones: NaN."""
+    """The Jaccard index of each two subsets; NaN for two empty ones.
+
+    Args:
+        subsets: Arrays of distinct example ids.
+
+    Returns:
+        Shape (subsets, subsets).
+    """
     sizes = np.array([len(subset) for subset in subsets])
     chunks = [chunk.cast(pa.large_string()) for subset in subsets for chunk in subset.chunks]
     codes = pa.chunked_array(chunks, pa.large_string()).combine_chunks().dictionary_encode().indices.to_numpy()
     rows = np.concatenate([[0], np.cumsum(sizes)])
-    holds = scipy.sparse.csr_array(
+    membership = scipy.sparse.csr_array(
         (np.ones(len(codes), dtype=np.int64), codes, rows), shape=(len(sizes), int(codes.max(initial=-1)) + 1)
     )
-    shared = (holds @ holds.T).toarray().astype(np.float64)
+    shared = (membership @ membership.T).toarray().astype(np.float64)
     union = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, union, out=np.full_like(shared, np.nan), where=union > 0)
 
 
 def by_level(similarity: Floats, levels: Floats) -> pd.DataFrame:
-    """The mean similarity between the subsets of each two levels, every seed with every seed.
+    """The mean similarity between the subsets of each two levels, over all pairs of seeds.
 
     Args:
-        similarity: Of ``jaccard``, shape (subsets, subsets).
-        levels: The level of each subset, shape (subsets,).
+        similarity: Result of ``jaccard``, shape (subsets, subsets).
+        levels: Level of each subset, shape (subsets,).
 
     Returns:
-        Levels x levels; on the diagonal the mean over two different subsets of one level, NaN where
-        there is but one.
+        Levels x levels. The diagonal is the mean over two different subsets of one level, NaN if
+        the level has only one.
     """
-    found, group = np.unique(levels, return_inverse=True)
-    member = (group[:, None] == np.arange(len(found))).astype(np.float64)
-    other = 1 - np.eye(len(levels))
-    pairs = member.T @ other @ member
-    total = member.T @ (similarity * other) @ member
+    names, group = np.unique(levels, return_inverse=True)
+    member = (group[:, None] == np.arange(len(names))).astype(np.float64)
+    different = 1 - np.eye(len(levels))
+    pairs = member.T @ different @ member
+    total = member.T @ (similarity * different) @ member
     mean = np.divide(total, pairs, out=np.full_like(total, np.nan), where=pairs > 0)
-    return pd.DataFrame(mean, index=pd.Index(found, name="level"), columns=pd.Index(found, name="level"))
+    return pd.DataFrame(mean, index=pd.Index(names, name="level"), columns=pd.Index(names, name="level"))

@@ -1,11 +1,12 @@
 """Bayesian linear regression with the reference prior p(b, sigma^2) ~ 1 / sigma^2, in closed form.
 
-In: arrays of a predictor, perhaps a covariate, and a response. Out: the posterior. Under this prior
-the coefficients are multivariate Student t about the least-squares fit with n - p degrees of
-freedom, and sigma^2 is scaled inverse chi-squared (Gelman et al., Bayesian Data Analysis, 3rd
-edition, 14.2), so that credible intervals coincide with the classical confidence intervals: nothing
-to tune, and a coverage that can be checked. The trade: errors are taken as independent and normal;
-cells that share examples or seeds are neither quite (see `intercept` and `overlap`).
+The input is arrays of a predictor, optional covariates, and a response; the output is the
+posterior. Under this prior the coefficients are multivariate Student t around the least-squares fit
+with n - p degrees of freedom, and sigma^2 is scaled inverse chi-squared (Gelman et al., Bayesian
+Data Analysis, 3rd edition, 14.2). Credible intervals therefore coincide with the classical
+confidence intervals: nothing to tune, and a coverage that can be checked. Errors are assumed
+independent and normal, which holds only approximately for cells that share examples or seeds (see
+`intercept` and `overlap`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 Floats = NDArray[np.float64]
-ONE_SIGMA = float(
-    special.erf(1 / math.sqrt(2))
-)  # 0.6827: what a normal distribution holds within one standard deviation
-SINGULAR = 1e-10  # a predictor whose spread, beyond what the others explain, is this small a share of its size tells nothing of its own
+ONE_SIGMA = float(special.erf(1 / math.sqrt(2)))  # 0.6827: probability within one standard deviation of a normal
+SINGULAR = 1e-10  # relative spread of a predictor, beyond what the others explain, below which it counts as collinear
 GRID = 1001  # points of the quadrature over one posterior
 
 
 @dataclass(frozen=True)
 class StudentT:
-    """A posterior ``center + scale * t`` with ``degrees`` degrees of freedom."""
+    """A posterior ``center + scale * t``, t being Student's t with ``degrees`` degrees of freedom."""
 
     center: float
     scale: float
@@ -35,18 +34,25 @@ class StudentT:
 
     @property
     def sd(self) -> float:
-        """The standard deviation; NaN with two degrees of freedom or fewer, where the distribution has none."""
+        """Standard deviation; NaN with two degrees of freedom or fewer, where it does not exist."""
         return self.scale * math.sqrt(self.degrees / (self.degrees - 2)) if self.degrees > 2 else math.nan
 
     def interval(self, share: float = 0.95) -> tuple[float, float]:
-        """The central credible interval that holds ``share`` of the probability."""
+        """The central credible interval with probability ``share``."""
         reach = self.scale * float(special.stdtrit(self.degrees, (1 + share) / 2))
         return self.center - reach, self.center + reach
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted linear model: ``coefficients`` (p,), intercept first; ``unscaled``, (X'X)^-1; ``residual_sd``, sqrt(RSS / degrees)."""
+    """A fitted linear model.
+
+    Attributes:
+        coefficients: Intercept first, shape (p,).
+        unscaled: (X'X)^-1, shape (p, p).
+        residual_sd: sqrt(RSS / degrees).
+        degrees: Degrees of freedom, n - p.
+    """
 
     coefficients: Floats
     unscaled: Floats
@@ -60,7 +66,7 @@ class Fit:
 
     @property
     def sigma(self) -> float:
-        """The posterior mean of the residual standard deviation; NaN with one degree of freedom, where it is infinite.
+        """Posterior mean of the residual standard deviation; NaN with one degree of freedom, where it is infinite.
 
         ``s sqrt(nu / 2) Gamma((nu - 1) / 2) / Gamma(nu / 2)``: the mean of the square root of a
         scaled inverse chi-squared variable.
@@ -71,7 +77,15 @@ class Fit:
         return self.residual_sd * math.sqrt(half) * math.exp(math.lgamma(half - 0.5) - math.lgamma(half))
 
     def band(self, x: Floats, *, share: float = ONE_SIGMA) -> tuple[Floats, Floats, Floats]:
-        """The line with one predictor at ``x`` (points,): its posterior mean and the ends of its central interval, each (points,)."""
+        """The posterior of the line at ``x``, for a fit with one predictor.
+
+        Args:
+            x: Values of the predictor, shape (points,).
+            share: Probability of the central interval.
+
+        Returns:
+            Mean, lower and upper limit, each of shape (points,).
+        """
         rows = np.column_stack([np.ones_like(x), x])
         mean = rows @ self.coefficients
         scale = self.residual_sd * np.sqrt(np.einsum("ij,jk,ik->i", rows, self.unscaled, rows))
@@ -87,16 +101,16 @@ class Fit:
 
 
 def fit_line(x: Floats, y: Floats, *covariates: Floats) -> Fit | None:
-    """Regress ``y`` on ``x`` and whatever is to be controlled for.
+    """Regress ``y`` on ``x`` and covariates.
 
     Args:
-        x: The predictor, shape (n,).
-        y: The response, shape (n,).
-        covariates: Each of shape (n,).
+        x: Predictor, shape (n,).
+        y: Response, shape (n,).
+        covariates: Variables to control for, each of shape (n,).
 
     Returns:
-        The posterior, or None where there is none: no degree of freedom left, or a predictor that
-        is constant or follows from the others.
+        The posterior. None without a degree of freedom, or if a predictor is constant or a linear
+        function of the others.
     """
     n, p = len(x), 2 + len(covariates)
     if n <= p:
@@ -113,20 +127,21 @@ def fit_line(x: Floats, y: Floats, *covariates: Floats) -> Fit | None:
     inverse = np.linalg.inv(triangle) / sizes[:, None]
     slopes = inverse @ (orthogonal.T @ (y - y.mean()))
     residuals = y - y.mean() - centred @ slopes
-    among = (
-        inverse @ inverse.T
-    )  # of the slopes; the centred predictors leave the mean of y alone, so that X'X inverts by blocks
-    corner = -among @ means
-    unscaled = np.block([[np.array([[1 / n - means @ corner]]), corner[None, :]], [corner[:, None], among]])
+    of_slopes = inverse @ inverse.T  # centred predictors are orthogonal to the intercept, so X'X inverts by blocks
+    corner = -of_slopes @ means
+    unscaled = np.block([[np.array([[1 / n - means @ corner]]), corner[None, :]], [corner[:, None], of_slopes]])
     coefficients = np.concatenate([[y.mean() - means @ slopes], slopes])
     return Fit(coefficients, unscaled, math.sqrt(residuals @ residuals / (n - p)), n - p)
 
 
 def explained(x: Floats, covariate: Floats) -> float:
-    """R^2 of ``x`` on ``covariate``, each (n,): 1 means that no regression tells them apart; NaN where one of them is constant."""
-    centred, other = x - x.mean(), covariate - covariate.mean()
-    product = (centred @ centred) * (other @ other)
-    return float((centred @ other) ** 2 / product) if product > 0 else math.nan
+    """R^2 of ``x`` on ``covariate``, each of shape (n,); NaN if one of them is constant.
+
+    At 1 no regression can separate the two.
+    """
+    x_centred, covariate_centred = x - x.mean(), covariate - covariate.mean()
+    product = (x_centred @ x_centred) * (covariate_centred @ covariate_centred)
+    return float((x_centred @ covariate_centred) ** 2 / product) if product > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -140,22 +155,17 @@ class Difference:
     probability: float
 
 
-def probability_larger(a: StudentT, b: StudentT, *, by: float = 0.0) -> float:
-    """The probability that ``a`` exceeds ``b`` by more than ``by``, the two being independent; see ``difference``."""
-    return _exceeds(a, _quantiles(b), by)
-
-
 def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
-    """The difference of two independent slopes, a Behrens-Fisher distribution.
+    """The difference of two independent slopes, which has a Behrens-Fisher distribution.
 
-    Its distribution function is the mean of a's over b's quantiles, taken at ``GRID`` midpoints:
-    exact but for the quadrature, and without random draws. Slopes of ladders that share examples or
-    seeds are not independent, as this takes them to be.
+    Its distribution function is the mean of that of ``a`` over the quantiles of ``b`` at ``GRID``
+    midpoints: exact up to the quadrature, without random draws. Slopes of ladders that share
+    examples or seeds are not independent, as is assumed here.
 
     Args:
-        a: One slope's posterior.
-        b: The other's.
-        share: What the interval holds.
+        a: Posterior of the first slope.
+        b: Posterior of the second slope.
+        share: Probability of the interval.
     """
     mean, spread, quantiles = a.center - b.center, a.scale + b.scale, _quantiles(b)
     probability = _exceeds(a, quantiles, 0.0)
@@ -163,15 +173,15 @@ def difference(a: StudentT, b: StudentT, *, share: float = 0.95) -> Difference:
         return Difference(mean, 0.0, mean, mean, probability)
     reach = 2 * spread * float(special.stdtrit(min(a.degrees, b.degrees), (1 + share) / 2))
 
-    def end(beyond: float) -> float:
-        """The value that the difference exceeds with this probability."""
-        return float(
-            optimize.brentq(
-                lambda by: _exceeds(a, quantiles, by) - beyond, mean - reach, mean + reach, xtol=1e-9 * spread
-            )
+    def exceeded_with(target: float) -> float:
+        """The value that the difference exceeds with probability ``target``."""
+        root = optimize.brentq(
+            lambda by: _exceeds(a, quantiles, by) - target, mean - reach, mean + reach, xtol=1e-9 * spread
         )
+        return float(root)
 
-    return Difference(mean, math.hypot(a.sd, b.sd), end((1 + share) / 2), end((1 - share) / 2), probability)
+    low, high = exceeded_with((1 + share) / 2), exceeded_with((1 - share) / 2)
+    return Difference(mean, math.hypot(a.sd, b.sd), low, high, probability)
 
 
 def _quantiles(posterior: StudentT) -> Floats:
@@ -182,6 +192,9 @@ def _quantiles(posterior: StudentT) -> Floats:
 
 
 def _exceeds(a: StudentT, quantiles: Floats, by: float) -> float:
-    """The probability that ``a`` exceeds a variable with these quantiles by more than ``by``; ties of certain values count half."""
-    beyond = a.center - quantiles - by
-    return float((special.stdtr(a.degrees, beyond / a.scale) if a.scale else (1 + np.sign(beyond)) / 2).mean())
+    """The probability that ``a`` exceeds a variable with these quantiles by more than ``by``.
+
+    If ``a`` has scale 0, ties count half.
+    """
+    excess = a.center - quantiles - by
+    return float((special.stdtr(a.degrees, excess / a.scale) if a.scale else (1 + np.sign(excess)) / 2).mean())

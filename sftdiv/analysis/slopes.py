@@ -1,16 +1,16 @@
-"""The slope table: performance against level, share of types and measured entropy, raw and controlled, for every ladder.
+"""Slopes of performance on level, share of types and measured entropy, raw and controlled, for every ladder.
 
-In: the cells of a study. Out: one row a (ladder, predictor), and the differences between ladders.
-Only ladder cells enter. The intervals take cells as independent; those of one ladder share examples
-(see `overlap`) and those of one seed share its noise (``slope_mixed``).
+The input is the cells and settings of a study. The output is one row per (ladder, predictor), and
+the differences between ladders. Only ladder cells are used. Intervals assume independent cells,
+although those of one ladder share examples (see `overlap`) and those of one seed share its noise
+(see ``slope_mixed``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from sftdiv.analysis.checks import is_constant
 from sftdiv.analysis.intercept import fit_random_intercept
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.regression import Fit, difference, explained, fit_line
-from sftdiv.analysis.variants import FAMILY, IDENTITY, differing, is_foreign, settings_of
+from sftdiv.analysis.variants import FAMILY, IDENTITY, differing, identifying_settings, is_foreign
 
 Floats = NDArray[np.float64]
 PREDICTORS = ("level", "k_share", "unit_entropy")
@@ -30,33 +30,35 @@ COVARIATES = {
     "length": ("diversity.response.length", "mean response length"),
     "tokens": ("train.label_tokens", "number of label tokens"),
 }
-COLLINEAR = 0.9  # R^2 over which a slope given the covariate rests on a tenth of the predictor's spread or less
+COLLINEAR = 0.9  # R^2 above which the slope given a covariate rests on at most a tenth of the predictor's variance
 COLUMNS = (
-    "ladder", *FAMILY, "variant", "predictor", "n", "seeds", "levels", "slope", "slope_sd", "slope_low", "slope_high", "sigma", "intercept",
+    "ladder", *FAMILY, "variant", "predictor", "n", "seeds", "levels",
+    "slope", "slope_sd", "slope_low", "slope_high", "sigma", "intercept",
     "pearson", "pearson_low", "pearson_high", "spearman", "spearman_low", "spearman_high",
-    "slope_given_length", "slope_given_length_sd", "partial_length", "slope_given_tokens", "slope_given_tokens_sd", "partial_tokens",
+    "slope_given_length", "slope_given_length_sd", "partial_length",
+    "slope_given_tokens", "slope_given_tokens_sd", "partial_tokens",
     "collinear_length", "collinear_tokens", "slope_mixed", "slope_mixed_sd", "seed_variance_share",
 )  # fmt: skip
 DIFFERENCES = ("a", "b", "difference", "sd", "low", "high", "probability")
 
 
 def ladders_of(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each ladder's label and cells, in the study's order."""
+    """Label and cells of each ladder, in the order of the study."""
     for label, ladder in cells[cells["kind"] == "level"].groupby("ladder", sort=False):
         yield str(label), ladder
 
 
 def slope_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int, notes: Notes) -> pd.DataFrame:
-    """Every ladder on every predictor.
+    """Regress performance on every predictor, for every ladder.
 
     Args:
-        cells: The sorted cells of a study.
-        rng: For the bootstraps.
-        resamples: Of each bootstrap.
-        notes: Where what cannot be computed is told.
+        cells: Sorted cells of a study.
+        rng: Random generator of the bootstraps.
+        resamples: Number of samples in each bootstrap.
+        notes: Receives what cannot be computed.
 
     Returns:
-        The columns ``COLUMNS``; NaN where a number cannot be computed.
+        Table with the columns ``COLUMNS``; NaN where a number cannot be computed.
     """
     rows = []
     for label, ladder in ladders_of(cells):
@@ -66,39 +68,35 @@ def slope_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int
             notes.add("no cell has a performance: no slope", label)
         elif scored["seed"].nunique() < 2:
             notes.add(
-                "one seed: no seed effect and no noise between seeds can be told, and intervals rest on cells alone",
-                label,
+                "one seed: no seed effect or noise between seeds can be estimated; intervals use cells only", label
             )
         samples = correlation.resample(seeds, rng=rng, resamples=resamples) if len(scored) else None
+        identity = {name: ladder[name].iloc[0] for name in (*FAMILY, "variant")}
         for predictor in PREDICTORS:
-            named = {name: ladder[name].iloc[0] for name in (*FAMILY, "variant")}
-            rows.append(
-                {
-                    "ladder": label,
-                    **named,
-                    "predictor": predictor,
-                    **_slope_row(scored, label, predictor, samples, notes),
-                }
-            )
+            columns = _slope_row(scored, label, predictor, samples, notes)
+            rows.append({"ladder": label, **identity, "predictor": predictor, **columns})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _slope_row(
     scored: pd.DataFrame, label: str, predictor: str, samples: NDArray[np.int64] | None, notes: Notes
 ) -> dict[str, Any]:
-    """One ladder on one predictor."""
+    """The columns of one ladder and predictor."""
     row: dict[str, Any] = {"n": len(scored), "seeds": scored["seed"].nunique(), "levels": scored["level"].nunique()}
     x, y = scored[predictor].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float)
-    if not len(x) or is_constant(scored["performance"]):  # what a note of the study says
+    if not len(x) or is_constant(scored["performance"]):  # the study has a note on it
+        return row
+    if predictor == "k_share" and np.isnan(x).all():  # not selected by a ladder of unit types
         return row
     if np.isnan(x).any():
         notes.add(f"{predictor} is not known for {int(np.isnan(x).sum())} of {len(x)} cells: no slope on it", label)
         return row
     fit = fit_line(x, y)
     if fit is None:
-        notes.add(_why_no_line(x, predictor), label)
+        too_few = f"{len(x)} scored cell{'s' if len(x) > 1 else ''}: a line and its uncertainty need 3"
+        notes.add(too_few if len(x) < 3 else f"{predictor} is the same in every cell: no slope on it", label)
         return row
-    row |= _raw(fit, predictor, label, notes)
+    row |= _raw(fit, label, notes)
     row |= _correlations(x, y, samples, label, notes)
     for name, (column, words) in COVARIATES.items():
         row |= _controlled(x, y, scored[column].to_numpy(dtype=float), name, words, label, notes)
@@ -110,20 +108,12 @@ def _slope_row(
     return row
 
 
-def _why_no_line(x: Floats, predictor: str) -> str:
-    if len(x) < 3:
-        return f"{len(x)} scored cell{'s' if len(x) > 1 else ''}: a line and its uncertainty need 3"
-    return f"{predictor} is the same in every cell: no slope on it"
-
-
-def _raw(fit: Fit, predictor: str, label: str, notes: Notes) -> dict[str, float]:
-    """The slope as it is."""
+def _raw(fit: Fit, label: str, notes: Notes) -> dict[str, float]:
+    """The slope without covariates."""
     slope = fit.slope
     if math.isnan(slope.sd):
-        notes.add(
-            "with 3 or 4 cells the slope's posterior has no standard deviation (Student t with 1 or 2 degrees of freedom)",
-            label,
-        )
+        reason = "(Student t with 1 or 2 degrees of freedom)"
+        notes.add(f"with 3 or 4 cells the slope's posterior has no standard deviation {reason}", label)
     low, high = slope.interval()
     fitted = {"slope": slope.center, "slope_sd": slope.sd, "slope_low": low, "slope_high": high}
     return fitted | {"sigma": fit.sigma, "intercept": float(fit.coefficients[0])}
@@ -132,9 +122,9 @@ def _raw(fit: Fit, predictor: str, label: str, notes: Notes) -> dict[str, float]
 def _correlations(
     x: Floats, y: Floats, samples: NDArray[np.int64] | None, label: str, notes: Notes
 ) -> dict[str, float]:
-    """Pearson and Spearman, with bootstrap intervals."""
-    if len(x) < correlation.FEWEST_CELLS:
-        notes.add(f"fewer than {correlation.FEWEST_CELLS} cells: no bootstrap interval of a correlation", label)
+    """Pearson and Spearman correlation, with bootstrap intervals."""
+    if len(x) < correlation.MIN_CELLS:
+        notes.add(f"fewer than {correlation.MIN_CELLS} cells: no bootstrap interval of a correlation", label)
     pearson, spearman = correlation.pearson(x, y, samples), correlation.spearman(x, y, samples)
     row = {"pearson": pearson.value, "pearson_low": pearson.low, "pearson_high": pearson.high}
     return row | {"spearman": spearman.value, "spearman_low": spearman.low, "spearman_high": spearman.high}
@@ -143,76 +133,70 @@ def _correlations(
 def _controlled(
     x: Floats, y: Floats, covariate: Floats, name: str, words: str, label: str, notes: Notes
 ) -> dict[str, float]:
-    """The slope and the correlation with a covariate held fixed, and how much of the predictor it explains."""
+    """Slope and correlation given a covariate, and the share of the predictor that it explains."""
     if np.isnan(covariate).any():
-        notes.add(f"the {words} of some cells is not known, so that no slope is controlled for it", label)
+        notes.add(f"the {words} of some cells is not known: no slope is controlled for it", label)
         return {}
     shared = explained(x, covariate)
     if math.isnan(shared):
         notes.add(f"the {words} is the same in every cell: there is nothing to control for", label)
         return {}
     if shared > COLLINEAR:
-        advice = "read the matched ladder and not the controlled slope"
-        notes.add(
-            f"diversity and the {words} cannot be told apart, R^2 of one on the other being over {COLLINEAR}: {advice}",
-            label,
-        )
+        advice = "use the matched ladder instead of the controlled slope"
+        notes.add(f"diversity and the {words} are not separable (R^2 above {COLLINEAR}): {advice}", label)
     fit = fit_line(x, y, covariate)
     row = {f"collinear_{name}": shared, f"partial_{name}": correlation.partial(x, y, covariate)}
     if fit is None:
-        notes.add(f"no slope given the {words}: too few cells, or diversity follows from it", label)
+        notes.add(f"no slope given the {words}: too few cells, or diversity is a linear function of it", label)
         return row
     return row | {f"slope_given_{name}": fit.slope.center, f"slope_given_{name}_sd": fit.slope.sd}
 
 
-def difference_table(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> pd.DataFrame:
-    """Slopes against the level of each two ladders that differ in strategy or side alone.
+def difference_table(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]], *, notes: Notes) -> pd.DataFrame:
+    """Differences between the slopes on the level of each two ladders that differ only in strategy or only in side.
 
-    Ladders of one study share the base model, seeds and maybe examples, so their slopes are not
-    quite independent, as is assumed here.
+    Ladders of one study share the base model, seeds and possibly examples, so their slopes are not
+    entirely independent, as is assumed here.
 
     Args:
-        cells: The sorted cells of a study.
-        folder: Its folder, for what the configs say.
-        notes: Where pairs that differ in more are told.
+        cells: Sorted cells of a study.
+        settings: Flat settings by cell.
+        notes: Receives pairs that differ in other settings too.
     """
     ladders = [(label, ladder, _level_fit(ladder)) for label, ladder in ladders_of(cells)]
-    settings = {label: _shared_settings(folder / ladder["cell"].iloc[0]) for label, ladder, _ in ladders}
+    shared = {label: _shared_settings(settings[str(ladder["cell"].iloc[0])]) for label, ladder, _ in ladders}
     rows = []
     for (a, cells_a, fit_a), (b, cells_b, fit_b) in combinations(ladders, 2):
         if fit_a is None or fit_b is None or not _comparable(cells_a.iloc[0], cells_b.iloc[0]):
             continue
-        if settings[a] != settings[b]:
-            keys = ", ".join(differing([settings[a] or {}, settings[b] or {}])[:3])
+        if shared[a] != shared[b]:
+            keys = ", ".join(differing([shared[a], shared[b]])[:3])
             notes.add(
                 f"not compared with a ladder of another strategy or side that also differs by {keys or 'its config'}", a
             )
             continue
-        found = difference(fit_a.slope, fit_b.slope)
-        rows.append((a, b, found.mean, found.sd, found.low, found.high, found.probability))
+        result = difference(fit_a.slope, fit_b.slope)
+        rows.append((a, b, result.mean, result.sd, result.low, result.high, result.probability))
     return pd.DataFrame(rows, columns=list(DIFFERENCES))
 
 
 def _level_fit(ladder: pd.DataFrame) -> Fit | None:
     scored = ladder[ladder["performance"].notna()]
-    constant = is_constant(scored["performance"])
-    return (
-        None
-        if constant
-        else fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
-    )
+    if is_constant(scored["performance"]):
+        return None
+    return fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
 
 
-def _shared_settings(cell: Path) -> dict[str, Any] | None:
-    """A ladder's settings without those that make its strategy; ``k_min`` counts that strategy's types."""
-    own = ("strategy.", "universe_strategy.", "selection.k_min")
-    settings = settings_of(cell)
-    return settings and {key: value for key, value in settings.items() if not key.startswith(own)}
+def _shared_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The identifying settings without those of the strategy; ``k_min`` counts types of the strategy."""
+    of_strategy = ("strategy.", "universe_strategy.", "selection.k_min")
+    identifying = identifying_settings(settings)
+    return {key: value for key, value in identifying.items() if not key.startswith(of_strategy)}
 
 
 def _comparable(a: pd.Series, b: pd.Series) -> bool:
-    """Whether two ladders differ in strategy or side alone, as far as their rows say."""
+    """Whether two ladders differ only in strategy or only in side, according to their rows."""
     same = ["size", "budget", "model", "match", *(name for name in IDENTITY if name != "config_hash")]
     universes = [row["universe_of"] if is_foreign(row["universe_of"], row["strategy"]) else "own" for row in (a, b)]
-    one = (a["strategy"] == b["strategy"]) != (a["side"] == b["side"])
-    return one and universes[0] == universes[1] and all(a[name] == b[name] for name in same)
+    one_differs = (a["strategy"] == b["strategy"]) != (a["side"] == b["side"])
+    return one_differs and universes[0] == universes[1] and all(a[name] == b[name] for name in same)

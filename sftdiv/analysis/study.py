@@ -1,9 +1,9 @@
-"""A finished study as tables.
+"""Reads a finished study into tables.
 
-In: a study's folder, of which every cell's ``result.json`` or ``failure.json`` is read, and one
-``config.yaml`` a ladder where two ladders must be told apart. Out: one row a finished cell, what
-failed, and clear messages about whatever keeps cells from being compared. The trade: rows are read
-strictly, so that a row of another version is an error and not a gap in a table.
+The input is a study folder, of which every ``result.json`` and ``failure.json`` is read. The output
+is one row per finished cell, the settings and failures of the cells, and notes on what makes cells
+incomparable. Rows are read strictly: a row that lacks an identifying column is an error, not a gap
+in a table.
 """
 
 from __future__ import annotations
@@ -21,40 +21,73 @@ from sftdiv.analysis.checks import check_cells
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import FAILURE, RESULT
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING
 
 REQUIRED = ("kind", "level", "seed", "higher_is_better", *FAMILY, *IDENTITY)
-NUMBERS = ("k_asked", "k_max", "k_reached", "pool", "n", "subset.response_words", "diversity.response.length", "diversity.units.entropy",
-           "train.label_tokens")  # fmt: skip
+NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a ladder
+    "k_asked",
+    "k_max",
+    "k_reached",
+    "pool",
+    "n",
+    "subset.response_words",
+    "diversity.response.length",
+    "diversity.units.entropy",
+    "train.label_tokens",
+)
 KINDS = ("level", "random", "full", "base")
+SETTING = "config."  # prefix of the settings in a row
+ORDER = (
+    "_kind",
+    "strategy",
+    "side",
+    "size",
+    "budget",
+    "model",
+    "_match",
+    "match",
+    "universe_of",
+    "variant",
+    "level",
+    "seed",
+    "cell",
+)
 
 
 @dataclass(frozen=True)
 class Study:
     """The cells of one study folder.
 
-    ``cells`` has the columns of ``result.json`` and ``performance`` (the primary score, negated
-    where lower is better), ``k_share`` (k_asked / k_max), ``unit_entropy``, ``ladder`` (a label;
-    empty for baselines) and ``variant`` (what else tells this ladder from one of the same name).
-    ``failures`` has ``cell, stage, message``. ``notes`` are messages for people.
+    Attributes:
+        folder: Study folder.
+        name: Name of the study.
+        cells: Columns of ``result.json`` without the settings, and ``performance`` (the primary
+            score, negated where lower is better), ``k_share`` (k_asked / k_max), ``unit_entropy``,
+            ``ladder`` (label; empty for baselines) and ``variant`` (what distinguishes ladders with
+            the same label).
+        settings: Flat settings of each cell, such as ``strategy.units.low``; empty for cells
+            written before rows contained them.
+        failures: Columns ``cell``, ``stage`` and ``message``.
+        notes: Messages about what makes cells incomparable or incomplete.
     """
 
     folder: Path
     name: str
     cells: pd.DataFrame
+    settings: Mapping[str, Mapping[str, Any]]
     failures: pd.DataFrame
     notes: tuple[str, ...]
 
 
 def load_study(folder: Path) -> Study:
-    """Read a study folder; equal cells give equal tables, in whatever order they finished.
+    """Read a study folder; the order in which cells finished does not matter.
 
     Args:
         folder: ``multirun/STUDY``.
 
     Raises:
-        SftdivError: If the folder is not there or holds no finished cell, if a row cannot be read
-            or lacks what tables are grouped by, or if two folders hold the same cell.
+        SftdivError: If the folder does not exist or has no finished cell, if a row cannot be read
+            or lacks an identifying column, or if two folders contain the same cell.
     """
     if not folder.is_dir():
         raise SftdivError(f"there is no study folder {folder}; give one that a sweep wrote, such as multirun/NAME")
@@ -64,48 +97,47 @@ def load_study(folder: Path) -> Study:
     }
     if not results:
         raise SftdivError(
-            f"{folder} holds no finished cell (no */{RESULT}; {len(failed)} failed); run the sweep, or name another folder"
+            f"{folder} has no finished cell (no */{RESULT}; {len(failed)} failed); run the sweep, or name another folder"
         )
     for name, row in results.items():
         _check_row(row, folder / name / RESULT)
-    cells = _sorted(_table(results, folder))
+    settings = {name: _settings(row) for name, row in results.items()}
+    cells = _sorted(_table(results, settings))
     notes = Notes()
-    unfinished = {path.parent.name for path in folder.glob("*/config.yaml")} - results.keys() - failed.keys()
+    resume = "rerun the sweep's command to complete them"
+    unfinished = {path.parent.name for path in folder.glob(f"*/{RUNNING}")} - results.keys() - failed.keys()
     if unfinished:
-        notes.add(
-            f"unfinished cells, running or killed: {len(unfinished)}; the sweep's command given again runs those that were killed"
-        )
+        notes.add(f"unfinished cells, running or killed: {len(unfinished)}; if killed, {resume}")
     if failed:
-        notes.add(
-            f"failed cells: {len(failed)} beside {len(cells)} finished ones; the sweep's command given again runs them"
-        )
+        notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; {resume}")
     check_cells(cells, notes)
     failures = pd.DataFrame(
         [(name, row.get("stage"), row.get("message")) for name, row in failed.items()],
         columns=["cell", "stage", "message"],
         dtype=object,
     )
-    return Study(folder, folder.resolve().name, cells, failures, notes.told())
+    return Study(folder, folder.resolve().name, cells, settings, failures, notes.sentences())
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON file's mapping."""
+    """The mapping in a JSON file."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SftdivError(f"{path} is no JSON ({error}); delete it and run the sweep again") from error
+        raise SftdivError(f"{path} is not valid JSON ({error}); delete it and run the sweep again") from error
     if not isinstance(row, dict):
         raise SftdivError(
-            f"{path} holds a {type(row).__name__} and not a row of names and values; delete it and run the sweep again"
+            f"{path} contains a {type(row).__name__}, not a mapping of names to values; delete it and run the sweep again"
         )
     return row
 
 
 def _check_row(row: Mapping[str, Any], path: Path) -> None:
-    """Refuse a row that lacks what cells are told apart by."""
+    """Raise if a row lacks an identifying column or has an invalid value in one."""
     if missing := [name for name in REQUIRED if name not in row]:
         raise SftdivError(
-            f"{path} lacks {', '.join(missing)}: another version of sftdiv wrote it; delete it and run its command again"
+            f"{path} lacks {', '.join(missing)}: another version of sftdiv wrote it; "
+            "delete it and run its command again"
         )
     if row["kind"] not in KINDS:
         raise SftdivError(f"{path} has kind={row['kind']!r}; known: {', '.join(KINDS)}")
@@ -117,25 +149,36 @@ def _check_row(row: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _table(results: Mapping[str, Mapping[str, Any]], folder: Path) -> pd.DataFrame:
-    """One row a cell, with the columns that the analysis adds."""
-    cells = pd.DataFrame([{**row, "cell": name} for name, row in results.items()])
-    for name in NUMBERS:  # a study that stopped after selecting has no training; one of base models alone has no ladder
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a row, without their prefix."""
+    return {key.removeprefix(SETTING): value for key, value in row.items() if key.startswith(SETTING)}
+
+
+def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per cell, with the columns added by the analysis and without the settings."""
+    rows = []
+    for name, row in results.items():
+        columns = {key: value for key, value in row.items() if not key.startswith(SETTING)}
+        rows.append({**columns, "cell": name})
+    cells = pd.DataFrame(rows)
+    for name in NUMBERS:
         cells[name] = pd.to_numeric(cells[name]) if name in cells else np.nan
     cells = cells.assign(
         level=pd.to_numeric(cells["level"]).astype(float),
-        performance=np.array([_performance(row) for row in results.values()]),
+        performance=np.array([_performance(row) for row in rows]),
         k_share=cells["k_asked"] / cells["k_max"],
         unit_entropy=cells["diversity.units.entropy"],
-        variant=add_variants(cells, folder),
+        variant=add_variants(cells, settings),
     )
-    rows = [dict(row) | {"variant": variant} for row, variant in zip(results.values(), cells["variant"], strict=True)]
-    labels = [ladder_label(row) if row["kind"] == "level" else "" for row in rows]
+    labels = [
+        ladder_label(row | {"variant": variant}) if row["kind"] == "level" else ""
+        for row, variant in zip(rows, cells["variant"], strict=True)
+    ]
     return cells.assign(ladder=pd.Series(labels, index=cells.index, dtype=object))
 
 
 def _performance(row: Mapping[str, Any]) -> float:
-    """The primary score, higher being better; NaN where there is none."""
+    """The primary score, negated where lower is better; NaN without one."""
     score = row.get(f"score.{row['primary']}")
     if score is None:
         return float("nan")
@@ -143,28 +186,15 @@ def _performance(row: Mapping[str, Any]) -> float:
 
 
 def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
-    """Ladders first, by name, level and seed; then the baselines. Raises if two folders hold the same cell."""
+    """Ladders first, by label, level and seed; then the baselines. Raises if two folders contain the same cell."""
     keys = {"_kind": cells["kind"].map(KINDS.index), "_match": cells["match"] != "none"}
-    order = [
-        "_kind",
-        "strategy",
-        "side",
-        "size",
-        "budget",
-        "model",
-        "_match",
-        "match",
-        "universe_of",
-        "variant",
-        "level",
-        "seed",
-        "cell",
-    ]
-    cells = cells.assign(**keys).sort_values(order, kind="stable").drop(columns=list(keys)).reset_index(drop=True)
-    same = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
-    again = cells[cells.duplicated(same, keep=False) & (cells["kind"] == "level")]
-    if len(again):
+    cells = cells.assign(**keys).sort_values(list(ORDER), kind="stable")
+    cells = cells.drop(columns=list(keys)).reset_index(drop=True)
+    identifying = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
+    duplicates = cells[cells.duplicated(identifying, keep=False) & (cells["kind"] == "level")]
+    if len(duplicates):
         raise SftdivError(
-            f"two folders hold the same cell: {' and '.join(again['cell'].iloc[:2])}; keep one, so that it does not count twice"
+            f"two folders contain the same cell: {' and '.join(duplicates['cell'].iloc[:2])}; "
+            "delete one, so that it does not count twice"
         )
     return cells

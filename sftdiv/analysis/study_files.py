@@ -1,15 +1,12 @@
-"""The tables of an analysis as files for other programs, and files written whole or not at all.
+"""Writes the tables of an analysis: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet``.
 
-In: an ``Analysis``. Out: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet`` in a folder.
-Equal input gives equal bytes: cells are sorted by name, and what measures the machine (seconds,
-memory) stays in each cell's ``result.json``, so that a killed and resumed sweep leaves the same
-``cells.parquet`` as an undisturbed one.
+Equal input gives equal bytes. Cells are sorted by name, and columns that measure the machine
+(seconds, memory) are left out; they are in the ``result.json`` of each cell. A killed and resumed
+sweep therefore leaves the same ``cells.parquet`` as an uninterrupted one.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -17,32 +14,22 @@ import pandas as pd
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.storage.files import write_atomically
 
-OF_THE_MACHINE = ("time.", "speed.", "memory.")
+MACHINE_COLUMNS = ("time.", "speed.", "memory.")
 
 
 def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
-    """Write ``slopes.csv``, ``correlations.csv`` and ``cells.parquet`` into ``folder`` and name them."""
-    paths = []
-    for name, table in (("slopes.csv", analysis.slopes), ("correlations.csv", analysis.correlations)):
-        write_atomically(folder / name, table.to_csv(index=False, lineterminator="\n"))
-        paths.append(folder / name)
-    write_bytes(folder / "cells.parquet", cells_table(analysis.study.cells).to_parquet(index=False))
-    return [*paths, folder / "cells.parquet"]
+    """Write the tables into a folder and return their paths."""
+    contents: dict[str, str | bytes] = {
+        "slopes.csv": analysis.slopes.to_csv(index=False, lineterminator="\n"),
+        "correlations.csv": analysis.correlations.to_csv(index=False, lineterminator="\n"),
+        "cells.parquet": cells_table(analysis.study.cells).to_parquet(index=False),
+    }
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def cells_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells, sorted by name, without what measures the machine; columns by name."""
-    kept = [name for name in sorted(cells.columns) if not name.startswith(OF_THE_MACHINE)]
-    return cells[kept].sort_values("cell", kind="stable").reset_index(drop=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a binary file under a temporary name in the same folder, flush it to the disk, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).chmod(0o644)  # mkstemp makes it private
-    Path(name).replace(path)
+    """The cells sorted by name and the columns by name, without the columns that measure the machine."""
+    columns = [name for name in sorted(cells.columns) if not name.startswith(MACHINE_COLUMNS)]
+    return cells[columns].sort_values("cell", kind="stable").reset_index(drop=True)

@@ -1,7 +1,7 @@
-"""The tables beside the slopes: ladders, baselines, the noise of a seed, what it takes to see a slope, shared examples.
+"""Tables of ladders, baselines, noise between seeds, statistical power and overlap of subsets.
 
-In: the cells of a study. Out: one table each. Means are only ever taken over seeds, of cells that
-agree in everything else.
+The input is the cells of a study. Means are taken over seeds only, of cells that agree in
+everything else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BASELINE = ("kind", "universe_of", "side", "size", "budget", "model", "match", "
 
 
 def ladder_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a (ladder, level): means over seeds, how many seeds have a performance, its mean and standard deviation between them."""
+    """One row per (ladder, level): means over seeds, the number of scored seeds, and their performance."""
     rows = []
     for label, ladder in ladders_of(cells):
         for level, rung in ladder.groupby("level", sort=True):
@@ -45,25 +45,26 @@ def ladder_table(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def baseline_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a kind of baseline and setting: its cells with a performance, their mean and standard deviation."""
+    """One row per kind of baseline and setting: the number of scored cells and their performance."""
     rows = []
-    beside = cells[cells["kind"] != "level"]
-    for keys, found in beside.groupby(list(BASELINE), dropna=False, sort=False):
-        rows.append(dict(zip(BASELINE, keys, strict=True)) | _performance(found, "cells"))
+    baselines = cells[cells["kind"] != "level"]
+    for keys, group in baselines.groupby(list(BASELINE), dropna=False, sort=False):
+        rows.append(dict(zip(BASELINE, keys, strict=True)) | _performance(group, "cells"))
     return pd.DataFrame(rows, columns=[*BASELINE, "cells", "performance", "performance_sd"])
 
 
 def _performance(cells: pd.DataFrame, count: str) -> dict[str, float]:
+    """Number of cells with a performance (column ``count``), and its mean and standard deviation."""
     scored = cells["performance"].dropna()
     return {count: len(scored), "performance": scored.mean(), "performance_sd": scored.std(ddof=1)}
 
 
 def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a ladder: ``seed_sd``, pooled over its levels, its ``degrees`` of freedom, and the mean standard error of one evaluation.
+    """One row per ladder: ``seed_sd`` pooled over levels, its ``degrees`` of freedom, and ``score_stderr``.
 
-    ``seed_sd = sqrt(sum of squared deviations from the level's mean / sum of (cells at the level -
-    1))``: everything that another seed changes (draw, training, and the noise of the evaluation
-    where its prompts or samples change too).
+    ``seed_sd = sqrt(sum of squared deviations from the level mean / sum of (cells per level - 1))``
+    covers everything that a seed changes: draw, training, and evaluation noise if its prompts or
+    samples change too. ``score_stderr`` is the mean standard error of one evaluation.
     """
     rows = []
     for label, ladder in ladders_of(cells):
@@ -78,16 +79,16 @@ def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[float], notes: Notes) -> pd.DataFrame:
-    """One row a (ladder, slope): the seeds that it takes to see the slope with 80 % power at 5 %, two-sided, with the ladder's levels.
+    """One row per (ladder, slope): seeds needed to detect the slope with 80 % power at 5 %, two-sided.
 
-    ``noise_from`` is ``seeds``, or ``line`` where one seed alone left only the scatter about the
-    line to go by.
+    ``noise_from`` is ``seeds``, or ``line`` if there is one seed only and the noise is the residual
+    standard deviation around the line.
 
     Args:
-        cells: The sorted cells of a study.
-        noise: Of ``noise_table``.
+        cells: Sorted cells of a study.
+        noise: Result of ``noise_table``.
         slopes: Slopes, in performance from level 0 to level 1.
-        notes: Where what cannot be computed is told.
+        notes: Receives what cannot be computed.
     """
     rows = []
     for (label, ladder), seed_sd in zip(ladders_of(cells), noise["seed_sd"], strict=True):
@@ -96,9 +97,7 @@ def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[fl
         if math.isnan(sd):
             fit = fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
             sd, noise_from = (fit.residual_sd if fit else math.nan), "line"
-            notes.add(
-                "one seed: power rests on the scatter about the line, which also holds what a line does not fit", label
-            )
+            notes.add("one seed: power uses the residuals of the line, which include its lack of fit", label)
         levels = sorted(scored["level"].unique())
         if len(levels) < 2:
             sd = math.nan
@@ -108,14 +107,14 @@ def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[fl
 
 
 def overlap_tables(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> dict[str, pd.DataFrame]:
-    """For each ladder the mean Jaccard index between the subsets of each two levels, from ``subset.parquet``."""
+    """The mean Jaccard index between the subsets of each two levels, by ladder, from ``subset.parquet``."""
     tables = {}
     for label, ladder in ladders_of(cells):
         paths = [folder / name / "subset.parquet" for name in ladder["cell"]]
-        there = np.array([path.exists() for path in paths])
-        if not there.all():
+        exists = np.array([path.exists() for path in paths])
+        if not exists.all():
             notes.add("subset.parquet is missing for some cells, which the overlap of subsets leaves out", label)
-        if there.any():
+        if exists.any():
             ids = [pq.read_table(path, columns=["id"])["id"] for path in paths if path.exists()]
-            tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[there])
+            tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[exists])
     return tables

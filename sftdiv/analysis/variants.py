@@ -1,97 +1,90 @@
-"""Names of ladders, and what tells two of the same name apart.
+"""Labels of ladders, and variants: what distinguishes ladders with the same label.
 
-In: rows and the ``config.yaml`` of one cell each. Out: labels. Ladders that agree in strategy,
-side, size, budget, model, match and universe but not in their other settings, evaluation or corpus
-are never averaged: each gets a ``variant`` that says how it differs.
+Ladders that agree in strategy, side, size, budget, model, match and universe but not in their other
+settings, evaluation or corpus are never averaged. Each of them gets a ``variant`` that names the
+settings by which it differs, or its hashes where the settings are unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from sftdiv.storage.cell import flatten
-
-FAMILY = ("strategy", "side", "size", "budget", "model", "match", "universe_of")  # what a ladder is named by
-IDENTITY = ("config_hash", "eval_hash", "corpus_hash", "primary")  # what else its cells must share
-VARIES = (
+FAMILY = ("strategy", "side", "size", "budget", "model", "match", "universe_of")  # columns that make the label
+IDENTITY = ("config_hash", "eval_hash", "corpus_hash", "primary")  # further columns that the cells of a ladder share
+VARIES = (  # settings that differ within a ladder, that the label already contains, or that change no result
     "diversity_level",
     "seed",
+    "size",
     "study",
+    "command",
     "paths",
     "tracking",
     "sweep",
-    "size",
-)  # settings that no ladder differs by, or is named by
+    "export",
+)
 SEPARATOR = " · "
-MOST_SETTINGS, LONGEST = 3, 40  # how many settings a variant names, and how many characters of each value
+MAX_SETTINGS, MAX_CHARACTERS = 3, 40  # settings named in a variant, and characters of each value
 
 
-def settings_of(cell: Path) -> dict[str, Any] | None:
-    """The flat settings of a cell that could tell its ladder from another; None where it has no ``config.yaml``."""
-    path = cell / "config.yaml"
-    if not path.exists():
-        return None
-    flat = flatten(
-        yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    )
-    return {key: value for key, value in flat.items() if key.split(".")[0] not in VARIES}
+def identifying_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat settings of a cell that can distinguish its ladder from another one."""
+    return {key: value for key, value in settings.items() if key.split(".")[0] not in VARIES}
 
 
-def add_variants(cells: pd.DataFrame, folder: Path) -> pd.Series:
-    """The variant of each cell: empty where only one line has its name, else what it differs by from the other lines.
+def add_variants(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> pd.Series:
+    """The variant of each cell; empty where only one ladder has its label.
 
     Args:
-        cells: Rows with the columns ``cell, kind``, ``FAMILY`` and ``IDENTITY``.
-        folder: The study's folder, which holds the cells' configs.
+        cells: Rows with the columns ``cell``, ``kind``, ``FAMILY`` and ``IDENTITY``.
+        settings: Flat settings by cell; empty for cells written before rows contained them.
     """
     variants = pd.Series("", index=cells.index, dtype=object)
     for _, family in cells.groupby(["kind", *FAMILY], dropna=False, sort=True):
-        lines = [line for _, line in family.groupby(list(IDENTITY), dropna=False, sort=True)]
-        if len(lines) > 1:
-            for line, name in zip(lines, _name_apart(lines, folder), strict=True):
-                variants[line.index] = name
+        ladders = [ladder for _, ladder in family.groupby(list(IDENTITY), dropna=False, sort=True)]
+        if len(ladders) > 1:
+            for ladder, name in zip(ladders, _variant_names(ladders, settings), strict=True):
+                variants[ladder.index] = name
     return variants
 
 
-def _name_apart(lines: Sequence[pd.DataFrame], folder: Path) -> list[str]:
-    """A distinct name for each line: its differing settings, or its hashes where those do not say it."""
-    found = [settings_of(folder / line["cell"].iloc[0]) for line in lines]
-    settings = [one if None not in found and one else {} for one in found]
-    keys = differing(settings)
-    names = [", ".join(_told(key, one.get(key)) for key in keys[:MOST_SETTINGS]) for one in settings]
-    names = [f"{name}, {len(keys) - MOST_SETTINGS} more" if len(keys) > MOST_SETTINGS else name for name in names]
+def _variant_names(ladders: Sequence[pd.DataFrame], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A distinct name for each ladder: its differing settings, with its hashes where those are not distinct."""
+    of_ladders = [identifying_settings(settings[str(ladder["cell"].iloc[0])]) for ladder in ladders]
+    if not all(of_ladders):
+        of_ladders = [{} for _ in ladders]
+    keys = differing(of_ladders)
+    names = []
+    for ladder_settings in of_ladders:
+        name = ", ".join(_setting(key, ladder_settings.get(key)) for key in keys[:MAX_SETTINGS])
+        names.append(f"{name}, {len(keys) - MAX_SETTINGS} more" if len(keys) > MAX_SETTINGS else name)
     if keys and len(set(names)) == len(names):
         return names
-    hashes = [column for column in IDENTITY if len({str(line[column].iloc[0]) for line in lines}) > 1]
-    return [
-        ", ".join([*filter(None, [name]), *(f"{column}={str(line[column].iloc[0])[:8]}" for column in hashes)])
-        for name, line in zip(names, lines, strict=True)
-    ]
+    columns = [column for column in IDENTITY if len({str(ladder[column].iloc[0]) for ladder in ladders}) > 1]
+    hashes = [[f"{column}={str(ladder[column].iloc[0])[:8]}" for column in columns] for ladder in ladders]
+    return [", ".join([*filter(None, [name]), *hashed]) for name, hashed in zip(names, hashes, strict=True)]
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys whose values are not the same in all; of a group whose ``name`` differs, the name alone."""
+    """Keys whose values differ. Of a config group whose ``name`` differs, only the name is listed."""
     keys = sorted(set().union(*settings))
-    found = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
-    named = {key.removesuffix("name") for key in found if key.endswith(".name") and key.count(".") == 1}
-    return [key for key in found if not any(key.startswith(group) and key != f"{group}name" for group in named)]
+    different = [key for key in keys if len({repr(mapping.get(key)) for mapping in settings}) > 1]
+    groups = {key.removesuffix("name") for key in different if key.endswith(".name") and key.count(".") == 1}
+    return [key for key in different if not any(key.startswith(group) and key != f"{group}name" for group in groups)]
 
 
-def _told(key: str, value: Any) -> str:
+def _setting(key: str, value: Any) -> str:
     text = str(value)
-    return f"{key}={text if len(text) <= LONGEST else f'{text[: LONGEST - 3]}...'}"
+    return f"{key}={text if len(text) <= MAX_CHARACTERS else f'{text[: MAX_CHARACTERS - 3]}...'}"
 
 
 def ladder_label(row: Mapping[str, Any]) -> str:
-    """The name of a ladder, such as ``micro_token · response · 1,000 · tiny · unmatched``.
+    """The label of a ladder, such as ``micro_token · response · 1,000 · tiny · unmatched``.
 
     Args:
-        row: Has ``FAMILY`` and ``variant``.
+        row: Mapping with the keys ``FAMILY`` and ``variant``.
     """
     match = "unmatched" if row["match"] == "none" else f"{row['match']}-matched"
     parts = [row["strategy"], row["side"], f"{row['size']:,.0f}", row["model"], match]
@@ -103,5 +96,5 @@ def ladder_label(row: Mapping[str, Any]) -> str:
 
 
 def is_foreign(universe_of: Any, strategy: str) -> bool:
-    """Whether a ladder draws from another strategy's universe."""
+    """Whether a ladder draws from the universe of another strategy."""
     return isinstance(universe_of, str) and universe_of not in ("", "own", strategy)

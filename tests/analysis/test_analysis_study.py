@@ -29,7 +29,7 @@ from sftdiv.analysis.regression import fit_line
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import RESULT
+from sftdiv.storage.cell import RESULT, RUNNING
 
 MICRO = "micro_token · response · 2,000 · tiny · unmatched"
 
@@ -133,7 +133,7 @@ def test_a_row_of_the_slope_table_is_the_arithmetic_on_its_cells(made_up):
 
 def test_collinear_covariates_are_warned_of_in_the_unmatched_ladders_alone(made_up):
     _, analysis = made_up
-    (note,) = noted(analysis.notes, "mean response length cannot be told apart")
+    (note,) = noted(analysis.notes, "mean response length are not separable")
     assert "6 ladders" in note and "unmatched" in note
     by_match = analysis.slopes.groupby("match")["collinear_length"]
     assert by_match.min()["none"] > 0.9 > by_match.max()["length"]
@@ -280,8 +280,37 @@ def test_ladders_of_other_settings_are_lines_of_their_own_and_say_how_they_diffe
     assert dict(rows["intercept"]) == pytest.approx(named, abs=0.03)
     assert list(rows["variant"]) == ["strategy.tokenizer=model", "strategy.tokenizer=words"]
     assert set(analysis.overlaps) == set(analysis.ladders["ladder"]) == set(analysis.noise["ladder"]) == set(named)
-    assert noted(analysis.notes, "strategy.tokenizer=words", "lines of their own")
+    assert noted(analysis.notes, "strategy.tokenizer=words", "analysed as separate series")
     assert analysis.differences.empty
+
+
+def test_settings_are_not_columns_and_the_command_is_no_variant(tmp_path):
+    folder = tmp_path / "tokenizers"
+    write_variant(folder, "model", "aaaaaa", 0.2)
+    write_variant(folder, "words", "bbbbbb", 0.7)
+    study = load_study(folder)
+    assert not [name for name in study.cells.columns if name.startswith("config.")]
+    commands = {settings["command"] for settings in study.settings.values()}
+    assert len(commands) == 3 and all(command.startswith("python -m sftdiv.run strategy=") for command in commands)
+    assert set(study.cells["variant"]) == {"strategy.tokenizer=model", "strategy.tokenizer=words"}
+
+
+def test_two_strategies_are_compared_although_their_commands_differ(tmp_path):
+    analysis = analyzed(small(tmp_path / "commands", strategies=("micro_token", "meso_tag")))
+    assert len(analysis.differences) == 1 and not noted(analysis.notes, "not compared")
+
+
+def test_rows_of_a_selector_without_a_ladder_have_no_k(tmp_path):
+    folder = small(tmp_path / "other")
+    for path in folder.glob(f"*/{RESULT}"):
+        row = json.loads(path.read_text())
+        ladder = ("k_min", "k_max", "k_asked", "k_reached", "pool")
+        path.write_text(json.dumps({key: value for key, value in row.items() if key not in ladder}))
+    analysis = analyzed(folder)
+    slopes = analysis.slopes.set_index("predictor")["slope"]
+    assert slopes[["level", "unit_entropy"]].notna().all() and np.isnan(slopes["k_share"])
+    assert analysis.ladders[["k_asked", "k_max", "k_reached", "pool"]].isna().all(axis=None)
+    assert not noted(analysis.notes, "k_share") and not noted(analysis.notes, "unit types k")
 
 
 def test_a_variant_names_few_settings_and_of_a_named_group_the_name_alone():
@@ -314,8 +343,9 @@ def test_without_configs_such_ladders_go_by_their_hash(tmp_path):
     folder = tmp_path / "tokenizers"
     write_variant(folder, "model", "aaaaaa", 0.2)
     write_variant(folder, "words", "bbbbbb", 0.7)
-    for path in folder.glob("*-bbbbbb/config.yaml"):
-        path.unlink()
+    for path in folder.glob(f"*-bbbbbb/{RESULT}"):
+        row = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in row.items() if not key.startswith("config.")}))
     assert list(load_study(folder).cells["variant"].unique()) == ["config_hash=aaaaaa", "config_hash=bbbbbb"]
 
 
@@ -339,8 +369,8 @@ def test_mixed_corpora_or_evaluations_are_told_and_never_averaged(tmp_path, colu
 
 def test_ladders_whose_other_settings_differ_are_not_subtracted(tmp_path):
     folder = small(tmp_path / "rates", strategies=("micro_token", "meso_tag"))
-    for path in folder.glob("meso_tag*/config.yaml"):
-        path.write_text(path.read_text().replace("learning_rate: 0.002", "learning_rate: 0.5"))
+    for cell in folder.glob("meso_tag*"):
+        rewrite(cell, **{"config.model.finetune.learning_rate": 0.5})
     analysis = analyzed(folder)
     assert analysis.differences.empty
     assert noted(analysis.notes, "model.finetune.learning_rate", "not compared")
@@ -350,7 +380,7 @@ def test_two_folders_of_one_cell_are_an_error(tmp_path):
     folder = small(tmp_path / "twice")
     cell = sorted(folder.iterdir())[0]
     shutil.copytree(cell, folder / "copy")
-    with pytest.raises(SftdivError, match=f"two folders hold the same cell: copy and {cell.name}"):
+    with pytest.raises(SftdivError, match=f"two folders contain the same cell: copy and {cell.name}"):
         load_study(folder)
 
 
@@ -370,8 +400,8 @@ def test_rows_that_cannot_be_read_are_errors_with_their_path(tmp_path):
     path = sorted(folder.glob(f"*/{RESULT}"))[0]
     whole = json.loads(path.read_text())
     for broken, words in (
-        ("{", "is no JSON"),
-        ("[1]", "holds a list"),
+        ("{", "is not valid JSON"),
+        ("[1]", "contains a list"),
         (
             json.dumps({key: value for key, value in whole.items() if key not in ("eval_hash", "budget")}),
             "lacks budget, eval_hash",
@@ -403,7 +433,7 @@ def test_three_levels_of_one_seed_have_an_interval_and_notes(tmp_path):
         assert noted(analysis.notes, words, MICRO)
     assert analysis.noise["seed_sd"].isna().all()
     assert set(analysis.power["noise_from"]) == {"line"} and analysis.power["seeds"].notna().all()
-    assert noted(analysis.notes, "power rests on the scatter about the line")
+    assert noted(analysis.notes, "power uses the residuals of the line")
 
 
 @pytest.mark.parametrize(
@@ -494,7 +524,7 @@ def test_other_messages(tmp_path):
         rewrite(cell, k_asked=94)
     (cells[0] / "subset.parquet").unlink()
     (folder / "unfinished").mkdir()
-    (folder / "unfinished" / "config.yaml").write_text("seed: 1\n")
+    (folder / "unfinished" / RUNNING).write_text("{}")
     rewrite(cells[1], **{"diversity.response.entropy": None})
     analysis = analyzed(folder)
     for words in (

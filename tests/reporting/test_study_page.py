@@ -19,8 +19,9 @@ from rich.console import Console
 from synthetic_study import BASE, PRIMARY, write_cell, write_synthetic_study
 
 from sftdiv.analysis.study_files import cells_table
-from sftdiv.analyze import analyze_study, main
-from sftdiv.reporting.format import MINUS, interval, number, share, signed, styles
+from sftdiv.analyze import main
+from sftdiv.pipeline.analyze_study import analyze_study
+from sftdiv.reporting.format import MINUS, format_interval, format_number, format_share, format_signed
 from sftdiv.reporting.study import interactive
 from sftdiv.reporting.study.findings import sentences
 from sftdiv.reporting.study.study_figures import write_figures
@@ -35,6 +36,7 @@ from sftdiv.reporting.study.study_views import (
     slope_grid,
 )
 from sftdiv.reporting.study.tables import controlled
+from sftdiv.reporting.styles import styles
 
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
 SMALL = {"slopes": SLOPES, "levels": (0.0, 0.25, 0.5, 1.0), "seeds": (0, 1)}
@@ -148,15 +150,15 @@ def test_links_to_cells_lead_to_their_folders(study, page):
         if tag == "a" and attributes["href"].endswith("/")
     }
     assert folders == {
-        path.name for path in study.iterdir() if (path / "config.yaml").exists() or (path / "failure.json").exists()
+        path.name for path in study.iterdir() if (path / "result.json").exists() or (path / "failure.json").exists()
     }
 
 
 def test_the_page_shows_the_slopes_of_the_analysis(page, analysis):
     text = Elements(page).text
     for _, row in analysis.slopes[analysis.slopes["predictor"] == "level"].iterrows():
-        assert f"{signed(100 * row['slope'])} ± {100 * row['slope_sd']:.2f}" in text
-        assert interval(100 * row["slope_low"], 100 * row["slope_high"]) in text
+        assert f"{format_signed(100 * row['slope'])} ± {100 * row['slope_sd']:.2f}" in text
+        assert format_interval(100 * row["slope_low"], 100 * row["slope_high"]) in text
     assert "ValueError: the loss is nan at step 12" in text
     assert all(note in text for note in analysis.notes)
 
@@ -292,7 +294,7 @@ def test_the_terminal_table_fits_eighty_columns_in_the_papers_form(tmp_path):
         (side, name) for side in ("instruction", "response") for name in ("macro_topic", "meso_tag", "micro_token")
     ]
     for _, fields in grid.rows:
-        assert all(signed(100 * row["slope"]) in text for row in fields.values())
+        assert all(format_signed(100 * row["slope"]) in text for row in fields.values())
     assert text.index("instruction") < text.index("response") and text.index("unmatched") < text.index("length-matched")
 
 
@@ -362,14 +364,20 @@ def test_two_corpora_in_one_folder_are_two_lines(tmp_path):
     ],
 )
 def test_numbers_as_text(value, text):
-    assert number(value) == text
+    assert format_number(value, 3) == text
 
 
 def test_numbers_that_line_up():
-    assert number(0.28, padded=True) == "0.280"
-    assert signed(-2.345) == f"{MINUS}2.35" or signed(-2.345) == f"{MINUS}2.34"
-    assert interval(-1, 2) == f"[{MINUS}1.00,\u00a0+2.00]" and interval(None, 2.0) == "—"
-    assert [share(value) for value in (0.5, 0.999, 1.0, 0.001, 0.0)] == ["0.50", "> 0.99", "1.00", "< 0.01", "0.00"]
+    assert format_number(0.28, 3, padded=True) == "0.280"
+    assert format_signed(-2.345) == f"{MINUS}2.35" or format_signed(-2.345) == f"{MINUS}2.34"
+    assert format_interval(-1, 2) == f"[{MINUS}1.00,\u00a0+2.00]" and format_interval(None, 2.0) == "—"
+    assert [format_share(value) for value in (0.5, 0.999, 1.0, 0.001, 0.0)] == [
+        "0.50",
+        "> 0.99",
+        "1.00",
+        "< 0.01",
+        "0.00",
+    ]
 
 
 def test_styles_differ_in_colour_marker_and_dash():

@@ -8,7 +8,7 @@ from playwright.sync_api import expect, sync_playwright
 from plotly.offline import get_plotlyjs
 from synthetic_study import write_synthetic_study
 
-from sftdiv.analyze import analyze_study
+from sftdiv.pipeline.analyze_study import analyze_study
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PATIENCE = 120_000  # milliseconds; the page takes one to three seconds on a free core

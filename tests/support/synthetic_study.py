@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
-from sftdiv.storage.cell import FAILURE, RESULT
+from sftdiv.storage.cell import FAILURE, RESULT, flatten
 from sftdiv.storage.files import write_json
 
 LEVELS = tuple(step / 6 for step in range(7))
@@ -196,13 +195,12 @@ def synthetic_row(
 def write_cell(
     folder: Path, row: Mapping[str, Any], *, subset: Any = None, config: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write one finished cell: ``config.yaml``, ``subset.parquet`` (the column id) where there is one, and ``result.json`` last."""
+    """Write one finished cell: ``subset.parquet`` (the column id) where there is one, and ``result.json`` with its settings, last."""
     cell = folder / str(row["cell"])
     cell.mkdir(parents=True)
-    (cell / "config.yaml").write_text(yaml.safe_dump(dict(config or synthetic_config(row))), encoding="utf-8")
     if subset is not None:
         pq.write_table(pa.table({"id": [f"{index:032x}" for index in subset]}), cell / "subset.parquet")
-    write_json(cell / RESULT, row)
+    write_json(cell / RESULT, {**row, **flatten(config or synthetic_config(row), "config.")})
     return cell
 
 
@@ -217,9 +215,13 @@ def write_failure(folder: Path, name: str, *, message: str = "ValueError: the lo
 
 
 def synthetic_config(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that tells one ladder from another."""
+    """A part of a resolved config: what tells one ladder from another, and the command, which does not."""
+    overrides = (
+        f"strategy={row['strategy']} strategy.side={row['side']} diversity_level={row['level']} seed={row['seed']}"
+    )
     return {
         "study": row["study"],
+        "command": f"python -m sftdiv.run {overrides}",
         "seed": row["seed"],
         "diversity_level": row["level"],
         "strategy": {

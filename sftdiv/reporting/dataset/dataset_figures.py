@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, percent, whole
+from sftdiv.reporting.dataset.terms import SIDE_NAMES
+from sftdiv.reporting.figure_io import figure_bytes
+from sftdiv.reporting.format import format_count, format_percent
 
 INK, GREY, PALE, ONE, OTHER = "#1f2430", "#6b7280", "#e5e7eb", "#0072b2", "#d55e00"  # the last two: Okabe & Ito (2008)
 VARIABLES = {INK: "ink", GREY: "grey", PALE: "line", ONE: "one", OTHER: "other"}
@@ -72,7 +73,7 @@ def _name_bands(axis: Any, bands: Mapping[str, Any]) -> None:
         "rare": (0.015, 0.8, "left", "bottom"),
     }
     for name, (x, y, horizontal, vertical) in corners.items():
-        told = f"{name}\n{whole(bands[name]['types'])} types\n{percent(bands[name]['share'])} of tokens"
+        told = f"{name}\n{format_count(bands[name]['types'])} types\n{format_percent(bands[name]['share'])} of tokens"
         transform = axis.transAxes if name == "frequent" else axis.get_yaxis_transform()
         axis.text(x, y, told, transform=transform, ha=horizontal, va=vertical, fontsize=8, linespacing=1.35)
 
@@ -105,19 +106,14 @@ def draw_lengths(datasets: Datasets) -> Figure:
     return figure
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of a png or svg file, without a date."""
-    stream = BytesIO()
-    with mpl.rc_context(LOOK):
-        figure.savefig(
-            stream, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None, transparent=kind == "svg"
-        )
-    return stream.getvalue()
+def render(figure: Figure, kind: str) -> bytes:
+    """The content of a png or svg file of the figure; the background of svg is transparent."""
+    return figure_bytes(figure, kind, look=LOOK, transparent=kind == "svg")
 
 
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an element of a page: colours by CSS variables, ids of its own, the page's font, as wide as there is room."""
-    svg = rendered(figure, "svg").decode("utf-8")
+    svg = render(figure, "svg").decode("utf-8")
     svg = svg[svg.index("<svg") :]
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")

@@ -21,7 +21,8 @@ from sftdiv.reporting.dataset import dataset_figures as figures
 from sftdiv.reporting.dataset import dataset_provenance as provenance
 from sftdiv.reporting.dataset import dataset_views as views
 from sftdiv.reporting.dataset import verdict
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, percent, whole
+from sftdiv.reporting.dataset.terms import SIDE_NAMES
+from sftdiv.reporting.format import format_count, format_percent
 
 HERE = Path(__file__).parent
 
@@ -41,7 +42,7 @@ def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[
     return environment.get_template("page.html.jinja").render(
         names=[dataset["name"] for dataset in datasets],
         several=len(datasets) > 1,
-        size=whole(measured["size"]),
+        size=format_count(measured["size"]),
         sides=list(SIDE_NAMES.values()),
         verdict=verdict.sentences(measured),
         cautions=verdict.cautions(measured),
@@ -78,8 +79,8 @@ def _bands(datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "dataset": dataset["name"],
             "side": SIDE_NAMES[side],
             "name": name,
-            "types": whole(dataset["sides"][side]["bands"][name]["types"]),
-            "share": percent(dataset["sides"][side]["bands"][name]["share"]),
+            "types": format_count(dataset["sides"][side]["bands"][name]["types"]),
+            "share": format_percent(dataset["sides"][side]["bands"][name]["share"]),
             "examples": "  ".join(dataset["sides"][side]["bands"][name]["examples"]),
         }
         for dataset in datasets

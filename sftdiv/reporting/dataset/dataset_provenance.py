@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sftdiv.reporting.dataset.dataset_views import Measured, Row, bars_of
-from sftdiv.reporting.dataset.terms import whole
+from sftdiv.reporting.format import format_count
 
 
 def sources(measured: Measured) -> list[Row]:
@@ -33,7 +33,7 @@ def counts(measured: Measured) -> list[tuple[str, list[str]]]:
     return [
         (
             told.get(name, name.replace("_", " ").replace("rejected.", "rejected: ")),
-            [whole(each["counts"].get(name, 0)) for each in measured["datasets"]],
+            [format_count(each["counts"].get(name, 0)) for each in measured["datasets"]],
         )
         for name in names
     ]
@@ -52,7 +52,7 @@ def facts(measured: Measured) -> list[tuple[str, str]]:
         ("data", " and ".join(paths)),
         ("tokenizer", measured["tokenizer"]),
         ("embedder", embedder),
-        ("samples", f"{measured['draws']} of {whole(measured['size'])} examples, without replacement"),
+        ("samples", f"{measured['draws']} of {format_count(measured['size'])} examples, without replacement"),
         ("homogenisation", f"of the first {settings['pair_tokens']} tokens of each text"),
         ("versions", ", ".join(f"{name} {version}" for name, version in measured["versions"].items())),
     ]

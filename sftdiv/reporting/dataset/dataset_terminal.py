@@ -13,8 +13,9 @@ from rich.table import Table
 
 from sftdiv.reporting.dataset import dataset_views as views
 from sftdiv.reporting.dataset.report_files import PAGE
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, whole
+from sftdiv.reporting.dataset.terms import SIDE_NAMES
 from sftdiv.reporting.dataset.verdict import sentences
+from sftdiv.reporting.format import format_count
 
 Measured = Mapping[str, Any]
 
@@ -67,7 +68,7 @@ def _pair(row: Mapping[str, Any]) -> str:
 
 def _table(measured: Measured, caption: str) -> Table:
     names = " | ".join(dataset["name"] for dataset in measured["datasets"])
-    title = f"{escape(names)}: samples of {whole(measured['size'])} examples"
+    title = f"{escape(names)}: samples of {format_count(measured['size'])} examples"
     table = Table(
         title=title,
         caption=caption,

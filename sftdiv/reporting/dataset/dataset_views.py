@@ -11,21 +11,15 @@ from typing import Any
 
 from sftdiv.diversity.profile.comparison import estimate, half_width
 from sftdiv.diversity.profile.texts import cut
-from sftdiv.reporting.dataset.terms import (
-    ARROWS,
+from sftdiv.reporting.dataset.terms import ARROWS, SIDE_NAMES, UNIT_NAMES, headline, moves_with, readable
+from sftdiv.reporting.format import (
     MISSING,
-    SIDE_NAMES,
-    UNIT_NAMES,
-    headline,
-    large,
-    length,
-    moves_with,
-    number,
-    percent,
-    readable,
-    signed,
-    spread,
-    whole,
+    format_count,
+    format_large_count,
+    format_length,
+    format_number,
+    format_percent,
+    is_missing,
 )
 
 Measured = Mapping[str, Any]
@@ -41,16 +35,18 @@ def tiles(measured: Measured) -> list[Row]:
         return {"title": title, "values": list(values), "below": below}
 
     shown = [
-        tile("examples", (whole(each["counts"]["examples"]) for each in datasets), "distinct"),
-        tile("tokens", (large(each["sides"]["both"]["tokens"]) for each in datasets), "both sides"),
-        tile("mean response", (length(each["sides"]["response"]["length"]["mean"]) for each in datasets), "tokens"),
-        tile("repeated instructions", (percent(_repeated(each)) for each in datasets), "word for word"),
+        tile("examples", (format_count(each["counts"]["examples"]) for each in datasets), "distinct"),
+        tile("tokens", (format_large_count(each["sides"]["both"]["tokens"]) for each in datasets), "both sides"),
+        tile(
+            "mean response", (format_length(each["sides"]["response"]["length"]["mean"]) for each in datasets), "tokens"
+        ),
+        tile("repeated instructions", (format_percent(_repeated(each)) for each in datasets), "word for word"),
     ]
     if datasets[0]["near_duplicates"]:
         shown.append(
             tile(
                 "near duplicates",
-                (percent(each["near_duplicates"]["pair"]["share"]) for each in datasets),
+                (format_percent(each["near_duplicates"]["pair"]["share"]) for each in datasets),
                 "on both sides",
             )
         )
@@ -66,7 +62,9 @@ def _drawn(dataset: Measured, values: Sequence[float | None], size: int) -> tupl
     """A metric on samples of the common size, and half of its 95 % interval."""
     found = estimate(values, size=size, examples=dataset["counts"]["examples"])
     half = half_width(found.stderr, draws=len(values)) if values else float("nan")
-    return number(found.value), MISSING if half != half else f"\u00b1 {number(half, 2)}"
+    return format_number(
+        found.value, 3, padded=True
+    ), MISSING if half != half else f"\u00b1 {format_number(half, 2, padded=True)}"
 
 
 def metrics(measured: Measured, *, every: bool) -> list[Row]:
@@ -77,7 +75,7 @@ def metrics(measured: Measured, *, every: bool) -> list[Row]:
     rows = []
     for name in names if every else headline(names, catalogue):
         fields = [_drawn(dataset, sides[side]["drawn"].get(name, []), measured["size"]) for side in SIDE_NAMES]
-        whole_set = [number(sides[side]["metrics"].get(name)) for side in SIDE_NAMES]
+        whole_set = [format_number(sides[side]["metrics"].get(name), 3, padded=True) for side in SIDE_NAMES]
         rows.append({**_named(catalogue[name]), "fields": fields, "whole": whole_set})
     return rows
 
@@ -109,13 +107,19 @@ def _compared(row: Measured, measured: Measured) -> Row:
     }
     return {
         **_named(measured["catalogue"][row["metric"]]),
-        "value": number(row["value"]),
-        "baseline": number(row["baseline"]),
-        "difference": signed(row["difference"]),
-        "interval": spread(row["low"], row["high"]),
+        "value": format_number(row["value"], 3, padded=True),
+        "baseline": format_number(row["baseline"], 3, padded=True),
+        "difference": format_number(row["difference"], 2, padded=True, plus=True),
+        "interval": _interval(row["low"], row["high"]),
         "verdict": names.get(row["more_diverse"], MISSING),
         "who": row["more_diverse"] or "none",
     }
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if is_missing(low) or is_missing(high):
+        return MISSING
+    return f"[{format_number(low, 2, padded=True, plus=True)}, {format_number(high, 2, padded=True, plus=True)}]"
 
 
 def lengths(measured: Measured) -> list[Row]:
@@ -125,8 +129,8 @@ def lengths(measured: Measured) -> list[Row]:
         for side in SIDE_NAMES:
             measured_length = dataset["sides"][side]["length"]
             fields = [
-                length(measured_length["mean"]),
-                *(length(value) for value in measured_length["percentiles"].values()),
+                format_length(measured_length["mean"]),
+                *(format_length(value) for value in measured_length["percentiles"].values()),
             ]
             rows.append({"dataset": dataset["name"], "side": SIDE_NAMES[side], "fields": fields})
     return rows
@@ -157,11 +161,11 @@ def units(measured: Measured) -> list[Row]:
             )
             share = found["without"] / dataset["counts"]["examples"]
             fields = [
-                (whole(found["types"]), " ".join(types)),
-                (number(found["per_example"]), ""),
-                (percent(share), ""),
-                (number(found["entropy"]), " ".join(entropy)),
-                (whole(2 ** found["entropy"]), ""),
+                (format_count(found["types"]), " ".join(types)),
+                (format_number(found["per_example"], 3, padded=True), ""),
+                (format_percent(share), ""),
+                (format_number(found["entropy"], 3, padded=True), " ".join(entropy)),
+                (format_count(2 ** found["entropy"]), ""),
             ]
             rows.append({**named, "problem": "", "fields": fields, "entropy": entropy})
     return rows
@@ -173,8 +177,8 @@ def coverage(measured: Measured) -> list[str]:
         return []
     one, other = (dataset["name"] for dataset in measured["datasets"])
     return [
-        f"{UNIT_NAMES.get(row['strategy'], row['strategy']).capitalize()} of the {row['side']}: {one} holds {percent(row['of_baseline'])} "
-        f"of those of {other}, and {other} {percent(row['of_dataset'])} of those of {one}."
+        f"{UNIT_NAMES.get(row['strategy'], row['strategy']).capitalize()} of the {row['side']}: {one} holds {format_percent(row['of_baseline'])} "
+        f"of those of {other}, and {other} {format_percent(row['of_dataset'])} of those of {one}."
         for row in measured["coverage"]
     ]
 
@@ -198,8 +202,8 @@ def bars_of(types: Sequence[Measured], dataset: Measured, told: Mapping[str, Seq
     return [
         {
             "name": readable([one["name"]]),
-            "count": whole(one["examples"]),
-            "share": percent(one["examples"] / examples),
+            "count": format_count(one["examples"]),
+            "share": format_percent(one["examples"] / examples),
             "bar": one["examples"] / most,
             "told": list(told.get(one["name"], [])),
         }
@@ -221,16 +225,16 @@ def repeated(measured: Measured) -> list[Row]:
             rows = [
                 {
                     "text": cut(readable(run["tokens"]), SHOWN),
-                    "length": whole(len(run["tokens"])),
-                    "texts": whole(run["texts"]),
-                    "share": percent(run["texts"] / looked_at),
-                    "occurrences": whole(run["occurrences"]),
+                    "length": format_count(len(run["tokens"])),
+                    "texts": format_count(run["texts"]),
+                    "share": format_percent(run["texts"] / looked_at),
+                    "occurrences": format_count(run["occurrences"]),
                 }
                 for run in found["repeated"]["runs"]
             ]
             drawn = looked_at < found["distinct"]
-            among = f"{whole(looked_at)} {'distinct texts drawn at random' if drawn else 'distinct texts'}"
-            few = whole(found["repeated"]["min_texts"])
+            among = f"{format_count(looked_at)} {'distinct texts drawn at random' if drawn else 'distinct texts'}"
+            few = format_count(found["repeated"]["min_texts"])
             blocks.append({**_named_block(dataset, side), "rows": rows, "among": among, "few": few})
     return blocks
 
@@ -241,6 +245,11 @@ def near_duplicates(measured: Measured) -> list[Row]:
     rows = []
     for dataset in measured["datasets"]:
         for on, found in dataset["near_duplicates"].items():
-            fields = [percent(found["share"]), whole(found["dropped"]), whole(found["groups"]), whole(found["largest"])]
+            fields = [
+                format_percent(found["share"]),
+                format_count(found["dropped"]),
+                format_count(found["groups"]),
+                format_count(found["largest"]),
+            ]
             rows.append({"dataset": dataset["name"], "on": titles[on], "fields": fields, "examples": found["examples"]})
     return rows

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, headline, large, number, percent, whole
+from sftdiv.reporting.dataset.terms import SIDE_NAMES, headline
+from sftdiv.reporting.format import format_count, format_large_count, format_number, format_percent
 
 LONGER = 1.2  # times, from which lengths differ enough to be said
 FEW = 200  # examples, below which most metrics say little
@@ -30,27 +31,27 @@ def _contents(dataset: Measured) -> list[str]:
     sources = len(dataset["sources"])
     named = f" from {sources} sources" if sources > 1 else ""
     said = [
-        f"{dataset['name']} holds {whole(counts['examples'])} examples{named} and {large(tokens)} tokens, "
-        f"{percent(sides['response']['tokens'] / max(tokens, 1))} of them in responses."
+        f"{dataset['name']} holds {format_count(counts['examples'])} examples{named} and {format_large_count(tokens)} tokens, "
+        f"{format_percent(sides['response']['tokens'] / max(tokens, 1))} of them in responses."
     ]
     if counts.get("duplicates"):
         share = counts["duplicates"] / counts["read"]
         said.append(
-            f"{percent(share)} of the rows read were exact duplicates of another row and were left out before measuring."
+            f"{format_percent(share)} of the rows read were exact duplicates of another row and were left out before measuring."
         )
     repeated = 1 - sides["instruction"]["distinct"] / sides["instruction"]["texts"]
     if repeated > 0:
-        said.append(f"{percent(repeated)} of the examples repeat the instruction of another one word for word.")
+        said.append(f"{format_percent(repeated)} of the examples repeat the instruction of another one word for word.")
     if near:
         pairs = near["pair"]
         said.append(
-            f"{percent(pairs['share'])} of the examples are near duplicates of another on both sides "
-            f"({percent(near['instruction']['share'])} by the instruction alone, {percent(near['response']['share'])} by the response), "
+            f"{format_percent(pairs['share'])} of the examples are near duplicates of another on both sides "
+            f"({format_percent(near['instruction']['share'])} by the instruction alone, {format_percent(near['response']['share'])} by the response), "
             "not counting one of each group."
         )
     if counts.get("rejected"):
         said.append(
-            f"{whole(counts['rejected'])} of {whole(counts['read'])} rows could not be read; rejected.jsonl says why."
+            f"{format_count(counts['rejected'])} of {format_count(counts['read'])} rows could not be read; rejected.jsonl says why."
         )
     return said
 
@@ -64,7 +65,7 @@ def _compared(measured: Measured) -> list[str]:
         first = headline((row["metric"] for row in rows), measured["catalogue"])
         found = Counter(row["more_diverse"] for row in rows if row["metric"] in first and row["more_diverse"])
         said.append(f"{SIDE_NAMES[side].capitalize()}: {_balance(found, one['name'], other['name'])}.")
-    said[0] = said[0].removesuffix(".") + f" (random samples of {whole(measured['size'])} examples)."
+    said[0] = said[0].removesuffix(".") + f" (random samples of {format_count(measured['size'])} examples)."
     return said + _lengths(one, other)
 
 
@@ -91,7 +92,7 @@ def _lengths(one: Measured, other: Measured) -> list[str]:
         if max(mine, theirs) >= LONGER * min(mine, theirs):
             longer, times = (one["name"], mine / theirs) if mine > theirs else (other["name"], theirs / mine)
             said.append(
-                f"The {SIDE_NAMES[side]} of {longer} are {number(times, 2)} times as long, which alone moves the metrics marked L."
+                f"The {SIDE_NAMES[side]} of {longer} are {format_number(times, 2, padded=True)} times as long, which alone moves the metrics marked L."
             )
     return said
 
@@ -100,14 +101,14 @@ def cautions(measured: Measured) -> list[str]:
     """What keeps a number from meaning what it seems to mean."""
     examples = [dataset["counts"]["examples"] for dataset in measured["datasets"]]
     said = [
-        f"Metrics marked N move with the number of texts: across datasets compare the values of samples of {whole(measured['size'])} "
+        f"Metrics marked N move with the number of texts: across datasets compare the values of samples of {format_count(measured['size'])} "
         "examples, and only with samples of that size.",
         "Metrics marked L move with the length of the texts: a dataset of long texts beside one of short texts differs in them for that "
         "reason alone.",
         f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers made with another one do not compare.",
     ]
     if min(examples) < FEW:
-        said.append(f"With {whole(min(examples))} examples most metrics say little.")
+        said.append(f"With {format_count(min(examples))} examples most metrics say little.")
     if measured["comparison"]:
         said.append(
             "Intervals take examples as drawn independently of each other and the two datasets as independent: where one holds the other, "

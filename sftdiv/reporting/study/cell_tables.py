@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.reporting.format import HUNDREDTHS, number
+from sftdiv.reporting.format import HUNDREDTHS, format_number
 from sftdiv.reporting.study.tables import Column, Entry, Row, TableView, counted, ladder, quantity, said, view
 
 
@@ -81,7 +81,7 @@ def cells(analysis: Analysis, link: Callable[[str], str]) -> TableView:
 
 def _performance(row: Row) -> Entry:
     error: Any = row.get(f"score.{row['primary']}.stderr")
-    below = "" if error is None or pd.isna(error) else f"± {number(error, 2)}"
+    below = "" if error is None or pd.isna(error) else f"± {format_number(error, 2)}"
     return replace(quantity(row["performance"]), below=below)
 
 

@@ -10,7 +10,7 @@ from numbers import Real
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.reporting.format import HUNDREDTHS, interval, number, signed
+from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_signed
 from sftdiv.reporting.study.study_views import excludes_zero, level_slopes, with_settings
 
 MOST_NAMED, MOST_BESIDE = 8, 4  # strategies with a side that are named one by one, and slopes of each
@@ -41,7 +41,10 @@ def setting_facts(analysis: Analysis) -> list[tuple[str, str]]:
 
 def _values(column: pd.Series) -> str:
     found = sorted(column.dropna().unique())
-    return ", ".join(number(float(value)) if isinstance(value, Real) else str(value) for value in found) or "none"
+    return (
+        ", ".join(format_number(float(value), 3) if isinstance(value, Real) else str(value) for value in found)
+        or "none"
+    )
 
 
 def versions(analysis: Analysis) -> list[tuple[str, str]]:
@@ -64,7 +67,7 @@ def sentences(analysis: Analysis) -> list[str]:
     verb = "has" if sure == 1 else "have"
     found = [
         f"{sure or 'None'} of {len(known)} slopes of performance on the diversity level {verb} a 95 % interval that "
-        f"leaves out zero; were there no relation at all, about {number(len(known) / 20, 2)} would have one by chance."
+        f"leaves out zero; were there no relation at all, about {format_number(len(known) / 20, 2)} would have one by chance."
     ]
     groups = [
         group
@@ -82,7 +85,7 @@ def _relation(group: pd.DataFrame) -> str:
     """One strategy and side, every size and control that was run, beside each other."""
     first, rows = group.iloc[0], group.head(MOST_BESIDE)
     beside = [
-        f"{signed(100 * row['slope'])} {interval(100 * row['slope_low'], 100 * row['slope_high'])} {row['setting']}"
+        f"{format_signed(100 * row['slope'])} {format_interval(100 * row['slope_low'], 100 * row['slope_high'])} {row['setting']}"
         for _, row in rows.iterrows()
     ]
     more = f" and {len(group) - MOST_BESIDE} more" if len(group) > MOST_BESIDE else ""
@@ -95,12 +98,16 @@ def _noise_sentence(analysis: Analysis) -> list[str]:
     if noise.empty:
         return ["No level has two seeds, so the noise between runs is not known."]
     low, high = 100 * noise["seed_sd"].min(), 100 * noise["seed_sd"].max()
-    about = number(low, 2) if number(low, 2) == number(high, 2) else f"{number(low, 2)} to {number(high, 2)}"
+    about = (
+        format_number(low, 2)
+        if format_number(low, 2) == format_number(high, 2)
+        else f"{format_number(low, 2)} to {format_number(high, 2)}"
+    )
     error = analysis.noise["score_stderr"].mean()
     beside = (
         ""
         if pd.isna(error)
-        else f"; one evaluation has a standard error of about {number(100 * error, 2)}\u00a0{HUNDREDTHS}"
+        else f"; one evaluation has a standard error of about {format_number(100 * error, 2)}\u00a0{HUNDREDTHS}"
     )
     return [
         f"Two runs at one level that differ in the seed alone scatter with a standard deviation of {about}\u00a0{HUNDREDTHS}{beside}."

@@ -17,20 +17,9 @@ import plotly.graph_objects as go
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import (
-    GREY,
-    HUNDREDTHS,
-    INK,
-    PALE,
-    Style,
-    interval,
-    number,
-    share,
-    signed,
-    styles,
-    translucent,
-)
+from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_share, format_signed
 from sftdiv.reporting.study.study_views import BASELINES, PREDICTORS, Panel, baselines_in, controls, fitted_line
+from sftdiv.reporting.styles import GREY, INK, PALE, Style, styles, translucent
 
 BASELINE_DASHES = {"random": "dot", "full": "dashdot", "base": "longdash"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
@@ -118,7 +107,7 @@ def _add_ladder(
             hoverinfo="skip",
             name=name,
         )
-        said = f"{name}: slope {signed(100 * slope['slope'])} ± {number(100 * slope['slope_sd'])} ({HUNDREDTHS})"
+        said = f"{name}: slope {format_signed(100 * slope['slope'])} ± {format_number(100 * slope['slope_sd'], 3)} ({HUNDREDTHS})"
         line_look = {"color": look.colour, "dash": look.dash, "width": 2}
         figure.add_scatter(
             x=list(line.x),
@@ -150,15 +139,18 @@ def describe_cell(cell: dict[Hashable, Any]) -> str:
     """What hovering over a cell shows, as plotly's HTML: who it is, its settings, what it scored, where it is."""
     error = cell.get(f"score.{cell['primary']}.stderr")
     facts = [
-        ("performance", number(cell["performance"]) + ("" if pd.isna(error) else f" ± {number(error, 2)}")),
+        (
+            "performance",
+            format_number(cell["performance"], 3) + ("" if pd.isna(error) else f" ± {format_number(error, 2)}"),
+        ),
         (
             "level",
-            f"{number(cell['level'])}, k {number(cell['k_asked'])} of {number(cell['k_max'])}, seed {number(cell['seed'])}",
+            f"{format_number(cell['level'], 3)}, k {format_number(cell['k_asked'], 3)} of {format_number(cell['k_max'], 3)}, seed {format_number(cell['seed'], 3)}",
         ),
-        ("subset", f"{number(cell['n'])} examples from a pool of {number(cell.get('pool'))}"),
-        ("unit entropy", f"{number(cell.get('unit_entropy'))} bit"),
-        ("response", f"{number(cell.get('diversity.response.length'))} tokens on average"),
-        ("trained on", f"{number(cell.get('train.label_tokens'))} label tokens"),
+        ("subset", f"{format_number(cell['n'], 3)} examples from a pool of {format_number(cell.get('pool'), 3)}"),
+        ("unit entropy", f"{format_number(cell.get('unit_entropy'), 3)} bit"),
+        ("response", f"{format_number(cell.get('diversity.response.length'), 3)} tokens on average"),
+        ("trained on", f"{format_number(cell.get('train.label_tokens'), 3)} label tokens"),
     ]
     lines = [
         f"<b>{escape(str(cell['cell']))}</b>",
@@ -177,7 +169,7 @@ def _add_baselines(figure: go.Figure, panel: Panel, predictor: str, span: tuple[
     for row in inside.to_dict("records"):
         value = float(row["performance"])
         whose = "" if row["kind"] == "base" else f", universe of {escape(str(row['universe_of']))}"
-        said = f"{BASELINES[row['kind']]}{whose}: {number(value)}<extra></extra>"
+        said = f"{BASELINES[row['kind']]}{whose}: {format_number(value, 3)}<extra></extra>"
         look = {"color": GREY, "width": 1.2, "dash": BASELINE_DASHES[row["kind"]]}
         figure.add_scatter(x=edges, y=[value, value], mode="lines", line=look, hovertemplate=said, name=row["kind"])
     for above in (True, False):
@@ -209,9 +201,9 @@ def metric_correlations(table: pd.DataFrame) -> go.Figure:
         look, sure = looks[side], rows["q"] < 0.05
         said = [
             f"<b>{escape(str(row['metric']))}, {side}</b>"
-            f"<br>Pearson {signed(row['pearson'])} {interval(row['pearson_low'], row['pearson_high'])}"
-            f"<br>Spearman {signed(row['spearman'])} {interval(row['spearman_low'], row['spearman_high'])}"
-            f"<br>p {number(row['pearson_p'], 2)}, q {number(row['q'], 2)}, n {number(row['n'])}"
+            f"<br>Pearson {format_signed(row['pearson'])} {format_interval(row['pearson_low'], row['pearson_high'])}"
+            f"<br>Spearman {format_signed(row['spearman'])} {format_interval(row['spearman_low'], row['spearman_high'])}"
+            f"<br>p {format_number(row['pearson_p'], 2)}, q {format_number(row['q'], 2)}, n {format_number(row['n'], 3)}"
             for row in rows.to_dict("records")
         ]
         whisker = {
@@ -262,7 +254,7 @@ def controlled_slopes(analysis: Analysis) -> go.Figure:
                 "thickness": 1.6,
             },
             customdata=[
-                f"<b>{escape(group)}</b><br>{escape(name)}: {signed(100 * slope)} ± {number(100 * sd)} ({HUNDREDTHS})"
+                f"<b>{escape(group)}</b><br>{escape(name)}: {format_signed(100 * slope)} ± {format_number(100 * sd, 3)} ({HUNDREDTHS})"
                 for group, slope, sd in zip(rows["group"], rows["slope"], rows["sd"], strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -290,7 +282,7 @@ def _forest_axes(figure: go.Figure, labels: list[str], title: str) -> None:
 
 def overlap(matrix: pd.DataFrame) -> go.Figure:
     """Mean Jaccard overlap between the subsets of one ladder, levels by levels; the diagonal is between seeds of one level."""
-    names = [number(float(level), 2) for level in matrix.columns]
+    names = [format_number(float(level), 2) for level in matrix.columns]
     values = [[None if pd.isna(value) else float(value) for value in row] for row in matrix.to_numpy()]
     heat = go.Heatmap(
         z=values,
@@ -299,7 +291,7 @@ def overlap(matrix: pd.DataFrame) -> go.Figure:
         zmin=0,
         zmax=1,
         colorscale=_BLUES,
-        text=[["" if value is None else share(value) for value in row] for row in values],
+        text=[["" if value is None else format_share(value) for value in row] for row in values],
         texttemplate="%{text}",
         hovertemplate="levels %{x} and %{y}: Jaccard %{z:.3f}<extra></extra>",
         showscale=False,

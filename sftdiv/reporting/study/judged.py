@@ -14,7 +14,7 @@ import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import ladders_of
-from sftdiv.reporting.format import HUNDREDTHS, interval, number, signed
+from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_signed
 from sftdiv.reporting.study.study_views import level_slopes
 from sftdiv.reporting.study.tables import Entry, Row, TableView, counted, ladder, measured, quantity, said, view
 
@@ -48,12 +48,15 @@ def judge_noise_sentence(analysis: Analysis) -> str:
     floor = 100 * float(np.sqrt((table["judge_noise"] ** 2).mean()))
     slopes = 100 * table["slope"].dropna()
     ends = (
-        sorted({signed(slopes.min()), signed(slopes.max())}, key=lambda text: text == signed(slopes.max()))
+        sorted(
+            {format_signed(slopes.min()), format_signed(slopes.max())},
+            key=lambda text: text == format_signed(slopes.max()),
+        )
         if len(slopes)
         else []
     )
     told = f"; the slope over the whole range is {' to '.join(ends)}\u00a0{HUNDREDTHS}" if ends else ""
-    return f"Two identical runs of the judge differ by {number(floor, 2)}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate{told}."
+    return f"Two identical runs of the judge differ by {format_number(floor, 2)}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate{told}."
 
 
 def judge_noise(analysis: Analysis) -> TableView:
@@ -90,5 +93,5 @@ def _with_interval(row: Row, name: str, times: float, decimals: int) -> Entry:
     value, low, high = (row[key] * times for key in (name, f"{name}_low", f"{name}_high"))
     if pd.isna(value):
         return said(None)
-    below = "" if pd.isna(low) or pd.isna(high) else interval(low, high, decimals).replace("+", "")
+    below = "" if pd.isna(low) or pd.isna(high) else format_interval(low, high, decimals).replace("+", "")
     return Entry(f"{value:.{decimals}f}", float(value), below)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.study_files import write_bytes
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import GREY, INK, PALE, Style, number, share, styles
+from sftdiv.reporting.figure_io import figure_bytes
+from sftdiv.reporting.format import format_number, format_share
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     PREDICTORS,
@@ -34,6 +33,8 @@ from sftdiv.reporting.study.study_views import (
     performance_range,
     score_name,
 )
+from sftdiv.reporting.styles import GREY, INK, PALE, Style, styles
+from sftdiv.storage.files import write_atomically
 
 BASELINE_LINES: dict[str, Any] = {"random": ":", "full": "-.", "base": (0, (8, 3))}
 LOOK = {
@@ -70,18 +71,15 @@ def write_figures(analysis: Analysis, folder: Path) -> list[Path]:
             continue
         figure = draw(analysis)
         for kind in ("png", "svg"):
-            write_bytes(folder / f"{name}.{kind}", rendered(figure, kind))
+            write_atomically(folder / f"{name}.{kind}", render(figure, kind))
             written.append(folder / f"{name}.{kind}")
             figure.set_layout_engine("none")  # what the first drawing laid out holds for the second too
     return written
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of a png or svg file, without a date."""
-    stream = BytesIO()
-    with mpl.rc_context(LOOK):
-        figure.savefig(stream, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-    return stream.getvalue()
+def render(figure: Figure, kind: str) -> bytes:
+    """The content of a png or svg file of the figure."""
+    return figure_bytes(figure, kind, look=LOOK)
 
 
 def performance_by_level(analysis: Analysis, *, predictor: str = "level") -> Figure:
@@ -243,9 +241,15 @@ def _draw_overlap(axis: Any, matrix: pd.DataFrame) -> Any:
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
             axis.text(
-                column, row, share(value), ha="center", va="center", fontsize=6, color="white" if value > 0.6 else INK
+                column,
+                row,
+                format_share(value),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if value > 0.6 else INK,
             )
-    names = [number(float(level), 2) for level in matrix.columns]
+    names = [format_number(float(level), 2) for level in matrix.columns]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.tick_params(length=0)

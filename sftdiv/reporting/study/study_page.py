@@ -24,7 +24,6 @@ from plotly.offline import get_plotlyjs
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import GREY, Style, styles
 from sftdiv.reporting.study import cell_tables, findings, interactive, judged, tables
 from sftdiv.reporting.study.study_views import (
     BASELINES,
@@ -37,6 +36,7 @@ from sftdiv.reporting.study.study_views import (
     score_name,
     slope_grid,
 )
+from sftdiv.reporting.styles import GREY, Style, styles
 
 HERE = Path(__file__).parent
 CONTENTS = [
@@ -81,7 +81,7 @@ def render_page(
     beside: Sequence[str] = (),
     analyze_command: str,
     command: str | None = None,
-    config: str | None = None,
+    settings: str | None = None,
     standings: pd.DataFrame | None = None,
     standing_words: str = "",
 ) -> str:
@@ -94,7 +94,7 @@ def render_page(
         beside: Relative addresses of the files written with the page.
         analyze_command: The command that makes this page.
         command: The command of the sweep, where it is known.
-        config: The resolved settings of one cell, where they are known.
+        settings: Resolved settings of one cell as YAML, if known.
         standings: The cells' Arena scores, where a judge compared them.
         standing_words: The judge and the baseline of those scores.
     """
@@ -149,7 +149,7 @@ def render_page(
         beside=beside,
         analyze_command=analyze_command,
         command=command,
-        config=config,
+        settings=settings,
     )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import HUNDREDTHS, MISSING, missing, signed
+from sftdiv.reporting.format import HUNDREDTHS, MISSING, format_signed, is_missing
 from sftdiv.reporting.study.study_views import excludes_zero, slope_grid
 
 
@@ -52,7 +52,7 @@ def slope_table(analysis: Analysis) -> Table:
 
 
 def _field(slope: pd.Series | None) -> str:
-    if slope is None or missing(float(slope["slope"])):
+    if slope is None or is_missing(float(slope["slope"])):
         return MISSING
-    sd = "" if missing(float(slope["slope_sd"])) else f"\n± {100 * slope['slope_sd']:.2f}  "
-    return f"{signed(100 * slope['slope'])}{' *' if excludes_zero(slope) else '  '}{sd}"
+    sd = "" if is_missing(float(slope["slope_sd"])) else f"\n± {100 * slope['slope_sd']:.2f}  "
+    return f"{format_signed(100 * slope['slope'])}{' *' if excludes_zero(slope) else '  '}{sd}"

@@ -19,7 +19,7 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.regression import fit_line
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR, is_foreign
-from sftdiv.reporting.format import number
+from sftdiv.reporting.format import format_number
 
 PREDICTORS = {
     "level": "diversity level",
@@ -181,7 +181,7 @@ def baselines_in(panel: Panel, span: tuple[float, float]) -> tuple[pd.DataFrame,
     beyond = set()
     for row in known[~within].to_dict("records"):
         above = bool(row["performance"] > span[1])
-        beyond.add((above, f"{'↑' if above else '↓'} {BASELINES[row['kind']]} {number(row['performance'])}"))
+        beyond.add((above, f"{'↑' if above else '↓'} {BASELINES[row['kind']]} {format_number(row['performance'], 3)}"))
     return known[within], sorted(beyond)
 
 

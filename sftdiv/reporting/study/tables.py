@@ -15,7 +15,15 @@ import pandas as pd
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import HUNDREDTHS, MISSING, interval, missing, number, share, signed
+from sftdiv.reporting.format import (
+    HUNDREDTHS,
+    MISSING,
+    format_interval,
+    format_number,
+    format_share,
+    format_signed,
+    is_missing,
+)
 from sftdiv.reporting.study.study_views import control_label, level_slopes, with_settings
 
 Row = dict[Any, Any]
@@ -52,7 +60,7 @@ class TableView:
 
 def said(value: object) -> Entry:
     """A field of words."""
-    text = MISSING if missing(value) or value == "" else str(value)
+    text = MISSING if is_missing(value) or value == "" else str(value)
     return Entry(text, None if text == MISSING else text)
 
 
@@ -64,12 +72,12 @@ def ladder(label: str) -> Entry:
 
 def counted(value: float | None, digits: int = 3) -> Entry:
     """A field with a number."""
-    return Entry(number(value, digits), _sortable(value))
+    return Entry(format_number(value, digits), _sortable(value))
 
 
 def quantity(value: float | None, digits: int = 3) -> Entry:
     """A field with a measurement, which keeps its last zeros."""
-    return Entry(number(value, digits, padded=True), _sortable(value))
+    return Entry(format_number(value, digits, padded=True), _sortable(value))
 
 
 def measured(
@@ -78,8 +86,12 @@ def measured(
     """A field with an estimate, its standard deviation and, below, its 95 % interval."""
     if value is None or pd.isna(value):
         return Entry(MISSING)
-    text = signed(times * value) + ("" if sd is None or pd.isna(sd) else f" ± {times * sd:.2f}")
-    below = "" if low is None or high is None or pd.isna(low) or pd.isna(high) else interval(times * low, times * high)
+    text = format_signed(times * value) + ("" if sd is None or pd.isna(sd) else f" ± {times * sd:.2f}")
+    below = (
+        ""
+        if low is None or high is None or pd.isna(low) or pd.isna(high)
+        else format_interval(times * low, times * high)
+    )
     return Entry(text, float(value), below)
 
 
@@ -138,17 +150,25 @@ def controlled(analysis: Analysis) -> TableView:
         ("given response length", True, lambda row: given(row, "length")),
         ("given label tokens", True, lambda row: given(row, "tokens")),
         ("seed as random intercept", True, lambda row: measured(row["slope_mixed"], row["slope_mixed_sd"])),
-        ("partial r, length", True, lambda row: Entry(signed(row["partial_length"]), _sortable(row["partial_length"]))),
-        ("partial r, tokens", True, lambda row: Entry(signed(row["partial_tokens"]), _sortable(row["partial_tokens"]))),
+        (
+            "partial r, length",
+            True,
+            lambda row: Entry(format_signed(row["partial_length"]), _sortable(row["partial_length"])),
+        ),
+        (
+            "partial r, tokens",
+            True,
+            lambda row: Entry(format_signed(row["partial_tokens"]), _sortable(row["partial_tokens"])),
+        ),
         (
             "R² level and length",
             True,
-            lambda row: Entry(share(row["collinear_length"]), _sortable(row["collinear_length"])),
+            lambda row: Entry(format_share(row["collinear_length"]), _sortable(row["collinear_length"])),
         ),
         (
             "R² level and tokens",
             True,
-            lambda row: Entry(share(row["collinear_tokens"]), _sortable(row["collinear_tokens"])),
+            lambda row: Entry(format_share(row["collinear_tokens"]), _sortable(row["collinear_tokens"])),
         ),
     ]
     table = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
@@ -165,7 +185,11 @@ def differences(analysis: Analysis) -> TableView:
             True,
             lambda row: measured(row["difference"], row["sd"], row["low"], row["high"]),
         ),
-        ("probability that a > b", True, lambda row: Entry(share(row["probability"]), _sortable(row["probability"]))),
+        (
+            "probability that a > b",
+            True,
+            lambda row: Entry(format_share(row["probability"]), _sortable(row["probability"])),
+        ),
     ]
     return view("differences", analysis.differences, columns, "No two ladders differ in strategy or side alone.")
 

@@ -17,7 +17,8 @@ from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import thinned, token_bands
 from sftdiv.records import SftdivError, TokenIds
-from sftdiv.reporting.dataset.terms import headline, number, percent, readable, signed
+from sftdiv.reporting.dataset.terms import headline, readable
+from sftdiv.reporting.format import format_number, format_percent
 
 
 def token_ids(*texts):
@@ -248,10 +249,13 @@ def test_wrong_settings_are_refused(make, message):
 
 
 def test_numbers_as_people_read_them():
-    shown = [number(value) for value in (0.04567, 12.345, 123.45, 1234.5, 0.0, -2.5, None, math.nan, 5.0)]
+    shown = [
+        format_number(value, 3, padded=True)
+        for value in (0.04567, 12.345, 123.45, 1234.5, 0.0, -2.5, None, math.nan, 5.0)
+    ]
     assert shown == ["0.0457", "12.3", "123", "1,234", "0.00", "\u22122.50", "\u2014", "\u2014", "5.00"]
-    assert [signed(value) for value in (0.5, -0.5)] == ["+0.50", "\u22120.50"]
-    shown = [percent(share) for share in (0.0, 0.0004, 0.123, 0.9996, 1.0, None)]
+    assert [format_number(value, 2, padded=True, plus=True) for value in (0.5, -0.5)] == ["+0.50", "\u22120.50"]
+    shown = [format_percent(share) for share in (0.0, 0.0004, 0.123, 0.9996, 1.0, None)]
     assert [text.replace("\u00a0", " ") for text in shown] == [
         "0 %",
         "< 0.1 %",

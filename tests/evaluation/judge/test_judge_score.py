@@ -10,8 +10,8 @@ import pytest
 from synthetic_study import write_synthetic_study
 from synthetic_verdicts import synthetic_verdicts, write_verdicts
 
-from sftdiv.analyze import analyze_study
 from sftdiv.judge import main, score
+from sftdiv.pipeline.analyze_study import analyze_study
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import HUNDREDTHS
 from sftdiv.storage.cell import RESULT

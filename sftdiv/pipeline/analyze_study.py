@@ -1,0 +1,121 @@
+"""Analyzes a study folder and writes its report.
+
+The input is a folder of finished cells. The output, in the same folder unless another one is named,
+is ``report.html``, ``figures/``, ``slopes.csv``, ``correlations.csv``, ``cells.parquet`` and, where
+a judge compared the cells, ``arena.csv``. Everything is recomputed on every call, which takes
+seconds, so that no output is older than the cells.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from rich.console import Console
+
+from sftdiv.analysis.analysis import Analysis, analyze
+from sftdiv.analysis.study import load_study
+from sftdiv.analysis.study_files import write_tables
+from sftdiv.evaluation.judge.arena import TABLE as ARENA
+from sftdiv.evaluation.judge.arena import Arena, judged_cells, read_arena, write_arena
+from sftdiv.records import SftdivError
+from sftdiv.reporting.study.study_figures import write_figures
+from sftdiv.reporting.study.study_page import render_page
+from sftdiv.reporting.study.study_terminal import slope_table
+from sftdiv.storage.files import write_atomically
+
+REPORT = "report.html"
+SWEEP = "sweep.json"  # holds the command of the sweep
+ARENA_DRAWS = 1000  # bootstrap samples of the Arena scores
+
+
+def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, seed: int = 0) -> Analysis:
+    """Analyze a study and write its tables, figures and report.
+
+    Args:
+        folder: Study folder, with one folder per cell.
+        out: Output folder; None for the study folder.
+        draw: Whether to draw the static figures. The report has its own.
+        seed: Seed of the bootstraps.
+
+    Returns:
+        The tables, as written.
+
+    Raises:
+        SftdivError: If the folder is no study or none of its cells is finished.
+    """
+    folder = folder.expanduser().absolute()
+    out = (out or folder).expanduser().absolute()
+    analysis = analyze(load_study(folder), rng=np.random.default_rng(seed))
+    arena, analysis = _arena(folder, analysis, seed=seed)
+    paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
+    if arena:
+        write_arena(arena, out / ARENA)
+        paths.append(out / ARENA)
+    seed_option = [] if seed == 0 else ["--seed", str(seed)]
+    page = render_page(
+        analysis,
+        prefix="" if out == folder else f"{os.path.relpath(folder, out)}/".replace(os.sep, "/"),
+        beside=[path.relative_to(out).as_posix() for path in paths],
+        analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *seed_option]),
+        command=_sweep_command(folder),
+        settings=_yaml(analysis.study.settings[str(analysis.study.cells["cell"].iloc[0])]),
+        standings=pd.DataFrame(arena.rows()) if arena else None,
+        standing_words=_describe(arena) if arena else "",
+    )
+    write_atomically(out / REPORT, page)
+    return analysis
+
+
+def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:
+    """Print the slope table, the notes and the path of the report.
+
+    Args:
+        analysis: Analysis of the study.
+        console: Console to print to.
+        out: Folder of the report; None for the study folder.
+    """
+    console.print(slope_table(analysis))
+    for note in analysis.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    console.print(f"report: {(out or analysis.study.folder) / REPORT}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _arena(folder: Path, analysis: Analysis, *, seed: int) -> tuple[Arena | None, Analysis]:
+    """Arena scores of the judged cells. If the cells cannot be compared, a note in the analysis says why."""
+    if not judged_cells(folder):
+        return None, analysis
+    try:
+        return read_arena(folder, draws=ARENA_DRAWS, seed=seed), analysis
+    except SftdivError as error:
+        return None, replace(analysis, notes=(*analysis.notes, f"no Arena scores: {error}"))
+
+
+def _describe(arena: Arena) -> str:
+    judge = f"judged by {arena.judge} ({arena.template}) on {arena.prompts:,} prompts"
+    return f"{judge}; {arena.baseline} has 1000"
+
+
+def _sweep_command(folder: Path) -> str | None:
+    path = folder / SWEEP
+    return json.loads(path.read_text(encoding="utf-8"))["command"] if path.exists() else None
+
+
+def _yaml(settings: Mapping[str, Any]) -> str | None:
+    """Flat settings as nested YAML; None without settings."""
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *groups, name = key.split(".")
+        group = nested
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[name] = value
+    return yaml.safe_dump(nested, allow_unicode=True, sort_keys=False).strip() if nested else None

@@ -1,0 +1,26 @@
+"""Matplotlib figures as bytes, without a date, so that equal figures give equal files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+
+def figure_bytes(figure: Figure, kind: str, *, look: Mapping[str, Any], transparent: bool = False) -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        figure: Figure to draw.
+        kind: ``png`` (200 dpi) or ``svg``.
+        look: Matplotlib parameters while drawing; the global ones are not changed.
+        transparent: Whether the background is transparent.
+    """
+    metadata = {"Date": None} if kind == "svg" else None
+    stream = BytesIO()
+    with mpl.rc_context(dict(look)):
+        figure.savefig(stream, format=kind, dpi=200, metadata=metadata, transparent=transparent)
+    return stream.getvalue()
