@@ -234,7 +234,7 @@ class Artifacts:
         """The embedded world's benchmark as lm-eval tasks; they name their own folder, so a moved cache writes them again."""
         key = {**self.reader.identity(), "cache": str(self.store.root)}
         world, place = self.reader.world, self.store.place("world_tasks", key)  # type: ignore[attr-defined]
-        return self.store.folder("world_tasks", key, lambda folder: world.write_tasks(folder, place=place))
+        return self.store.folder("world_tasks", key, lambda folder: world.write_tasks(folder, final_folder=place))
 
     def _find(self, strategy: Mapping[str, Any]) -> Units:
         side: Side = strategy["side"]
@@ -299,6 +299,5 @@ class Artifacts:
 
     def _base_text_key(self) -> dict[str, Any]:
         if self.config.model.reads == "world":
-            identity = self.reader.identity()  # of which the size and skew of the corpus say nothing of its statements
-            return {"world": identity["world"]["seed"], "code": identity["code"]}
+            return {"world": self.reader.world.facts_identity()}  # type: ignore[attr-defined]
         return {"corpus": self.corpus.fingerprint, "rows": content_hash(np.flatnonzero(self.read_by_base).tolist())}
