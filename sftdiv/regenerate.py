@@ -133,8 +133,8 @@ def _rewrite(
             rewriter=rewriter.identity(),
             models=models,
             form=form,
-            made=write_shards(corpus, ledger, folder, **form),
-            asked={**summary(ledger.lines()), "calls": ledger.calls},
+            written=write_shards(corpus, ledger, folder, **form),
+            usage={**summary(ledger.lines()), "calls": ledger.calls},
             command=["python", "-m", "sftdiv.regenerate", *overrides],
         )
 

@@ -407,7 +407,7 @@ def command(*arguments, cwd=None):
         (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),
         (["pair_tokens=0"], "pair_tokens=0 must be a whole number of at least 1"),
-        (["corpus=files", "corpus.path=/nowhere"], "corpus.path='/nowhere' names no file"),
+        (["corpus=files", "corpus.path=/nowhere"], "corpus.path='/nowhere' matches no file"),
     ],
 )
 def test_mistakes_are_refused_with_the_alternatives(overrides, message):

@@ -1,1 +1,1 @@
-"""Step 1: from files, a hub data set or the embedded world to a `Corpus`: distinct examples in canonical order, memory-mapped."""
+"""Reads files, a hub data set or the synthetic corpus into a `Corpus`: distinct examples in canonical order."""

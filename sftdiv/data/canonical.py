@@ -1,8 +1,8 @@
-"""The order of a corpus, which rows of it stay, and the names they go by: all that depends on every row and on no text.
+"""Canonical order of a corpus, deduplication, fingerprint and ids: everything that needs all rows but no texts.
 
-In: a `Spill` of rows with their hashes and labels. Out: a table of the rows that stay, without
-their texts, in canonical order (by hash, then label), by which the rows themselves are then read a
-part at a time. The trade: this table stands in memory, about 200 bytes a row.
+The index is a table of the remaining rows without their texts, ordered by hash, then label. The rows
+themselves are then read in that order, one part at a time. The index is held in memory, about 200
+bytes per row.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ _KEYS = ("hash", "label", "id", "source", "group")
 
 
 def canonical_order(spill: Spill, *, distinct: bool) -> pa.Table:
-    """What is known of each row that stays, but its texts, by hash and then label: `_KEYS`, its part, and its row in the part.
+    """The index of the remaining rows, by hash and then label: the columns `_KEYS`, ``part``, and ``row`` in that part.
 
-    With ``distinct`` each conversation stays once: of exact duplicates the one with the smallest
-    label, whatever the order read.
+    Args:
+        spill: All rows.
+        distinct: Whether each conversation remains once; of exact duplicates the one with the smallest
+            label remains, whatever the order of reading.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -42,30 +44,44 @@ def canonical_order(spill: Spill, *, distinct: bool) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def rows_in_order(spill: Spill, kept: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows that stay, in canonical order, a part at a time; all columns, or some."""
-    ends = np.searchsorted(kept.column("part").to_numpy(), np.arange(PARTS), side="right").tolist()
-    rows = kept.column("row").to_numpy()
+def rows_in_order(spill: Spill, index: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The indexed rows in canonical order, one part at a time.
+
+    Args:
+        spill: All rows.
+        index: The remaining rows, as `canonical_order` returns them.
+        columns: Columns to read; None for all.
+    """
+    ends = np.searchsorted(index.column("part").to_numpy(), np.arange(PARTS), side="right").tolist()
+    rows = index.column("row").to_numpy()
     for part, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         yield spill.part(part, columns).take(rows[start:end])
 
 
-def fingerprint_of(kept: pa.Table) -> str:
-    """Digest of all that the user's data says, row by row in canonical order."""
+def fingerprint_of(index: pa.Table) -> str:
+    """Digest of the user's data (messages, source, id and carried columns), row by row in canonical order."""
     digest = hashlib.blake2b(digest_size=16)
-    for batch in kept.select(["hash", "label"]).to_batches():
+    for batch in index.select(["hash", "label"]).to_batches():
         for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update("\n".join(pair).encode())
     return digest.hexdigest()
 
 
 def unique_ids(hashes: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """An example without an id gets its hash, and ids that several examples share get theirs appended; of equal rows each its number."""
+    """One distinct id per row.
+
+    An id that a single row has stays. A missing id becomes the row's hash; a shared one gets the hash
+    appended. Equal rows are numbered.
+
+    Args:
+        hashes: Hash of each row, equal rows adjacent.
+        ids: The user's id of each row, or an empty string.
+    """
     holders = Counter(ids)
     holders[""] = 1
     unique, copy = [], 0
-    for at, (key, name) in enumerate(zip(hashes, ids, strict=True)):
-        copy = copy + 1 if at and key == hashes[at - 1] else 0
-        given = (name or key) if holders[name] == 1 else f"{name}-{key[:12]}"
-        unique.append(f"{given}-{copy + 1}" if copy and (not name or holders[name] > 1) else given)
+    for row, (key, name) in enumerate(zip(hashes, ids, strict=True)):
+        copy = copy + 1 if row and key == hashes[row - 1] else 0
+        base = (name or key) if holders[name] == 1 else f"{name}-{key[:12]}"
+        unique.append(f"{base}-{copy + 1}" if copy and (not name or holders[name] > 1) else base)
     return unique

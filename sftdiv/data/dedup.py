@@ -1,77 +1,96 @@
-"""Near duplicates: which texts, or which examples, say almost the same, in groups.
+"""Near duplicates: groups of texts, or of examples, that say almost the same.
 
-In: texts, read once. Out: the group of each. Texts with equal shingles are one from the start; for
-the others MinHash signatures (datasketch) cut into bands propose candidates, the exact Jaccard
-similarity of their shingles decides, and groups are connected components. The trade: a pair at the
-very threshold is found with the probability ``recall`` only, and texts of a group may be linked
-through others alone; in return no pair below the threshold is ever linked, and memory is that of
-the shingles, about a kilobyte a text. Examples are near duplicates when both their sides are. Their
-joined text will not do: of examples that ask different questions of one long passage it is almost
-equal (on pool-117k it would drop 25 % of the rows, answers to 440 different questions about one
-film as one group).
+Texts with equal shingles form one group from the start. For the others, MinHash signatures
+(datasketch) cut into bands propose candidate pairs, the exact Jaccard similarity of their shingles
+decides, and groups are connected components.
+
+A pair exactly at the threshold is found with probability ``recall`` only, and two texts of a group may
+be linked only through others. In return, no pair below the threshold is ever linked, and memory is
+that of the shingles, about 1 kB per text.
+
+Examples are near duplicates if both their sides are. Their joined text is no substitute: examples that
+ask different questions of one long passage have almost equal joined texts (on pool-117k it would drop
+25 % of the rows, with the answers to 440 different questions about one film as one group).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.data.shingles import Shingler, ShingleSets, shingle_sets
+from sftdiv.data.shingles import UNITS, Shingler, ShingleSets, shingle_sets
 from sftdiv.records import SIDES, SftdivError
+from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.validate import check_one_of, check_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ON: tuple[str, ...] = ("pair", *SIDES)
-_LONG = 20_000  # texts from which a progress bar is worth showing
+_LONG = 20_000  # texts from which a progress bar is shown
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """The group of each text: ``group[i]`` is the position of the first text of its group, shape (texts,), and how it was made."""
+    """Groups of near duplicates.
+
+    Attributes:
+        group: Position of the first text of each text's group, shape (texts,).
+        made_by: Settings and a few counts.
+    """
 
     group: NDArray[np.int64]
     made_by: Mapping[str, Any]
 
     def keepers(self) -> NDArray[np.bool_]:
-        """Which texts are the first of their group, shape (texts,): all that stay when near duplicates go."""
+        """Mask of the first text of every group, shape (texts,): the texts that remain after deduplication."""
         return self.group == np.arange(len(self.group))
 
     def sizes(self) -> NDArray[np.int64]:
-        """Texts in each group that holds more than one, largest first, shape (groups,)."""
+        """Sizes of the groups of more than one text, in descending order, shape (groups,)."""
         sizes = np.bincount(self.group)
         return np.sort(sizes[sizes > 1])[::-1]
 
     def largest(self, count: int) -> list[NDArray[np.int64]]:
-        """Members of the ``count`` largest groups, ascending; of groups of one size, that with the earlier first text comes first."""
+        """Members (ascending) of the ``count`` largest groups; ties by the position of the first text."""
         sizes = np.bincount(self.group)
         firsts = np.argsort(-sizes, kind="stable")[:count]
         return [np.flatnonzero(self.group == first) for first in firsts if sizes[first] > 1]
 
     def counts(self) -> dict[str, float]:
-        """Numbers for a report: ``texts``, ``kept``, ``dropped`` and their ``share``, ``groups`` of several texts, the ``largest`` one."""
-        sizes, kept = self.sizes(), int(self.keepers().sum())
+        """Numbers for a report; ``share`` is that of dropped texts, ``groups`` counts those of several texts."""
+        sizes, remaining = self.sizes(), int(self.keepers().sum())
         texts = len(self.group)
-        share = (texts - kept) / texts if texts else 0.0
-        largest = int(sizes[0]) if len(sizes) else 0
         return {
             "texts": texts,
-            "kept": kept,
-            "dropped": texts - kept,
-            "share": share,
+            "kept": remaining,
+            "dropped": texts - remaining,
+            "share": (texts - remaining) / texts if texts else 0.0,
             "groups": len(sizes),
-            "largest": largest,
+            "largest": int(sizes[0]) if len(sizes) else 0,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicateFinder:
-    """What counts as a near duplicate in a corpus: ``on`` is one of ``ON``; for the other settings see `near_duplicates`."""
+    """Definition of near duplicates in a corpus.
+
+    Attributes:
+        on: Compared text, one of `ON`; ``pair`` means near duplicates on both sides.
+        threshold: See `near_duplicates`, as for all other settings.
+        unit: Unit of shingles.
+        shingle: Units per shingle.
+        permutations: Length of a MinHash signature.
+        recall: Probability of finding a pair exactly at the threshold.
+        seed: Seed of the permutations.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ("datasketch",)  # its permutations decide which pairs are candidates
 
     on: str
     threshold: float
@@ -81,58 +100,61 @@ class NearDuplicateFinder:
     recall: float
     seed: int
 
-    def find(self, tables: Iterable[pa.Table]) -> NearDuplicates:
-        """The groups of the rows of Arrow tables with the columns ``instruction`` and ``response``, read once, in order.
+    def __post_init__(self) -> None:
+        check_one_of("corpus.near.on", self.on, ON)
+        check_one_of("corpus.near.unit", self.unit, UNITS)
+        check_range("corpus.near.shingle", self.shingle, least=1, whole=True)
+        bands_and_rows(threshold=self.threshold, permutations=self.permutations, recall=self.recall)
 
-        Raises:
-            SftdivError: If a setting is out of its range.
-        """
-        if self.on not in ON:
-            raise SftdivError(f"near duplicates on {self.on!r} are unknown. Known: {', '.join(ON)}")
+    def identity(self) -> Mapping[str, Any]:
+        """All settings."""
+        return {"kind": "minhash", **settings_identity(self)}
+
+    def find(self, tables: Iterable[pa.Table]) -> NearDuplicates:
+        """Groups of the rows of Arrow tables with the columns ``instruction`` and ``response``, read once, in order."""
         sides = SIDES if self.on == "pair" else (self.on,)
         shinglers = {side: Shingler(unit=self.unit, size=self.shingle) for side in sides}
-        for table in _shown(tables, "shingles"):
+        for table in _with_progress(tables, "shingles"):
             for batch in table.select(list(sides)).to_batches(max_chunksize=1000):
                 for side, texts in zip(sides, batch.columns, strict=True):
                     shinglers[side].add(texts.to_pylist())
         settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
-        found = [
-            group_sets(shinglers.pop(side).sets(), **settings) for side in sides
-        ]  # popped: its memory goes before the next
-        return both(*found) if len(found) == 2 else found[0]
+        # popped, so that the memory of one side is free before the next is grouped
+        groups = [group_sets(shinglers.pop(side).sets(), **settings) for side in sides]
+        return intersect(*groups) if len(groups) == 2 else groups[0]
 
 
 def near_duplicates(
     texts: Iterable[str], *, threshold: float, unit: str, shingle: int, permutations: int, recall: float, seed: int
 ) -> NearDuplicates:
-    """Group texts whose shingles are alike (Broder 1997; bands as in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4).
+    """Group texts of similar shingles.
 
-    The partition does not depend on the order of the texts; the first of a group is the first in
-    the order given.
+    Source: Broder (1997), "On the resemblance and containment of documents"; bands as in Leskovec,
+    Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. The partition does not depend on
+    the order of the texts.
 
     Args:
-        texts: Read once; may be an iterator, so that a corpus need not stand in memory as Python strings.
-        threshold: Jaccard similarity of the sets of shingles from which two texts are near
-            duplicates, in (0, 1].
-        unit: ``words`` or ``characters``, of which ``shingle`` make a shingle.
-        shingle: See ``unit``.
+        texts: Texts, read once; an iterator will do, so that a corpus need not be in memory.
+        threshold: Jaccard similarity of the sets of shingles from which two texts are near duplicates,
+            in (0, 1].
+        unit: ``words`` or ``characters``.
+        shingle: Units per shingle.
         permutations: Length of a MinHash signature.
-        recall: Probability, at least, with which a pair exactly at the threshold becomes a
-            candidate, in (0, 1).
-        seed: Of the permutations.
+        recall: Least probability of a pair exactly at the threshold to become a candidate, in (0, 1).
+        seed: Seed of the permutations.
 
     Raises:
-        SftdivError: If a setting is out of its range, or so few permutations cannot give that recall.
+        SftdivError: If a setting is out of its range, or the permutations are too few for the recall.
     """
-    sets = shingle_sets(_shown(texts, "shingles"), unit=unit, size=shingle)
+    sets = shingle_sets(_with_progress(texts, "shingles"), unit=unit, size=shingle)
     return group_sets(sets, threshold=threshold, permutations=permutations, recall=recall, seed=seed)
 
 
 def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall: float, seed: int) -> NearDuplicates:
-    """Group texts by the sets of their shingles; see `near_duplicates`."""
+    """Group texts by their sets of shingles; see `near_duplicates`."""
     bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
     keys = _band_keys(sets, bands=bands, rows=rows, permutations=permutations, seed=seed)
-    group_of_set = _components(len(sets), _linked(sets, keys, threshold))
+    group_of_set = _components(len(sets), _similar_pairs(sets, keys, threshold))
     _, first, number = np.unique(group_of_set[sets.of_text], return_index=True, return_inverse=True)
     settings = {
         "threshold": threshold,
@@ -141,58 +163,48 @@ def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall
         "permutations": permutations,
         "seed": seed,
     }
-    found = {
-        "bands": bands,
-        "rows": rows,
-        "recall": float(1 - (1 - threshold**rows) ** bands),
-        "distinct_sets": len(sets),
-    }
-    return NearDuplicates(first[number].astype(np.int64), settings | found)
+    reached = {"bands": bands, "rows": rows, "recall": float(1 - (1 - threshold**rows) ** bands)}
+    made_by = {**settings, **reached, "distinct_sets": len(sets)}
+    return NearDuplicates(first[number].astype(np.int64), made_by)
 
 
-def both(one: NearDuplicates, other: NearDuplicates) -> NearDuplicates:
-    """Examples that are near duplicates on both sides: in one group there and in one group here."""
-    _, first, number = np.unique(one.group * len(one.group) + other.group, return_index=True, return_inverse=True)
-    return NearDuplicates(
-        first[number].astype(np.int64), {"instruction": dict(one.made_by), "response": dict(other.made_by)}
-    )
-
-
-def column_texts(tables: Iterable[pa.Table], column: str) -> Iterator[str]:
-    """The texts of one column of Arrow tables, a thousand at a time."""
-    for table in tables:
-        for batch in table.select([column]).to_batches(max_chunksize=1000):
-            yield from batch.column(0).to_pylist()
+def intersect(instruction: NearDuplicates, response: NearDuplicates) -> NearDuplicates:
+    """Groups of examples that are near duplicates on both sides."""
+    key = instruction.group * len(instruction.group) + response.group
+    _, first, number = np.unique(key, return_index=True, return_inverse=True)
+    made_by = {"instruction": dict(instruction.made_by), "response": dict(response.made_by)}
+    return NearDuplicates(first[number].astype(np.int64), made_by)
 
 
 def bands_and_rows(*, threshold: float, permutations: int, recall: float) -> tuple[int, int]:
-    """How a signature is cut: most rows a band, so fewest candidates in vain, of all that find a pair at the threshold with ``recall``.
+    """Number of bands and rows per band of a signature: the most rows (fewest false candidates) that reach ``recall``.
 
-    A pair of similarity s shares a band with the probability 1 - (1 - s^rows)^bands (Leskovec et al., 3.4.2).
+    A pair of similarity s shares a band with probability 1 - (1 - s^rows)^bands (Leskovec et al., 3.4.2).
 
     Raises:
-        SftdivError: If a setting is out of its range, or no cut has that recall.
+        SftdivError: If a setting is out of its range, or no number of bands reaches the recall.
     """
     if not (0 < threshold <= 1 and 0 < recall < 1 and permutations >= 1):
         raise SftdivError(
-            f"threshold={threshold}, permutations={permutations}, recall={recall}: they must be in (0, 1], 1 or more, and in (0, 1)"
+            f"threshold={threshold} must be in (0, 1], recall={recall} in (0, 1), permutations={permutations} >= 1"
         )
     for rows in range(permutations, 0, -1):
         bands = permutations // rows
         if 1 - (1 - threshold**rows) ** bands >= recall:
             return bands, rows
     raise SftdivError(
-        f"{permutations} permutations find a pair at the threshold {threshold} less often than recall={recall}: take more"
+        f"permutations={permutations} are too few for recall={recall} at threshold={threshold}: "
+        "take more, or a lower recall"
     )
 
 
 def _band_keys(sets: ShingleSets, *, bands: int, rows: int, permutations: int, seed: int) -> NDArray[np.uint64]:
-    """A key of each band of each set's signature, equal where all its rows are, shape (bands, sets)."""
-    from datasketch import MinHash  # type: ignore[import-untyped]
+    """A key per band and set, shape (bands, sets); two sets share it if they agree in all rows of the band."""
+    from datasketch import MinHash
 
     sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=int)  # shingles are hashes already
     keys = np.empty((bands, len(sets)), dtype=np.uint64)
-    for number, shingles in enumerate(_shown(sets, "signatures")):
+    for number, shingles in enumerate(_with_progress(sets, "signatures")):
         sketch.clear()
         sketch.update_batch(shingles.tolist())
         keys[:, number] = _row_keys(sketch.hashvalues[: bands * rows].reshape(bands, rows))
@@ -200,13 +212,13 @@ def _band_keys(sets: ShingleSets, *, bands: int, rows: int, permutations: int, s
 
 
 def _row_keys(rows: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """One number for each row of a matrix, by a polynomial over its columns modulo 2^64."""
+    """One number per row of a matrix: a polynomial over its columns modulo 2^64."""
     powers = np.cumprod(np.full(rows.shape[1], _MIX, dtype=np.uint64))
     return (rows * powers).sum(axis=1, dtype=np.uint64)
 
 
-def _linked(sets: ShingleSets, keys: NDArray[np.uint64], threshold: float) -> NDArray[np.int64]:
-    """Verified pairs from the buckets of every band, shape (pairs, 2)."""
+def _similar_pairs(sets: ShingleSets, keys: NDArray[np.uint64], threshold: float) -> NDArray[np.int64]:
+    """Verified pairs of sets from the buckets of all bands, shape (pairs, 2)."""
     from sftdiv.data.jaccard_pairs import similar_pairs
 
     pairs = [np.empty((0, 2), dtype=np.int64)]
@@ -218,7 +230,7 @@ def _linked(sets: ShingleSets, keys: NDArray[np.uint64], threshold: float) -> ND
 
 
 def _components(sets: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of the connected component of each set, shape (sets,)."""
+    """Number of each set's connected component, shape (sets,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -226,12 +238,12 @@ def _components(sets: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
-def _shown(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """The same items, under a progress bar where it is known that they are many."""
+def _with_progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """The same items, with a progress bar if they are known to be many."""
     from rich.console import Console
     from rich.progress import track
 
     total = len(items) if isinstance(items, Sized) else None
     console = Console(stderr=True)
     hidden = (total or 0) < _LONG or not console.is_terminal
-    return track(items, f"near duplicates: {what}", total=total, console=console, transient=True, disable=hidden)
+    return track(items, f"near duplicates: {label}", total=total, console=console, transient=True, disable=hidden)

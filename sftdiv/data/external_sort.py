@@ -1,11 +1,10 @@
-"""A table larger than memory, on disk, to be read back in the order of its hashes: a distribution sort in two passes.
+"""A table larger than memory on disk, read back in the order of its hashes: a distribution sort in two passes.
 
-In: tables with a column ``hash`` (hexadecimal), in any order and number. Out: the same rows in
-`PARTS` parts, one after the other in the order of the hash; a part is sorted in memory by whoever
-reads it. Each table goes to a file of its own, whose record batch ``p`` holds its rows of part
-``p``. The trade: rows are written once more than they need be, and read with plain reads and not
-mapped, so that what is in memory is one part (a 64th of the whole, since hashes are spread evenly)
-and never the pages of the whole.
+Tables with a column ``hash`` (hexadecimal) are added in any order and number. The rows come back in
+`PARTS` parts, ordered by hash; the caller sorts each part in memory. Each added table is one file,
+whose record batch ``p`` holds its rows of part ``p``. Rows are written once more than necessary and
+read with plain reads instead of a memory map, so that only one part is in memory at a time (a 64th of
+the total, since hashes are spread evenly).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARTS = 64  # of 256 values that the first two digits of a hash take
+PARTS = 64  # divides the 256 values of the first two hexadecimal digits
 
 
 class Spill:
-    """Tables that were put aside in ``folder``; columns that some of them lack the type of (all null) get the type the others have."""
+    """Tables on disk in ``folder``. A column that is all null in one table gets the type it has in the others."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,15 +31,15 @@ class Spill:
         self._schema: pa.Schema | None = None
 
     def add(self, table: pa.Table) -> None:
-        """Write one table's rows, part by part.
+        """Write the rows of one table, part by part.
 
         Raises:
-            pyarrow.ArrowTypeError: When a column's type agrees with that of no earlier table.
+            pyarrow.ArrowTypeError: If the type of a column conflicts with that of an earlier table.
         """
         import pyarrow as pa
 
-        known = [table.schema] if self._schema is None else [self._schema, table.schema]
-        self._schema = pa.unify_schemas(known, promote_options="permissive")
+        schemas = [table.schema] if self._schema is None else [self._schema, table.schema]
+        self._schema = pa.unify_schemas(schemas, promote_options="permissive")
         part = np.array([int(digits[:2], 16) * PARTS // 256 for digits in table.column("hash").to_pylist()])
         by_part = table.take(np.argsort(part, kind="stable")).combine_chunks()
         ends = np.cumsum(np.bincount(part, minlength=PARTS))
@@ -52,14 +51,18 @@ class Spill:
         self.rows += len(table)
 
     def part(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one part, in the order in which they came; of ``columns`` alone, in the tables' order, where given.
+        """The rows of one part, in the order of adding.
+
+        Args:
+            number: Part, from 0 to `PARTS` - 1.
+            columns: Columns to read, returned in the order of the schema; None for all.
 
         Raises:
-            pyarrow.ArrowInvalid: When a value does not fit the type that all tables together give its column.
+            pyarrow.ArrowInvalid: If a value does not fit the unified type of its column.
         """
         import pyarrow as pa
 
-        assert self._schema is not None  # there is no part of nothing
+        assert self._schema is not None, "nothing was added"
         fields = [i for i, name in enumerate(self._schema.names) if columns is None or name in columns]
         empty = self._schema.empty_table().select(fields)
         return pa.concat_tables(
@@ -68,14 +71,14 @@ class Spill:
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    """A table of one chunk a column as a batch; ``to_batches`` gives none where there are no rows."""
+    """A table of one chunk per column as a batch; ``to_batches`` of an empty table returns none."""
     import pyarrow as pa
 
     return next(iter(table.to_batches()), pa.RecordBatch.from_pylist([], schema=table.schema))
 
 
 def _read(path: Path, number: int, fields: Sequence[int]) -> pa.Table:
-    """Some columns of record batch ``number`` of one file; the bytes of the others are not read."""
+    """Some columns of record batch ``number`` of one file; the bytes of other columns are not read."""
     import pyarrow as pa
 
     with pa.OSFile(str(path), "rb") as source:

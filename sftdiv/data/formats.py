@@ -1,10 +1,9 @@
-"""From a row, as a file or a hub data set holds it, to an `Example`: one conversation that begins with the user and ends with an answer.
+"""Converts a row of a file or hub data set into an `Example`: one conversation from a user turn to an assistant turn.
 
-In: a dictionary in one of four formats, named or recognised row by row (so that a folder may mix
-them). Out: an `Example`, or `BadRowError` with its reason, which opens with a fixed phrase and a
-colon, so that reasons can be counted. The trade: turns that do not strictly alternate are refused
-and not mended, because chat templates refuse them too and a mended conversation is no longer the
-user's data.
+A row is a dictionary in one of four formats, which is given or recognised row by row (so that a folder
+may mix formats). A row that cannot be used raises `BadRowError`; its reason opens with a fixed phrase
+and a colon, so that reasons can be counted. Turns that do not strictly alternate are rejected and not
+repaired: chat templates reject them too, and a repaired conversation is no longer the user's data.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.validate import check_one_of
 
 Row = Mapping[str, Any]
 Message = dict[str, str]
 
-# What a row of each format must hold, alternatives side by side. Order is precedence: a row of `messages` often repeats its `prompt`.
+# Columns of each format, alternatives together; the order is the precedence: rows of `messages` often have a `prompt`.
 FORMATS: Mapping[str, Sequence[Sequence[str]]] = {
     "messages": [["messages"]],
     "sharegpt": [["conversations"]],
@@ -31,19 +31,19 @@ RESERVED = ("id", "messages", "instruction", "response", "source", "group", "hel
 
 
 class BadRowError(Exception):
-    """A row that cannot be used; its text is the reason."""
+    """A row that cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """Turns rows into examples.
+    """Converts rows into examples.
 
     Attributes:
         format: ``auto`` or one of `FORMATS`.
-        id: column with the user's ids, used where a row has it.
-        source: column with the name of the source, used where a row has it.
-        columns: columns carried along; each row must have them, with a scalar, a list of strings or null.
-        remove: literal strings cut from every text, for example a stray ``<|endoftext|>``.
+        id: Column of the user's ids, used where a row has it.
+        source: Column of the source's name, used where a row has it.
+        columns: Columns carried along; every row must have them, with a scalar, a list of strings or null.
+        remove: Literal strings removed from every text, for example a stray ``<|endoftext|>``.
     """
 
     format: str
@@ -53,26 +53,26 @@ class Converter:
     remove: Sequence[str]
 
     def __post_init__(self) -> None:
-        if self.format not in ("auto", *FORMATS):
-            raise SftdivError(f"corpus.format={self.format!r} is unknown. Known: auto, {', '.join(FORMATS)}.")
+        check_one_of("corpus.format", self.format, ("auto", *FORMATS))
         for name in ("columns", "remove"):
-            if isinstance(getattr(self, name), str):
-                raise SftdivError(
-                    f"corpus.{name}={getattr(self, name)!r} must be a list, as in corpus.{name}=[{getattr(self, name)}]."
-                )
-        if taken := sorted(set(self.columns) & set(RESERVED)):
-            raise SftdivError(f"corpus.columns may not hold {', '.join(taken)}: the corpus has columns of that name.")
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise SftdivError(f"corpus.{name}={value!r} must be a list, as in corpus.{name}=[{value}].")
+        if reserved := sorted(set(self.columns) & set(RESERVED)):
+            raise SftdivError(
+                f"corpus.columns may not hold {', '.join(reserved)}: the corpus has columns of that name."
+            )
 
     def example(self, row: Any) -> Example:
-        """The conversation that one row holds.
+        """The conversation of one row.
 
         Raises:
-            BadRowError: when it holds none that can be used.
+            BadRowError: If the row holds none that can be used.
         """
         if not isinstance(row, Mapping):
             raise BadRowError(f"not an object: the row is {_kind(row)}")
-        messages = [{**turn, "content": self._cut(turn["content"])} for turn in self._messages(row)]
-        _check(messages)
+        messages = [{**turn, "content": self._without_removed(turn["content"])} for turn in self._messages(row)]
+        _check_turns(messages)
         example = Example(
             messages=messages,
             source=_label(row, self.source),
@@ -84,35 +84,33 @@ class Converter:
 
     def _messages(self, row: Row) -> list[Message]:
         name = self._recognise(row)
-        match name:
-            case "messages" | "sharegpt":
-                messages = _turns(_first(row, FORMATS[name][0]))
-            case "alpaca":
-                added = _text(row.get("input") or "", "input")
-                instruction = _text(row["instruction"], "instruction")
-                messages = _pair(
-                    f"{instruction}\n\n{added}" if added.strip() else instruction, _first(row, FORMATS[name][1])
-                )
-            case _:
-                messages = _pair(row["prompt"], _first(row, FORMATS[name][1]))
+        columns = FORMATS[name]
+        if name in ("messages", "sharegpt"):
+            messages = _turns(_first(row, columns[0]))
+        elif name == "alpaca":
+            instruction, context = _text(row["instruction"], "instruction"), _text(row.get("input") or "", "input")
+            prompt = f"{instruction}\n\n{context}" if context.strip() else instruction
+            messages = _pair(prompt, _first(row, columns[1]))
+        else:
+            messages = _pair(row["prompt"], _first(row, columns[1]))
         system = _text(row.get("system") or "", "system")
         if system.strip() and messages and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": system})
         return messages
 
     def _recognise(self, row: Row) -> str:
-        """The first format whose columns the row holds; null counts as absent, since Parquet fills mixed schemas with it."""
+        """The first format whose columns the row has; null counts as absent, since Parquet fills mixed schemas."""
         candidates = FORMATS if self.format == "auto" else {self.format: FORMATS[self.format]}
-        for name, needed in candidates.items():
-            if all(any(row.get(column) is not None for column in options) for options in needed):
+        for name, required in candidates.items():
+            if all(any(row.get(column) is not None for column in options) for options in required):
                 return name
-        held = ", ".join(str(column) for column, value in row.items() if value is not None)
-        known = "; ".join(
-            f"{name} ({', '.join('|'.join(options) for options in needed)})" for name, needed in candidates.items()
-        )
-        raise BadRowError(f"wrong columns: the row holds {held or 'nothing'}; known: {known}")
+        present = ", ".join(str(column) for column, value in row.items() if value is not None)
+        described = [
+            f"{name} ({', '.join('|'.join(options) for options in required)})" for name, required in candidates.items()
+        ]
+        raise BadRowError(f"wrong columns: the row holds {present or 'nothing'}; known: {'; '.join(described)}")
 
-    def _cut(self, text: str) -> str:
+    def _without_removed(self, text: str) -> str:
         for literal in self.remove:
             text = text.replace(literal, "")
         return text
@@ -130,7 +128,7 @@ def _pair(instruction: Any, response: Any) -> list[Message]:
 
 
 def _turns(turns: Any) -> list[Message]:
-    """Turns of ShareGPT (``from, value``) or OpenAI (``role, content``); a blank system turn says nothing and is left out."""
+    """Turns of ShareGPT (``from, value``) or OpenAI (``role, content``); blank system turns are dropped."""
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise BadRowError("wrong turns: the conversation is not a list of objects")
     messages = []
@@ -139,31 +137,28 @@ def _turns(turns: Any) -> list[Message]:
         if str(role) not in ROLES:
             raise BadRowError(f"wrong turns: role {role!r} is unknown; known: {', '.join(ROLES)}")
         content = turn.get("content")
-        messages.append(
-            {
-                "role": ROLES[role],
-                "content": _text(turn.get("value") if content is None else content, f"a turn of {role}"),
-            }
-        )
+        text = _text(turn.get("value") if content is None else content, f"a turn of {role}")
+        messages.append({"role": ROLES[role], "content": text})
     return [turn for turn in messages if turn["role"] != "system" or turn["content"].strip()]
 
 
-def _check(messages: Sequence[Message]) -> None:
-    spoken = messages[1:] if messages and messages[0]["role"] == "system" else messages
-    roles = [turn["role"] for turn in spoken]
+def _check_turns(messages: Sequence[Message]) -> None:
+    has_system = bool(messages) and messages[0]["role"] == "system"
+    turns = messages[1:] if has_system else messages
+    roles = [turn["role"] for turn in turns]
     if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
         raise BadRowError(
-            f"wrong turns: after an optional system, user and assistant must alternate and end with assistant, got {roles}"
+            "wrong turns: after an optional system turn, user and assistant must alternate and end with assistant, "
+            f"got {roles}"
         )
-    for turn in spoken:
+    for turn in turns:
         if not turn["content"].strip():
-            raise BadRowError(
-                f"empty {'response' if turn['role'] == 'assistant' else 'instruction'}: a turn of {turn['role']} is blank"
-            )
+            side = "response" if turn["role"] == "assistant" else "instruction"
+            raise BadRowError(f"empty {side}: a turn of {turn['role']} is blank")
 
 
 def _check_unicode(example: Example) -> None:
-    """Undecodable bytes arrive as lone surrogates (Python's ``surrogateescape``); JSON escapes can make such surrogates too."""
+    """Reject lone surrogates, which stand for undecodable bytes (``surrogateescape``) or come from JSON escapes."""
     texts = [turn["content"] for turn in example.messages]
     try:
         "\n".join([*texts, example.source, example.id, json.dumps(example.extra, ensure_ascii=False)]).encode()
@@ -181,11 +176,8 @@ def _carried(row: Row, name: str) -> Any:
     if name not in row:
         raise BadRowError(f"missing column: corpus.columns asks for {name!r}; the row has {', '.join(map(str, row))}")
     value = row[name]
-    if (
-        value is None
-        or isinstance(value, str | int | float)
-        or (isinstance(value, list) and all(isinstance(item, str) for item in value))
-    ):
+    is_list_of_strings = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if value is None or isinstance(value, str | int | float) or is_list_of_strings:
         return value
     raise BadRowError(f"wrong column type: {name!r} is neither a scalar nor a list of strings but {_kind(value)}")
 

@@ -1,10 +1,9 @@
-"""The held-out split: which examples are never selected.
+"""The held-out split: a mask of the examples that are never selected.
 
-In: each example's group (hash of the normalised instruction) and source. Out: a mask. Whole groups
-are held out, so that no instruction stands on both sides, and the sources take turns, so that each
-has about as many held-out examples as another. The trade: where one instruction has many answers
-(AlpacaEval: about 50), a source's held-out examples are few instructions, and an error of the mean
-over them should be clustered by group.
+Whole groups of one instruction are held out, so that no instruction stands on both sides. Sources
+take turns, so that each gets about the same number of held-out examples. Where one instruction has
+many responses (AlpacaEval: about 50), the held-out examples of a source are few instructions; the
+standard error of a mean over them should be clustered by group.
 """
 
 from __future__ import annotations
@@ -17,47 +16,54 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.validate import check_range
 
-MAX_SHARE = 0.05  # of the corpus and of each source (there rounded up): what is held out cannot be trained on
+MAX_SHARE = 0.05  # of the corpus and of each source (there rounded up): held-out examples are lost for training
 
 
 def held_out(groups: Sequence[str], sources: Sequence[str], *, count: int, seed: int) -> NDArray[np.bool_]:
-    """Mask of the held-out examples, shape (examples,), about ``count`` of them and never more.
+    """Mask of the held-out examples, shape (examples,): about ``count`` of them and never more.
 
-    The source with the fewest held-out examples gives its next group that fits, in an order by hash
-    of group and ``seed``; a source without such a group retires. A group that several sources share
-    belongs to the one with most of its examples. The order of the examples has no influence.
+    The source with the fewest held-out examples contributes its next group that fits, in the order of
+    a hash of ``seed`` and group; a source without such a group retires. A group shared by several
+    sources belongs to the one with most of its examples. The order of the examples has no influence.
+
+    Args:
+        groups: Hash of the normalised instruction of each example.
+        sources: Source of each example.
+        count: Maximal number of held-out examples; bounded by `MAX_SHARE` too.
+        seed: Seed of the order of groups.
 
     Raises:
-        SftdivError: when ``count`` is negative.
+        SftdivError: If ``count`` is negative.
     """
-    if count < 0:
-        raise SftdivError(f"corpus.heldout={count} must be 0 or more.")
+    check_range("corpus.heldout", count, least=0, whole=True)
     sizes = Counter(groups)
     room = min(count, math.floor(MAX_SHARE * len(groups)))
-    room_of = {source: math.ceil(MAX_SHARE * rows) for source, rows in Counter(sources).items()}
-    queues = _queues(groups, sources, seed=seed)
-    taken: set[str] = set()
+    source_room = {source: math.ceil(MAX_SHARE * rows) for source, rows in Counter(sources).items()}
+    queues = _group_queues(groups, sources, seed=seed)
+    chosen: set[str] = set()
     turns = [(0, source) for source in sorted(queues)]
     while turns and room:
-        held, source = heapq.heappop(turns)
-        group = next((group for group in queues[source] if sizes[group] <= min(room, room_of[source] - held)), None)
+        size, source = heapq.heappop(turns)
+        largest = min(room, source_room[source] - size)
+        group = next((group for group in queues[source] if sizes[group] <= largest), None)
         if group is not None:
-            taken.add(group)
+            chosen.add(group)
             room -= sizes[group]
-            heapq.heappush(turns, (held + sizes[group], source))
-    return np.array([group in taken for group in groups], dtype=bool)
+            heapq.heappush(turns, (size + sizes[group], source))
+    return np.array([group in chosen for group in groups], dtype=bool)
 
 
-def _queues(groups: Sequence[str], sources: Sequence[str], *, seed: int) -> dict[str, Iterator[str]]:
-    """The groups of each source, in their order by hash; each iterator is used up once."""
-    homes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+def _group_queues(groups: Sequence[str], sources: Sequence[str], *, seed: int) -> dict[str, Iterator[str]]:
+    """The groups of each source, ordered by hash; each iterator is consumed once."""
+    source_counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for group, source in zip(groups, sources, strict=True):
-        homes[group][source] += 1
+        source_counts[group][source] += 1
     queues: defaultdict[str, list[str]] = defaultdict(list)
-    for group in sorted(homes, key=lambda group: content_hash([seed, group])):
-        owners = homes[group]
-        queues[min(owners, key=lambda source: (-owners[source], source))].append(group)
+    for group in sorted(source_counts, key=lambda group: content_hash([seed, group])):
+        counts = source_counts[group]
+        owner = min(counts, key=lambda source: (-counts[source], source))
+        queues[owner].append(group)
     return {source: iter(queue) for source, queue in queues.items()}

@@ -1,24 +1,33 @@
-"""A corpus from the Hugging Face hub, or whatever else ``datasets.load_dataset`` takes.
+"""Reads a corpus from the Hugging Face hub, or any other source of ``datasets.load_dataset``.
 
-In: id, config, split and revision. Out: examples. What names the content is these four, not the
-bytes, because asking the hub before every run would need a network: pin ``corpus.revision`` to a
-commit where ``main`` may move.
+The identity is id, config, split and revision, not the content, because asking the hub before every
+run would need a network. Pin ``corpus.revision`` to a commit if the branch may move. A folder on this
+machine is identified by its content.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sftdiv.data.formats import BadRowError, Converter
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.hashing import path_identity, settings_identity
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubReader:
-    """Reads one split of a hub data set; ``name`` is its config (null where it has one only)."""
+    """Reads one split of a hub data set.
+
+    Attributes:
+        path: Hub id, or a local folder.
+        name: Config of the data set; None if it has only one.
+        split: Split to read.
+        revision: Hub revision (branch, tag or commit); None for the default branch.
+        converter: Conversion of a row into an example.
+    """
 
     path: str
     name: str | None
@@ -27,22 +36,21 @@ class HubReader:
     converter: Converter
 
     def identity(self) -> Mapping[str, Any]:
-        """Id, config, split, revision and the settings of the conversion."""
-        return asdict(self)
+        """Id (of a local folder its content), config, split, revision and the settings of the conversion."""
+        return {"kind": "hub", **settings_identity(self), "path": path_identity(self.path)}
 
     def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
-        """Every example of the split, in its order; a row's number stands for the line.
+        """Every example of the split, in its order; rejected rows are named by their number.
 
         Raises:
-            SftdivError: when the data set cannot be loaded.
+            SftdivError: If the data set cannot be loaded.
         """
+        name = f"{self.path}:{self.split}"
         for number, row in enumerate(self._rows(), start=1):
             try:
                 example = self.converter.example(row)
             except BadRowError as error:
-                reject(
-                    f"{self.path}:{self.split}", number, str(error), json.dumps(row, ensure_ascii=False, default=str)
-                )
+                reject(name, number, str(error), json.dumps(row, ensure_ascii=False, default=str))
                 continue
             yield example
 

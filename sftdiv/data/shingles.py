@@ -1,10 +1,9 @@
-"""From texts to sets of shingles: the runs of a few tokens that near duplicates share.
+"""Sets of shingles of texts: the runs of a few tokens that near duplicates share.
 
-In: texts, one at a time. Out: the distinct sets, each as sorted 32-bit hashes, end to end in one
-array, and which of them each text has. A token is a word or a single symbol, so that ``3 + 5`` and
-``3 - 5`` stay apart; scripts that write no spaces count by the character. The trade: 32 bits halve
-the memory of a long corpus; two sets of 1,000 shingles then share one by accident in one of 4,000
-comparisons.
+The distinct sets stand end to end in one array, each as sorted 32-bit hashes, together with the set of
+each text. A token is a word or a single symbol, so that ``3 + 5`` and ``3 - 5`` differ; scripts without
+spaces count by the character. 32 bits halve the memory of a long corpus; in return, two sets of 1,000
+shingles share one by accident in one of 4,000 comparisons.
 """
 
 from __future__ import annotations
@@ -23,23 +22,26 @@ from numpy.typing import NDArray
 from sftdiv.records import SftdivError
 
 UNITS = ("words", "characters")
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, Burmese, Khmer, kana, Han
+# Scripts without spaces: Thai and Lao, Burmese, Khmer, kana, Han.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORDS = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 _BATCH = 1000  # texts
-_REMEMBERED = 1_000_000  # hashes of words, about 150 MB
-_ODD = np.uint64(
-    0x9E3779B97F4A7C15
-)  # multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4)
-_END = np.uint64(0xD6E8FEB86659FD93)  # stands where a text is shorter than one shingle
+_CACHED_WORDS = 1_000_000  # hashes of words, about 150 MB
+# Multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_END = np.uint64(0xD6E8FEB86659FD93)  # padding of texts shorter than one shingle
 
 
 @dataclass(frozen=True)
 class ShingleSets:
-    """Distinct sets of shingles: set ``s`` is ``flat[offsets[s]:offsets[s + 1]]``, ascending; text ``i`` has set ``of_text[i]``.
+    """Distinct sets of shingles; none is empty.
 
-    Shapes: ``flat`` (shingles,) uint32, ``offsets`` (sets + 1,) int64, ``of_text`` (texts,) int64.
-        No set is empty. A shingle is ``size``
-    tokens, each of one ``unit``.
+    Attributes:
+        flat: Shingles of set ``s`` at ``flat[offsets[s]:offsets[s + 1]]``, ascending, shape (shingles,), uint32.
+        offsets: Start of each set, then the total, shape (sets + 1,), int64.
+        of_text: Set of each text, shape (texts,), int64.
+        unit: Unit of shingles, one of `UNITS`.
+        size: Units per shingle.
     """
 
     flat: NDArray[np.uint32]
@@ -56,11 +58,11 @@ class ShingleSets:
 
 
 class Shingler:
-    """Collects the sets of shingles of texts; letter case, spacing and Unicode form do not count.
+    """Collects the sets of shingles of texts, regardless of letter case, spacing and Unicode form.
 
     Args:
-        unit: One of ``UNITS``.
-        size: Tokens in a shingle. A text with fewer is one shingle as a whole.
+        unit: One of `UNITS`.
+        size: Tokens per shingle; a shorter text is one shingle as a whole.
 
     Raises:
         SftdivError: If the unit is unknown or the size is below 1.
@@ -69,45 +71,43 @@ class Shingler:
     def __init__(self, *, unit: str, size: int) -> None:
         if unit not in UNITS or size < 1:
             raise SftdivError(
-                f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more"
+                f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, "
+                "the size 1 or more"
             )
         self._tokens = _Words() if unit == "words" else _Characters()
         self._unit, self._size = unit, size
         self._known: dict[bytes, int] = {}
-        self._flat, self._lengths, self._of_text = (
-            array("I"),
-            array("q"),
-            array("q"),
-        )  # they grow in place, unlike a list of parts
+        # Python arrays grow in place, unlike a list of parts.
+        self._flat, self._lengths, self._of_text = array("I"), array("q"), array("q")
 
     def add(self, texts: Sequence[str]) -> None:
-        """Take some more texts, about a thousand at a time: their shingles are hashed as one array."""
+        """Add texts, best about a thousand at a time: their shingles are hashed as one array."""
         for shingles in _batch_sets([self._tokens(text) for text in texts], self._size):
-            held = shingles.tobytes()
-            number = self._known.setdefault(hashlib.blake2b(held, digest_size=16).digest(), len(self._known))
+            content = shingles.tobytes()
+            number = self._known.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(self._known))
             self._of_text.append(number)
             if number == len(self._lengths):
                 self._lengths.append(len(shingles))
-                self._flat.frombytes(held)
+                self._flat.frombytes(content)
 
     def sets(self) -> ShingleSets:
-        """The sets of all texts taken."""
+        """The sets of all added texts."""
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.array(self._lengths, dtype=np.int64))])
         of_text = np.array(self._of_text, dtype=np.int64)
         return ShingleSets(np.frombuffer(self._flat, dtype=np.uint32), offsets, of_text, self._unit, self._size)
 
 
 def shingle_sets(texts: Iterable[str], *, unit: str, size: int) -> ShingleSets:
-    """The set of shingles of each text, read once, in order; see `Shingler`."""
+    """Sets of shingles of texts, which are read once, in order; see `Shingler`."""
     shingler = Shingler(unit=unit, size=size)
-    source = iter(texts)
-    while batch := list(islice(source, _BATCH)):
+    remaining = iter(texts)
+    while batch := list(islice(remaining, _BATCH)):
         shingler.add(batch)
     return shingler.sets()
 
 
 def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> Iterator[NDArray[np.uint32]]:
-    """The sorted distinct shingles of each text, from the hashes of its tokens."""
+    """Sorted distinct shingles of each text, from the hashes of its tokens."""
     if not tokens:
         return
     padded = [row if len(row) >= size else np.pad(row, (0, size - len(row)), constant_values=_END) for row in tokens]
@@ -120,7 +120,7 @@ def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> Iterator[NDA
         hashed ^= hashed >> np.uint64(29)
     inside = text[:windows] == text[size - 1 :]
     keys = np.sort(text[:windows][inside] << np.uint64(32) | hashed[inside] >> np.uint64(32))
-    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # np.unique hashes, and takes forty times as long here
+    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # np.unique hashes and takes 40 times as long here
     ends = np.searchsorted(keys, np.arange(1, len(padded), dtype=np.uint64) << np.uint64(32))
     yield from np.split(keys.astype(np.uint32), ends)
 
@@ -130,10 +130,10 @@ def _normal(text: str) -> str:
 
 
 class _Words(dict[str, int]):
-    """Hashes of the words and symbols of a text; the same in every process, unlike Python's ``hash``."""
+    """Hashes of the words and symbols of a text, equal in every process, unlike Python's ``hash``."""
 
     def __missing__(self, word: str) -> int:
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _CACHED_WORDS:
             self.clear()
         digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return self.setdefault(word, int.from_bytes(digest, "little"))
@@ -144,10 +144,9 @@ class _Words(dict[str, int]):
 
 
 class _Characters:
-    """Code points of a text, runs of white space as one blank."""
+    """Code points of a text; runs of white space count as one blank."""
 
     def __call__(self, text: str) -> NDArray[np.uint64]:
         spaced = " ".join(_normal(text).split())
-        return np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
-            np.uint64
-        ) + np.uint64(1)
+        points = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        return points.astype(np.uint64) + np.uint64(1)

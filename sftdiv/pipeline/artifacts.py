@@ -186,4 +186,4 @@ class CorpusArtifacts:
         reader: Any = self.spec.reader  # RunSpec: only chosen with the synthetic corpus
         key = {"reader": identity_of(reader), "cache": str(self.store.root)}
         path = self.store.place("world_tasks", key)
-        return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, place=path))
+        return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.config.spec import StrategySpec
-from sftdiv.data.dedup import NearDuplicates, both, near_duplicates
+from sftdiv.data.dedup import NearDuplicates, intersect, near_duplicates
 from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
@@ -182,7 +182,7 @@ class Survey:
         for side in SIDES:
             progress(f"near duplicates: {side}")
             alike[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
-        pair = both(alike["instruction"], alike["response"])
+        pair = intersect(alike["instruction"], alike["response"])
         found = {"pair": (pair, BOTH), **{side: (groups, side) for side, groups in alike.items()}}
         return {on: _groups(groups, texts_of(artifacts, side)) for on, (groups, side) in found.items()}
 

@@ -113,7 +113,7 @@ class RunArtifacts:
     def _pretraining_texts_key(self, pretrain: PretrainSpec) -> dict[str, Any]:
         if pretrain.reads == "world":
             reader: Any = self.spec.corpus.reader
-            return {"world": reader.world.statements_identity()}
+            return {"world": reader.world.facts_identity()}
         rows = np.flatnonzero(self.read_by_base).tolist()
         return {"corpus": self.data.corpus.fingerprint, "rows": content_hash(rows)}
 

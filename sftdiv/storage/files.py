@@ -9,13 +9,45 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary file in the same folder that replaces ``path`` when the block ends; for content written in parts.
+
+    The temporary file is hidden and has a suffix of its own, so that no reader takes a half-written file for data.
+    It is removed if the block raises.
+
+    Args:
+        path: Destination; an existing file is replaced. Missing parent folders are created.
+
+    Yields:
+        Path of the temporary file, empty at first.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write text (as UTF-8) or bytes atomically, creating the parent folders.
+    """Write text (as UTF-8) or bytes atomically, creating the parent folders; see `writing`.
 
     Args:
         path: Destination; an existing file is replaced.
@@ -24,18 +56,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes it private
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with writing(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def finite(value: Any) -> Any:

@@ -145,7 +145,7 @@ def test_near_duplicates_go_after_equal_ones(tmp_path: Path) -> None:
     assert corpora[0].table.to_list() == corpora[1].table.to_list()
     first_count = next(row for row in exact.table.to_list() if row["instruction"] == "count")
     assert first_count in corpora[0].table.to_list()
-    with pytest.raises(SftdivError, match=r"corpus.dedup=near needs its settings"):
+    with pytest.raises(SftdivError, match=r"corpus.dedup=near needs the settings"):
         load(ListReader(rows), tmp_path, dedup="near")
 
 

@@ -47,14 +47,17 @@ def test_hub() -> None:
 
 
 def test_wrong_settings_reach_the_user() -> None:
-    with pytest.raises(InstantiationException, match=r"corpus.format='alpacca' is unknown. Known: auto, messages"):
+    with pytest.raises(
+        InstantiationException,
+        match=r"corpus.format='alpacca' is unknown. Did you mean 'alpaca'\? Known: auto, messages",
+    ):
         reader("files", "corpus.path=a.csv", "corpus.format=alpacca")
 
 
 def test_embedded(tmp_path: Path) -> None:
     made = reader("embedded", "corpus.samples=200", "corpus.seed=100")
     assert made == SyntheticReader(world=World(seed=100, size=200, skew=1.0))
-    assert {"world.py", "lexicon.yaml"} < set(made.identity()["code"])
+    assert made.identity() == {"kind": "synthetic", "world": {"version": 1, "seed": 100, "size": 200, "skew": 1.0}}
     corpus = load_corpus(made, Store(tmp_path), heldout=500, seed=0, on_bad_row="error")
     assert corpus.counts["examples"] == 200
     assert corpus.counts["heldout"] == sum(corpus.column("heldout")) <= 10

@@ -144,7 +144,7 @@ def test_a_corpus_on_the_pair_or_on_one_side():
         return NearDuplicateFinder(on=on, **SETTINGS).find(iter([table.slice(0, 3), table.slice(3)])).group.tolist()
 
     assert (group("pair"), group("instruction"), group("response")) == ([0, 1, 2, 0], [0, 0, 2, 0], [0, 1, 0, 0])
-    with pytest.raises(SftdivError, match=r"on 'both' are unknown. Known: pair, instruction, response"):
+    with pytest.raises(SftdivError, match=r"corpus.near.on='both' is unknown. Known: pair, instruction, response"):
         group("both")
 
 
@@ -162,9 +162,7 @@ def test_bands_find_a_pair_at_the_threshold_with_the_recall():
         7,
     )  # 1 - (1 - 0.8^7)^18 = 0.986; 8 rows: 0.947
     assert bands_and_rows(threshold=1.0, permutations=64, recall=0.95) == (1, 64)
-    with pytest.raises(
-        SftdivError, match=r"4 permutations find a pair at the threshold 0.3 less often than recall=0.95"
-    ):
+    with pytest.raises(SftdivError, match=r"permutations=4 are too few for recall=0.95 at threshold=0.3"):
         bands_and_rows(threshold=0.3, permutations=4, recall=0.95)
     with pytest.raises(SftdivError, match=r"threshold=0.*must be in \(0, 1\]"):
         bands_and_rows(threshold=0, permutations=4, recall=0.5)

@@ -82,7 +82,7 @@ def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(
         SftdivError,
-        match=r"no\.jsonl' names no file. It may be a file, a folder or a glob of .jsonl, .json, .parquet, .csv",
+        match=r"no\.jsonl' matches no file. It may be a file, a folder or a glob of .jsonl, .json, .parquet, .csv",
     ):
         reader(tmp_path / "no.jsonl").files()
     with pytest.raises(SftdivError, match=r"notes.txt is of an unknown kind. Known: .jsonl"):

@@ -126,7 +126,10 @@ def test_carried_columns_must_be_there_and_simple() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"format": "alpacca"}, "corpus.format='alpacca' is unknown. Known: auto, messages, sharegpt, alpaca, prompt"),
+        (
+            {"format": "alpacca"},
+            "corpus.format='alpacca' is unknown. Did you mean 'alpaca'\\? Known: auto, messages, sharegpt, alpaca, prompt",
+        ),
         ({"columns": "task"}, r"corpus.columns='task' must be a list, as in corpus.columns=\[task\]"),
         ({"columns": ["source"]}, "corpus.columns may not hold source"),
     ],

@@ -43,7 +43,7 @@ def test_the_seed_chooses_and_the_order_does_not() -> None:
 
 
 def test_a_negative_count_is_refused() -> None:
-    with pytest.raises(SftdivError, match=r"corpus.heldout=-1 must be 0 or more"):
+    with pytest.raises(SftdivError, match=r"corpus.heldout=-1 must be a whole number of at least 0"):
         held_out(GROUPS, SOURCES, count=-1, seed=0)
 
 

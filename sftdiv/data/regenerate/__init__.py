@@ -1,1 +1,1 @@
-"""Rewriting the responses of a corpus with one model: what is asked, and the corpus that is made of the answers."""
+"""Rewrites the responses of a corpus with one model: the requests, and the corpus made of the answers."""

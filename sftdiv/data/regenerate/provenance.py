@@ -1,8 +1,7 @@
-"""Where a rewritten corpus came from: ``provenance.json``, written last, so that its presence says that the corpus is whole.
+"""The record of a rewritten corpus, ``provenance.json``: written last, so its presence means a complete corpus.
 
-In: what was asked and what came of it, as flat values. Out: one JSON file, and on a rerun whether
-what it tells of is still there and as it is asked for now. The trade: the digests of the shards are
-taken again on a rerun, about 1 GB a second.
+On a rerun the record tells whether the corpus is intact and has the requested form. The digests of the
+shards are computed again for that, at about 1 GB/s.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Any
 import sftdiv
 from sftdiv.data.regenerate.shards import SHARDS
 from sftdiv.records import Corpus
-from sftdiv.storage.files import write_atomically
+from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import file_digest
 
 PROVENANCE = "provenance.json"
-LAYOUT = 1  # raised when this package would ask or write otherwise with the same settings
+LAYOUT = 1  # raise it when the same settings would lead to other requests or other files
 
 
 def write_provenance(
@@ -32,29 +31,29 @@ def write_provenance(
     rewriter: Mapping[str, Any],
     models: Sequence[str],
     form: Mapping[str, Any],
-    made: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    written: Mapping[str, Any],
+    usage: Mapping[str, Any],
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """Write the record and give it back.
+    """Write the record and return it.
 
     Args:
-        folder: Where to.
-        corpus: The original.
-        corpus_settings: How it was read.
-        rewriter: What decides the answers: the model, how it samples, the system prompt.
-        models: That the server lists; none where it keeps no list, or this run had nothing to ask.
+        folder: Folder of the rewritten corpus.
+        corpus: The original corpus.
+        corpus_settings: Settings that the original was read with.
+        rewriter: Identity of the rewriter: model, sampling, system prompt.
+        models: Models that the server lists; empty if it has no list, or this run sent no request.
         form: Settings of the shards.
-        made: Counts and digests of the shards.
-        asked: Counts of calls, errors and tokens over all rows.
-        command: That was typed.
+        written: Counts and digests of the shards; see `sftdiv.data.regenerate.shards.write_shards`.
+        usage: Counts of calls, errors and tokens over all rows.
+        command: Command line.
     """
     record = {
         "layout": LAYOUT,
-        **made,
+        **written,
         "rewriter": dict(rewriter),
         "models_listed": list(models),
-        "asked": dict(asked),
+        "asked": dict(usage),
         "form": dict(form),
         "corpus": {"fingerprint": corpus.fingerprint, "counts": dict(corpus.counts), "settings": dict(corpus_settings)},
         "command": list(command),
@@ -62,12 +61,12 @@ def write_provenance(
         "versions": {"sftdiv": sftdiv.__version__}
         | {name: version(name) for name in ("aiohttp", "datasets", "pyarrow")},
     }
-    write_atomically(folder / PROVENANCE, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / PROVENANCE, record)
     return record
 
 
 def finished(folder: Path, form: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of a corpus that is whole, of this form, and of which no row failed; None where something is left to do."""
+    """The record of a complete corpus of this form without failed rows; None if there is work left."""
     path = folder / PROVENANCE
     if not path.exists():
         return None

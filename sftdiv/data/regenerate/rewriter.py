@@ -1,10 +1,8 @@
-"""One conversation with its responses rewritten: the requests that a row becomes, and what is written down of the answers.
+"""Rewrites the responses of one conversation: the requests, and the resulting line of the journal.
 
-In: a row's id and messages. Out: a question for `sftdiv.llm.batch_requests`, which ends as a line
-of the new ``answers``. A conversation is rewritten turn by turn: each later request holds the
-answers that the model gave before, not those that the corpus had, since a model that follows
-another's words writes like it. The trade: a conversation is one line, so that a killed run asks its
-earlier turns again.
+A conversation is rewritten turn by turn. Each request contains the responses that the model gave before
+and not those of the corpus, since a model that continues another's words writes like it. A conversation
+is one line, so a killed run repeats the turns of unfinished conversations.
 """
 
 from __future__ import annotations
@@ -12,34 +10,35 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sftdiv.llm.batch_requests import Asker, Question
 from sftdiv.llm.endpoint import content
 from sftdiv.llm.journal import FAILED
 from sftdiv.records import SftdivError
+from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.validate import check_range
 
-WHOLE, CUT = "whole", "cut"  # states of a line: every answer ended by itself; one ran into the limit of tokens
-# Servers that do not part thoughts leave them before the answer; without <think> where the chat template has said that already.
+WHOLE, CUT = "whole", "cut"  # states of a line: all responses ended by themselves; one reached the token limit
+# Reasoning before the response, if the server does not separate it; chat templates may have opened <think> already.
 THOUGHTS = re.compile(r"\A(\s*<think>.*?(</think>|\Z)|((?!<think>).)*?</think>)", re.DOTALL)
 Message = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewriter:
-    """How a model is asked for responses; all of it decides what it answers.
+    """Settings of the requests; all of them decide the responses.
 
     Attributes:
-        model: Its name at the endpoint.
-        temperature: None leaves it, like ``top_p`` and ``max_tokens``, to the server.
-        top_p: Share of the probability that is sampled from.
-        max_tokens: Of one response.
-        seed: Each request's own seed is made of it and the row's id, turn and try; None sends none.
-        system: Said before conversations that have no system turn of their own; it is not written.
-            None: nothing.
-        keep_thoughts: Whether what stands in ``<think>`` before an answer is part of the response.
-        retries: Further answers at most where one is empty.
+        model: Model name at the endpoint.
+        temperature: Sampling temperature. None leaves it, like ``top_p`` and ``max_tokens``, to the server.
+        top_p: Probability mass of nucleus sampling.
+        max_tokens: Token limit of one response.
+        seed: Base of the seed of each request, with row id, turn and attempt; None sends no seed.
+        system: System prompt of conversations that have none; sent, but not written. None for no prompt.
+        keep_thoughts: Whether a ``<think>`` block before the response is part of it.
+        retries: Maximal number of further attempts after an empty response.
         extra: Further fields of the request, such as ``chat_template_kwargs``.
     """
 
@@ -54,17 +53,16 @@ class Rewriter:
     extra: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise SftdivError(f"sampling.retries={self.retries} must be 0 or more")
-        if taken := sorted({"model", "messages"} & set(self.extra)):
-            raise SftdivError(f"sampling.extra may not hold {', '.join(taken)}: the request has fields of that name")
+        check_range("sampling.retries", self.retries, least=0, whole=True)
+        if reserved := sorted({"model", "messages"} & set(self.extra)):
+            raise SftdivError(f"sampling.extra may not hold {', '.join(reserved)}: the request has fields of that name")
 
     def identity(self) -> dict[str, Any]:
-        """What decides the answers, JSON-serialisable: all of it."""
-        return {**asdict(self), "extra": dict(self.extra)}
+        """All settings."""
+        return settings_identity(self)
 
     def question(self, key: str, messages: Sequence[Message]) -> Question:
-        """What to ask for one conversation, ``key`` being its row's id."""
+        """The requests of one conversation; ``key`` is its row's id."""
 
         async def ask(asker: Asker) -> dict[str, Any]:
             return await self._rewrite(asker, key, messages)
@@ -72,31 +70,29 @@ class Rewriter:
         return Question(key, ask)
 
     async def _rewrite(self, asker: Asker, key: str, messages: Sequence[Message]) -> dict[str, Any]:
-        said: list[Message] = (
-            []
-            if self.system is None or messages[0]["role"] == "system"
-            else [{"role": "system", "content": self.system}]
-        )
+        context: list[Message] = []
+        if self.system is not None and messages[0]["role"] != "system":
+            context.append({"role": "system", "content": self.system})
         answers: list[str] = []
         written_by: Any = None
         state = WHOLE
         for message in messages:
             if message["role"] != "assistant":
-                said.append(message)
+                context.append(message)
                 continue
-            turn, so_far = len(answers), list(said)
-            ask = lambda attempt, turn=turn, so_far=so_far: self.request(so_far, seed=self._seed(key, turn, attempt))  # noqa: E731
+            turn, history = len(answers), list(context)
+            ask = lambda attempt, turn=turn, history=history: self.request(history, seed=self._seed(key, turn, attempt))  # noqa: E731
             line = await asker.readable_body(ask, self._read, tries=self.retries + 1)
             if line["state"] == FAILED:
                 return {"state": FAILED, "turn": turn}
             state = CUT if line["state"] == CUT else state
             answers.append(line["text"])
             written_by = line["written_by"]
-            said.append({"role": "assistant", "content": line["text"]})
+            context.append({"role": "assistant", "content": line["text"]})
         return {"state": state, "answers": answers, "written_by": written_by}
 
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The text of an answer and whether it is whole; one without a text is none."""
+        """Text of a response and whether it is whole; an empty one has failed."""
         text, ended = content(body)
         text = (text if self.keep_thoughts else THOUGHTS.sub("", text)).strip()
         if not text:
@@ -110,12 +106,12 @@ class Rewriter:
 
     def request(self, messages: Sequence[Message], *, seed: int | None) -> dict[str, Any]:
         """The body of one request; settings that are None are left out."""
-        asked = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens, "seed": seed}
-        given = {name: value for name, value in asked.items() if value is not None}
-        return {"model": self.model, "messages": list(messages), **given, **self.extra}
+        sampling = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens, "seed": seed}
+        sent = {name: value for name, value in sampling.items() if value is not None}
+        return {"model": self.model, "messages": list(messages), **sent, **self.extra}
 
     def _seed(self, key: str, turn: int, attempt: int) -> int | None:
-        """A seed of 31 bits: servers take what fits a signed integer."""
+        """A seed of 31 bits, since servers accept signed integers."""
         if self.seed is None:
             return None
         digest = hashlib.blake2b(f"{self.seed}:{turn}:{attempt}:{key}".encode(), digest_size=4).digest()
@@ -123,5 +119,5 @@ class Rewriter:
 
 
 def characters(text: str) -> str:
-    """The text with lone surrogates, which JSON escapes can make and UTF-8 cannot hold, as U+FFFD."""
+    """The text with lone surrogates replaced by U+FFFD; JSON escapes can make them, and UTF-8 cannot encode them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,1 +1,1 @@
-"""The embedded world: a small corpus, the text its base model reads, and a held-out benchmark, all written by seeded code."""
+"""The synthetic corpus: a small world of facts, the text of its base model, a held-out benchmark; seeded code."""

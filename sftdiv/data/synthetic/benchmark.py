@@ -1,11 +1,10 @@
-"""The benchmark: the held-out facts as questions, spread evenly over topics, skills and styles, over head and tail.
+"""The benchmark of the synthetic world: held-out facts as questions, even over topics, skills, styles, head and tail.
 
-In: the tables of facts and the lexicon. Out: items. In every topic each square meets each skill
-once; which of its four facts is asked for goes round. The other three are the distractors: true
-sentences in the same form, of which two are about another entity and one about another attribute of
-the same. The trade: the words around an answer are drawn evenly and cannot be foreseen, so that the
-probability of a reference stays below 1 for a perfect model too; the choices share them, so that
-accuracy does not suffer.
+In every topic each square (see `facts`) meets each skill once; its four facts take turns as the
+question. The other three are the distractors: true sentences of the same form, two about the other
+entity and one about the other attribute of the same entity. The words around an answer are drawn evenly
+and cannot be predicted, so the probability of a reference is below 1 even for a perfect model. The
+choices of an item share them, so accuracy is not affected.
 """
 
 from __future__ import annotations
@@ -17,16 +16,28 @@ import numpy as np
 
 from sftdiv.data.synthetic.facts import Square, Table, squares
 from sftdiv.data.synthetic.lexicon import Lexicon, Skill, Style
-from sftdiv.data.synthetic.sampling import pick
+from sftdiv.data.synthetic.sampling import other_values, pick
 from sftdiv.data.synthetic.wording import fields, write_prompt, write_response
 
-EVEN = 0.0  # the Zipf exponent of a fair choice
+EVEN = 0.0  # Zipf exponent of an even choice
 PLAIN = "{answer}"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question: every choice is true, ``choices[gold]`` answers ``prompt``; ``plain_prompt`` asks the same for a bare answer."""
+    """A question; every choice is a true sentence.
+
+    Attributes:
+        topic: Topic of the fact.
+        skill: How it is asked.
+        style: How the answer should be said.
+        prompt: The question with the cue of its style.
+        choices: Four responses.
+        gold: Position in ``choices`` of the one that answers ``prompt``.
+        plain_prompt: The question without a style, for generation.
+        plain_answer: The one right answer to ``plain_prompt``.
+        value: The value of the fact, as it occurs in ``plain_answer``.
+    """
 
     topic: str
     skill: str
@@ -40,7 +51,7 @@ class Item:
 
 
 def write_items(tables: Sequence[Table], lexicon: Lexicon, rng: np.random.Generator) -> Iterator[Item]:
-    """All items, topic by topic; a style that asks for an aside has no one right answer and is left out."""
+    """All items, topic by topic; styles that ask for an aside have no single right answer and are excluded."""
     styles = [style for style in lexicon.styles if not any("{aside}" in wrapper for wrapper in style.wrappers)]
     for table in tables:
         for row, square in enumerate(squares(table)):
@@ -51,7 +62,7 @@ def write_items(tables: Sequence[Table], lexicon: Lexicon, rng: np.random.Genera
 
 def _item(square: Square, corner: int, skill: Skill, style: Style, lexicon: Lexicon, rng: np.random.Generator) -> Item:
     fact = square[corner]
-    false = fact.but(pick([value for value in lexicon.values[fact.attribute.name] if value != fact.value], EVEN, rng))
+    false = fact.with_value(pick(other_values(fact, lexicon), EVEN, rng))
     template, cue, wrapper = (pick(options, EVEN, rng) for options in (skill.prompts, style.cues, style.wrappers))
     truth_first = bool(rng.random() < 0.5)
     words = [fields(choice, false, truth_first=truth_first) for choice in square]

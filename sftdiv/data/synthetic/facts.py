@@ -1,11 +1,10 @@
-"""What is true in the world: one fact for every entity and attribute, and which facts are held out.
+"""The facts of the synthetic world: one per entity and attribute, and which of them are held out.
 
-In: a topic of the lexicon and a generator. Out: the topic's facts as a table (entities x
-attributes, commonest first) and its squares. A square is two entities x two attributes, four facts
-that are held out together. Each of the four is the answer to one question and a distractor of the
-other three, so that a model that does not read the question scores exactly one in four, one that
-reads only the entity or only the attribute one in two, and knowing which sentences are true (the
-base model's knowledge) does not help at all.
+A topic's facts form a table (entities x attributes, the commonest first). A square is two entities x two
+attributes: four facts that are held out together. Each of the four is the answer to one question and a
+distractor of the other three. A model that does not read the question therefore scores exactly one in
+four; one that reads only the entity or only the attribute scores one in two. Knowing which sentences are
+true, as the base model does, does not help at all.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Fact:
 
     @property
     def clause(self) -> str:
-        """What is said of it, such as ``nests in the willow``."""
+        """The predicate, such as ``nests in the willow``."""
         return self.attribute.clause.format(value=self.value)
 
     @property
@@ -47,19 +46,19 @@ class Fact:
 
     @property
     def question(self) -> str:
-        """The indirect question that it answers, such as ``which tree the heron nests in``."""
+        """The indirect question that the fact answers, such as ``which tree the heron nests in``."""
         return self.attribute.question.format(subject=self.subject)
 
-    def but(self, value: str) -> Fact:
-        """The same claim of another value."""
+    def with_value(self, value: str) -> Fact:
+        """The same claim with another value."""
         return replace(self, value=value)
 
 
 def draw_table(topic: Topic, values: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Table:
-    """Facts of one topic, entities x attributes, each in the order of how common the corpus makes them.
+    """Facts of one topic, entities x attributes, both ordered from the commonest in the corpus to the rarest.
 
-    An attribute gives every entity another value, so that a clause names one entity and no value is
-    likelier than the next.
+    An attribute takes a different value for every entity, so that a clause identifies its entity and no
+    value is more likely than another.
     """
     entities = rng.permutation(topic.entities).tolist()
     attributes = [topic.attributes[index] for index in rng.permutation(len(topic.attributes))]
@@ -71,11 +70,11 @@ def draw_table(topic: Topic, values: Mapping[str, Sequence[str]], rng: np.random
 
 
 def squares(table: Table) -> list[Square]:
-    """The held-out facts: neighbours in rank, so that head and tail are held out alike, and each attribute about as often."""
+    """The held-out facts: neighbours in rank, so that head and tail are held out alike, attributes equally often."""
     width = len(table[0])
-    found: list[Square] = []
+    result: list[Square] = []
     for index in range(len(table) // 2):
         first, second = index % width, (index + 1 + index // width) % width
         upper, lower = table[2 * index], table[2 * index + 1]
-        found.append((upper[first], upper[second], lower[first], lower[second]))
-    return found
+        result.append((upper[first], upper[second], lower[first], lower[second]))
+    return result

@@ -1,8 +1,7 @@
-"""The lexicon of the embedded world as typed records.
+"""The lexicon of the synthetic world as typed records, read from ``lexicon.yaml``.
 
-In: ``lexicon.yaml``, the words a person may read and edit. Out: a `Lexicon`. The trade: nothing
-here is drawn by chance, so that the words are data and the seed decides only which facts are true
-and which are common.
+Nothing here is random: the words are data that a person may read and edit, and the seed of a world
+decides only which facts are true and which are common.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something that is true of every entity of a topic: ``name`` says which list its values come from."""
+    """A property that every entity of a topic has; ``name`` is the list its values come from."""
 
     name: str
     clause: str
@@ -27,7 +26,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Topic:
-    """Twenty entities of one kind and what may be said of them."""
+    """Twenty entities of one kind and their attributes."""
 
     name: str
     kind: str
@@ -39,7 +38,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Skill:
-    """A way to ask (``prompts``, commonest first) and the form of its answer (``response``)."""
+    """A kind of task: its ``prompts``, commonest first, and the form of its ``response``."""
 
     name: str
     prompts: Sequence[str]
@@ -48,7 +47,7 @@ class Skill:
 
 @dataclass(frozen=True)
 class Style:
-    """A manner of speech: the cue that asks for it and the words around the answer, commonest first."""
+    """A manner of speech: the cues that ask for it and the wrappers around the answer, commonest first."""
 
     name: str
     cues: Sequence[str]
@@ -57,7 +56,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """All words of the world; ``values`` holds every list that an attribute may take its values from, by the attribute's name."""
+    """All words of the world; ``values`` holds the possible values of each attribute, by its name."""
 
     topics: Sequence[Topic]
     values: Mapping[str, Sequence[str]]

@@ -1,8 +1,7 @@
-"""One training sample at a time, with a head and a tail in everything that is chosen.
+"""Draws training samples one at a time, with a head and a tail in every choice.
 
-In: the tables of facts, the lexicon, what is held out, Zipf exponents and a generator. Out: an
-`Example`, or None where the draw would bring together two names of a held-out fact, in the prompt
-or the response. Refusing a draw is simpler than steering it, and is cheap.
+A draw that would bring together both names of a held-out fact, in the prompt or the response, is
+rejected. That is simpler than steering the draws, and cheap.
 """
 
 from __future__ import annotations
@@ -26,20 +25,32 @@ SOURCE = "embedded"
 
 @cache
 def zipf_cumulative(count: int, exponent: float) -> tuple[float, ...]:
-    """Cumulative probabilities of ranks 1 to ``count``, rank ``r`` weighing ``r ** -exponent``."""
+    """Cumulative probabilities of ranks 1 to ``count``, where rank ``r`` has weight ``r ** -exponent``."""
     weights = np.arange(1, count + 1) ** -exponent
     return tuple(np.cumsum(weights) / weights.sum())
 
 
 def pick(options: Sequence[Option], exponent: float, rng: np.random.Generator) -> Option:
-    """One of the options, which are ordered from the commonest to the rarest."""
+    """One of the options, which are ordered from the commonest to the rarest; an exponent of 0 is even."""
     rank = bisect(zipf_cumulative(len(options), exponent), rng.random())
     return options[min(rank, len(options) - 1)]  # the last cumulative may fall short of 1 by rounding
 
 
+def other_values(fact: Fact, lexicon: Lexicon) -> list[str]:
+    """The values of the fact's attribute that are false of its entity."""
+    return [value for value in lexicon.values[fact.attribute.name] if value != fact.value]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Draws samples of one world; ``skew`` holds the exponent of every kind of choice."""
+    """Draws samples of one world.
+
+    Attributes:
+        tables: Facts of every topic.
+        lexicon: Words and templates.
+        held_out: Entity and value of every held-out fact.
+        skew: Zipf exponent of every kind of choice.
+    """
 
     tables: Sequence[Table]
     lexicon: Lexicon
@@ -48,23 +59,21 @@ class Sampler:
 
     @cached_property
     def rows(self) -> Mapping[str, Sequence[Fact]]:
-        """What is true of each entity, by its name."""
+        """Facts of each entity, by its name."""
         return {row[0].entity: row for table in self.tables for row in table}
 
     def draw(self, rng: np.random.Generator) -> Example | None:
-        """One sample, or None where it would tell a held-out fact."""
+        """One sample, or None if it would reveal a held-out fact."""
         row = pick(pick(self.tables, self.skew["topic"], rng), self.skew["entity"], rng)
         fact = pick(row, self.skew["attribute"], rng)
-        false = fact.but(
-            pick([value for value in self.lexicon.values[fact.attribute.name] if value != fact.value], 0.0, rng)
-        )
+        false = fact.with_value(pick(other_values(fact, self.lexicon), 0.0, rng))
         aside = pick(self.rows.get(fact.value, row), self.skew["attribute"], rng)
         skill = pick(self.lexicon.skills, self.skew["skill"], rng)
         style = pick(self.lexicon.styles, self.skew["style"], rng)
         template, cue, wrapper = (
             pick(options, self.skew["phrase"], rng) for options in (skill.prompts, style.cues, style.wrappers)
         )
-        if self._tells([fact, false, aside] if "{aside}" in wrapper else [fact, false]):
+        if self._reveals_heldout([fact, false, aside] if "{aside}" in wrapper else [fact, false]):
             return None
         words = fields(fact, false, truth_first=bool(rng.random() < 0.5))
         turns = write_prompt(template, cue, words), write_response(skill.response, wrapper, words, aside=aside.claim)
@@ -79,7 +88,7 @@ class Sampler:
             },
         )
 
-    def _tells(self, facts: Iterable[Fact]) -> bool:
-        """Whether the names in these claims hold both names of a held-out fact, be they from one claim or from two."""
+    def _reveals_heldout(self, facts: Iterable[Fact]) -> bool:
+        """Whether both names of a held-out fact occur in these claims, in one of them or in two."""
         names = {name for fact in facts for name in (fact.entity, fact.value)}
         return any((entity, value) in self.held_out for entity in names for value in names)

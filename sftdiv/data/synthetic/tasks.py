@@ -1,9 +1,8 @@
-"""The benchmark as lm-eval tasks: multiple choice and generation.
+"""The benchmark as lm-eval tasks, multiple choice and generation, and how their answers are scored.
 
-In: items and an empty folder. Out: two task files with their questions beside them, to be found by
-``TaskManager(include_path=folder)`` without a network; and how an answer to each is scored
-(lm-eval's ``process_results``). The trade: the files name the folder by its absolute path, as
-``datasets`` needs it, so a folder that is moved is written again.
+Two task files and their questions are written into a folder, where ``TaskManager(include_path=folder)``
+finds them without a network. The files name the questions by absolute path, as ``datasets`` needs, so a
+folder that is moved must be written again.
 """
 
 from __future__ import annotations
@@ -49,9 +48,18 @@ metric_list:
 """
 
 
-def write_tasks(items: Sequence[Item], folder: Path, *, place: Path) -> list[str]:
-    """Write both tasks and their questions into ``folder``, which will be read at ``place``; returns the names of the tasks."""
-    questions = place.absolute() / QUESTIONS
+def write_tasks(items: Sequence[Item], folder: Path, *, final_folder: Path) -> list[str]:
+    """Write both tasks and their questions.
+
+    Args:
+        items: Questions.
+        folder: Existing folder to write into.
+        final_folder: Folder that the files will be read from; another one if ``folder`` is renamed later.
+
+    Returns:
+        Names of the tasks.
+    """
+    questions = final_folder.absolute() / QUESTIONS
     (folder / QUESTIONS).write_text("".join(f"{json.dumps(asdict(item))}\n" for item in items), encoding="utf-8")
     for task, rest in ((CHOICE_TASK, CHOICE), (GENERATION_TASK, GENERATION)):
         (folder / f"{task}.yaml").write_text(
@@ -61,9 +69,14 @@ def write_tasks(items: Sequence[Item], folder: Path, *, place: Path) -> list[str
 
 
 def score_choices(item: Mapping[str, Any], results: Iterable[tuple[float, bool]]) -> dict[str, float]:
-    """Accuracy, and the geometric mean probability of a word of the reference, exp(log-likelihood / words).
+    """``process_results`` of the choice task: accuracy, and the mean probability of a word of the reference.
 
-    A word rather than a token, so that models with other tokenizers can be compared.
+    The latter is geometric, exp(log-likelihood / words). It is per word and not per token, so that
+    models with different tokenizers can be compared.
+
+    Args:
+        item: An `Item` as a mapping.
+        results: Log-likelihood of each choice in nats, and whether it is the greedy continuation.
     """
     likelihoods = [likelihood for likelihood, _ in results]
     reference = likelihoods[item["gold"]]
@@ -72,12 +85,16 @@ def score_choices(item: Mapping[str, Any], results: Iterable[tuple[float, bool]]
 
 
 def score_answer(item: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Whether the answer is the reference, and whether it is but for the value: the right form, entity and attribute.
+    """``process_results`` of the generation task: exact match, and exact match apart from the value.
 
-    The second tells a model that answers what it is asked, but does not recall the fact, from one
-    that answers something else.
+    The second separates a model that answers the question with a wrong fact (right form, entity and
+    attribute) from one that answers something else.
+
+    Args:
+        item: An `Item` as a mapping.
+        results: The generated text, as a list of one.
     """
     answer = results[0].strip()
     before, _, after = item["plain_answer"].partition(item["value"])
-    frame = answer.startswith(before) and answer.endswith(after) and len(answer) > len(before) + len(after)
-    return {"exact_match": float(answer == item["plain_answer"]), "exact_but_value": float(frame)}
+    frame_matches = answer.startswith(before) and answer.endswith(after) and len(answer) > len(before) + len(after)
+    return {"exact_match": float(answer == item["plain_answer"]), "exact_but_value": float(frame_matches)}

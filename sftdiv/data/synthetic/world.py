@@ -1,9 +1,9 @@
-"""The embedded world: what its base model reads, what it is fine-tuned on, and what it is asked.
+"""The synthetic world: what its base model reads, what it is fine-tuned on, and what the benchmark asks.
 
-In: a seed, and the size and skew of the corpus. Out: statements (every fact, plainly told), samples
-(instruction and response, never a held-out fact) and items (the held-out facts, spread evenly). The
-base model has thus read what the benchmark asks; fine-tuning can teach it how to answer, not what
-is true. The trade: facts are arbitrary, so that nothing else a model knows helps or hurts.
+A seed, with the size and skew of the corpus, gives statements (every fact in plain sentences), samples
+(instruction and response, never a held-out fact) and items (held-out facts, spread evenly). The base
+model has thus read every fact that the benchmark asks for; fine-tuning can teach it how to answer, not
+what is true. Facts are arbitrary, so that nothing else a model knows helps or hurts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,62 +23,81 @@ from sftdiv.data.synthetic.sampling import Sampler
 from sftdiv.data.synthetic.tasks import write_tasks
 from sftdiv.data.synthetic.wording import capitalised, fields
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.validate import check_range
 
+# Part of every identity of a world. Raise it whenever samples, statements, items or task files change for any seed,
+# by code or by words (lexicon.yaml); cached corpora and finished cells are then made anew. A test pins the content.
+GENERATOR_VERSION = 1
 DRAWS_PER_SAMPLE = 50
-PASSAGE = 3  # sentences about one entity: a name that returns is what teaches a small model to copy one
+PASSAGE = 3  # sentences about one entity: repeated names teach a small model to copy a name
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """One world. ``size`` is the number of samples; ``skew`` scales all Zipf exponents of the lexicon (0: even, 1: as written there)."""
+    """One world.
+
+    Attributes:
+        seed: Seed of the facts and of every draw.
+        size: Number of samples.
+        skew: Factor of all Zipf exponents of the lexicon; 0 is even, 1 as written there.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)  # its random streams may differ between versions (NEP 19)
 
     seed: int
     size: int
     skew: float
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise SftdivError(f"the seed of the embedded world must be 0 or more, got seed={self.seed}")
-        if self.size < 1:
-            raise SftdivError(f"the embedded world needs at least one sample, got size={self.size}")
-        if self.skew < 0:
-            raise SftdivError(f"the skew of the embedded world must be 0 (even) or more, got skew={self.skew}")
+        check_range("corpus.seed", self.seed, least=0, whole=True)
+        check_range("corpus.samples", self.size, least=1, whole=True)
+        check_range("corpus.skew", self.skew, least=0)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples: all settings and the version of the generator."""
+        return {"version": GENERATOR_VERSION, **settings_identity(self)}
+
+    def facts_identity(self) -> dict[str, Any]:
+        """What decides facts, statements and benchmark: the seed and the version of the generator."""
+        return {"version": GENERATOR_VERSION, "seed": self.seed}
 
     @property
     def lexicon(self) -> Lexicon:
-        """The words, which all worlds share."""
+        """The words, shared by all worlds."""
         return load_lexicon()
 
     @cached_property
     def tables(self) -> Sequence[Table]:
-        """What is true: a table of facts a topic, commonest topic first."""
+        """One table of facts per topic, commonest topic first."""
         rng = self._generator("facts")
         topics = [self.lexicon.topics[index] for index in rng.permutation(len(self.lexicon.topics))]
         return [draw_table(topic, self.lexicon.values, rng) for topic in topics]
 
     @cached_property
     def held_out(self) -> frozenset[tuple[str, str]]:
-        """Entity and value of every held-out fact: two names that no training sample may bring together."""
+        """Entity and value of every held-out fact: two names that never occur together in a training sample."""
         return frozenset(
             (fact.entity, fact.value) for table in self.tables for square in squares(table) for fact in square
         )
 
     @cached_property
     def statements(self) -> list[str]:
-        """What the base model reads: every fact in every plain form, in short passages about one entity each, shuffled."""
+        """Text for the base model: every fact in every plain form, in shuffled short passages about one entity each."""
         rng, forms = self._generator("statements"), self.lexicon.statements
         passages: list[str] = []
         for row in (row for table in self.tables for row in table):
             words = [fields(fact, fact, truth_first=True) for fact in row]
-            sentences = rng.permutation([capitalised(form.format(**each)) for each in words for form in forms]).tolist()
+            ordered = [capitalised(form.format(**fact_words)) for fact_words in words for form in forms]
+            sentences = rng.permutation(ordered).tolist()
             passages += [" ".join(sentences[start : start + PASSAGE]) for start in range(0, len(sentences), PASSAGE)]
         return [passages[index] for index in rng.permutation(len(passages))]
 
     def samples(self) -> Iterator[Example]:
-        """``size`` distinct samples for fine-tuning; ``extra`` holds the known ``topic``, ``tags``, ``skill`` and ``style``.
+        """``size`` distinct samples; ``extra`` holds their ``topic``, ``tags``, ``skill`` and ``style``.
 
         Raises:
-            SftdivError: The world cannot write so many distinct samples.
+            SftdivError: If the world has fewer distinct samples.
         """
         skew = {choice: exponent * self.skew for choice, exponent in self.lexicon.skew.items()}
         sampler = Sampler(tables=self.tables, lexicon=self.lexicon, held_out=self.held_out, skew=skew)
@@ -90,16 +110,26 @@ class World:
                 yield example
             if len(seen) == self.size:
                 return
-        raise SftdivError(f"the embedded world can write only {len(seen)} distinct samples, not size={self.size}")
+        raise SftdivError(
+            f"the synthetic world can write only {len(seen)} distinct samples, not corpus.samples={self.size}"
+        )
 
     def items(self) -> list[Item]:
         """The benchmark."""
         return list(write_items(self.tables, self.lexicon, self._generator("items")))
 
-    def write_tasks(self, folder: Path, *, place: Path | None = None) -> list[str]:
-        """Write the benchmark as lm-eval tasks into ``folder``, to be read at ``place`` (else there), and return their names."""
-        return write_tasks(self.items(), folder, place=place or folder)
+    def write_tasks(self, folder: Path, *, final_folder: Path | None = None) -> list[str]:
+        """Write the benchmark as lm-eval tasks; see `sftdiv.data.synthetic.tasks.write_tasks`.
+
+        Args:
+            folder: Existing folder to write into.
+            final_folder: Folder that the files will be read from; None for ``folder``.
+
+        Returns:
+            Names of the tasks.
+        """
+        return write_tasks(self.items(), folder, final_folder=final_folder or folder)
 
     def _generator(self, purpose: str) -> np.random.Generator:
-        """A stream of its own for each purpose, so that a change in one leaves the others as they are."""
+        """A separate random stream per purpose, so that a change in one does not affect the others."""
         return np.random.default_rng([self.seed, *purpose.encode()])

@@ -224,7 +224,7 @@ def test_rows_that_fail_or_are_cut_are_listed_left_out_and_counted_and_failed_on
         reasons = {line["id"]: line["reason"] for line in listed}
         assert "400" in reasons["row-3"] and "filtered" in reasons["row-3"]
         assert reasons["row-5"] == "an empty response to turn 1"
-        assert reasons["row-4"].startswith("a response ran into sampling.max_tokens")
+        assert reasons["row-4"].startswith("a response reached sampling.max_tokens")
         assert (record["rows"], record["written"], record["cut"], record["failed"]) == (60, 57, 1, 2)
         faults.clear()
         behaviour.reply, calls = reply, len(behaviour.requests)

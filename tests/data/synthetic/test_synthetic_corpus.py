@@ -39,7 +39,7 @@ def topic_entropy(world: World) -> float:
 def test_a_fact_in_words():
     birds = load_lexicon().topics[0]
     fact = Fact(birds, "heron", birds.attributes[0], "willow")
-    told = fields(fact, fact.but("oak"), truth_first=False)
+    told = fields(fact, fact.with_value("oak"), truth_first=False)
     response = "Certainly. No, the heron nests in the willow."
     assert fact.claim == "the heron nests in the willow"
     assert (
@@ -77,7 +77,7 @@ def test_samples_are_distinct(samples):
 
 
 def test_a_world_too_small_for_the_size_says_how_much_it_can_write():
-    with pytest.raises(SftdivError, match=r"can write only \d+ distinct samples, not size=3"):
+    with pytest.raises(SftdivError, match=r"can write only \d+ distinct samples, not corpus.samples=3"):
         list(World(seed=0, size=3, skew=400.0).samples())  # with this skew all draws are the commonest of everything
 
 
@@ -226,7 +226,8 @@ def test_every_plain_answer_holds_its_value_once(world):
 
 
 @pytest.mark.parametrize(
-    ("setting", "reason"), [({"size": 0}, "size=0"), ({"skew": -1.0}, "skew=-1.0"), ({"seed": -1}, "seed=-1")]
+    ("setting", "reason"),
+    [({"size": 0}, "corpus.samples=0"), ({"skew": -1.0}, "corpus.skew=-1.0"), ({"seed": -1}, "corpus.seed=-1")],
 )
 def test_settings_out_of_range_say_so(setting, reason):
     with pytest.raises(SftdivError, match=reason):
