@@ -30,9 +30,17 @@ def run_request(settings: Mapping[str, Any]) -> RunRequest:
     Raises:
         SftdivError: A setting is unknown or cannot be right.
     """
-    overrides = overrides_of({"study": "api", "tracking": "none", **settings})
+    return compose_run(overrides_of({"study": "api", "tracking": "none", **settings}))
+
+
+def compose_run(overrides: Sequence[str]) -> RunRequest:
+    """The run that a command's overrides describe, such as ``["strategy=meso_tag", "diversity_level=0.5"]``.
+
+    Raises:
+        SftdivError: A setting is unknown or cannot be right.
+    """
     with _composing("config", overrides):
-        return request_of(compose("config", overrides=overrides), overrides)
+        return request_of(compose("config", overrides=list(overrides)), overrides)
 
 
 def measure_request(settings: Mapping[str, Any]) -> MeasureRequest:

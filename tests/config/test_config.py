@@ -4,17 +4,17 @@ import inspect
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from sftdiv.config.app import conf_dir, study_of_command
-from sftdiv.config.compose import check, identified, identified_options, resolve_universe
-from sftdiv.pipeline.scoring import chosen, performance
+from sftdiv.config.build import evaluation_options
+from sftdiv.config.compose import prepare
+from sftdiv.config.from_python import compose_run
+from sftdiv.pipeline.scoring import performance_columns
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import plan_cell
 
 GROUPS = sorted(
     path.parent.relative_to(conf_dir()).as_posix() + "=" + path.stem for path in conf_dir().rglob("*/*.yaml")
@@ -84,8 +84,8 @@ def test_all_options_of_the_issues_are_there():
 
 def test_defaults_follow_the_corpus(composed):
     embedded, files = composed(), composed("corpus=files", "corpus.path=mine.jsonl")
-    assert (embedded.model.name, list(chosen(embedded)), embedded.size.n) == ("tiny", ["embedded"], 2000)
-    assert (files.model.name, list(chosen(files)), files.size.n) == ("scratch_3m", ["heldout"], 2000)
+    assert (embedded.model.name, list(evaluation_options(embedded)), embedded.size.n) == ("tiny", ["embedded"], 2000)
+    assert (files.model.name, list(evaluation_options(files)), files.size.n) == ("scratch_3m", ["heldout"], 2000)
     assert [(config.corpus.band.low, config.corpus.band.high) for config in (embedded, files)] == [(5, 200), (10, 500)]
     assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == [
         "LsaEmbedder",
@@ -156,21 +156,25 @@ def test_defaults_follow_the_corpus(composed):
         (["trainer=fsdp", "trainer.precision=16-mixed"], "trainer=fsdp does not scale losses"),
     ],
 )
-def test_wrong_values_are_refused_with_the_alternatives(composed, overrides, message):
+def test_wrong_values_are_refused_with_the_alternatives(overrides, message):
     with pytest.raises(SftdivError, match=message):
-        check(composed(*overrides))
+        compose_run(overrides)
+
+
+def performance(*overrides):
+    return performance_columns(compose_run(overrides).spec)
 
 
 def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
     both = composed("eval=[heldout,embedded]", "eval.limit=10", "eval.batch_size=2")
-    assert performance(both) == {"eval": "heldout+embedded", "primary": "heldout.loss_token", "higher_is_better": False}
     assert (both.eval.embedded.limit, both.eval.embedded.num_fewshot) == (10, 0)
     assert both.eval.embedded.batch_size == both.eval.heldout.batch_size == 2
-    other = composed("eval=[heldout,embedded]", "eval.primary=sftdiv_embedded_mc.acc")
-    assert performance(other)["primary"] == "sftdiv_embedded_mc.acc"
-    assert performance(composed("eval=none")) == {"eval": "none", "primary": None, "higher_is_better": None}
-    judged = composed("eval=[embedded,judge]", *JUDGE)
-    assert performance(judged) == {
+    loss = {"eval": "heldout+embedded", "primary": "heldout.loss_token", "higher_is_better": False}
+    assert performance("eval=[heldout,embedded]") == loss
+    other = performance("eval=[heldout,embedded]", "eval.primary=sftdiv_embedded_mc.acc")
+    assert other["primary"] == "sftdiv_embedded_mc.acc"
+    assert performance("eval=none") == {"eval": "none", "primary": None, "higher_is_better": None}
+    assert performance("eval=[embedded,judge]", *JUDGE) == {
         "eval": "embedded+judge",
         "primary": "sftdiv_embedded_mc.word_probability",
         "higher_is_better": True,
@@ -179,50 +183,53 @@ def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
     assert (custom.eval.custom.tasks, custom.eval.custom.include_path) == (["mine"], "tasks")
 
 
-def test_an_evaluation_is_named_by_what_decides_its_scores(composed):
-    plain, quick, few = (identified_options(composed(*how)) for how in ([], ["eval.batch_size=1"], ["eval.limit=5"]))
+def cell_name(*overrides):
+    return compose_run(overrides).single_cell().name
+
+
+def test_an_evaluation_is_named_by_what_decides_its_scores():
+    plain, quick, few = (
+        compose_run(overrides).spec.evaluation_identity() for overrides in ([], ["eval.batch_size=1"], ["eval.limit=5"])
+    )
     assert plain == quick != few
 
 
-def test_a_cell_is_named_by_the_score_that_is_its_performance(composed):
-    """Else the same ways in another order would find a cell whose performance is another score."""
-    ways = (
-        ["eval=[embedded,heldout]"],
-        ["eval=[heldout,embedded]"],
-        ["eval=[embedded,heldout]", "eval.primary=heldout.loss_token"],
-    )
-    named = [plan_cell(identified(composed(*way)), Path("root")).name for way in ways]
-    assert named[0] != named[1] == named[2]
+def test_a_cell_is_named_by_the_score_that_is_its_performance():
+    """Else the same evaluators in another order would find a cell whose performance is another score."""
+    names = [
+        cell_name("eval=[embedded,heldout]"),
+        cell_name("eval=[heldout,embedded]"),
+        cell_name("eval=[embedded,heldout]", "eval.primary=heldout.loss_token"),
+    ]
+    assert names[0] != names[1] == names[2]
 
 
 def test_universe_of_another_strategy_is_composed_on_the_same_side(composed):
-    config = composed("strategy=random", "selection.universe=micro_token", "corpus.band.low=7")
-    resolve_universe(
-        config, ["strategy=random", "selection.universe=micro_token", "corpus.band.low=7"], conf_dir() / "strategy"
-    )
+    overrides = ["strategy=random", "selection.universe=micro_token", "corpus.band.low=7"]
+    config = composed(*overrides)
+    prepare(config, overrides)
     assert config.universe_strategy.units.low == 7
     assert config.universe_strategy.side == "response"
-    config = composed("selection.universe=micro")
     with pytest.raises(SftdivError, match=r"selection.universe='micro' is unknown. Did you mean 'micro_token'"):
-        resolve_universe(config, [], conf_dir() / "strategy")
+        compose_run(["selection.universe=micro"])
 
 
-def test_a_cell_is_named_by_content_not_by_path(composed, tmp_path):
+def test_a_cell_is_named_by_content_not_by_path(tmp_path):
     names = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.jsonl").write_text('{"instruction": "Say yes.", "output": "Yes."}\n')
-        names.append(identified(composed("corpus=files", f"corpus.path={tmp_path / folder}")))
+        names.append(cell_name("corpus=files", f"corpus.path={tmp_path / folder}"))
     assert names[0] == names[1]
     (tmp_path / "b" / "b.jsonl").write_text('{"instruction": "Say yes.", "output": "No."}\n')
-    assert identified(composed("corpus=files", f"corpus.path={tmp_path / 'b'}")) != names[0]
+    assert cell_name("corpus=files", f"corpus.path={tmp_path / 'b'}") != names[0]
 
 
-def test_a_judges_baseline_is_named_by_its_model_and_not_by_what_lies_beside_it(composed, tmp_path, monkeypatch):
+def test_a_judges_baseline_is_named_by_its_model_and_not_by_what_lies_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def named(baseline):
-        return identified_options(composed("eval=judge", *JUDGE, f"judge.baseline={baseline}"))
+        return cell_name("eval=judge", *JUDGE, f"judge.baseline={baseline}")
 
     base = named("base")
     (tmp_path / "base").mkdir()
@@ -234,14 +241,6 @@ def test_a_judges_baseline_is_named_by_its_model_and_not_by_what_lies_beside_it(
     assert named("cell") == cell
     (tmp_path / "cell" / "model" / "weights").write_text("2")
     assert named("cell") != cell
-
-
-def test_a_cell_s_name_knows_the_embedding_model_not_the_device(composed):
-    cpu, gpu, cut = (
-        identified(composed("embedder=minilm", f"embedder.{it}"))
-        for it in ("devices=[cpu]", "devices=[cuda:0]", "max_tokens=64")
-    )
-    assert cpu == gpu != cut
 
 
 def test_study_is_single_or_a_hash_of_the_sweep():

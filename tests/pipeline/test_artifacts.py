@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from sftdiv.config.from_python import compose_run
 from sftdiv.pipeline import stages
-from sftdiv.pipeline.artifacts import Artifacts, plain
+from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import Store
 
@@ -26,7 +27,7 @@ def pairs(tmp_path):
     return path
 
 
-def artifacts_of(composed, tmp_path, pairs, *overrides):
+def artifacts_of(tmp_path, pairs, *overrides):
     small = [
         "corpus=files",
         f"corpus.path={pairs}",
@@ -36,36 +37,46 @@ def artifacts_of(composed, tmp_path, pairs, *overrides):
         "size.n=50",
         "embedder=lsa",
     ]
-    return Artifacts(composed(*small, "corpus.band.high=600", *overrides), Store(tmp_path / "cache"))
+    spec = compose_run([*small, "corpus.band.high=600", *overrides]).spec
+    return RunArtifacts(spec, Store(tmp_path / "cache"))
 
 
-def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(composed, tmp_path, pairs):
-    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random")
-    units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = stages.universe_and_ladders(artifacts.config, artifacts, units)
-    groups = np.array(artifacts.corpus.column("group"))
-    heldout = np.array(artifacts.corpus.column("heldout"))
+def universe_of(artifacts):
+    units = artifacts.data.units(artifacts.spec.strategy)
+    return stages.find_universe(artifacts.spec, artifacts, units)
+
+
+def selected(artifacts):
+    """The units and the selection of a run."""
+    units = artifacts.data.units(artifacts.spec.strategy)
+    return units, stages.select(artifacts.spec, artifacts, units, universe_of(artifacts))
+
+
+def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(tmp_path, pairs):
+    artifacts = artifacts_of(tmp_path, pairs, "strategy=random")
+    universe = universe_of(artifacts)
+    groups = np.array(artifacts.data.corpus.column("group"))
+    heldout = np.array(artifacts.data.corpus.column("heldout"))
     read, chosen, held = (set(groups[rows]) for rows in (artifacts.read_by_base, universe.indices, heldout))
     assert read and chosen and held
     assert not read & chosen and not read & held and not chosen & held
     assert 0.15 < artifacts.read_by_base.mean() < 0.45
-    texts = set(artifacts._base_texts())
+    texts = set(artifacts._pretraining_texts(artifacts.spec.model.pretrain))
     assert len(texts) == artifacts.read_by_base.sum()
     assert not texts & {
-        f"{artifacts.texts('instruction')[i]}\n{artifacts.texts('response')[i]}" for i in universe.indices
+        f"{artifacts.data.texts('instruction')[i]}\n{artifacts.data.texts('response')[i]}" for i in universe.indices
     }
 
 
-def test_filters_say_whom_they_left_out(composed, tmp_path, pairs):
+def test_filters_say_whom_they_left_out(tmp_path, pairs):
     artifacts = artifacts_of(
-        composed, tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5"
+        tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5"
     )
-    units = artifacts.units(plain(artifacts.config.strategy))
-    universe, _ = stages.universe_and_ladders(artifacts.config, artifacts, units)
-    lengths = artifacts.token_ids("response", artifacts.tokenizer).lengths()
+    universe = universe_of(artifacts)
+    lengths = artifacts.data.token_ids("response", artifacts.tokenizer).lengths()
     assert lengths[universe.indices].max() <= 9
     assert universe.counts["response_tokens"] > 0 and universe.counts["replicate"] > 0
-    assert sum(universe.counts.values()) + len(universe.indices) == len(artifacts.corpus)
+    assert sum(universe.counts.values()) + len(universe.indices) == len(artifacts.data.corpus)
 
 
 def built(tmp_path):
@@ -74,11 +85,11 @@ def built(tmp_path):
     }
 
 
-def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
+def test_a_change_rebuilds_only_what_depends_on_it(tmp_path, pairs):
     def make(*overrides):
-        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
-        stages.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
-        artifacts.token_ids("response", artifacts.tokenizer)
+        artifacts = artifacts_of(tmp_path, pairs, "strategy=random", *overrides)
+        selected(artifacts)
+        artifacts.data.token_ids("response", artifacts.tokenizer)
         return built(tmp_path)
 
     first = make()
@@ -88,16 +99,13 @@ def test_a_change_rebuilds_only_what_depends_on_it(composed, tmp_path, pairs):
 
 
 def ids_of(artifacts):
-    units = artifacts.units(plain(artifacts.config.strategy))
-    subset = stages.draw(
-        artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
-    ).subset
-    return [artifacts.corpus.column("id")[row] for row in subset.indices]
+    _, selection = selected(artifacts)
+    return [artifacts.data.corpus.column("id")[row] for row in selection.indices]
 
 
 @pytest.mark.parametrize("strategy", ["micro_token", "random"])
 @pytest.mark.parametrize("match", ["none", "length"])
-def test_the_order_of_the_corpus_does_not_matter(composed, tmp_path, pairs, strategy, match):
+def test_the_order_of_the_corpus_does_not_matter(tmp_path, pairs, strategy, match):
     lines = pairs.read_text().splitlines(keepends=True)
     turned = tmp_path / "turned.jsonl"
     turned.write_text("".join(lines[i] for i in np.random.default_rng(0).permutation(len(lines))))
@@ -108,7 +116,7 @@ def test_the_order_of_the_corpus_does_not_matter(composed, tmp_path, pairs, stra
         "strategy.side=response",
         "corpus.band.low=1",
     ]
-    first, second = (ids_of(artifacts_of(composed, tmp_path / path.stem, path, *rules)) for path in (pairs, turned))
+    first, second = (ids_of(artifacts_of(tmp_path / path.stem, path, *rules)) for path in (pairs, turned))
     assert first == second
     assert len(set(first)) == 50
 
@@ -116,7 +124,7 @@ def test_the_order_of_the_corpus_does_not_matter(composed, tmp_path, pairs, stra
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["instruction", "response"])
 @pytest.mark.parametrize("strategy", ["macro_topic", "meso_tag", "micro_token"])
-def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory, strategy, side):
+def test_units_rise_with_the_level_for_every_strategy(tmp_path_factory, strategy, side):
     cache = tmp_path_factory.getbasetemp() / "worlds"
     entropies, reached = [], []
     for level in (0, 0.5, 1):
@@ -127,30 +135,27 @@ def test_units_rise_with_the_level_for_every_strategy(composed, tmp_path_factory
             f"strategy.side={side}",
             f"diversity_level={level}",
         ]
-        artifacts = Artifacts(composed(*small), Store(cache))
-        units = artifacts.units(plain(artifacts.config.strategy))
-        selection = stages.draw(
-            artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
-        )
-        measured = stages.diversity(artifacts.config, selection, artifacts)["diversity"]["units"]
-        assert len(set(selection.subset.indices.tolist())) == 400
+        artifacts = RunArtifacts(compose_run(small).spec, Store(cache))
+        units, selection = selected(artifacts)
+        measured = stages.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["units"]
+        assert len(set(selection.indices.tolist())) == 400
         entropies.append(measured["entropy"])
         reached.append(measured["types"])
     assert entropies == sorted(set(entropies)) and reached == sorted(set(reached))
 
 
-def test_an_unknown_column_and_source_name_the_known(composed, tmp_path, pairs):
-    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
+def test_an_unknown_column_and_source_name_the_known(tmp_path, pairs):
+    artifacts = artifacts_of(tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
     with pytest.raises(
         SftdivError, match=r"no column 'tags'; carry it along with corpus.columns=\[tags\]. Known: id, messages"
     ):
-        artifacts.units(plain(artifacts.config.strategy))
-    artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", "selection.sources=[web]")
+        artifacts.data.units(artifacts.spec.strategy)
+    artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "selection.sources=[web]")
     with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has"):
-        stages.universe_and_ladders(artifacts.config, artifacts, artifacts.units(plain(artifacts.config.strategy)))
+        universe_of(artifacts)
 
 
-def test_what_counts_as_a_duplicate_is_a_setting(composed, tmp_path):
+def test_what_counts_as_a_duplicate_is_a_setting(tmp_path):
     # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five words are shared
     long = " ".join(f"word{i}" for i in range(40))
     pairs = [
@@ -167,22 +172,19 @@ def test_what_counts_as_a_duplicate_is_a_setting(composed, tmp_path):
     kept = {
         dedup: len(
             artifacts_of(
-                composed, tmp_path, path, f"corpus.dedup={dedup}", "corpus.heldout=0", "corpus.near.threshold=0.7"
-            ).corpus
+                tmp_path, path, f"corpus.dedup={dedup}", "corpus.heldout=0", "corpus.near.threshold=0.7"
+            ).data.corpus
         )
         for dedup in ("none", "exact", "near")
     }
     assert kept == {"none": 44, "exact": 43, "near": 42}
 
 
-def test_metrics_of_a_subset_are_a_setting(composed, tmp_path, pairs):
+def test_metrics_of_a_subset_are_a_setting(tmp_path, pairs):
     def columns(*overrides):
-        artifacts = artifacts_of(composed, tmp_path, pairs, "strategy=random", *overrides)
-        units = artifacts.units(plain(artifacts.config.strategy))
-        selection = stages.draw(
-            artifacts.config, artifacts, units, *stages.universe_and_ladders(artifacts.config, artifacts, units)
-        )
-        return stages.diversity(artifacts.config, selection, artifacts)["diversity"]["response"]
+        artifacts = artifacts_of(tmp_path, pairs, "strategy=random", *overrides)
+        units, selection = selected(artifacts)
+        return stages.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["response"]
 
     paper = {"embedding_distance", "length", "compression_ratio", "self_bleu", "entropy", "ngram_ratio"} | {
         f"ngram_ratio_{n}" for n in range(1, 5)
@@ -196,13 +198,13 @@ def test_metrics_of_a_subset_are_a_setting(composed, tmp_path, pairs):
     assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == {"length", "mtld"}
 
 
-def test_how_the_embeddings_were_made_is_told(composed, tmp_path, pairs):
-    artifacts = artifacts_of(composed, tmp_path, pairs, "embedder.max_share=1.0")
+def test_how_the_embeddings_were_made_is_told(tmp_path, pairs):
+    artifacts = artifacts_of(tmp_path, pairs, "embedder.max_share=1.0")
     told = stages.how_counted(artifacts.config, artifacts)
     assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]
 
 
-def test_the_map_of_tags_can_be_edited_and_given_back(composed, tmp_path, pairs):
+def test_the_map_of_tags_can_be_edited_and_given_back(tmp_path, pairs):
     def units_of(*overrides):
         artifacts = artifacts_of(
             composed, tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides

@@ -5,19 +5,25 @@ import json
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sftdiv.config.app import conf_dir, study_of_command
+from sftdiv.config.app import study_of_command
 from sftdiv.config.compose import prepare
+from sftdiv.config.from_python import compose_run
+from sftdiv.config.sweeper import swept_values
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, write_failure
 from sftdiv.sweep.devices import own_gpus, visible_gpus
-from sftdiv.sweep.grid import axes_of, baseline_axes, grid
+from sftdiv.sweep.grid import baseline_axes, grid
 from sftdiv.sweep.plan import PlannedCell, load_plan, save_plan
 
 PARSER = OverridesParser.create()
 
 
+def axes_of(overrides):
+    return swept_values(overrides, PARSER)
+
+
 def test_a_grid_is_every_combination_and_the_last_word_on_a_setting_holds():
-    axes = axes_of(["strategy=a,b", "seed=0,1,2", "+experiment=e", "seed=4,5"], PARSER)
+    axes = axes_of(["strategy=a,b", "seed=0,1,2", "+experiment=e", "seed=4,5"])
     assert grid(axes) == [
         ["strategy=a", "seed=4", "+experiment=e"],
         ["strategy=a", "seed=5", "+experiment=e"],
@@ -34,9 +40,9 @@ def test_a_baseline_takes_the_grids_values_for_what_it_does_not_name():
         "diversity_level=0,1/2,1",
         "seed=0,1",
     ]
-    axes = axes_of(swept, PARSER)
+    axes = axes_of(swept)
     beside = baseline_axes(
-        axes, {"strategy": "random", "selection.universe": "{strategy}", "diversity_level": 1}, PARSER, lambda key: "x"
+        axes, {"strategy": "random", "selection.universe": "{strategy}", "diversity_level": 1}, axes_of, lambda key: "x"
     )
     assert grid(beside) == [
         [
@@ -53,25 +59,31 @@ def test_a_baseline_takes_the_grids_values_for_what_it_does_not_name():
 
 def test_a_baseline_of_what_is_not_swept_takes_the_current_value_and_none_stands_for_random():
     settings = {"strategy": "random", "selection.universe": "{strategy}"}
-    assert grid(baseline_axes({}, settings, PARSER, lambda key: "meso_tag")) == [
+    assert grid(baseline_axes({}, settings, axes_of, lambda key: "meso_tag")) == [
         ["strategy=random", "selection.universe=meso_tag"]
     ]
-    assert baseline_axes(axes_of(["strategy=random"], PARSER), settings, PARSER, lambda key: "x") == {}
+    assert baseline_axes(axes_of(["strategy=random"]), settings, axes_of, lambda key: "x") == {}
 
 
 def test_a_continuous_range_has_no_values():
     with pytest.raises(SftdivError, match=r"diversity_level=interval\(0,1\) is a continuous range; list its values"):
-        axes_of(["diversity_level=interval(0,1)"], PARSER)
+        axes_of(["diversity_level=interval(0,1)"])
 
 
 def test_levels_may_be_fractions(composed):
     config = composed("diversity_level=2/6")
-    prepare(config, [], conf_dir() / "strategy")
+    prepare(config, [])
     assert config.diversity_level == 1 / 3
     with pytest.raises(SftdivError, match=r"diversity_level='1/0' must be a number in \[0, 1\]"):
-        prepare(composed("diversity_level=1/0"), [], conf_dir() / "strategy")
+        compose_run(["diversity_level=1/0"])
     with pytest.raises(SftdivError, match=r"diversity_level=1.5 must be a number in \[0, 1\]"):
-        prepare(composed("diversity_level=3/2"), [], conf_dir() / "strategy")
+        compose_run(["diversity_level=3/2"])
+
+
+def test_a_baseline_of_another_strategy_drops_the_options_of_the_grids_own():
+    axes = axes_of(["strategy=meso_tag", "strategy/tagger=keyphrase", "strategy/normalise=none,light", "seed=0,1"])
+    settings = {"strategy": "random", "selection.universe": "{strategy}"}
+    assert sorted(baseline_axes(axes, settings, axes_of, lambda key: "x")) == ["seed", "selection.universe", "strategy"]
 
 
 def test_a_study_is_named_by_its_experiment():
@@ -92,9 +104,9 @@ def test_a_study_is_named_by_its_experiment():
         (["sweep.isolate=fork"], "sweep.isolate='fork' is unknown.*true, false, forkserver, spawn"),
     ],
 )
-def test_wrong_values_of_a_sweep_are_refused(composed, overrides, message):
+def test_wrong_values_of_a_sweep_are_refused(overrides, message):
     with pytest.raises(SftdivError, match=message):
-        prepare(composed(*overrides), [], conf_dir() / "strategy")
+        compose_run(overrides)
 
 
 def test_a_plan_is_read_back_and_folders_say_how_far_a_cell_is(tmp_path):
