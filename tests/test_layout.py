@@ -19,7 +19,11 @@ COMPOSITION = {"config", "pipeline", "sweep"}
 SERVICES = {"tracking", "reporting", "release"}
 STAGES = {"data", "embeddings", "units", "selection", "diversity", "training", "evaluation", "analysis"}
 FOUNDATIONS = {"records", "protocols", "storage", "llm", "modeling"}
-SHOWN = {("reporting", "analysis"), ("reporting", "diversity"), ("reporting", "evaluation")}  # reports show what these stages computed
+SHOWN = {
+    ("reporting", "analysis"),
+    ("reporting", "diversity"),
+    ("reporting", "evaluation"),
+}  # reports show what these stages computed
 KNOW_HYDRA = {"config", "run", "measure", "regenerate", "api"}
 
 

@@ -1,7 +1,7 @@
 """The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
 
-In: a cell. Out: on a clean end the row, written last; on any other end (an error, Ctrl-C,
-``SystemExit``) the stage, message and traceback.
+A run that ends well writes its row last; any other end (an error, Ctrl-C, ``SystemExit``) writes the stage,
+the message and the traceback.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Recorder:
         self._stage = "start"
 
     def add(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Put values into the row, nested ones under dotted keys."""
+        """Add values to the row, nested ones under dotted keys."""
         self.row |= flatten(values, prefix)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage as ``time.NAME`` in seconds, and name it should it fail."""
+        """Time a stage as ``time.NAME`` in seconds; ``failure.json`` names it if it fails."""
         self._stage, started = name, time.perf_counter()
         write_json(self.cell.folder / RUNNING, {"stage": name, "pid": os.getpid()})
         log.info("%s: %s", self.cell.name, name)
@@ -58,6 +58,6 @@ class Recorder:
             (self.cell.folder / RUNNING).unlink(missing_ok=True)
             self.tracker.finish(self.row, 0)
             return
-        told = "".join(traceback.format_exception(kind, error, trace))
-        write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", told)
+        text = "".join(traceback.format_exception(kind, error, trace))
+        write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", text)
         self.tracker.finish({"failed_stage": self._stage}, 1)

@@ -87,3 +87,12 @@ def format_large_count(value: float) -> str:
 def format_length(tokens: float) -> str:
     """A number of tokens, which may be a mean or a percentile: one decimal below 100, unless it is an integer."""
     return format_count(tokens) if tokens >= 100 or float(tokens).is_integer() else f"{tokens:.1f}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration with its unit: seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

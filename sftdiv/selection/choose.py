@@ -1,7 +1,7 @@
-"""From ladders to a subset: the level's pool in every stratum, drawn evenly to the stratum's quota.
+"""From ladders to a selection: the level's pool in every stratum, drawn evenly to the stratum's quota.
 
-In: units, a universe, one ladder a stratum. Out: a ``Subset``. Without matching there is one
-stratum. Numbers of types (k) are summed over strata; pools are disjoint and add up.
+Without matching there is one stratum. Numbers of types (k) are summed over strata; pools are disjoint and
+add up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import Ladder, SftdivError, Subset, Units, Universe
+from sftdiv.records import Ladder, Selection, SftdivError, Units, Universe
 from sftdiv.selection.draw import draw_evenly
 from sftdiv.selection.ladder import build_ladder, tie_ranks
 from sftdiv.selection.level import k_of_level, lowest_k
@@ -21,7 +21,16 @@ from sftdiv.selection.level import k_of_level, lowest_k
 
 @dataclass(frozen=True)
 class Rung:
-    """One stratum at one level: its universe rows, k, and the part of the size that it must give."""
+    """One stratum at one level.
+
+    Attributes:
+        rows: Rows of the corpus in the stratum.
+        pool: Those of them that remain at the level.
+        quota: The stratum's part of the size.
+        k_min: Types at level 0.
+        k_max: Types at level 1.
+        k_asked: Types at the level.
+    """
 
     rows: NDArray[np.int64]
     pool: NDArray[np.int64]
@@ -62,21 +71,24 @@ def choose(
     slack: float,
     seed: int,
     floor: float | None = None,
-) -> Subset:
-    """A subset of the universe at a diversity level.
+) -> Selection:
+    """A selection from the universe at a diversity level.
 
     Args:
-        units: Of the whole corpus.
-        universe: Who may be chosen.
-        ladders: From ``build_ladders``, one a stratum.
+        units: Units of the whole corpus.
+        universe: The examples that may be chosen.
+        ladders: Ladder of each stratum, from `build_ladders`.
         level: Diversity level in [0, 1].
         size: Number of examples, or of label tokens: the sum of weights at which drawing stops.
         weights: What each example of the corpus counts towards ``size``, shape (examples,).
-        k_min: ``selection.k_min``; see ``level.lowest_k``.
+        k_min: ``selection.k_min``; see `level.lowest_k`.
         slack: The pool of level 0 holds at least ``slack`` times the size.
         seed: Seed of the draw.
-        floor: The size, where it is larger, that the lowest level must serve: with the largest size
-            of a grid, a level means the same k at every size.
+        floor: A larger size that the lowest level must serve: with the largest size of a grid, a level means
+            the same k at every size.
+
+    Returns:
+        The chosen rows with the columns ``k_min, k_max, k_asked, k_reached, pool``.
 
     Raises:
         SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
@@ -99,17 +111,14 @@ def choose(
         owed -= float(weights[rung.pool[drawn]].sum())
         chosen.append(rung.pool[drawn])
         reached += len(np.unique(matrix[drawn].indices))
-    return Subset(
-        indices=np.concatenate(chosen),
-        level=level,
-        seed=seed,
-        k_min=sum(rung.k_min for rung in rungs),
-        k_max=sum(rung.k_max for rung in rungs),
-        k_asked=sum(rung.k_asked for rung in rungs),
-        k_reached=reached,
-        pool=sum(len(rung.pool) for rung in rungs),
-        universe=len(universe.indices),
-    )
+    columns = {
+        "k_min": sum(rung.k_min for rung in rungs),
+        "k_max": sum(rung.k_max for rung in rungs),
+        "k_asked": sum(rung.k_asked for rung in rungs),
+        "k_reached": reached,
+        "pool": sum(len(rung.pool) for rung in rungs),
+    }
+    return Selection(np.concatenate(chosen), columns)
 
 
 def _rungs(
@@ -123,22 +132,24 @@ def _rungs(
     slack: float,
     floor: float,
 ) -> list[Rung]:
-    held = weights[universe.indices]
+    universe_weights = weights[universe.indices]
     if slack < 1:
         raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
-    if slack * floor > held.sum():
+    if slack * floor > universe_weights.sum():
         raise SftdivError(
-            f"slack x size = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than the universe holds ({held.sum():,.0f} in "
-            f"{len(held):,} examples; {_told(universe.counts)}). The largest feasible size is {int(held.sum() / slack):,}; "
+            f"slack x size = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than the universe holds ({universe_weights.sum():,.0f} in "
+            f"{len(universe_weights):,} examples; {_listed(universe.counts)}). The largest feasible size is {int(universe_weights.sum() / slack):,}; "
             "or lower selection.slack"
         )
-    quotas = _quotas(np.bincount(universe.strata, weights=held), size, whole=bool(np.all(held == 1)))
-    types, alone = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
+    quotas = _quotas(
+        np.bincount(universe.strata, weights=universe_weights), size, whole=bool(np.all(universe_weights == 1))
+    )
+    types, is_only_stratum = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
     rungs = []
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
         rows = universe.indices[universe.strata == stratum]
         needed = min(slack * quota * (floor / size), weights[rows].sum())
-        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=alone)
+        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=is_only_stratum)
         asked = k_of_level(level, lowest, ladder.k_max)
         rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))
     return rungs
@@ -154,5 +165,5 @@ def _quotas(stratum_weights: NDArray[Any], size: float, *, whole: bool) -> NDArr
     return quotas
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason}: {count:,}" for reason, count in counts.items())

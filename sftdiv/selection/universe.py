@@ -1,8 +1,7 @@
-"""Who may be chosen, and the strata that keep a confounder fixed.
+"""The examples that may be chosen, and the strata that keep a confounder fixed.
 
-In: boolean masks over the corpus, each a named reason to leave an example out. Out: a ``Universe``.
-The trade: decisions about groups are made by hash and not by a shuffled draw, so that they do not
-depend on what else is in the corpus.
+Boolean masks over the corpus, each a reason to exclude examples, become a `Universe`. Decisions about
+groups are made by hash and not by a shuffled draw, so that they do not depend on what else is in the corpus.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError, Universe
+from sftdiv.storage.validate import check_one_of, check_range
 
 MATCHES = ("none", "length", "source", "length+source")
 LENGTH_STRATA = 5
@@ -30,46 +30,43 @@ def group_share(groups: Sequence[str], share: float, *, salt: str) -> NDArray[np
     Raises:
         SftdivError: If the share is outside [0, 1].
     """
-    if not 0 <= share <= 1:
-        raise SftdivError(f"the share of groups for {salt.split(':')[0]} must be in [0, 1], got {share}")
+    check_range(f"the share of groups for {salt.split(':')[0]}", share, least=0, most=1)
     threshold = int(share * 2**64)
-    names, which = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    names, group_of_example = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
     digests = (hashlib.blake2b(f"{salt}:{name}".encode(), digest_size=8).digest() for name in names)
     picked = np.fromiter((int.from_bytes(digest) < threshold for digest in digests), dtype=bool, count=len(names))
-    return picked[which]
+    return picked[group_of_example]
 
 
 def build_universe(
-    left_out: Mapping[str, NDArray[np.bool_]],
+    excluded: Mapping[str, NDArray[np.bool_]],
     *,
     lengths: NDArray[np.int64],
     sources: Sequence[str],
     match: str,
 ) -> Universe:
-    """Everyone whom no mask leaves out, with strata.
+    """Selectable examples (excluded by no mask) and their strata.
 
     Args:
-        left_out: For each reason, who is left out for it, shape (examples,); an example counts
-            under its first reason.
+        excluded: For each reason, the examples excluded for it, shape (examples,); an example counts under its
+            first reason.
         lengths: Response length of each example in words, for ``match=length``.
         sources: Source of each example, for ``match=source``.
         match: One of ``MATCHES``.
 
     Raises:
-        SftdivError: If ``match`` is unknown or nobody is left.
+        SftdivError: ``match`` is unknown, or no example is left.
     """
-    if match not in MATCHES:
-        raise SftdivError(f"selection.match={match!r} is unknown. Known: {', '.join(MATCHES)}")
-    free = np.ones(len(lengths), dtype=bool)
+    check_one_of("selection.match", match, MATCHES)
+    selectable = np.ones(len(lengths), dtype=bool)
     counts = {}
-    for reason, mask in left_out.items():
-        counts[reason] = int(np.count_nonzero(free & mask))
-        free &= ~mask
-    indices = np.flatnonzero(free)
+    for reason, mask in excluded.items():
+        counts[reason] = int(np.count_nonzero(selectable & mask))
+        selectable &= ~mask
+    indices = np.flatnonzero(selectable)
     if not len(indices):
-        raise SftdivError(
-            f"no example is left to choose from; left out: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
-        )
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+        raise SftdivError(f"no example is left to choose from; excluded: {reasons}")
     strata = _strata(lengths[indices], np.asarray(sources, dtype=object)[indices], match)
     return Universe(indices, strata, counts)
 

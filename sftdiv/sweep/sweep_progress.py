@@ -1,8 +1,7 @@
-"""How far a sweep is, told while it runs: cells done, running and failed, and the time that is left.
+"""Progress of a sweep while it runs: cells finished, running and failed, and the time left.
 
-In: the planned cells. Out: a live table in a terminal, else a line for each cell that ends.
-Everything is read from the cells' folders, so that it holds for any launcher, and for cells that
-run on other machines over a shared file system.
+A live table in a terminal, else a line for each cell that ends. Everything is read from the cells' folders,
+so that it holds for any launcher, and for cells that run on other machines over a shared file system.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sftdiv.reporting.format import format_duration
 from sftdiv.storage.cell import RESULT, RUNNING, stage_of
 from sftdiv.sweep.plan import PlannedCell
 
-SECONDS_BETWEEN_LOOKS = 1.0
+POLL_SECONDS = 1.0
 SHOWN = 8  # running cells that the table names
 
 
 class SweepProgress:
-    """Watches the folders of a sweep from a thread of its own; a context manager around the launch."""
+    """Polls the folders of a sweep from a thread of its own; a context manager around the launch."""
 
     def __init__(self, study: str, cells: Sequence[PlannedCell], console: Console) -> None:
         self.study = study
@@ -43,7 +43,7 @@ class SweepProgress:
 
     def __enter__(self) -> SweepProgress:
         self.console.print(
-            f"{self.study}: {self.total:,} cells, {self._done:,} done before, {len(self._open):,} to run"
+            f"{self.study}: {self.total:,} cells, {self._done:,} finished before, {len(self._open):,} to run"
         )
         if self._live:
             self._live.start()
@@ -55,35 +55,37 @@ class SweepProgress:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        self.look()
+        self.poll()
         if self._live:
             self._live.stop()
 
     def _watch(self) -> None:
-        while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
-            self.look()
+        while not self._ended.wait(POLL_SECONDS):
+            self.poll()
 
-    def look(self) -> None:
-        """Read the folders once, and show what changed."""
+    def poll(self) -> None:
+        """Read the folders once and show what changed."""
         for cell in sorted((cell for cell in self._open if cell.done or cell.failed), key=lambda cell: cell.folder):
             self._open.remove(cell)
             self._done += cell.done
             self._failed += cell.failed
-            self.console.print(f"{self._told()} · {cell.folder.name}: {_ending(cell)}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{self._summary()} · {cell.folder.name}: {_ending(cell)}", highlight=False, soft_wrap=True
+            )
         if self._live:
             self._live.update(self._table(), refresh=True)
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         failed = f", {self._failed:,} failed" if self._failed else ""
-        return f"{self._done:,} of {self.total:,} done{failed}{self._left()}"
+        return f"{self._done:,} of {self.total:,} finished{failed}{self._time_left()}"
 
-    def _left(self) -> str:
+    def _time_left(self) -> str:
         """Time left at the pace of this sweep so far; nothing before the first cell of it has ended."""
         ended = self._done - self._before + self._failed
         if not ended or not self._open:
             return ""
         seconds = (time.monotonic() - self._started) / ended * len(self._open)
-        return f", {_duration(seconds)} left"
+        return f", {format_duration(seconds)} left"
 
     def _table(self) -> RenderableType:
         running = sorted((cell for cell in self._open if cell.running), key=lambda cell: cell.folder)
@@ -93,15 +95,15 @@ class SweepProgress:
         if len(running) > SHOWN:
             table.add_row("", f"and {len(running) - SHOWN} more", "")
         head = Table.grid()  # a bar of its own would not end its line
-        head.add_row(Text(f"{self.study}: {self._told()}, {len(running)} running", style="bold"))
+        head.add_row(Text(f"{self.study}: {self._summary()}, {len(running)} running", style="bold"))
         head.add_row(ProgressBar(self.total, self._done + self._failed, width=60))
         return Group(head, table)
 
 
 def _stage(cell: PlannedCell) -> str:
-    """Stage of a running cell and for how long; empty where it ended between two looks."""
+    """Stage of a running cell and its duration; empty where it ended between two polls."""
     try:
-        return f"{stage_of(cell.folder)} {_duration(time.time() - (cell.folder / RUNNING).stat().st_mtime)}"
+        return f"{stage_of(cell.folder)} {format_duration(time.time() - (cell.folder / RUNNING).stat().st_mtime)}"
     except FileNotFoundError:
         return ""
 
@@ -112,12 +114,6 @@ def _ending(cell: PlannedCell) -> str:
     row = json.loads((cell.folder / RESULT).read_text(encoding="utf-8"))
     seconds = sum(value for key, value in row.items() if key.startswith("time."))
     score = row.get(f"score.{row['primary']}")
-    return f"{_duration(seconds)}" if score is None else f"{row['primary']} {score:.4g} ({_duration(seconds)})"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return (
+        f"{format_duration(seconds)}" if score is None else f"{row['primary']} {score:.4g} ({format_duration(seconds)})"
+    )

@@ -207,9 +207,9 @@ def test_how_the_embeddings_were_made_is_told(tmp_path, pairs):
 def test_the_map_of_tags_can_be_edited_and_given_back(tmp_path, pairs):
     def units_of(*overrides):
         artifacts = artifacts_of(
-            composed, tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides
+            tmp_path, pairs, "strategy=meso_tag", "strategy.units.tagger.max_share=1.0", *overrides
         )
-        return artifacts.units(plain(artifacts.config.strategy))
+        return artifacts.data.units(artifacts.spec.strategy)
 
     units = units_of()
     stages.write_tag_map(units, tmp_path)

@@ -1,0 +1,217 @@
+"""No two settings share a result: every setting of ``--cfg job`` either names the cell or is listed as one that changes no result.
+
+Generated over all settings: in each context below, every leaf of the composed config is changed in turn, and
+the name of the cell is compared with the unchanged one.
+"""
+
+import json
+from fnmatch import fnmatch
+
+import pytest
+from omegaconf import OmegaConf, open_dict
+
+from sftdiv.config.build import build_request
+from sftdiv.config.compose import prepare
+from sftdiv.config.from_python import compose_run
+from sftdiv.records import SftdivError
+from sftdiv.storage.cell import flatten
+
+# Settings that change no result, wherever they stand, with the reason.
+WITHOUT_EFFECT = {
+    "study": "where the cell is kept",
+    "paths.*": "where files are kept",
+    "tracking.*": "where numbers are sent",
+    "sweep.*": "how cells are run",
+    "export.*": "another form of a finished subset",
+    "command": "how the run was asked for",
+    "train.push_to_hub": "where a finished model is uploaded",
+    "train.private": "who sees the upload",
+    "train.checkpoint_*": "how often an interrupted training is saved",
+    "train.name": "the name of an option whose settings count",
+    "trainer.devices": "who shares the work",
+    "trainer.nodes": "who shares the work",
+    "trainer.prefix": "how ranks are started",
+    "trainer.offload": "where shards are kept",
+    "embedder.name": "the name of an option whose settings count",
+    "embedder.devices": "who shares the work",
+    "embedder.batch_tokens": "how many texts at once",
+    "*.batch_size:eval": "how many items at once",
+    "eval.cache_requests": "whether prompts are kept",
+    "eval.*.cache_requests": "whether prompts are kept",
+    "judge.endpoint.*": "where requests are sent",
+    "*.endpoint.*": "where requests are sent",
+    "judge.max_calls": "how many requests a run may send",
+    "judge.max_unreadable": "when a run fails",
+    "judge.prices.*": "what calls cost",
+    "*.max_calls": "how many requests a run may send",
+    "*.max_unreadable": "when a run fails",
+    "*.prices.*": "what calls cost",
+    "strategy.units.tagger.batch_size": "how many texts at once",
+    "strategy.units.tagger.device": "who does the work",
+    "strategy.units.tagger.max_failed": "when a run fails",
+    "strategy.needs": "the kind of input that the extractor uses, which is part of the extractor",
+    "universe_strategy.*": "composed from selection.universe and the strategy's file",
+    "model.template.name": "the name of an option whose settings count",
+    "model.source": "which of two ways the other settings of model are read",
+    "*._target_": "import paths: a renamed class renames no cell",
+    "*._partial_": "how Hydra builds an object",
+    "*._convert_": "how Hydra builds an object",
+}
+# Settings that are inert in a context, because what would read them is not chosen there; another context shows their effect.
+INERT = {
+    "default": {
+        "corpus.near.*": "read with corpus.dedup=near",
+        "corpus.length_band": "read by experiment=ablation_length",
+        "model.path": "refused for a model from scratch",
+        "model.revision": "a model from scratch has none",
+        "model.pretrain_share": "read with model.reads=corpus",
+        "eval.tasks": "read with eval=custom",
+        "eval.include_path": "read with eval=custom",
+        "embedder.seed": "",
+    },
+}
+CONTEXTS = {
+    "default": ([], "*"),
+    "near": (["corpus.dedup=near"], "corpus.near.*"),
+    "corpus": (["model=scratch_3m", "corpus=files", "eval=heldout"], "model.*"),
+    "files": (["corpus=files"], "corpus.*"),
+    "instagger": (["strategy=meso_tag", "strategy/tagger=instagger"], "strategy.*"),
+    "keyphrase": (["strategy=meso_tag"], "strategy.*"),
+    "topics": (["strategy=macro_topic"], "strategy.*"),
+    "judge": (
+        ["eval=judge", "judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a", "prompts=heldout"],
+        "[jpe][urv][doa][gml]*",
+    ),
+    "lora": (["train=lora"], "train.*"),
+    "pretrained": (["model=smollm2_135m"], "model.*"),
+    "minilm": (["embedder=minilm"], "embedder.*"),
+}
+
+
+def changed_values(value):
+    """Candidates for another value of a setting, the closest first."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1, 1]
+    if isinstance(value, float):
+        return [value * 0.5, value + 0.25, 1.0, 0.5]
+    if isinstance(value, list):
+        return [[*value, *(value[-1:] or ["x"])], value[:-1], [1, 2]]
+    if value is None:
+        return [1, 0.5, "x", ["x"], True, [1, 2]]
+    others = {
+        "support": ["sample"], "none": ["length"], "exact": ["none"], "error": ["skip"], "response": ["instruction"],
+        "instruction": ["response"], "occurrences": ["documents"], "absolute": ["per_million"], "truncate": ["drop"],
+        "all": ["last"], "cosine": ["linear"], "auto": ["words", "sdpa", 2, "alpaca"], "pair": ["instruction"],
+        "words": ["characters"], "drop": ["own"], "32-true": ["64-true"], "own": ["random"], "null": [1],
+        "paper": ["all"], "bfloat16": ["float32"], "cpu": ["auto"], "world": ["corpus"], "hf": ["vllm"],
+    }  # fmt: skip
+    return [*others.get(value, []), f"{value}x"]
+
+
+def is_listed(key, patterns):
+    suffix = ":eval" if key.startswith("eval") else ""
+    return any(fnmatch(key, pattern) or fnmatch(key + suffix, pattern) for pattern in patterns)
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"instruction": f"Say {i}.", "output": f"{i}.", "tags": ["a"]} for i in range(20)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def names_after_changes(composed, overrides, pattern):
+    """For each matching setting, the names of cells after it was changed to each value that is accepted; and the unchanged name."""
+
+    def request(change=None):
+        config = composed(*overrides)
+        if change is not None:
+            OmegaConf.set_struct(config, False)
+            OmegaConf.update(config, change[0], change[1], merge=False)
+            OmegaConf.set_struct(config, True)
+        prepare(config, overrides)
+        return build_request(config).single_cell().name
+
+    unresolved = flatten(OmegaConf.to_container(composed(*overrides), resolve=False))
+    resolved = flatten(OmegaConf.to_container(composed(*overrides), resolve=True))
+    plain = {key: resolved[key] for key, value in unresolved.items() if not (isinstance(value, str) and "${" in value)}
+    names = {}
+    for key, value in plain.items():
+        if fnmatch(key, pattern):
+            names[key] = set()
+            for candidate in changed_values(value):
+                try:
+                    names[key].add(request((key, candidate)))
+                    break
+                except Exception as error:  # a value that is refused shares no result
+                    if not isinstance(error, (SftdivError, ValueError, TypeError)) and "refus" not in str(error):
+                        raise
+    return names, request()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_changed_setting_is_another_cell_or_listed_as_without_effect(composed, pairs, context):
+    overrides, pattern = CONTEXTS[context]
+    if "corpus=files" in overrides:
+        overrides = [*overrides, f"corpus.path={pairs}"]
+    names, unchanged = names_after_changes(composed, overrides, pattern)
+    assert len(names) >= 3
+    inert = INERT.get(context, {})
+    shared = sorted(key for key, changed in names.items() if unchanged in changed)
+    unlisted = [key for key in shared if not is_listed(key, WITHOUT_EFFECT) and not is_listed(key, inert)]
+    assert not unlisted, f"these settings change and share a cell: {', '.join(unlisted)}"
+    wrongly = [
+        key for key, changed in names.items() if changed and unchanged not in changed and is_listed(key, WITHOUT_EFFECT)
+    ]
+    assert not wrongly, f"listed as without effect, but they name another cell: {', '.join(wrongly)}"
+
+
+def test_the_taggers_arithmetic_is_part_of_the_cell_and_of_the_units():
+    """The fault that made two sets of tags one cell: what decides the units was not in the cell's name."""
+    tagger = ["strategy=meso_tag", "strategy/tagger=instagger"]
+    specs = [compose_run([*tagger, f"strategy.units.tagger.dtype={dtype}"]) for dtype in ("bfloat16", "float32")]
+    assert specs[0].single_cell().name != specs[1].single_cell().name
+    assert specs[0].spec.strategy.identity() != specs[1].spec.strategy.identity()
+
+
+def test_what_is_not_read_names_no_cell():
+    names = {compose_run([f"corpus.near.threshold={threshold}"]).single_cell().name for threshold in (0.7, 0.8)}
+    assert len(names) == 1
+    near = [compose_run(["corpus.dedup=near", f"corpus.near.threshold={threshold}"]) for threshold in (0.7, 0.8)]
+    assert near[0].single_cell().name != near[1].single_cell().name
+    selecting = {
+        compose_run(["stop_after=select", f"train.schedule={name}"]).single_cell().name for name in ("cosine", "linear")
+    }
+    assert len(selecting) == 1
+
+
+def test_a_renamed_class_renames_no_cell(composed, tmp_path, monkeypatch):
+    """Every class that a config names, under another name in another module: the same cells."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for overrides in ([], ["strategy=macro_topic"], ["strategy=meso_tag"], ["corpus.dedup=near"], ["train=lora"]):
+        config = composed(*overrides)
+        expected = compose_run(overrides).single_cell().name
+        targets = sorted(
+            {value for key, value in flatten(OmegaConf.to_container(config)).items() if key.endswith("_target_")}
+        )
+        module = "renamed_components"
+        lines = []
+        for number, target in enumerate(targets):
+            parent, _, name = target.rpartition(".")
+            lines.append(f"import {parent}\nclass Renamed{number}({parent}.{name}): pass")
+        (tmp_path / f"{module}.py").write_text("\n".join(lines))
+        import importlib
+        import sys
+
+        sys.modules.pop(module, None)
+        importlib.invalidate_caches()
+        with open_dict(config):
+            for key, value in flatten(OmegaConf.to_container(config)).items():
+                if key.endswith("_target_"):
+                    OmegaConf.update(config, key, f"{module}.Renamed{targets.index(value)}")
+        prepare(config, overrides)
+        assert build_request(config).single_cell().name == expected, overrides
