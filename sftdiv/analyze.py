@@ -23,6 +23,7 @@ from rich.console import Console
 from sftdiv.analysis.analysis import Analysis, analyze
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.study_files import write_tables
+from sftdiv.diversity.registry import PAPER, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
 from sftdiv.evaluation.judge.arena import Arena, judged_cells, read_arena, write_arena
 from sftdiv.records import SftdivError
@@ -53,7 +54,12 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     """
     folder = folder.expanduser().absolute()
     out = (out or folder).expanduser().absolute()
-    analysis = analyze(load_study(folder), rng=np.random.default_rng(seed))
+    analysis = analyze(
+        load_study(folder),
+        first_metrics=PAPER,
+        detail_metrics=detail_columns(),
+        rng=np.random.default_rng(seed),
+    )
     found, analysis = _arena(folder, analysis, seed=seed)
     written = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
     if found:

@@ -23,6 +23,7 @@ from rich.markup import escape
 from sftdiv.config.app import conf_dir, register_resolvers, run_app
 from sftdiv.config.measure_spec import NAME, baseline_config, check, composed_strategies, dataset_names, place
 from sftdiv.diversity.profile.settings import Matched, Runs
+from sftdiv.diversity.registry import metric_families
 
 register_resolvers()
 REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")
@@ -78,7 +79,6 @@ def _measured(
     folder: Path,
 ) -> dict[str, Any]:
     """Everything that ``measure.json`` holds; the rows that could not be read are put into the folder."""
-    from sftdiv.diversity.catalogue import metric_families
     from sftdiv.pipeline.artifacts import Artifacts, plain
     from sftdiv.pipeline.compare_datasets import copy_rejected, measure_all, versions
     from sftdiv.pipeline.measure_dataset import Survey

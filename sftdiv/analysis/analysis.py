@@ -7,7 +7,7 @@ examples, so that intervals are, if anything, too narrow; ``overlaps`` says how 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +46,20 @@ class Analysis:
 
 
 def analyze(
-    study: Study, *, rng: np.random.Generator, resamples: int = RESAMPLES, slope_sizes: Sequence[float] = SLOPES
+    study: Study,
+    *,
+    first_metrics: Sequence[str],
+    detail_metrics: Collection[str],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    slope_sizes: Sequence[float] = SLOPES,
 ) -> Analysis:
     """Every table of a study.
 
     Args:
         study: Of ``load_study``.
+        first_metrics: Diversity metrics listed before the others, in this order.
+        detail_metrics: Columns that another metric summarises, which are not correlated.
         rng: For the bootstraps.
         resamples: Of each bootstrap.
         slope_sizes: The slopes that ``power`` is told for, in performance from level 0 to level 1.
@@ -62,7 +70,9 @@ def analyze(
         study=study,
         slopes=slope_table(cells, rng=rng, resamples=resamples, notes=notes),
         differences=difference_table(cells, study.folder, notes=notes),
-        correlations=correlation_table(cells, rng=rng, resamples=resamples, notes=notes),
+        correlations=correlation_table(
+            cells, first=first_metrics, details=detail_metrics, rng=rng, resamples=resamples, notes=notes
+        ),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),

@@ -9,8 +9,7 @@ cells enter.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,17 +23,6 @@ from sftdiv.analysis.variants import SEPARATOR, ladder_label
 from sftdiv.records import SIDES
 
 Floats = NDArray[np.float64]
-METRICS = (
-    "ngram_ratio",
-    "embedding_distance",
-    "length",
-    "compression_ratio",
-    "self_bleu",
-    "entropy",
-)  # the paper's six, in its order
-PART = re.compile(
-    r"ngram_ratio_\d+"
-)  # the n-gram ratio is their mean; as metrics of their own they would be counted twice
 SETTING = ("size", "budget", "model", "match", "variant")
 COMPARABLE = ("primary", "eval_hash", "corpus_hash")
 COLUMNS = (
@@ -43,16 +31,26 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int, notes: Notes) -> pd.DataFrame:
+def correlation_table(
+    cells: pd.DataFrame,
+    *,
+    first: Sequence[str],
+    details: Collection[str],
+    rng: np.random.Generator,
+    resamples: int,
+    notes: Notes,
+) -> pd.DataFrame:
     """Every metric on each side, in each scope: ``all``, ``all`` of one setting where there are several, and each ladder.
 
     Args:
         cells: The sorted cells of a study.
+        first: Metrics listed before the others, in this order.
+        details: Columns that another metric summarises; as metrics of their own they would count twice.
         rng: For the bootstraps.
         resamples: Of each bootstrap.
         notes: Where what cannot be computed is told.
     """
-    metrics = _metrics(cells)
+    metrics = _metrics(cells, first, details)
     tables = []
     for scope, inside in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
         settings = np.asarray(inside.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
@@ -61,12 +59,12 @@ def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resample
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _metrics(cells: pd.DataFrame) -> list[str]:
-    """The paper's metrics, then whatever else was measured."""
+def _metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
+    """The measured metrics: ``first``, then the others by name."""
     prefixes = tuple(f"diversity.{side}." for side in SIDES)
     found = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}
-    found = {name for name in found if not PART.fullmatch(name)}
-    return [*(name for name in METRICS if name in found), *sorted(found.difference(METRICS))]
+    found.difference_update(details)
+    return [*(name for name in first if name in found), *sorted(found.difference(first))]
 
 
 def _scopes(scored: pd.DataFrame, notes: Notes) -> Iterator[tuple[str, pd.DataFrame]]:

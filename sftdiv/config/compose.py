@@ -19,6 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sftdiv.config.build import made, training_settings
+from sftdiv.diversity.registry import metric_families
 from sftdiv.pipeline.publish import check_publishing
 from sftdiv.pipeline.scoring import check_chosen, chosen, performance
 from sftdiv.records import SIDES, SftdivError
@@ -95,8 +96,6 @@ def check(config: DictConfig) -> None:
         made(
             OmegaConf.select(config, f"{group}.endpoint")
         )  # before anything is written or tracked: a wrong value may be a key
-    from sftdiv.diversity.catalogue import metric_families  # here, for it brings numba
-
     for name, known in CHOICES.items():
         _one_of(name, OmegaConf.select(config, name), known)
     _number("diversity_level", config.diversity_level, least=0, most=1)

@@ -20,10 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 import sftdiv
 from sftdiv.config.app import conf_dir
 from sftdiv.config.compose import check_given
-from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs, whole
+from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
+from sftdiv.diversity.registry import FAMILIES
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.storage.cell import flatten
 from sftdiv.storage.hashing import content_hash, folder_identity
+from sftdiv.storage.validate import check_range
 
 NAME = "measure"  # of conf/measure.yaml and of the folder below paths.outputs
 OF_FILES = ("format", "on_bad_row", "id_column", "source_column", "columns", "remove", "max_row_bytes", "band", "dedup")
@@ -35,17 +37,15 @@ def check(config: DictConfig) -> tuple[Matched, Runs]:
     Raises:
         SftdivError: With the setting, its value and what it may be.
     """
-    from sftdiv.diversity.catalogue import EVERY
-
     check_given(config)
     for family in [config.metrics] if isinstance(config.metrics, str) else config.metrics:
-        _one_of("metrics", family, ("paper", "all", *EVERY))
+        _one_of("metrics", family, ("paper", "all", *FAMILIES))
     for name, wanted in config.units.items():
         _one_of("units", name, sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml")))
         for side in [] if wanted is None else wanted.sides:
             _one_of(f"units.{name}.sides", side, SIDES)
-    whole("seed", config.seed, least=0)
-    whole("pair_tokens", config.pair_tokens, least=1)
+    check_range("seed", config.seed, least=0, whole=True)
+    check_range("pair_tokens", config.pair_tokens, least=1, whole=True)
     return Matched(**config.matched), Runs(**config.repeated)
 
 

@@ -9,7 +9,7 @@ other's is told beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +19,9 @@ import numpy as np
 
 import sftdiv
 from sftdiv.data.build_corpus import rejected_file
-from sftdiv.diversity.catalogue import CATALOGUE
 from sftdiv.diversity.profile.comparison import compare
 from sftdiv.diversity.profile.settings import LAYOUT
+from sftdiv.diversity.registry import METRICS
 from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.pipeline.measure_dataset import Say, Survey
 from sftdiv.protocols import Embedder
@@ -94,7 +94,7 @@ def measure_all(survey: Survey, artifacts: Sequence[Artifacts], names: Sequence[
         "datasets": datasets,
         "coverage": [one for one in covered if one is not None],
         "comparison": _comparison(datasets, size) if several else {},
-        "catalogue": {name: asdict(metric) for name, metric in CATALOGUE.items()},
+        "catalogue": {name: metric.record() for name, metric in METRICS.items()},
     }
 
 
@@ -116,7 +116,7 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     """Every metric of each side, and every kind of unit, on samples of one size."""
     one, other = datasets
     examples = (one["counts"]["examples"], other["counts"]["examples"])
-    directions = {name: metric.diverse for name, metric in CATALOGUE.items()}
+    directions = {name: metric.direction for name, metric in METRICS.items()}
     sides = {
         side: compare(
             one["sides"][side]["drawn"], other["sides"][side]["drawn"], directions, size=size, examples=examples

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.data.dedup import NearDuplicates, both, near_duplicates
-from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
 from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
+from sftdiv.diversity.registry import describe, describe_units
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.pipeline.artifacts import Artifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, kept_part, one_side, texts_of, vectors_of
@@ -50,7 +50,7 @@ class Survey:
     Attributes:
         tokenizer: See ``units.encoding``.
         revision: Of a tokenizer's hub id.
-        metrics: Families of ``diversity.catalogue``.
+        metrics: Families of ``diversity.registry``.
         pair_tokens: Tokens of each text, from its beginning, that homogenisation compares.
         matched: Samples of one size.
         runs: Repeated runs of tokens.
@@ -116,9 +116,8 @@ class Survey:
 
         metrics = self._metrics(tokens, texts, vectors)
         say(f"{side}: the same of {self.matched.draws} samples of {size:,}")
-        repeats = self.matched.draws if size < len(texts) else 1
         drawn = subset_values(
-            measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed)
+            measure, len(texts), size=size, repeats=self.matched.draws, rng=np.random.default_rng(self.matched.seed)
         )
         found = {
             "texts": len(texts),
@@ -201,10 +200,9 @@ class Survey:
         matrix = units.matrix
         holders = np.bincount(matrix.indices, minlength=matrix.shape[1])
         order = np.lexsort((np.arange(len(holders)), -holders))[:COMMONEST]
-        repeats = self.matched.draws if size < matrix.shape[0] else 1
         rng = np.random.default_rng(self.matched.seed)
         drawn = subset_values(
-            lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=repeats, rng=rng
+            lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=self.matched.draws, rng=rng
         )
         return {
             "types": matrix.shape[1],

@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.records import SftdivError
+from sftdiv.diversity.registry import detail_columns
+from sftdiv.records import SIDES, SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import check_push, push, repository
 from sftdiv.storage.cell import Cell
@@ -51,8 +52,10 @@ def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:
     """Write the card of the cell's model, from what is known of it so far."""
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     here = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
+    details = {f"diversity.{side}.{name}" for side in SIDES for name in detail_columns()}
+    shown = {name: value for name, value in row.items() if name not in details}
     write_model_card(
-        cell.folder / "model", row, settings, command=settings.get("command") or f"python -m sftdiv.run {here}"
+        cell.folder / "model", shown, settings, command=settings.get("command") or f"python -m sftdiv.run {here}"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from sftdiv.diversity.registry import detail_columns
 
 
 def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> None:
@@ -74,13 +76,13 @@ def _subset_lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     for side in ("instruction", "response"):
-        lines.append((f"diversity, {side}", _listed(row, f"diversity.{side}.", leave_out="ngram_ratio_")))
+        lines.append((f"diversity, {side}", _listed(row, f"diversity.{side}.", leave_out=detail_columns())))
     return lines
 
 
-def _listed(row: Mapping[str, Any], prefix: str, *, leave_out: str) -> str:
-    names = [key for key in row if key.startswith(prefix) and not key.startswith(prefix + leave_out)]
-    return ", ".join(f"{name.removeprefix(prefix)} {_number(row[name])}" for name in names)
+def _listed(row: Mapping[str, Any], prefix: str, *, leave_out: Collection[str]) -> str:
+    names = [key.removeprefix(prefix) for key in row if key.startswith(prefix)]
+    return ", ".join(f"{name} {_number(row[prefix + name])}" for name in names if name not in leave_out)
 
 
 def _number(value: float | None) -> str:

@@ -21,9 +21,8 @@ from omegaconf import DictConfig
 
 from sftdiv.config.build import training_settings
 from sftdiv.data.build_corpus import rejected_file
-from sftdiv.diversity.catalogue import metric_families
-from sftdiv.diversity.describe import describe
 from sftdiv.diversity.entropy import entropy
+from sftdiv.diversity.registry import describe, metric_families
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.protocols import Tracker
