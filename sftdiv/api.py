@@ -306,8 +306,6 @@ def analyze(study: str | Path, *, seed: int = 0) -> Study:
         >>> sorted(study.slopes["strategy"].unique())
         ['micro_token', 'random']
     """
-    from sftdiv.analysis.analysis import analyze as analyze_cells
-    from sftdiv.analysis.study import load_study
+    from sftdiv.pipeline.analyze_study import analyze_cells
 
-    loaded = load_study(Path(study).expanduser().absolute())
-    return Study(analyze_cells(loaded, rng=np.random.default_rng(seed)))
+    return Study(analyze_cells(Path(study).expanduser().absolute(), seed=seed))

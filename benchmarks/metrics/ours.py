@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sftdiv.diversity.describe import describe
+from sftdiv.diversity.registry import describe
 from sftdiv.records import TokenIds
 from sftdiv.units.encoding import encode
 

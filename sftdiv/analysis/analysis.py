@@ -7,7 +7,7 @@ share examples, so intervals are too narrow if anything. ``overlaps`` shows how 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,20 @@ class Analysis:
 
 
 def analyze(
-    study: Study, *, rng: np.random.Generator, resamples: int = RESAMPLES, slope_sizes: Sequence[float] = SLOPES
+    study: Study,
+    *,
+    first_metrics: Sequence[str],
+    detail_metrics: Collection[str],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    slope_sizes: Sequence[float] = SLOPES,
 ) -> Analysis:
     """Compute every table of a study.
 
     Args:
         study: Result of ``load_study``.
+        first_metrics: Diversity metrics listed before the others, in this order.
+        detail_metrics: Columns that another metric summarises, which are not correlated.
         rng: Random generator of the bootstraps.
         resamples: Number of samples in each bootstrap.
         slope_sizes: Slopes in the power table, in performance from level 0 to level 1.
@@ -68,7 +76,9 @@ def analyze(
         study=study,
         slopes=slope_table(cells, rng=rng, resamples=resamples, notes=notes),
         differences=difference_table(cells, study.settings, notes=notes),
-        correlations=correlation_table(cells, rng=rng, resamples=resamples, notes=notes),
+        correlations=correlation_table(
+            cells, first=first_metrics, details=detail_metrics, rng=rng, resamples=resamples, notes=notes
+        ),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),

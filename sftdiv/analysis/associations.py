@@ -9,8 +9,7 @@ the size of a set, whatever its diversity. Only ladder cells are used.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,15 +23,6 @@ from sftdiv.analysis.variants import SEPARATOR, ladder_label
 from sftdiv.records import SIDES
 
 Floats = NDArray[np.float64]
-METRICS = (
-    "ngram_ratio",
-    "embedding_distance",
-    "length",
-    "compression_ratio",
-    "self_bleu",
-    "entropy",
-)  # the paper's six, in its order
-COMPONENT = re.compile(r"ngram_ratio_\d+")  # `ngram_ratio` is their mean, so they are not tested separately
 SETTING = ("size", "budget", "model", "match", "variant")
 COMPARABLE = ("primary", "eval_hash", "corpus_hash")
 COLUMNS = (
@@ -41,7 +31,15 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resamples: int, notes: Notes) -> pd.DataFrame:
+def correlation_table(
+    cells: pd.DataFrame,
+    *,
+    first: Sequence[str],
+    details: Collection[str],
+    rng: np.random.Generator,
+    resamples: int,
+    notes: Notes,
+) -> pd.DataFrame:
     """Correlate every metric of each side with performance in each scope.
 
     The scopes are ``all``, ``all`` restricted to one setting where there are several, and each
@@ -49,11 +47,13 @@ def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resample
 
     Args:
         cells: Sorted cells of a study.
+        first: Metrics listed before the others, in this order.
+        details: Columns that another metric summarises, which are not tested separately.
         rng: Random generator of the bootstraps.
         resamples: Number of samples in each bootstrap.
         notes: Receives what cannot be computed.
     """
-    metrics = _metrics(cells)
+    metrics = _metrics(cells, first, details)
     rows: list[dict[str, object]] = []
     for scope, scope_cells in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
         settings = np.asarray(scope_cells.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
@@ -61,12 +61,12 @@ def correlation_table(cells: pd.DataFrame, *, rng: np.random.Generator, resample
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _metrics(cells: pd.DataFrame) -> list[str]:
-    """The paper's metrics that were measured, then all other measured metrics."""
+def _metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
+    """The measured metrics: those of ``first``, then the others by name."""
     prefixes = tuple(f"diversity.{side}." for side in SIDES)
     measured = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}
-    measured = {name for name in measured if not COMPONENT.fullmatch(name)}
-    return [*(name for name in METRICS if name in measured), *sorted(measured.difference(METRICS))]
+    measured.difference_update(details)
+    return [*(name for name in first if name in measured), *sorted(measured.difference(first))]
 
 
 def _scopes(scored: pd.DataFrame, notes: Notes) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -22,6 +22,7 @@ from sftdiv.config.build import build_corpus_spec, build_embedder, build_strateg
 from sftdiv.config.compose import check_given
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
+from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
@@ -93,13 +94,11 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
     Raises:
         SftdivError: With the setting, its value and the alternatives.
     """
-    from sftdiv.diversity.registry import metric_families
-
     check_given(config)
     _check_units(config)
     check_range("seed", config.seed, least=0, whole=True)
     check_range("pair_tokens", config.pair_tokens, least=1, whole=True)
-    metrics = metric_families(plain(config.metrics), setting="metrics")
+    metrics = metric_families(plain(config.metrics))
     matched, runs = Matched(**plain(config.matched)), Runs(**plain(config.repeated))
     configs = [config] if config.baseline is None else [config, baseline_config(config, overrides)]
     corpora = [build_corpus_spec(dataset.corpus) for dataset in configs]

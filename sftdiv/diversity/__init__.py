@@ -1,1 +1,1 @@
-"""Diversity of a set of texts: one pure function a metric, one metric a file; ``describe`` gives them all as one flat dict."""
+"""Diversity of a set of texts: one metric per file as a pure function, listed and measured by ``registry``."""

@@ -1,4 +1,4 @@
-"""Compression ratio: how much shorter the texts become when a general compressor may refer back. High is *not* diverse."""
+"""Compression ratio: size of the texts over their size after compression. High is *not* diverse."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 
-BLOCK = 1024  # texts that are joined at once
+from sftdiv.diversity.metric import TextSet, metric
+
+BLOCK = 1024  # texts joined at once
+
+
+@metric(
+    "compression_ratio",
+    {"compression_ratio": "Compression ratio (DEFLATE)"},
+    direction="low",
+    needs="texts",
+    growth="rises",
+    moves_with_length=True,
+    paper=True,
+    order=4,
+)
+def _measure(texts: TextSet) -> float:
+    return compression_ratio(texts.texts)
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
-    """Bytes of all texts over their bytes after DEFLATE at level 9, as Shaib et al. 2024 (arXiv 2403.00553, section 3) with gzip.
+    """Bytes of all texts over their bytes after DEFLATE at level 9; O(bytes), about 0.1 s per megabyte.
 
-    DEFLATE looks back 32 KiB and no further, so that the order of the texts would matter; they are
-    joined by newlines in the order of their hashes (the seed is the hash), which makes the ratio a
-    property of the set. O(bytes), about 0.1 s a megabyte; the stream is compressed as it is joined
-    and never held whole. It depends little on the size of a set that is much larger than 32 KiB.
+    Shaib et al. 2024 (arXiv 2403.00553, section 3) with gzip. DEFLATE refers back 32 KiB at most,
+    so that the order of the texts would matter; they are joined by newlines in the order of their
+    hashes, which makes the ratio a property of the set. The stream is compressed as it is joined
+    and never held whole. The ratio depends little on the size of a set that is much larger than 32
+    KiB.
 
     Returns:
         A positive number (below 1 only for a few bytes of text).
@@ -25,8 +42,8 @@ def compression_ratio(texts: Sequence[str]) -> float:
     stream = zlib.compressobj(9)
     before = after = 0
     for start in range(0, len(order), BLOCK):
-        piece = "\n".join(texts[i] for i in order[start : start + BLOCK]).encode()
-        piece = piece if start == 0 else b"\n" + piece
-        before += len(piece)
-        after += len(stream.compress(piece))
+        joined = "\n".join(texts[i] for i in order[start : start + BLOCK]).encode()
+        joined = joined if start == 0 else b"\n" + joined
+        before += len(joined)
+        after += len(stream.compress(joined))
     return before / (after + len(stream.flush()))

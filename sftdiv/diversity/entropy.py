@@ -1,13 +1,27 @@
-"""Information entropy of the token distribution: how evenly a set spends its tokens over the vocabulary. High is diverse."""
+"""Token entropy: evenness of a set's tokens over the vocabulary. High is diverse."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.ngram_counts import token_counts
 from sftdiv.records import TokenIds
 
-BLOCK = 1 << 22  # tokens counted at once: numpy's bincount makes an int64 copy of what it is given
+
+@metric(
+    "entropy",
+    {"entropy": "Token entropy (bits)"},
+    direction="high",
+    needs="tokens",
+    growth="rises",
+    moves_with_length=True,
+    paper=True,
+    order=6,
+)
+def _measure(texts: TextSet) -> float:
+    return token_entropy(texts.token_ids)
 
 
 def token_entropy(token_ids: TokenIds) -> float:
@@ -19,16 +33,7 @@ def token_entropy(token_ids: TokenIds) -> float:
     return entropy(token_counts(token_ids))
 
 
-def token_counts(token_ids: TokenIds) -> NDArray[np.int64]:
-    """Occurrences of each token type, shape (largest id + 1,)."""
-    flat = token_ids.flat
-    counts = np.zeros(int(flat.max(initial=-1)) + 1, dtype=np.int64)
-    for start in range(0, len(flat), BLOCK):
-        counts += np.bincount(flat[start : start + BLOCK], minlength=len(counts))
-    return counts
-
-
 def entropy(counts: NDArray[np.integer]) -> float:
-    """Shannon entropy, in bits, of what the counts are of (plug-in estimate: counts over their sum as probabilities)."""
+    """Shannon entropy, in bits, of a distribution given by counts (plug-in estimate: count over sum)."""
     shares = counts[counts > 0] / max(counts.sum(), 1)
     return float(np.sum(shares * np.log2(1 / shares)))

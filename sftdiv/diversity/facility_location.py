@@ -1,4 +1,4 @@
-"""Facility-location coverage: how well a subset stands for a whole corpus. High is diverse."""
+"""Facility-location coverage: similarity of a corpus to its nearest texts in the set. High is diverse."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import nearest_cosines
+from sftdiv.diversity.metric import TextSet, metric
+
+
+@metric(
+    "facility_location",
+    {"facility_location": "Facility-location coverage of the corpus"},
+    direction="high",
+    needs="reference",
+    growth="rises",
+    order=18,
+)
+def _measure(texts: TextSet) -> float:
+    assert texts.reference is not None
+    return facility_location(texts.sampled_vectors, texts.reference)
 
 
 def facility_location(embeddings: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Mean over the reference's texts of their largest cosine with a text of the set, ``1/|V| sum_{v in V} max_{s in S} cos(v, s)``.
+    """Mean over the reference V of the largest cosine with a text of the set S, ``mean_v max_s cos(v, s)``.
 
     The facility-location function of Wei et al. 2015 (ICML, "Submodularity in data subset selection
     and active learning"), divided by the reference's size. O(set x reference x d), in tiles. It
-    rises with the size of the set (and with diminishing returns): only sets of one size and one
+    rises with the size of the set, with diminishing returns: only sets of one size and one
     reference compare.
 
     Args:
-        embeddings: Vectors of the set, shape (texts, d); of any length, cosines are taken.
-        reference: Vectors of what it should cover, shape (reference, d).
+        embeddings: Vectors of the set, shape (texts, d), of any length.
+        reference: Vectors of the corpus to cover, shape (reference, d).
 
     Returns:
         A number in [-1, 1], 1 where every reference text is in the set; NaN where one of the two is empty.

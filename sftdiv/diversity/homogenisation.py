@@ -1,14 +1,27 @@
-"""Homogenisation: how much of one text another text says in the same order. High is *not* diverse."""
+"""Homogenisation: overlap of two random texts as ROUGE-L. High is *not* diverse."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sftdiv.diversity.metric import TextSet, metric
 from sftdiv.records import TokenIds
 
 PAIRS = 10_000
+
+
+@metric(
+    "homogenisation",
+    {"homogenisation": "Homogenisation (ROUGE-L of random pairs)"},
+    direction="low",
+    needs="tokens",
+    growth="stays",
+    moves_with_length=True,
+    order=11,
+)
+def _measure(texts: TextSet) -> float:
+    return homogenisation(texts.token_ids, texts.generator)
 
 
 def homogenisation(token_ids: TokenIds, rng: np.random.Generator, *, pairs: int = PAIRS) -> float:
@@ -16,13 +29,13 @@ def homogenisation(token_ids: TokenIds, rng: np.random.Generator, *, pairs: int 
 
     Padmakumar and He 2024 (arXiv 2309.05196) average over all pairs, O(texts^2); this is an
     unbiased estimate of that with a standard error of ``std(pair_scores) / sqrt(pairs)``. It does
-    not depend on the size of the set. With cosines of embeddings for ROUGE-L the mean over all
-    pairs has a closed form: it is one minus ``embedding_distance``.
+    not depend on the size of the set. With cosines of embeddings instead of ROUGE-L the mean over
+    all pairs has a closed form: it is one minus ``embedding_distance``.
 
     Args:
-        token_ids: The texts.
-        rng: Draws the pairs.
-        pairs: How many, with replacement.
+        token_ids: Token ids of the texts.
+        rng: Generator that draws the pairs.
+        pairs: Number of pairs, drawn with replacement.
 
     Returns:
         A number in [0, 1]; NaN for fewer than two texts.
@@ -33,42 +46,21 @@ def homogenisation(token_ids: TokenIds, rng: np.random.Generator, *, pairs: int 
 
 def pair_scores(token_ids: TokenIds, rng: np.random.Generator, *, pairs: int = PAIRS) -> NDArray[np.float64]:
     """ROUGE-L (F1) of each pair drawn, shape (pairs,); empty for fewer than two texts. See ``rouge_l``."""
+    from sftdiv.diversity.kernels.rouge_l_pairs import rouge_l_of_pairs
+
     texts = len(token_ids.lengths())
     if texts < 2:
         return np.empty(0)
-    one = rng.integers(texts, size=pairs)
-    other = (one + rng.integers(1, texts, size=pairs)) % texts
-    return np.asarray(_rouge_l_of_pairs(token_ids.flat, token_ids.offsets, one, other))
+    first = rng.integers(texts, size=pairs)
+    second = (first + rng.integers(1, texts, size=pairs)) % texts
+    return rouge_l_of_pairs(token_ids.flat, token_ids.offsets, first, second)
 
 
-def rouge_l(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
-    """``2 L / (a + b)`` for texts of a and b tokens with a longest common subsequence of L (Lin 2004, F1); 0 for two empty texts.
+def rouge_l(first: NDArray[np.int32], second: NDArray[np.int32]) -> float:
+    """``2 L / (a + b)`` for texts of a and b tokens with a longest common subsequence of L; 0 for two empty texts.
 
-    The package ``rouge_score`` gives the same for the same tokens. O(a b).
+    The F1 of Lin 2004, as the package ``rouge_score`` computes it for the same tokens. O(a b).
     """
-    return float(_rouge_l(one, other))
+    from sftdiv.diversity.kernels.rouge_l_pairs import rouge_l_of_pair
 
-
-@njit(cache=True)  # type: ignore[misc]
-def _rouge_l_of_pairs(flat, offsets, one, other):  # type: ignore[no-untyped-def]
-    scores = np.empty(len(one))
-    for i in range(len(one)):
-        a, b = one[i], other[i]
-        scores[i] = _rouge_l(flat[offsets[a] : offsets[a + 1]], flat[offsets[b] : offsets[b + 1]])
-    return scores
-
-
-@njit(cache=True)  # type: ignore[misc]
-def _rouge_l(one, other):  # type: ignore[no-untyped-def]
-    if len(one) + len(other) == 0:
-        return 0.0
-    common = np.zeros(
-        len(other) + 1, np.int64
-    )  # longest common subsequence of what was read of one and each beginning of other
-    for token in one:
-        diagonal = 0
-        for j in range(len(other)):
-            above = common[j + 1]
-            common[j + 1] = diagonal + 1 if token == other[j] else max(above, common[j])
-            diagonal = above
-    return 2 * common[-1] / (len(one) + len(other))
+    return float(rouge_l_of_pair(first, second))

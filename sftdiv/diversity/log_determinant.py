@@ -1,4 +1,4 @@
-"""Log-determinant: the volume that the set's vectors span, in nats. High is diverse."""
+"""Log-determinant: volume spanned by the vectors of a set, in nats. High is diverse."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import gram
+from sftdiv.diversity.metric import TextSet, metric
+
+
+@metric(
+    "log_determinant",
+    {"log_determinant": "Log-determinant (nats)"},
+    direction="high",
+    needs="embeddings",
+    growth="rises",
+    order=17,
+)
+def _measure(texts: TextSet) -> float:
+    return log_determinant(texts.vectors)
 
 
 def log_determinant(embeddings: NDArray[np.floating], *, alpha: float = 1.0) -> float:
-    """``ln det(I + alpha X X^T)`` of the unit rows X, the log-determinant of a determinantal point process over the texts.
+    """``ln det(I + alpha X X^T)`` of the unit rows X: a determinantal point process over the texts.
 
     Kulesza and Taskar 2012 (arXiv 1207.6083); for instruction data Wang et al. 2024 (arXiv
     2402.02318). By Sylvester's determinant identity it is ``ln det(I + alpha X^T X)``: a Cholesky
-    factor of dimensions x dimensions, O(texts d^2 + d^3). Every text adds to it (another copy of
-    one that is there adds less than a new direction), so only sets of one size compare: see
-    ``size_matched``.
+    factor of dimensions x dimensions, O(texts d^2 + d^3). Every text adds to it (a copy of another
+    text adds less than a new direction), so only sets of one size compare: see ``size_matched``.
 
     Args:
-        embeddings: Vectors, shape (texts, d); of any length, they are scaled to unit length.
+        embeddings: Vectors, shape (texts, d), scaled here to unit length.
         alpha: Weight of the similarities against the identity, above 0.
 
     Returns:

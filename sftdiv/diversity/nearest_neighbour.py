@@ -1,4 +1,4 @@
-"""Nearest-neighbour distance: how far a text is from the one most like it. High is diverse."""
+"""Nearest-neighbour distance: mean distance of a text to the most similar other text. High is diverse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import nearest_other_cosines
+from sftdiv.diversity.metric import TextSet, metric
+
+
+@metric(
+    "nearest_neighbour_distance",
+    {"nearest_neighbour_distance": "Nearest-neighbour distance"},
+    direction="high",
+    needs="embeddings",
+    growth="falls",
+    order=14,
+)
+def _measure(texts: TextSet) -> float:
+    return nearest_neighbour_distance(texts.sampled_vectors)
 
 
 def nearest_neighbour_distance(embeddings: NDArray[np.floating]) -> float:
@@ -13,10 +26,10 @@ def nearest_neighbour_distance(embeddings: NDArray[np.floating]) -> float:
 
     Cox et al. 2021 ("Directed Diversity", Chamfer distance, arXiv 2101.06030), as ``chamfer_dist``
     of the package ``diversity``. O(texts^2 d), in tiles. It falls with the size of the set, since
-    room is finite: see ``size_matched``.
+    the space fills up: see ``size_matched``.
 
     Args:
-        embeddings: Vectors, shape (texts, d); of any length, cosines are taken.
+        embeddings: Vectors, shape (texts, d), of any length.
 
     Returns:
         A number in [0, 2]; NaN for fewer than two texts.

@@ -1,9 +1,30 @@
-"""N-gram ratio: the share of n-gram occurrences that are distinct. High is diverse; it falls as a set grows."""
+"""N-gram ratio: share of n-gram occurrences that are distinct. High is diverse; it falls as a set grows."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from sftdiv.diversity.metric import TextSet, metric
 from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
 from sftdiv.records import TokenIds
+
+PER_ORDER = {f"ngram_ratio_{n}": f"N-gram ratio, n = {n}" for n in range(1, ORDER + 1)}
+
+
+@metric(
+    "ngram_ratio",
+    {"ngram_ratio": f"N-gram ratio, mean of n = 1 to {ORDER}", **PER_ORDER},
+    details=PER_ORDER,  # their mean is the metric
+    direction="high",
+    needs="tokens",
+    growth="falls",
+    moves_with_length=True,
+    paper=True,
+    order=1,
+)
+def _measure(texts: TextSet) -> list[float]:
+    ratios = ngram_ratios(texts.token_ids, counts=texts.ngram_counts)
+    return [float(np.mean(ratios)), *ratios]
 
 
 def ngram_ratios(token_ids: TokenIds, *, order: int = ORDER, counts: NgramCounts | None = None) -> list[float]:
@@ -13,9 +34,9 @@ def ngram_ratios(token_ids: TokenIds, *, order: int = ORDER, counts: NgramCounts
     ``size_matched``.
 
     Args:
-        token_ids: The texts; no n-gram runs across the end of one.
+        token_ids: Token ids of the texts; no n-gram runs across the end of one.
         order: Longest n-gram.
-        counts: Their n-grams, where they are counted already.
+        counts: Their n-grams, if already counted.
 
     Returns:
         ``order`` numbers in (0, 1]; NaN where no text has n tokens. Their sum is the n-gram

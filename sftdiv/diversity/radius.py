@@ -1,19 +1,26 @@
-"""Radius: how widely the vectors spread along an average dimension. High is diverse."""
+"""Radius: geometric mean of the vectors' spread along each dimension. High is diverse."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.diversity.metric import TextSet, metric
+
 ROWS = 8192
+
+
+@metric("radius", {"radius": "Radius"}, direction="high", needs="embeddings", growth="stays", order=16)
+def _measure(texts: TextSet) -> float:
+    return radius(texts.vectors)
 
 
 def radius(embeddings: NDArray[np.floating]) -> float:
     """Geometric mean over dimensions of the vectors' standard deviation, ``(prod_h sigma_h)^(1/d)``.
 
     Lai et al. 2020 (arXiv 2003.08529, section 3.1), the radius of an ellipsoid with those axes.
-    O(texts d), in blocks; a population's standard deviation, which depends on the number of texts
-    by a factor ``sqrt(1 - 1/texts)`` only.
+    O(texts d), in blocks. The standard deviation is a population's, which depends on the number of
+    texts by a factor ``sqrt(1 - 1/texts)`` only.
 
     Args:
         embeddings: Vectors, shape (texts, d).

@@ -1,9 +1,9 @@
-"""Self-BLEU: how well each text is predicted by all the others. High is *not* diverse.
+"""Self-BLEU: mean BLEU of each text with all others as references. High is *not* diverse.
 
-In: token ids of a set. Out: the mean over texts of BLEU-4 with every other text as a reference,
-exact, not sampled. An n-gram's clip (its largest count in any other text) is the set's largest
-count, or the second largest for the text that holds the largest: two numbers an n-gram replace all
-pairs, so that the cost is that of grouping the n-grams, not quadratic in the texts.
+BLEU-4 with every other text as a reference, exact and not sampled. The clip of an n-gram (its
+largest count in any other text) is the largest count in the set, or the second largest for the text
+that holds the largest. Two numbers per n-gram thus replace all pairs of texts, so that the cost is
+that of grouping the n-grams, not quadratic in the texts.
 """
 
 from __future__ import annotations
@@ -13,13 +13,26 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.diversity.metric import TextSet, metric
 from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
 from sftdiv.records import TokenIds
 
 WEIGHT = 1 / ORDER
-EPSILON = (
-    0.1  # stands for the matches of an order without any: method 1 of Chen and Cherry 2014, as in Texygen and NLTK
+EPSILON = 0.1  # matches of an order without any: method 1 of Chen and Cherry 2014, as in Texygen and NLTK
+
+
+@metric(
+    "self_bleu",
+    {"self_bleu": "Self-BLEU"},
+    direction="low",
+    needs="tokens",
+    growth="rises",
+    moves_with_length=True,
+    paper=True,
+    order=5,
 )
+def _measure(texts: TextSet) -> float:
+    return self_bleu(texts.token_ids, counts=texts.ngram_counts)
 
 
 def self_bleu(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> float:
@@ -29,8 +42,8 @@ def self_bleu(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> floa
     size, or use ``size_matched``.
 
     Args:
-        token_ids: The texts.
-        counts: Their n-grams of orders 1 to 4, where they are counted already.
+        token_ids: Token ids of the texts.
+        counts: Their n-grams of orders 1 to 4, if already counted.
 
     Returns:
         A number in [0, 1]; NaN for fewer than two texts.
@@ -40,11 +53,11 @@ def self_bleu(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> floa
 
 
 def self_bleu_scores(token_ids: TokenIds, *, counts: NgramCounts | None = None) -> NDArray[np.float64]:
-    """BLEU-4 of each text with all others as its references: to the last bit what NLTK's ``sentence_bleu`` gives with ``method1``.
+    """BLEU-4 of each text with all others as references, equal to NLTK's ``sentence_bleu`` to the last bit.
 
     ``bp * exp(sum_n log(p_n) / 4)`` with clipped precisions p_n and brevity penalty bp (Papineni et
-    al. 2002). Python's ``math`` is used and not numpy, in NLTK's order of operations, since numpy's
-    vectorised ``log`` and ``exp`` differ from it by an ulp.
+    al. 2002), smoothed by NLTK's ``method1``. Python's ``math`` is used instead of numpy, in NLTK's
+    order of operations, since numpy's vectorised ``log`` and ``exp`` differ from it by an ulp.
 
     Returns:
         Shape (texts,), each in [0, 1]; NaN for a text without any other.
@@ -67,12 +80,12 @@ def _bleu(length: int, closest: int, matches: list[int], possible: list[int]) ->
     if not matches[0]:
         return 0.0
     penalty = 1.0 if length > closest else math.exp(1 - closest / length)
-    logs = (WEIGHT * math.log((matched or EPSILON) / of) for matched, of in zip(matches, possible, strict=True))
+    logs = (WEIGHT * math.log((matched or EPSILON) / total) for matched, total in zip(matches, possible, strict=True))
     return penalty * math.exp(math.fsum(logs))
 
 
 def closest_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each text the length of the other text that is closest to its own (of two equally close, the shorter), shape (texts,)."""
+    """Length of the other text closest in length to each text (the shorter of two equally close), shape (texts,)."""
     order = np.argsort(lengths, kind="stable")
     ranked = lengths[order]
     shorter, longer = np.roll(ranked, 1), np.roll(ranked, -1)

@@ -1,12 +1,30 @@
-"""Unit coverage and unit entropy: how many of the corpus's topics, tags or tokens a set holds, and how evenly. High is diverse."""
+"""Unit coverage and entropy: share of the topics, tags or tokens in a set, and their evenness. High is diverse."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import scipy.sparse
+from numpy.typing import NDArray
 
 from sftdiv.diversity.entropy import entropy
+from sftdiv.diversity.metric import UnitSet, metric
 from sftdiv.records import SftdivError
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+
+@metric(
+    "units",
+    {"unit_coverage": "Unit coverage", "unit_entropy": "Unit entropy (bits)"},
+    direction="high",
+    needs="units",
+    growth="rises",
+    order=19,
+)
+def _measure(units: UnitSet) -> list[float]:
+    return [unit_coverage(units.matrix, types=units.types), unit_entropy(units.matrix)]
 
 
 def unit_coverage(matrix: scipy.sparse.csr_array, *, types: int | None = None) -> float:
@@ -16,20 +34,20 @@ def unit_coverage(matrix: scipy.sparse.csr_array, *, types: int | None = None) -
 
     Args:
         matrix: Units of the set's examples, counts, shape (examples, types).
-        types: Types that there are; the matrix's columns unless given (a universe may be narrower
-            than the corpus).
+        types: Number of types that exist; the columns of the matrix unless given (a universe may be
+            narrower than the corpus).
 
     Returns:
         A number in [0, 1]; NaN where there is no type.
 
     Raises:
-        SftdivError: If the set holds more types than there are.
+        SftdivError: If the set holds more types than exist.
     """
-    there_are = matrix.shape[1] if types is None else types
-    held = int(np.count_nonzero(_of_type(matrix)))
-    if held > there_are:
-        raise SftdivError(f"the set holds {held} types, more than the {there_are} that there are said to be")
-    return held / there_are if there_are else float("nan")
+    existing = matrix.shape[1] if types is None else types
+    covered = int(np.count_nonzero(_units_per_type(matrix)))
+    if covered > existing:
+        raise SftdivError(f"the set holds {covered} types, more than the {existing} in types={types}")
+    return covered / existing if existing else float("nan")
 
 
 def unit_entropy(matrix: scipy.sparse.csr_array) -> float:
@@ -40,9 +58,9 @@ def unit_entropy(matrix: scipy.sparse.csr_array) -> float:
     Args:
         matrix: Units of the set's examples, counts, shape (examples, types).
     """
-    return entropy(_of_type(matrix))
+    return entropy(_units_per_type(matrix))
 
 
-def _of_type(matrix: scipy.sparse.csr_array) -> np.ndarray:
-    """Units of each type, shape (types,)."""
+def _units_per_type(matrix: scipy.sparse.csr_array) -> NDArray[Any]:
+    """Number of units of each type, shape (types,)."""
     return np.asarray(matrix.sum(axis=0)).ravel()

@@ -1,4 +1,4 @@
-"""Vendi score: how many entirely different texts the set is worth. High is diverse."""
+"""Vendi score: effective number of entirely different texts in the set. High is diverse."""
 
 from __future__ import annotations
 
@@ -8,31 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import gram
+from sftdiv.diversity.metric import TextSet, metric
 from sftdiv.records import SftdivError
+
+ORDERS = {"vendi": 1.0, "vendi_tenth": 0.1, "vendi_2": 2.0, "vendi_infinity": float("inf")}
+
+
+@metric(
+    "vendi",
+    {name: f"Vendi score, q = {q:g}" for name, q in ORDERS.items()},
+    direction="high",
+    needs="embeddings",
+    growth="rises",
+    order=12,
+)
+def _measure(texts: TextSet) -> list[float]:
+    return vendi_scores(texts.vectors, orders=tuple(ORDERS.values()))
 
 
 def vendi_score(embeddings: NDArray[np.floating], *, q: float = 1.0) -> float:
-    """The effective number of texts of order ``q`` under cosine similarity; see ``vendi_scores``."""
+    """Effective number of texts of order ``q`` under cosine similarity; see ``vendi_scores``."""
     return vendi_scores(embeddings, orders=(q,))[0]
 
 
 def vendi_scores(embeddings: NDArray[np.floating], *, orders: Sequence[float]) -> list[float]:
-    """Effective numbers of texts: exponential Renyi entropies of the eigenvalues p of the similarity matrix divided by the texts.
+    """Effective numbers of texts: exponential Renyi entropies of the eigenvalues p of the similarity matrix over texts.
 
-    ``exp(-sum p ln p)`` for q = 1 and ``(sum p^q)^(1 / (1 - q))`` else (Friedman and Dieng 2023,
-    arXiv 2210.02410; orders: Pasarkar and Dieng 2024, arXiv 2310.12952); the number of eigenvalues
-    for q = 0, one over the largest for q = infinity. A low order weighs rare directions as much as
-    common ones. The eigenvalues of ``X X^T / texts`` are those of ``X^T X / texts`` and zeros:
-    O(texts d^2 + d^3) for d dimensions instead of O(texts^3). Those under d machine epsilons of the
-    largest count as zeros (rounding errors would decide orders below 1), and rows of zeros as no
-    text. Bounded by min(texts, d), it rises with the size of the set until it nears d.
+    ``exp(-sum p ln p)`` for q = 1 and ``(sum p^q)^(1 / (1 - q))`` otherwise (Friedman and Dieng
+    2023, arXiv 2210.02410; orders: Pasarkar and Dieng 2024, arXiv 2310.12952); the number of
+    eigenvalues for q = 0, one over the largest for q = infinity. A low order weighs rare directions
+    as much as common ones. The eigenvalues of ``X X^T / texts`` are those of ``X^T X / texts`` and
+    zeros: O(texts d^2 + d^3) for d dimensions instead of O(texts^3). Eigenvalues below d machine
+    epsilons of the largest count as zeros (rounding errors would decide orders below 1); rows of
+    zeros do not count as texts. Bounded by min(texts, d), it rises with the size of the set until
+    it nears d.
 
     Args:
-        embeddings: Vectors, shape (texts, d); of any length, cosines are taken.
+        embeddings: Vectors, shape (texts, d), of any length.
         orders: Orders q, each from 0 to infinity.
 
     Returns:
-        For each order a number in [1, min(texts, d)]; NaN for no text.
+        A number in [1, min(texts, d)] for each order; NaN for no text.
 
     Raises:
         SftdivError: If an order is negative.

@@ -24,6 +24,7 @@ from rich.console import Console
 from sftdiv.analysis.analysis import Analysis, analyze
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.study_files import write_tables
+from sftdiv.diversity.registry import PAPER, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
 from sftdiv.evaluation.judge.arena import Arena, judged_cells, read_arena, write_arena
 from sftdiv.records import SftdivError
@@ -54,7 +55,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     """
     folder = folder.expanduser().absolute()
     out = (out or folder).expanduser().absolute()
-    analysis = analyze(load_study(folder), rng=np.random.default_rng(seed))
+    analysis = analyze_cells(folder, seed=seed)
     arena, analysis = _arena(folder, analysis, seed=seed)
     paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
     if arena:
@@ -73,6 +74,20 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     )
     write_atomically(out / REPORT, page)
     return analysis
+
+
+def analyze_cells(folder: Path, *, seed: int = 0) -> Analysis:
+    """Every table of a study, from the rows of its finished cells; nothing is written.
+
+    Args:
+        folder: Folder of the study.
+        seed: Seed of the bootstraps.
+
+    Raises:
+        SftdivError: The folder is no study, or none of its cells has a score.
+    """
+    rng = np.random.default_rng(seed)
+    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns(), rng=rng)
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ import sftdiv
 from sftdiv.config.measurement import MeasureRequest
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.build_corpus import rejected_file
-from sftdiv.diversity.catalogue import CATALOGUE
 from sftdiv.diversity.profile.comparison import compare
 from sftdiv.diversity.profile.settings import LAYOUT
+from sftdiv.diversity.registry import METRICS
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measure_dataset import Progress, Survey
 from sftdiv.protocols import Embedder
@@ -103,7 +103,7 @@ def measure_all(
         "datasets": datasets,
         "coverage": [shares for shares in covered if shares is not None],
         "comparison": _comparison(datasets, size) if several else {},
-        "catalogue": {name: asdict(metric) for name, metric in CATALOGUE.items()},
+        "catalogue": {name: metric.record() for name, metric in METRICS.items()},
     }
 
 
@@ -124,7 +124,7 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     """Every metric of each side, and every kind of unit, on samples of one size."""
     dataset, baseline = datasets
     examples = (dataset["counts"]["examples"], baseline["counts"]["examples"])
-    directions = {name: metric.diverse for name, metric in CATALOGUE.items()}
+    directions = {name: metric.direction for name, metric in METRICS.items()}
     sides = {}
     for side, numbers in dataset["sides"].items():
         drawn = numbers["drawn"], baseline["sides"][side]["drawn"]

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.dedup import NearDuplicates, intersect, near_duplicates
-from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
 from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
+from sftdiv.diversity.registry import describe, describe_units
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
@@ -50,7 +50,7 @@ class Survey:
 
     Attributes:
         tokenizer: Tokenizer, or a rule such as ``lexical``; see ``units.encoding``.
-        metrics: Families of ``diversity.catalogue``.
+        metrics: Families of ``diversity.registry``.
         pair_tokens: Tokens of each text, from its beginning, that homogenisation compares.
         matched: Samples of one size.
         runs: Repeated runs of tokens.
@@ -115,9 +115,8 @@ class Survey:
 
         metrics = self._metrics(tokens, texts, vectors)
         progress(f"{side}: the same of {self.matched.draws} samples of {size:,}")
-        repeats = self.matched.draws if size < len(texts) else 1
         drawn = subset_values(
-            measure, len(texts), size=size, repeats=repeats, rng=np.random.default_rng(self.matched.seed)
+            measure, len(texts), size=size, repeats=self.matched.draws, rng=np.random.default_rng(self.matched.seed)
         )
         found = {
             "texts": len(texts),
@@ -202,10 +201,9 @@ class Survey:
         matrix = units.matrix
         holders = np.bincount(matrix.indices, minlength=matrix.shape[1])
         order = np.lexsort((np.arange(len(holders)), -holders))[:COMMONEST]
-        repeats = self.matched.draws if size < matrix.shape[0] else 1
         rng = np.random.default_rng(self.matched.seed)
         drawn = subset_values(
-            lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=repeats, rng=rng
+            lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=self.matched.draws, rng=rng
         )
         return {
             "types": matrix.shape[1],

@@ -10,7 +10,8 @@ import shlex
 from typing import Any
 
 from sftdiv.config.request import RunRequest
-from sftdiv.records import SftdivError
+from sftdiv.diversity.registry import detail_columns
+from sftdiv.records import SIDES, SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import push, repository
 from sftdiv.storage.cell import Cell
@@ -36,9 +37,10 @@ def check_distinct_targets(target: str | None, cells: int) -> None:
 def write_card(request: RunRequest, cell: Cell, row: dict[str, Any]) -> None:
     """Write the card of the cell's model, from what is known of it so far."""
     rerun = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
+    details = {f"diversity.{side}.{name}" for side in SIDES for name in detail_columns()}
     write_model_card(
         cell.folder / "model",
-        row,
+        {name: value for name, value in row.items() if name not in details},
         dict(request.settings),
         command=request.command or f"python -m sftdiv.run {rerun}",
     )

@@ -1,8 +1,9 @@
-"""The even draw: distinct examples from a pool so that every type is represented as evenly as can be.
+"""Even draw: distinct examples of a pool, with every type represented as evenly as possible.
 
 Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then
-seeded), draw one of its undrawn members uniformly and count it for all its types. A type with no
-undrawn member retires. Linear in the pool's non-zeros, but for the heap's log of the types.
+seeded), draw one of its undrawn holders uniformly, and count it for all its types. A type without
+undrawn holders is retired. Linear in the non-zeros of the pool, times the logarithm of the types
+for the heap.
 """
 
 from __future__ import annotations
@@ -24,30 +25,36 @@ def draw_evenly(
 
     Args:
         matrix: Units of the pool's examples, shape (pool, types); each row holds at least one.
-        weights: What each example counts towards ``size`` (1, or its label tokens), shape (pool,).
-        size: Where to stop: with weights of 1, the number of examples.
-        rng: Breaks ties between types and chooses among a type's members.
+        weights: Contribution of each example to ``size`` (1, or its label tokens), shape (pool,).
+        size: Sum of weights at which drawing stops; with weights of 1, the number of examples.
+        rng: Generator that breaks ties between types and draws among a type's holders.
     """
-    held = incidence(matrix)
-    support = np.diff(held.type_start)
+    index = incidence(matrix)
+    support = np.diff(index.type_start)
     rank = np.empty(len(support), dtype=np.int64)
     rank[np.lexsort((rng.random(len(support)), support))] = np.arange(len(support))
-    return _draw(*held, rank, weights, size, rng)
+    return _draw(*index, rank, weights, size, rng)
 
 
-@njit(cache=True)  # type: ignore[misc]
-def _draw(example_start, types_held, type_start, members, rank, weights, size, rng):  # type: ignore[no-untyped-def]
+@njit(cache=True)
+def _draw(
+    example_start: NDArray[np.int64],
+    types_of: NDArray[np.int32],
+    type_start: NDArray[np.int64],
+    holders: NDArray[np.int32],
+    rank: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    size: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Rows in the order drawn; see ``draw_evenly``. ``holders`` is reordered in place."""
     types = len(rank)
     by_rank = np.argsort(rank)
-    undrawn = np.diff(type_start)  # a type's undrawn members are among its first so many
+    undrawn = np.diff(type_start)  # the first so many holders of a type are undrawn
     drawn_of_type = np.zeros(types, dtype=np.int64)
-    drawn, row_is_drawn, count, weight = (
-        np.empty(len(weights), dtype=np.int64),
-        np.zeros(len(weights), dtype=np.bool_),
-        0,
-        0.0,
-    )
-    heap = [rank[t] for t in np.flatnonzero(undrawn)]
+    drawn, is_drawn = np.empty(len(weights), dtype=np.int64), np.zeros(len(weights), dtype=np.bool_)
+    count, weight = 0, 0.0
+    heap = [rank[t] for t in np.flatnonzero(undrawn)]  # keys: drawn holders x types + rank
     heapq.heapify(heap)
     while weight < size and heap:
         key = heapq.heappop(heap)
@@ -57,17 +64,17 @@ def _draw(example_start, types_held, type_start, members, rank, weights, size, r
             continue
         first = type_start[chosen]
         while undrawn[chosen] > 0:
-            at = first + min(int(rng.random() * undrawn[chosen]), undrawn[chosen] - 1)
-            row = members[at]
+            position = first + min(int(rng.random() * undrawn[chosen]), undrawn[chosen] - 1)
+            row = holders[position]
             undrawn[chosen] -= 1
-            members[at] = members[first + undrawn[chosen]]
-            if not row_is_drawn[row]:
-                row_is_drawn[row] = True
+            holders[position] = holders[first + undrawn[chosen]]
+            if not is_drawn[row]:
+                is_drawn[row] = True
                 drawn[count] = row
                 count += 1
                 weight += weights[row]
-                for held in types_held[example_start[row] : example_start[row + 1]]:
-                    drawn_of_type[held] += 1
+                for row_type in types_of[example_start[row] : example_start[row + 1]]:
+                    drawn_of_type[row_type] += 1
                 heapq.heappush(heap, drawn_of_type[chosen] * types + rank[chosen])
                 break
     return drawn[:count]

@@ -1,7 +1,7 @@
-"""Who holds what, in both directions, as plain arrays of fixed integer types that a compiled loop can walk.
+"""CSR and CSC index arrays of the example x type matrix, for compiled loops.
 
-The numbers of examples and types fit 32 bits, so that each non-zero costs eight bytes; where a row
-or a column begins takes 64.
+The numbers of examples and types fit 32 bits, so that each non-zero costs eight bytes; the starts
+of rows and columns take 64 bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 
 class Incidence(NamedTuple):
-    """Example ``e`` holds ``types[example_start[e] : example_start[e + 1]]``; the holders of a type stand likewise, by ``type_start``."""
+    """Types of each example, and holders of each type (the examples that have it).
+
+    Example ``e`` has the types ``types[example_start[e] : example_start[e + 1]]``; type ``t`` has
+    the holders ``holders[type_start[t] : type_start[t + 1]]``.
+    """
 
     example_start: NDArray[np.int64]
     types: NDArray[np.int32]
@@ -23,11 +27,9 @@ class Incidence(NamedTuple):
 
 
 def incidence(matrix: scipy.sparse.csr_array) -> Incidence:
-    """The incidence of a CSR matrix, examples x types; its values are not looked at."""
-    held = scipy.sparse.csr_array(
-        (np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape
-    )
-    by_type = held.tocsc()
+    """Incidence of a CSR matrix, examples x types; its values are ignored."""
+    ones = np.ones(matrix.nnz, dtype=np.int8)
+    by_type = scipy.sparse.csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape).tocsc()
     return Incidence(
         matrix.indptr.astype(np.int64),
         matrix.indices.astype(np.int32),

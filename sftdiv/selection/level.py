@@ -1,7 +1,7 @@
-"""From a diversity level to a number of types k.
+"""Number of types k of a diversity level.
 
-``k(level) = round(k_min + level * (k_max - k_min))``: level 0 is the least diverse set that can
-still be drawn with some choice left (``slack``), level 1 draws on all types.
+``k(level) = round(k_min + level * (k_max - k_min))``: level 0 is the least diverse set that still
+leaves some choice in the draw (``slack``), level 1 draws on all types.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from sftdiv.records import Ladder, SftdivError
 
 
 def smallest_k(ladder: Ladder, weights: NDArray[np.float64], needed: float) -> int:
-    """The smallest k whose pool still weighs at least ``needed``.
+    """The smallest k whose pool weighs at least ``needed``.
 
     Args:
-        ladder: Over the examples that ``weights`` weighs.
-        weights: What each example counts towards the size (1, or its label tokens), shape (examples,).
-        needed: The weight that the pool must hold; at most the sum of the weights.
+        ladder: Ladder of the examples.
+        weights: Contribution of each example to the size (1, or its label tokens), shape (examples,).
+        needed: Weight that the pool must have; at most the sum of the weights.
     """
     weight_of_step = np.bincount(ladder.example_step, weights=weights, minlength=ladder.k_max + 1)
-    pool_weight = np.cumsum(
-        weight_of_step[::-1]
-    )  # [k] is the weight of steps types - k and later; the pool of k starts one step later
-    return min(int(np.searchsorted(pool_weight, needed - 1e-9)) + 1, ladder.k_max)
+    # weight_from_end[k]: weight of the examples of step types - k and later; the pool of k starts one step later
+    weight_from_end = np.cumsum(weight_of_step[::-1])
+    return min(int(np.searchsorted(weight_from_end, needed - 1e-9)) + 1, ladder.k_max)
 
 
 def lowest_k(
@@ -35,12 +34,12 @@ def lowest_k(
     Args:
         k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of
             types of all ladders together, of which a stratum takes its share.
-        ladder: The ladder of the universe or of one stratum.
-        weights: What each example counts towards the size, shape (examples,).
-        needed: The weight that the pool of the lowest level must hold.
-        types: Number of types of all ladders together, as ``k_max`` is reported.
-        strict: Whether a pool that is too small is an error; else (a stratum among several) the
-            smallest feasible k is taken.
+        ladder: Ladder of the universe or of one stratum.
+        weights: Contribution of each example to the size, shape (examples,).
+        needed: Weight that the pool of the lowest level must have.
+        types: Number of types of all ladders together, as reported in ``k_max``.
+        strict: Whether a pool that is too small is an error. Otherwise (a stratum among several)
+            the smallest feasible k is used.
 
     Raises:
         SftdivError: If ``k_min`` is not one of these, or, with ``strict``, its pool weighs less

@@ -23,14 +23,15 @@ from synthetic_study import (
 )
 
 from sftdiv.analysis.analysis import analyze
-from sftdiv.analysis.associations import METRICS
 from sftdiv.analysis.intercept import fit_random_intercept
 from sftdiv.analysis.regression import fit_line
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
+from sftdiv.diversity.registry import PAPER, detail_columns
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import RESULT, RUNNING
 
+COLUMNS = {"first_metrics": PAPER, "detail_metrics": detail_columns()}
 MICRO = "micro_token · response · 2,000 · tiny · unmatched"
 
 
@@ -39,7 +40,7 @@ def made_up(tmp_path_factory):
     """Six ladders of three seeds, unmatched and length-matched, with baselines and a failure, and its analysis."""
     folder = write_synthetic_study(tmp_path_factory.mktemp("multirun") / "demo")
     study = load_study(folder)
-    return study, analyze(study, rng=np.random.default_rng(0))
+    return study, analyze(study, **COLUMNS, rng=np.random.default_rng(0))
 
 
 def small(folder, *, levels=(0.0, 0.5, 1.0), seeds=(0, 1), strategies=("micro_token",), score=None, **changed):
@@ -59,7 +60,7 @@ def rewrite(folder, **changed):
 
 
 def analyzed(folder, **settings):
-    return analyze(load_study(folder), rng=np.random.default_rng(0), **({"resamples": 50} | settings))
+    return analyze(load_study(folder), **COLUMNS, rng=np.random.default_rng(0), **({"resamples": 50} | settings))
 
 
 def one(table, **where):
@@ -155,7 +156,7 @@ def test_correlations_have_q_values_over_metrics_and_sides(made_up):
     study, analysis = made_up
     table = analysis.correlations
     scope = table[table["scope"] == MICRO]
-    assert list(scope["metric"]) == list(METRICS) * 2 and list(scope["side"]) == ["instruction"] * 6 + ["response"] * 6
+    assert list(scope["metric"]) == list(PAPER) * 2 and list(scope["side"]) == ["instruction"] * 6 + ["response"] * 6
     assert scope["q"].to_numpy() == pytest.approx(stats.false_discovery_control(scope["pearson_p"].to_numpy()))
     cells = study.cells[study.cells["ladder"] == MICRO]
     expected = stats.pearsonr(cells["diversity.response.self_bleu"], cells["performance"])
@@ -252,7 +253,7 @@ def test_the_cells_can_be_written_as_parquet(made_up, tmp_path):
 def test_three_hundred_cells_take_seconds(made_up):
     study, _ = made_up
     started = time.process_time()
-    analyze(load_study(study.folder), rng=np.random.default_rng(0))
+    analyze(load_study(study.folder), **COLUMNS, rng=np.random.default_rng(0))
     assert time.process_time() - started < 20  # about 6 s on a free core
 
 

@@ -14,9 +14,7 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftdiv.diversity.catalogue import CATALOGUE, EVERY, PAPER
 from sftdiv.diversity.compression_ratio import compression_ratio
-from sftdiv.diversity.describe import describe, describe_units
 from sftdiv.diversity.distinct_n import distinct_n
 from sftdiv.diversity.entropy import token_entropy
 from sftdiv.diversity.homogenisation import homogenisation, pair_scores, rouge_l
@@ -24,6 +22,7 @@ from sftdiv.diversity.length import length_percentiles, mean_length
 from sftdiv.diversity.mtld import mtld, mtld_scores
 from sftdiv.diversity.ngram_counts import count_ngrams
 from sftdiv.diversity.ngram_ratio import ngram_ratios
+from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, describe, describe_units
 from sftdiv.diversity.self_bleu import closest_lengths, self_bleu, self_bleu_scores
 from sftdiv.diversity.self_repetition import self_repetition
 from sftdiv.diversity.unit_coverage import unit_coverage, unit_entropy
@@ -222,7 +221,7 @@ def test_unit_coverage_and_entropy_of_three_examples() -> None:
     assert unit_coverage(matrix) == 2 / 4
     assert unit_coverage(matrix, types=8) == 2 / 8
     assert unit_entropy(matrix) == pytest.approx(0.75 * math.log2(4 / 3) + 0.25 * 2)
-    assert set(describe_units(matrix)) == {name for name, metric in CATALOGUE.items() if metric.needs == "units"}
+    assert set(describe_units(matrix)) == {name for name, metric in METRICS.items() if metric.needs == "units"}
     with pytest.raises(SftdivError, match="holds 2 types, more than the 1"):
         unit_coverage(matrix, types=1)
 
@@ -239,7 +238,7 @@ def test_no_metric_depends_on_the_order_of_the_texts(texts: Sentences) -> None:
     rows = np.random.default_rng(0).normal(size=(len(texts), 3)).astype(np.float32)
     order = np.random.default_rng(len(texts)).permutation(len(texts))
     shuffled = [texts[i] for i in order]
-    metrics = [family for family in EVERY if family != "homogenisation"]  # draws its pairs
+    metrics = [family for family in FAMILIES if family != "homogenisation"]  # draws its pairs
     before = describe(token_ids(texts), [" ".join(text) for text in texts], rows, metrics=metrics)
     after = describe(token_ids(shuffled), [" ".join(text) for text in shuffled], rows[order], metrics=metrics)
     assert before == pytest.approx(after, nan_ok=True)
@@ -248,9 +247,9 @@ def test_no_metric_depends_on_the_order_of_the_texts(texts: Sentences) -> None:
 @given(sentences)
 def test_metrics_stay_in_their_ranges(texts: Sentences) -> None:
     metrics = describe(
-        token_ids(texts), [" ".join(text) for text in texts], None, metrics=EVERY, rng=np.random.default_rng(0)
+        token_ids(texts), [" ".join(text) for text in texts], None, metrics=FAMILIES, rng=np.random.default_rng(0)
     )
-    assert not any(CATALOGUE[name].needs == "embeddings" for name in metrics)
+    assert not any(METRICS[name].needs == "embeddings" for name in metrics)
     assert 0 <= metrics["self_bleu"] <= 1 + 1e-12
     assert 0 <= metrics["entropy"] <= math.log2(4) + 1e-12
     assert 0 <= metrics["homogenisation"] <= 1
@@ -277,7 +276,7 @@ def test_self_bleu_and_self_repetition_of_a_text_rise_as_others_are_added(texts:
 def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalogue_when_asked() -> None:
     texts = drawn(20)
     rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    asked = {"metrics": EVERY, "reference": rows, "rng": np.random.default_rng(0)}
+    asked = {"metrics": FAMILIES, "reference": rows, "rng": np.random.default_rng(0)}
     six = describe(token_ids(texts), [" ".join(text) for text in texts], rows)
     every = describe(token_ids(texts), [" ".join(text) for text in texts], rows, **asked)
     ratios = [f"ngram_ratio_{n}" for n in range(1, 5)]
@@ -290,8 +289,8 @@ def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalo
         "self_bleu",
         "entropy",
     ]
-    assert {CATALOGUE[name].family for name in six} == set(PAPER)
-    assert list(every) == [name for name, metric in CATALOGUE.items() if metric.needs != "units"]
+    assert {METRICS[name].family for name in six} == set(PAPER)
+    assert list(every) == [name for name, metric in METRICS.items() if metric.needs != "units"]
     assert six.items() <= every.items()
 
 

@@ -1,1 +1,1 @@
-"""Descriptive statistics of one dataset for the diversity report: lengths, token bands, repeated n-grams, comparisons."""
+"""Descriptive statistics of one dataset for the diversity report: lengths, token bands, repeated runs, comparisons."""

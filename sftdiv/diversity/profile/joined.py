@@ -1,4 +1,4 @@
-"""Token ids put together and cut: both sides of every example as one text, and the beginnings of texts."""
+"""Both sides of every example as one text: token ids and embeddings; and the first tokens of texts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sftdiv.records import TokenIds
 
 
 def joined_tokens(instruction: TokenIds, response: TokenIds) -> TokenIds:
-    """The token ids of both sides, text by text; a type that both sides have is one type.
+    """Token ids of both sides, text by text; a type that both sides have is one type.
 
     Args:
-        instruction: Of one tokenizer.
-        response: Of the same tokenizer and as many texts.
+        instruction: Token ids of the instructions.
+        response: Token ids of as many responses, from the same tokenizer.
     """
-    names, number = list(instruction.names), None
+    names, new_ids = list(instruction.names), None
     if list(response.names) != names:
-        known = {name: position for position, name in enumerate(names)}
-        number = np.array([known.setdefault(name, len(known)) for name in response.names], dtype=np.int32)
-        names = list(known)
+        ids = {name: position for position, name in enumerate(names)}
+        new_ids = np.array([ids.setdefault(name, len(ids)) for name in response.names], dtype=np.int32)
+        names = list(ids)
     lengths = np.stack([instruction.lengths(), response.lengths()], axis=1)
     offsets = np.concatenate([[0], np.cumsum(lengths.sum(axis=1))]).astype(np.int64)
-    of_response = np.repeat(np.tile([False, True], len(lengths)), lengths.ravel())
+    is_response = np.repeat(np.tile([False, True], len(lengths)), lengths.ravel())
     flat = np.empty(int(offsets[-1]), dtype=np.int32)
-    flat[~of_response] = instruction.flat
-    flat[of_response] = response.flat if number is None else number[response.flat]
+    flat[~is_response] = instruction.flat
+    flat[is_response] = response.flat if new_ids is None else new_ids[response.flat]
     return TokenIds(flat, offsets, names)
 
 

@@ -1,8 +1,8 @@
-"""How long the texts of a side are: percentiles, and a histogram over bins that are the same for every dataset.
+"""Length distribution of the texts of a side: mean, percentiles, and a histogram with the same bins for every dataset.
 
-In: tokens of each text. Out: plain numbers, ready for JSON. The trade: bins grow by a factor of the
-square root of two, since lengths of real data spread over three orders of magnitude; equal bins
-would show one tall bar.
+From the number of tokens of each text it computes plain numbers for JSON. Bins grow by a factor of
+the square root of two, since lengths of real data span three orders of magnitude; bins of equal
+width would show one tall bar.
 """
 
 from __future__ import annotations
@@ -19,23 +19,20 @@ def lengths_of(tokens: NDArray[np.int64]) -> dict[str, Any]:
     """Mean, percentiles and histogram of lengths.
 
     Args:
-        tokens: Tokens of each text, shape (texts,), at least one text.
+        tokens: Number of tokens of each text, shape (texts,), at least one text.
 
     Returns:
         ``mean``; ``percentiles`` (percent to tokens, linear interpolation); ``histogram`` with
-        ``edges`` (bin ``i`` holds ``edges[i] <= tokens < edges[i + 1]``) and ``texts``, a count for
-        each bin.
+        ``edges`` (bin ``i`` covers ``edges[i] <= tokens < edges[i + 1]``) and ``texts``, a count
+        for each bin.
     """
     edges = bin_edges(int(tokens.max()))
-    percentiles = {
-        str(percent): float(value)
-        for percent, value in zip(PERCENTILES, np.percentile(tokens, PERCENTILES), strict=True)
-    }
-    texts = np.histogram(tokens, bins=edges)[0]
+    values = np.percentile(tokens, PERCENTILES)
+    counts = np.histogram(tokens, bins=edges)[0]
     return {
         "mean": float(tokens.mean()),
-        "percentiles": percentiles,
-        "histogram": {"edges": edges, "texts": texts.tolist()},
+        "percentiles": {str(percent): float(value) for percent, value in zip(PERCENTILES, values, strict=True)},
+        "histogram": {"edges": edges, "texts": counts.tolist()},
     }
 
 

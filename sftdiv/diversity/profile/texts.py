@@ -1,7 +1,7 @@
-"""A column of texts, or the texts of both sides joined, read from the corpus's file when they are asked for.
+"""Texts of a corpus column, or of both sides joined, read from the corpus file on access.
 
-In: Arrow columns. Out: a sequence of strings of which none is held. The trade: a text costs some
-microseconds each time, and a million of them no memory.
+The result is a sequence of strings that holds none of them: a text costs some microseconds on each
+access, and a million texts no memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BATCH = 1000
 
 
 class ColumnTexts(Sequence[str]):
-    """Text ``i`` is row ``i`` of every column, joined by a blank line where there are several."""
+    """Text ``i`` is row ``i`` of every column, joined by a blank line where there are several columns."""
 
     def __init__(self, *columns: pa.ChunkedArray) -> None:
         self._columns = columns
@@ -34,11 +34,11 @@ class ColumnTexts(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        """One text, or some of them in a row."""
+        """One text, or a slice of them."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
-            held = [column.slice(start, max(stop - start, 0)).to_pylist()[::step] for column in self._columns]
-            return [SEPARATOR.join(parts) for parts in zip(*held, strict=True)]
+            columns = [column.slice(start, max(stop - start, 0)).to_pylist()[::step] for column in self._columns]
+            return [SEPARATOR.join(parts) for parts in zip(*columns, strict=True)]
         return SEPARATOR.join(column[int(index)].as_py() for column in self._columns)
 
     def __iter__(self) -> Iterator[str]:
@@ -47,7 +47,7 @@ class ColumnTexts(Sequence[str]):
 
 
 def distinct_rows(texts: Iterable[str]) -> NDArray[np.int64]:
-    """Where each distinct text first stands, ascending; told apart by 128-bit digests, so that no text is held."""
+    """Index of the first occurrence of each distinct text, ascending; compared by 128-bit digests to save memory."""
     first: dict[bytes, int] = {}
     for row, text in enumerate(texts):
         first.setdefault(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), row)
@@ -55,6 +55,6 @@ def distinct_rows(texts: Iterable[str]) -> NDArray[np.int64]:
 
 
 def cut(text: str, characters: int) -> str:
-    """The text on one line, at most so many characters of it."""
+    """The text on one line, truncated to ``characters`` characters with an ellipsis."""
     line = " ".join(text[: 4 * characters].split())
     return line if len(line) <= characters and len(text) <= 4 * characters else f"{line[: characters - 1]}\u2026"

@@ -72,8 +72,7 @@ def measured(row: Row) -> list[tuple[str, str, str]]:
     """Every diversity metric with its value on the instructions and on the responses."""
     prefixes = ("diversity.instruction.", "diversity.response.")
     names = dict.fromkeys(key.removeprefix(prefix) for prefix in prefixes for key in row if key.startswith(prefix))
-    shown = [name for name in names if not re.fullmatch(r"ngram_ratio_\d+", name)]
-    return [(name, *(number(row.get(f"{prefix}{name}")) for prefix in prefixes)) for name in shown]  # type: ignore[misc]
+    return [(name, *(number(row.get(f"{prefix}{name}")) for prefix in prefixes)) for name in names]  # type: ignore[misc]
 
 
 def units(row: Row) -> Facts:

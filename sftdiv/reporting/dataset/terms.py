@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sftdiv.diversity.registry import METRICS
+
 ARROWS = {"high": "\u2191", "low": "\u2193", "neither": ""}
 SIDE_NAMES = {"instruction": "instructions", "response": "responses", "both": "both as one text"}
 UNIT_NAMES = {"macro_topic": "topics", "meso_tag": "tags", "micro_token": "mid-frequency tokens"}
-WITH_LENGTH = (
-    "ngram_ratio",
-    "distinct",
-    "compression_ratio",
-    "self_bleu",
-    "entropy",
-    "self_repetition",
-    "homogenisation",
-)
 
 
 def headline(columns: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -29,7 +22,9 @@ def headline(columns: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]])
 
 def moves_with(metric: Mapping[str, Any]) -> str:
     """What a metric moves with beside diversity, as two letters: ``N`` the number of texts, ``L`` their length."""
-    return ("N" if metric["growth"] != "stays" else "") + ("L" if metric["family"] in WITH_LENGTH else "")
+    declared = METRICS.get(metric["name"])  # None for a metric registered only where the dataset was measured
+    moves_with_length = declared is not None and declared.moves_with_length
+    return ("N" if metric["growth"] != "stays" else "") + ("L" if moves_with_length else "")
 
 
 def readable(tokens: Iterable[str]) -> str:
