@@ -105,7 +105,7 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
     """
     missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
     if missing_option and _is_group(missing_option[1]):
-        group, option = missing_option.groups()
+        group, option = missing_option[1], missing_option[2]
         options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
     unknown = re.search(r"Could not override '([^']+)'", message)

@@ -110,7 +110,9 @@ class SizeSpec:
     @property
     def label(self) -> str:
         """The size as part of a folder's name."""
-        return {None: f"n{self.n}", "auto": f"n{self.n}tokens"}.get(self.label_tokens, f"t{self.label_tokens}")
+        if self.label_tokens is None:
+            return f"n{self.n}"
+        return f"n{self.n}tokens" if self.label_tokens == "auto" else f"t{self.label_tokens}"
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-    Data = datasets.Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
+    Data: TypeAlias = datasets.Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
 
 
 def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:

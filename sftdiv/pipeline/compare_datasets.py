@@ -94,7 +94,11 @@ def measure_all(
     for dataset, name in zip(artifacts, names, strict=True):
         report = partial(_report_dataset, progress, name) if several else progress
         datasets.append({"name": name, **survey.measure(dataset, size=size, progress=report)})
-    covered = [coverage(*artifacts, strategy, survey.tokenizer) for strategy in survey.strategies] if several else []
+    covered = (
+        [coverage(artifacts[0], artifacts[1], strategy, survey.tokenizer) for strategy in survey.strategies]
+        if several
+        else []
+    )
     return {
         "layout": LAYOUT,
         "size": size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.hashing import content_hash, identity_of, library_versions
-from sftdiv.training.config import TrainerConfig
+from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.units.encoding import tokenizer_identity
 
 
@@ -121,6 +122,11 @@ class RunArtifacts:
     def trainer(self) -> TrainerConfig:
         """Devices and precision, every ``auto`` resolved on this machine."""
         return self.spec.training.trainer.resolved()
+
+    @property
+    def training(self) -> TrainingConfig:
+        """The training's settings, the trainer resolved on this machine."""
+        return replace(self.spec.training, trainer=self.trainer)
 
     def keep_selection(self, universe: Universe) -> Keep:
         """Cache of what a selector derives from the run's units and a universe."""

@@ -74,7 +74,7 @@ def identity_of(value: Any) -> Any:
 
 def settings_identity(component: Any) -> dict[str, Any]:
     """The fields of a dataclass that decide a result: all but those that its class lists in ``performance_only``."""
-    skipped = getattr(component, "performance_only", frozenset())
+    skipped: frozenset[str] = getattr(component, "performance_only", frozenset())
     return {
         field.name: identity_of(getattr(component, field.name))
         for field in fields(component)

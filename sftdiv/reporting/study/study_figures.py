@@ -35,6 +35,7 @@ from sftdiv.reporting.study.study_views import (
 )
 from sftdiv.reporting.styles import GREY, INK, PALE, Style, styles
 from sftdiv.storage.files import write_atomically
+from sftdiv.storage.validate import check_one_of
 
 BASELINE_LINES: dict[str, Any] = {"random": ":", "full": "-.", "base": (0, (8, 3))}
 LOOK = {
@@ -57,23 +58,41 @@ LOOK = {
 }
 
 
-def write_figures(analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw every figure that the study has data for into ``folder``, each as png (200 dpi) and svg, and name the files."""
-    drawers: dict[str, tuple[bool, Callable[[Analysis], Figure]]] = {
+def drawable_figures(analysis: Analysis) -> dict[str, Callable[[Analysis], Figure]]:
+    """The figures that the study has data for, by name, each as the function that draws it."""
+    figures: dict[str, tuple[bool, Callable[[Analysis], Figure]]] = {
         "performance_by_level": (not analysis.slopes.empty, performance_by_level),
         "metric_correlations": (not analysis.correlations.empty, metric_correlations),
         "controlled_slopes": (not analysis.slopes.empty, controlled_slopes),
         "overlap": (bool(analysis.overlaps), overlap),
     }
+    return {name: draw for name, (has_data, draw) in figures.items() if has_data}
+
+
+def draw_figure(analysis: Analysis, name: str) -> Figure:
+    """Draw one figure.
+
+    Raises:
+        SftdivError: There is no such figure, or the study has no data for it.
+    """
+    figures = drawable_figures(analysis)
+    check_one_of("figure", name, tuple(figures))
+    return figures[name](analysis)
+
+
+def write_figures(analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw every figure that the study has data for into ``folder``, each as PNG (200 dpi) and SVG.
+
+    Returns:
+        The files.
+    """
     written = []
-    for name, (drawable, draw) in drawers.items():
-        if not drawable:
-            continue
+    for name, draw in drawable_figures(analysis).items():
         figure = draw(analysis)
         for kind in ("png", "svg"):
             write_atomically(folder / f"{name}.{kind}", render(figure, kind))
             written.append(folder / f"{name}.{kind}")
-            figure.set_layout_engine("none")  # what the first drawing laid out holds for the second too
+            figure.set_layout_engine("none")  # the layout of the first drawing holds for the second too
     return written
 
 
