@@ -46,29 +46,13 @@ def export_cell(config: DictConfig, cell: Cell, row: dict[str, Any]) -> list[Pat
     name = config.export.name or cell.name
     data, *entries = write_export(rows, folder, format=config.export.format, name=name)
     record = lineage(
+        row | {"config.selection.seed": config.selection.seed},
         rows["id"][:],
         files={data.name: sha256(data)},
         format=config.export.format,
         sources=dict(sorted(Counter(rows["source"][:]).items())),
-        corpus=row["corpus"],
-        corpus_fingerprint=row["corpus_hash"],
-        corpus_counts=_below(row, "corpus.count."),
-        config_hash=cell.hash,
-        strategy=row["strategy"],
-        side=row["side"],
-        level=row["level"],
-        size=row["size"],
-        seed=row["seed"],
-        selection_seed=config.selection.seed,
-        ladder={key: row[key] for key in ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")},
-        tokenizer=_below(row, "tokenizer."),
-        versions=_below(row, "versions."),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     written = [data, *entries, write_lineage(folder, name, record)]
     log.info("exported %s examples as %s: %s", f"{len(rows):,}", config.export.format, data)
     return written
-
-
-def _below(row: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import check_push, push, repository
-from sftdiv.storage.cell import Cell
+from sftdiv.storage.cell import Cell, flatten
 
 
 def check_publishing(config: DictConfig) -> None:
@@ -51,8 +51,9 @@ def write_card(config: DictConfig, cell: Cell, row: dict[str, Any]) -> None:
     """Write the card of the cell's model, from what is known of it so far."""
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     here = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
+    described = row | flatten({"config": settings})
     write_model_card(
-        cell.folder / "model", row, settings, command=settings.get("command") or f"python -m sftdiv.run {here}"
+        cell.folder / "model", described, command=settings.get("command") or f"python -m sftdiv.run {here}"
     )
 
 
