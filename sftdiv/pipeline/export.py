@@ -20,7 +20,6 @@ from sftdiv.release.export.write_export import write_export
 from sftdiv.storage.cell import Cell
 
 log = logging.getLogger(__name__)
-LADDER = ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")  # columns, where the selector has them
 
 
 def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[Path]:
@@ -47,29 +46,13 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
     name = export.name or cell.name
     data, *entries = write_export(rows, folder, format=export.format, name=name)
     record = lineage(
+        row,
         rows["id"][:],
         files={data.name: sha256(data)},
         format=export.format,
         sources=dict(sorted(Counter(rows["source"][:]).items())),
-        corpus=row["corpus"],
-        corpus_fingerprint=row["corpus_hash"],
-        corpus_counts=_below(row, "corpus.count."),
-        config_hash=cell.hash,
-        strategy=row["strategy"],
-        side=row["side"],
-        level=row["level"],
-        size=row["size"],
-        seed=row["seed"],
-        selection_seed=row.get("config.selection.seed"),
-        ladder={key: row[key] for key in LADDER if key in row},
-        tokenizer=_below(row, "tokenizer."),
-        versions=_below(row, "versions."),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     written = [data, *entries, write_lineage(folder, name, record)]
     log.info("exported %s examples as %s: %s", f"{len(rows):,}", export.format, data)
     return written
-
-
-def _below(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}

@@ -41,7 +41,6 @@ def write_card(request: RunRequest, cell: Cell, row: dict[str, Any]) -> None:
     write_model_card(
         cell.folder / "model",
         {name: value for name, value in row.items() if name not in details},
-        dict(request.settings),
         command=request.command or f"python -m sftdiv.run {rerun}",
     )
 

@@ -1,1 +1,1 @@
-"""What leaves sftdiv: subsets for other programs, models for the hub."""
+"""Publishes results outside sftdiv: subsets for trainers, models for the Hugging Face hub."""

@@ -262,7 +262,7 @@ def test_what_cannot_be_exported(tmp_path):
     with pytest.raises(SftdivError, match=r"would carry prompt along, on which TRL would train instead"):
         write_export(corpus_rows(SHORT, prompt=["x"]), tmp_path, format="parquet", name="mine")
     (tmp_path / "dataset_info.json").write_text("{")
-    with pytest.raises(SftdivError, match=r"dataset_info.json is there and cannot be read"):
+    with pytest.raises(SftdivError, match=r"dataset_info.json exists and cannot be read"):
         write_export(rows, tmp_path, format="messages", name="mine")
 
 
@@ -273,27 +273,17 @@ def test_no_column_is_described_that_the_file_lacks():
     )
 
 
-def record(ids, files):
-    return lineage(
-        ids,
-        files=files,
-        format="messages",
-        sources={"web": len(ids)},
-        corpus="files",
-        corpus_fingerprint="f0",
-        corpus_counts={"read": 9, "duplicates": 1},
-        config_hash="3f9a1c",
-        strategy="micro_token",
-        side="response",
-        level=0.8,
-        size=2,
-        seed=0,
-        selection_seed=0,
-        ladder={"k_min": 2, "k_max": 5, "k_asked": 4, "k_reached": 4, "pool": 7, "universe": 8},
-        tokenizer={"name": "words", "revision": None},
-        versions={"sftdiv": "0"},
-        created="2026-01-01T00:00:00+00:00",
-    )
+LADDER = {"k_min": 2, "k_max": 5, "k_asked": 4, "k_reached": 4, "pool": 7, "universe": 8}
+ROW = {
+    **{"strategy": "micro_token", "side": "response", "level": 0.8, "size": 2, "seed": 0, "config.selection.seed": 0},
+    **{"corpus": "files", "corpus_hash": "f0", "corpus.count.read": 9, "corpus.count.duplicates": 1},
+    **{"config_hash": "3f9a1c", "tokenizer.name": "words", "tokenizer.revision": None, "versions.sftdiv": "0"},
+}
+
+
+def record(ids, files, row=ROW | LADDER):
+    created = "2026-01-01T00:00:00+00:00"
+    return lineage(row, ids, files=files, format="messages", sources={"web": len(ids)}, created=created)
 
 
 def test_lineage_says_where_every_export_came_from_and_notices_a_change(tmp_path):
@@ -307,6 +297,9 @@ def test_lineage_says_where_every_export_came_from_and_notices_a_change(tmp_path
     assert held["one"]["selection"] == {
         **{"strategy": "micro_token", "side": "response", "level": 0.8, "size": 2, "seed": 0, "selection_seed": 0}
     }
+    assert held["one"]["ladder"] == LADDER
+    assert held["one"]["tokenizer"] == {"name": "words", "revision": None}
+    assert held["one"]["versions"] == {"sftdiv": "0"}
     assert held["one"]["corpus"] == {"name": "files", "fingerprint": "f0", "counts": {"read": 9, "duplicates": 1}}
     assert verify_export(tmp_path) == [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     (tmp_path / "one.jsonl").unlink()
@@ -315,6 +308,11 @@ def test_lineage_says_where_every_export_came_from_and_notices_a_change(tmp_path
         verify_export(tmp_path)
     with pytest.raises(SftdivError, match=r"holds no lineage.json"):
         verify_export(tmp_path / "elsewhere")
+
+
+def test_the_lineage_of_a_selector_without_a_ladder_has_none():
+    without = record(["id-1"], {}, row=ROW)
+    assert "ladder" not in without and without["selection"] == record(["id-1"], {})["selection"]
 
 
 def test_the_digest_is_that_of_sha256sum(tmp_path):

@@ -31,7 +31,7 @@ from sftdiv.records import SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import repository
 from sftdiv.release.hub.reproduce_command import command_of
-from sftdiv.storage.cell import Cell
+from sftdiv.storage.cell import Cell, flatten
 from sftdiv.training.config import ArchitectureConfig
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
@@ -137,7 +137,8 @@ def card(tmp_path, settings):
 
     def of(row, *overrides):
         return ModelCard.load(
-            write_model_card(tmp_path, row, settings(*overrides), command=COMMAND), ignore_metadata_errors=False
+            write_model_card(tmp_path, row | flatten({"config": settings(*overrides)}), command=COMMAND),
+            ignore_metadata_errors=False,
         )
 
     return of
@@ -215,35 +216,35 @@ def test_the_card_tells_what_was_done(card):
     lines = card(ROW, "data.packing=true").text.splitlines()
     assert lines[1] == f"# {ROW['cell']}"
     for line in (
-        "| trained on | 200 examples, chosen by `micro_token` on the response at diversity level 0.5 (0 is least, 1 is most) |",
-        "| types of units | k = 286 of 441 asked, 285 reached |",
+        "| trained on | 200 examples, selected by `micro_token` on the response at diversity level 0.5 (0 is least, 1 is most) |",
+        "| types of units | k = 286 of 441 requested, 285 reached |",
         "| drawn from | a pool of 839 in a universe of 1,425 examples |",
         "| entropy | 7.22 | 6.961 |",
         "| longest conversation | 192 tokens, packed |",
-        "| length | 4 epochs of 16 conversations a step |",
+        "| length | 4 epochs of 16 conversations per step |",
         "| learning rate | 0.002, cosine after 5 % warm-up |",
-        "| tokens learned (labels) | 4,969 |",
-        "| loss at the end, nats a label token | 5.602 |",
+        "| label tokens | 4,969 |",
+        "| final loss, nats per label token | 5.602 |",
         "| facts.acc (primary) | 0.25 | ± 0.125 |",
-        "The primary score is what the study compares. Higher is better.",
+        "The primary score is the one that the study compares. Higher is better.",
         COMMAND,
         "sftdiv 0.1.0, torch 2.13.0. Settings `1f58f5`.",
     ):
         assert line in lines
     assert lines.index("| t0 | 75 % |") < lines.index("| gsm8k | 25 % |")
-    assert any("`subset.parquet`, beside this folder" in line for line in lines)
+    assert any("`subset.parquet`, next to the original of this folder" in line for line in lines)
 
 
 def test_the_card_of_a_run_without_evaluation_has_no_scores(card):
     written = card(UNSCORED, "eval=none")
-    assert "model-index" not in written.data.to_dict() and "It was not evaluated." in written.text
+    assert "model-index" not in written.data.to_dict() and "The model was not evaluated." in written.text
 
 
 def test_the_card_of_a_base_says_that_nothing_was_trained(card):
     written = card(BASE, "size=none", "model=smollm2_135m")
     assert written.data.to_dict()["base_model"] == "HuggingFaceTB/SmolLM2-135M"
     assert "base_model_relation" not in written.data.to_dict()
-    assert "as it is: no weight was changed" in written.text
+    assert "unchanged: no weight was trained" in written.text
     assert "## Training" not in written.text and "subset.parquet" not in written.text
 
 
@@ -253,21 +254,26 @@ def test_the_card_of_an_adapter_is_for_peft(card, tmp_path):
     data = written.data.to_dict()
     assert (data["library_name"], data["base_model_relation"], data["tags"][-1]) == ("peft", "adapter", "lora")
     assert "needs peft" in written.text and "--enable-lora" in written.text
-    assert "| method | LoRA, rank 16, alpha 32, dropout 0, on all-linear; saved alone |" in written.text
+    assert "| method | LoRA, rank 16, alpha 32, dropout 0, on all-linear; saved as an adapter |" in written.text
 
 
 def test_of_a_merged_adapter_the_card_is_that_of_a_whole_model(card):
     written = card(ROW, "train=qlora", "model=smollm2_135m")
     assert written.data.to_dict()["library_name"] == "transformers"
-    assert "on all-linear, base held in nf4; merged into the weights |" in written.text
+    assert "on all-linear, base quantized to nf4; merged into the weights |" in written.text
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("full", "all 200 examples that may be trained on"), ("random", "200 examples, drawn uniformly")]
+    ("kind", "told"), [("full", "all 200 selectable examples"), ("random", "200 examples, drawn uniformly")]
 )
 def test_a_baseline_is_called_what_it_is(card, kind, told):
     text = card(ROW | {"kind": kind}).text
     assert f"| trained on | {told} |" in text and "types of units" not in text
+
+
+def test_the_columns_of_a_ladder_may_be_missing(card):
+    text = card({name: value for name, value in ROW.items() if not name.startswith("k_") and name != "pool"}).text
+    assert "types of units" not in text and "| drawn from | a universe of 1,425 examples |" in text
 
 
 def test_a_local_base_and_a_kind_of_file_are_no_names_on_the_hub(card, tmp_path):
@@ -338,7 +344,7 @@ def adapter(model, tmp_path):
 @pytest.mark.parametrize("kind", ["model", "adapter"])
 def test_the_cards_own_code_answers(kind, request, settings, monkeypatch, capsys):
     folder = request.getfixturevalue(kind)
-    text = write_model_card(folder, ROW, settings(), command=COMMAND).read_text(encoding="utf-8")
+    text = write_model_card(folder, ROW | flatten({"config": settings()}), command=COMMAND).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(folder)
     exec(code.replace('"..."', '"the cow"').replace("256", "30"), {})
@@ -415,7 +421,7 @@ def finished(model, tmp_path, settings):
     """A finished folder: the model, its card and its record, beside what no other machine needs."""
     folder = tmp_path / "cell" / "model"
     shutil.copytree(model, folder)
-    write_model_card(folder, ROW, settings(), command=COMMAND)
+    write_model_card(folder, ROW | flatten({"config": settings()}), command=COMMAND)
     (folder / "train.json").write_text('{"steps": 13}')
     (folder / "checkpoint").mkdir()
     for name in (".lock", "last.ckpt", "checkpoint/model.safetensors"):
@@ -498,7 +504,7 @@ def test_a_good_login_passes_the_check(hub, tmp_path):
         ("cow", {}, "must be ME/MODEL"),
         ("me/my cow", {}, "cannot be a repository's name"),
         ("me/cow", {"HF_TOKEN": None}, "needs a login: `hf auth login`"),
-        ("me/cow", {"HF_TOKEN": "hf_of_nobody"}, "does not know the token"),
+        ("me/cow", {"HF_TOKEN": "hf_of_nobody"}, "rejects the token"),
         ("me/cow", {"HF_HUB_OFFLINE": "1"}, "which HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids"),
         ("me/public", {}, "exists and is public, and train.private=true"),
     ],

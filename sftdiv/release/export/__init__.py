@@ -1,1 +1,1 @@
-"""The chosen subset as other programs load it: TRL, LLaMA-Factory and axolotl, with a manifest of where it came from."""
+"""Exports a subset in the formats of TRL, LLaMA-Factory and axolotl, with a record of its origin."""

@@ -1,9 +1,8 @@
-"""Where an exported subset came from, and whether its files are still what was written.
+"""The origin of exported subsets, ``lineage.json``, and a check that exported files are unchanged.
 
-In: what was chosen and from what, as flat values. Out: a record in ``lineage.json``, one for each
-export in the folder, with the SHA-256 of its data file, so that ``sha256sum`` can check it too. The
-trade: the ids of all examples are in it, about 30 bytes each, because with them and the corpus the
-subset can be put together again without this package.
+The file has one record per export in the folder, with the SHA-256 of its data file, so that
+``sha256sum`` can check it too. A record contains the ids of all examples, about 30 bytes each: with them
+and the corpus the subset can be rebuilt without this package.
 """
 
 from __future__ import annotations
@@ -18,91 +17,66 @@ from filelock import FileLock
 
 from sftdiv.records import SftdivError
 from sftdiv.release.export.write_export import LOCK
-from sftdiv.storage.files import write_atomically
+from sftdiv.storage.files import write_json
 
 LINEAGE = "lineage.json"
+LADDER_COLUMNS = ("k_min", "k_max", "k_asked", "k_reached", "pool", "universe")  # of a result row
 LICENCE = "The examples keep the licences of the sources they come from (see sources); sftdiv claims no right in them."
 
 
 def lineage(
+    row: Mapping[str, Any],
     ids: Sequence[str],
     *,
     files: Mapping[str, str],
     format: str,
     sources: Mapping[str, int],
-    corpus: str,
-    corpus_fingerprint: str,
-    corpus_counts: Mapping[str, int],
-    config_hash: str,
-    strategy: str,
-    side: str,
-    level: float,
-    size: int | str,
-    seed: int,
-    selection_seed: int,
-    ladder: Mapping[str, int],
-    tokenizer: Mapping[str, Any],
-    versions: Mapping[str, str],
     created: str,
-    licence: str = LICENCE,
 ) -> dict[str, Any]:
     """The record of one export.
 
     Args:
-        ids: Of the examples, in the order drawn, which is that of the file.
+        row: Result row of the cell. The columns of a ladder are optional: other selectors have none.
+        ids: Ids of the examples, in the order of selection, which is that of the file.
         files: SHA-256 of each data file by its name; see `sha256`.
-        format: Of the export.
-        sources: Examples from each source.
-        corpus: What the corpus is called.
-        corpus_fingerprint: Of its content.
-        corpus_counts: Rows read, rejected, dropped as duplicates, and so on.
-        config_hash: Of the settings.
-        strategy: That chose the examples.
-        side: That it looked at.
-        level: Diversity level, 0 to 1.
-        size: Examples asked for.
-        seed: Of the draw.
-        selection_seed: Of the ladder's ties.
-        ladder: ``k_min, k_max, k_asked, k_reached, pool, universe``.
-        tokenizer: Identity of the tokenizer that tokens were counted with.
-        versions: Of sftdiv and the libraries that the result depends on.
-        created: When, as ISO 8601 in UTC.
-        licence: What to say of rights.
+        format: Export format.
+        sources: Number of examples of each source.
+        created: Time, as ISO 8601 in UTC.
     """
+    selection = {name: row[name] for name in ("strategy", "side", "level", "size", "seed")}
+    ladder = {name: row[name] for name in LADDER_COLUMNS} if "k_max" in row else {}
+    counts = _columns_below(row, "corpus.count.")
     return {
         "format": format,
         "created": created,
         "examples": len(ids),
         "files": dict(files),
-        "selection": {
-            "strategy": strategy,
-            "side": side,
-            "level": level,
-            "size": size,
-            "seed": seed,
-            "selection_seed": selection_seed,
-        },
-        "ladder": dict(ladder),
-        "corpus": {"name": corpus, "fingerprint": corpus_fingerprint, "counts": dict(corpus_counts)},
-        "config_hash": config_hash,
-        "tokenizer": dict(tokenizer),
-        "versions": dict(versions),
+        "selection": {**selection, "selection_seed": row.get("config.selection.seed")},
+        **({"ladder": ladder} if ladder else {}),
+        "corpus": {"name": row["corpus"], "fingerprint": row["corpus_hash"], "counts": counts},
+        "config_hash": row["config_hash"],
+        "tokenizer": _columns_below(row, "tokenizer."),
+        "versions": _columns_below(row, "versions."),
         "sources": dict(sources),
-        "licence": licence,
+        "licence": LICENCE,
         "ids": list(ids),
     }
 
 
+def _columns_below(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}
+
+
 def write_lineage(folder: Path, name: str, record: Mapping[str, Any]) -> Path:
-    """Put the record of the export ``name`` into the folder's ``lineage.json``, beside those of other exports.
+    """Write the record of the export ``name`` into the folder's ``lineage.json``, beside those of other exports.
 
     Raises:
-        SftdivError: If a ``lineage.json`` is there and cannot be read.
+        SftdivError: If a ``lineage.json`` exists and cannot be read.
     """
     path = folder / LINEAGE
     with FileLock(folder / LOCK):
         records = _read(path) if path.exists() else {}
-        write_atomically(path, json.dumps(records | {name: dict(record)}, indent=1, ensure_ascii=False) + "\n")
+        write_json(path, records | {name: dict(record)})
     return path
 
 
@@ -110,21 +84,23 @@ def verify_export(folder: Path) -> list[Path]:
     """Check the files of every export in a folder against their SHA-256.
 
     Returns:
-        The files, all of them whole.
+        The checked files.
 
     Raises:
-        SftdivError: If there is no readable ``lineage.json``, or a file is missing or not what was written.
+        SftdivError: If there is no readable ``lineage.json``, or a file is missing or has changed.
     """
     path = folder / LINEAGE
     if not path.exists():
         raise SftdivError(f"{folder} holds no {LINEAGE}: it is not the folder of an export")
     expected = {folder / file: digest for record in _read(path).values() for file, digest in record["files"].items()}
-    wrong = [f"{file.name} is missing" for file in expected if not file.exists()]
-    wrong += [
-        f"{file.name} has changed" for file, digest in expected.items() if file.exists() and sha256(file) != digest
-    ]
-    if wrong:
-        raise SftdivError(f"the export in {folder} is not what was written: {', '.join(wrong)}. Export it again.")
+    problems = []
+    for file, digest in expected.items():
+        if not file.exists():
+            problems.append(f"{file.name} is missing")
+        elif sha256(file) != digest:
+            problems.append(f"{file.name} has changed")
+    if problems:
+        raise SftdivError(f"the export in {folder} is not what was written: {', '.join(problems)}. Export it again.")
     return list(expected)
 
 

@@ -1,1 +1,1 @@
-"""What a finished model's folder says of itself, and its way to the hub."""
+"""The model card of a finished model, and its upload to the Hugging Face hub."""

@@ -1,10 +1,10 @@
-"""``README.md`` of a model's folder: the model card, in the form that the Hugging Face hub reads.
+"""Writes the model card of a model's folder, ``README.md``, in the form of the Hugging Face hub.
 
-In: the folder, the row of its run and the settings behind it. Out: YAML metadata (base model, data
-set, tags, scores as a model-index) and a text: what was trained on what, how, how diverse the data
-were, and what came of it. The form is the hub's (https://huggingface.co/docs/hub/model-cards; the
-metadata: ``modelcard.md`` in github.com/huggingface/hub-docs). The trade: no licence is stated, for
-the base model and the data have theirs, and which holds is not known here.
+The card has YAML metadata (base model, data set, tags, scores as a model-index) and a text about the
+training data, its diversity, the training and the scores. All of it comes from the result row. The form
+is the hub's (https://huggingface.co/docs/hub/model-cards; metadata: ``modelcard.md`` in
+github.com/huggingface/hub-docs). No licence is stated: the base model and the data have theirs, and which
+one applies is not known here.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CARD = "README.md"
-ADAPTER = "adapter_config.json"  # by which `peft` knows its folders
-ENDING = "generation_config.json"  # which `transformers` reads of a whole model, but not of an adapter
+ADAPTER = "adapter_config.json"  # marks the folder of an adapter for `peft`
+GENERATION_CONFIG = "generation_config.json"  # `transformers` reads it for a whole model, but not for an adapter
 
 
-def write_model_card(folder: Path, row: Mapping[str, Any], settings: Mapping[str, Any], *, command: str) -> Path:
+def write_model_card(folder: Path, row: Mapping[str, Any], *, command: str) -> Path:
     """Write the card of a finished model into its folder.
 
     Args:
-        folder: A model, or an adapter, in the hub's format.
-        row: Of its run, as ``result.json`` holds it or will; scores and training may be missing.
-        settings: Of the run, resolved and as plain values: what ``config.yaml`` holds.
-        command: What makes the model again.
+        folder: Model or adapter in the hub's format.
+        row: Result row with the settings as ``config.*``; scores and training may be missing.
+        command: Shell command that reproduces the model.
 
     Returns:
-        The card's path.
+        Path of the card.
     """
     from huggingface_hub import ModelCard
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -48,63 +47,64 @@ def write_model_card(folder: Path, row: Mapping[str, Any], settings: Mapping[str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    adapter = (folder / ADAPTER).exists()
-    said = _said(row, settings, adapter=adapter) | {
+    is_adapter = (folder / ADAPTER).exists()
+    fields = {
+        **_fields(row, is_adapter=is_adapter),
         "command": command,
-        "own_ending": adapter and (folder / ENDING).exists(),
+        "own_generation_config": is_adapter and (folder / GENERATION_CONFIG).exists(),
     }
-    body = environment.get_template("card.md.jinja").render(said)
-    metadata = _metadata(row, settings, adapter=adapter).to_yaml()
+    body = environment.get_template("card.md.jinja").render(fields)
+    metadata = _metadata(row, is_adapter=is_adapter).to_yaml()
     write_atomically(folder / CARD, str(ModelCard(f"---\n{metadata}\n---\n\n{body}")))
     return folder / CARD
 
 
-def _metadata(row: Mapping[str, Any], settings: Mapping[str, Any], *, adapter: bool) -> ModelCardData:
+def _metadata(row: Mapping[str, Any], *, is_adapter: bool) -> ModelCardData:
     from huggingface_hub import ModelCardData
 
-    corpus, model = settings["corpus"], settings["model"]
-    base = facts.hub_id(model["path"]) if model["source"] != "scratch" else None
-    data = facts.hub_dataset(corpus)
-    results = evaluation_results(row, corpus=corpus["name"], hub_corpus=data)
+    base = facts.hub_id(row["config.model.path"]) if row["config.model.source"] != "scratch" else None
+    dataset = facts.hub_dataset(row)
+    results = evaluation_results(row, corpus=row["config.corpus.name"], hub_corpus=dataset)
     trained = row["kind"] != "base"
     tags = ["sftdiv", *(["sft", "data-diversity", row["strategy"]] if trained else [])]
     return ModelCardData(
         base_model=base,
-        base_model_relation=("adapter" if adapter else "finetune") if base and trained else None,
-        datasets=[data] if data and trained else None,
-        library_name="peft" if adapter else "transformers",
+        base_model_relation=("adapter" if is_adapter else "finetune") if base and trained else None,
+        datasets=[dataset] if dataset and trained else None,
+        library_name="peft" if is_adapter else "transformers",
         pipeline_tag="text-generation",
-        tags=[*tags, "lora"] if trained and settings["train"]["adapter"] else tags,
+        tags=[*tags, "lora"] if trained and facts.has_adapter(row) else tags,
         model_name=row["cell"],
         eval_results=results or None,
     )
 
 
-def _said(row: Mapping[str, Any], settings: Mapping[str, Any], *, adapter: bool) -> dict[str, Any]:
-    """Everything that the template puts into words."""
+def _fields(row: Mapping[str, Any], *, is_adapter: bool) -> dict[str, Any]:
+    """Fields of the template."""
     trained = row["kind"] != "base"
+    scores = [
+        (
+            facts.markdown(name),
+            facts.number(value),
+            "" if error is None else f"± {facts.number(error)}",
+            name == row.get("primary"),
+        )
+        for name, (value, error) in scores_of(row).items()
+    ]
+    direction = {True: "Higher is better.", False: "Lower is better.", None: ""}
+    versions = [f"{key.removeprefix('versions.')} {row[key]}" for key in row if key.startswith("versions.")]
     return {
         "row": row,
-        "base": facts.base_model(settings),
+        "base": facts.base_model(row),
         "trained": trained,
-        "adapter": adapter,
+        "is_adapter": is_adapter,
         "chosen": facts.chosen(row) if trained else "",
-        "data": facts.data(row, settings),
+        "data": facts.data(row),
         "sources": facts.sources(row),
         "measured": facts.measured(row),
         "units": facts.units(row),
-        "training": facts.training(row, settings) if trained else [],
-        "scores": [
-            (
-                facts.text(name),
-                facts.number(value),
-                "" if error is None else f"± {facts.number(error)}",
-                name == row.get("primary"),
-            )
-            for name, (value, error) in scores_of(row).items()
-        ],
-        "better": {True: "Higher is better.", False: "Lower is better."}.get(row.get("higher_is_better"), ""),  # type: ignore[arg-type]
-        "versions": ", ".join(
-            f"{key.removeprefix('versions.')} {row[key]}" for key in row if key.startswith("versions.")
-        ),
+        "training": facts.training(row) if trained else [],
+        "scores": scores,
+        "direction": direction[row.get("higher_is_better")],
+        "versions": ", ".join(versions),
     }
