@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,11 +97,22 @@ class Reader(Protocol):
         ...
 
 
+Needs = Literal["token_ids", "embeddings", "column", "nothing"]
+
+
 class UnitExtractor(Protocol):
-    """Finds the units of diversity in one side of a corpus. ``identity`` names what decides them, beside the corpus."""
+    """Extracts the units of diversity from one side of a corpus.
+
+    A strategy's YAML names in ``needs`` (see `Needs`) the input of its extractor, which keys the cached units:
+
+    - ``token_ids``: token ids of the side, by the strategy's ``tokenizer``;
+    - ``embeddings``: vectors of the side's texts, by the configured ``embedder``;
+    - ``column``: a carried column of the corpus (``corpus.columns``);
+    - ``nothing``: the side's texts alone.
+    """
 
     def identity(self) -> Mapping[str, Any]:
-        """Kind and settings that decide the result, and versions of the libraries it depends on; JSON-serialisable, free of paths."""
+        """Kind and settings that decide the units, beside the corpus; JSON, files by content, no versions."""
         ...
 
     def extract(self, side: CorpusSide) -> Units:
@@ -158,4 +169,41 @@ class Tracker(Protocol):
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """Record the final numbers and close the run; a second call does nothing."""
+        ...
+
+
+class Clusterer(Protocol):
+    """Groups vectors into clusters. A ``seed`` among its settings, if any, is varied by repeated runs (`Stability`)."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the clusters; JSON, no versions."""
+        ...
+
+    def cluster(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Cluster of each row, shape (rows,): 0, 1, ... or -1 for noise."""
+        ...
+
+
+@dataclass(frozen=True)
+class RawTags:
+    """Tags as a tagger gave them.
+
+    Attributes:
+        tags: Tags of each text, in the order of the texts.
+        record: Counts and settings worth keeping; JSON-serialisable.
+    """
+
+    tags: Sequence[Sequence[str]]
+    record: Mapping[str, Any]
+
+
+class Tagger(Protocol):
+    """Tags texts. ``identity`` is asked before anything is tagged."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the tags; JSON, files by content, no versions, speed settings or secrets."""
+        ...
+
+    def tag(self, texts: Sequence[str], partial: Path) -> RawTags:
+        """Raw tags of distinct texts; ``partial`` holds what a killed call with the same texts and identity left."""
         ...
