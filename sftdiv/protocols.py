@@ -15,12 +15,26 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import Embeddings, Example, Heldout, ModelRef, Score, Selection, Side, TokenIds, Units, Universe
+from sftdiv.records import (
+    Embeddings,
+    Example,
+    Heldout,
+    ModelRef,
+    RawTags,
+    Score,
+    Selection,
+    Side,
+    StudySummary,
+    TokenIds,
+    TrackedRun,
+    Units,
+    Universe,
+)
 
 Needs = Literal["token_ids", "embeddings", "column", "nothing"]  # inputs of a side that an extractor uses
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Keep = Callable[
     [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
@@ -102,11 +116,22 @@ class Reader(Protocol):
         ...
 
 
+Needs = Literal["token_ids", "embeddings", "column", "nothing"]
+
+
 class UnitExtractor(Protocol):
-    """Finds the units of diversity in one side of a corpus. ``identity`` names what decides them, beside the corpus."""
+    """Extracts the units of diversity from one side of a corpus.
+
+    A strategy's YAML names in ``needs`` (see `Needs`) the input of its extractor, which keys the cached units:
+
+    - ``token_ids``: token ids of the side, by the strategy's ``tokenizer``;
+    - ``embeddings``: vectors of the side's texts, by the configured ``embedder``;
+    - ``column``: a carried column of the corpus (``corpus.columns``);
+    - ``nothing``: the side's texts alone.
+    """
 
     def identity(self) -> Mapping[str, Any]:
-        """Kind and settings that decide the result, and versions of the libraries it depends on; JSON-serialisable, free of paths."""
+        """Kind and settings that decide the units, beside the corpus; JSON, files by content, no versions."""
         ...
 
     def extract(self, side: CorpusSide) -> Units:
@@ -211,48 +236,6 @@ class Tracker(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrackedRun:
-    """What a tracker is told of a run when it begins.
-
-    Attributes:
-        study: Name of the study.
-        name: Name of the cell, unique in its study.
-        folder: Folder of the study.
-        config: Nested settings of the run.
-        kind: Kind of run, as the column ``kind`` of the result row, or ``study``.
-        tags: Words to filter runs by.
-    """
-
-    study: str
-    name: str
-    folder: Path
-    config: Mapping[str, Any]
-    kind: str
-    tags: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySummary:
-    """What the analysis of a study found.
-
-    Attributes:
-        folder: Folder of the study.
-        name: Name of the study.
-        numbers: Values by flat names, such as ``slope.level.micro_token.response.1000.tiny.unmatched``; text and None are allowed.
-        tables: Data frames, or lists of rows, by name.
-        figures: Image files by name.
-        report: The HTML report; None where there is none.
-    """
-
-    folder: Path
-    name: str
-    numbers: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame | Sequence[Mapping[str, Any]]]
-    figures: Mapping[str, Path]
-    report: Path | None
-
-
 class RunLogger(Protocol):
     """The methods of Lightning's ``Logger`` that are called here, so that every Lightning logger is one.
 
@@ -278,4 +261,28 @@ class Tracking(Protocol):
 
     def log_study(self, summary: StudySummary) -> None:
         """Record what the analysis of a study found, as one run beside the study's cells."""
+        ...
+
+
+class Clusterer(Protocol):
+    """Groups vectors into clusters. A ``seed`` among its settings, if any, is varied by repeated runs (`Stability`)."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the clusters; JSON, no versions."""
+        ...
+
+    def cluster(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Cluster of each row, shape (rows,): 0, 1, ... or -1 for noise."""
+        ...
+
+
+class Tagger(Protocol):
+    """Tags texts. ``identity`` is asked before anything is tagged."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Kind and settings that decide the tags; JSON, files by content, no versions, speed settings or secrets."""
+        ...
+
+    def tag(self, texts: Sequence[str], partial: Path) -> RawTags:
+        """Raw tags of distinct texts; ``partial`` holds what a killed call with the same texts and identity left."""
         ...

@@ -19,6 +19,7 @@ from sftdiv.storage.hashing import path_identity
 
 if TYPE_CHECKING:
     import datasets
+    import pandas as pd
     import scipy.sparse
 
 Side = Literal["instruction", "response"]
@@ -201,3 +202,58 @@ class Heldout:
     messages: Sequence[Sequence[Mapping[str, str]]]
     sources: Sequence[str]
     groups: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RawTags:
+    """Tags as a tagger gave them.
+
+    Attributes:
+        tags: Tags of each text, in the order of the texts.
+        record: Counts and settings worth keeping; JSON-serialisable.
+    """
+
+    tags: Sequence[Sequence[str]]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """What a tracker is told of a run when it begins.
+
+    Attributes:
+        study: Name of the study.
+        name: Name of the cell, unique in its study.
+        folder: Folder of the study.
+        config: Nested settings of the run.
+        kind: Kind of run, as the column ``kind`` of the result row, or ``study``.
+        tags: Words to filter runs by.
+    """
+
+    study: str
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    kind: str
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """What the analysis of a study found.
+
+    Attributes:
+        folder: Folder of the study.
+        name: Name of the study.
+        numbers: Values by flat names, such as ``slope.level.micro_token.response.1000.tiny.unmatched``; text and None are allowed.
+        tables: Data frames, or lists of rows, by name.
+        figures: Image files by name.
+        report: The HTML report; None where there is none.
+    """
+
+    folder: Path
+    name: str
+    numbers: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame | Sequence[Mapping[str, Any]]]
+    figures: Mapping[str, Path]
+    report: Path | None

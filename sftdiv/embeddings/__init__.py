@@ -1,1 +1,1 @@
-"""Embedders turn texts into vectors; each is one file and one YAML under ``conf/embedder``."""
+"""Embedders, from texts to vectors, each one file and one YAML file under ``conf/embedder``."""

@@ -1,37 +1,37 @@
-"""Sentence embeddings: texts as vectors by any sentence-transformers model, in shards that outlive a killed run.
+"""Sentence embeddings: vectors of texts by any sentence-transformers model, in shards that survive a killed run.
 
-In: texts, and a folder for what is done so far. Out: row-normalised float32 vectors. Equal texts
-are embedded once; the texts are sorted by their number of tokens, so that a batch holds little
-padding, the longest first, so that memory runs out at once or never and the time left is not
-promised too short. Each shard of the sorted texts is a file that is renamed into place; what lies
-there is not computed again. The trade: values may differ in the last bits between machines and
-batch sizes, so the array is an artifact that is made once and kept.
+Texts and a folder for intermediate results come in; row-normalised float32 vectors go out. Equal
+texts are embedded once. Texts are sorted by their number of tokens, longest first, so that batches
+hold little padding, memory runs out at once or never, and the estimated remaining time is not too
+low. Each shard of the sorted texts is a file that is renamed into place; existing shards are not
+computed again. The trade-off: values can differ in the last bits between machines and batch sizes,
+so the array is an artifact that is computed once and cached.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sftdiv.records import Embeddings, SftdivError
-from sftdiv.storage.hashing import content_hash, file_digest
+from sftdiv.records import Embeddings, ModelRef, SftdivError
+from sftdiv.storage.hashing import settings_identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
-PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"  # what the extra `offline` brings along as a Python package
-MANY = 20_000  # texts, from which on a processor's user should know of the other embedders
-SHARD = 2_048  # texts: some 30 s of work on two cores, 3 MB at 384 dimensions
-BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a batch; on two cores 8,192 was a quarter slower
+PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"  # installed as a Python package by the extra `offline`
+MANY = 20_000  # texts from which a user without a GPU is told about the other embedders
+SHARD = 2_048  # texts: about 30 s of work on two cores, 3 MB at 384 dimensions
+BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens per batch; on two cores 8,192 was a quarter slower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,17 @@ class SentenceEmbedder:
     """A sentence-transformers model.
 
     Attributes:
-        path: Hub id or folder; all-MiniLM-L6-v2 is taken from the extra ``offline`` where that is installed.
-        revision: Of a hub id.
-        max_tokens: Where texts are cut; None is the model's own limit.
-        prompt: Put before each text, as some models ask for.
-        devices: torch's names; several embed in as many processes. None is every GPU, or else the processor.
-        batch_tokens: Padded tokens of a batch; None is by the device.
+        path: Hub id or folder; all-MiniLM-L6-v2 is loaded from the extra ``offline`` where that is
+            installed.
+        revision: Hub revision (branch, tag or commit); None for the default branch.
+        max_tokens: Tokens at which texts are truncated; None for the model's own limit.
+        prompt: Prefix of each text, as some models require.
+        devices: Torch device names; with several, each runs in a process of its own. None for every
+            GPU, or the CPU where there is none.
+        batch_tokens: Padded tokens per batch; None for a default by device.
     """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"devices", "batch_tokens"})
 
     path: str
     revision: str | None
@@ -55,68 +59,61 @@ class SentenceEmbedder:
     batch_tokens: int | None
 
     def identity(self) -> dict[str, Any]:
-        """What decides the vectors: the model's files where they lie on this machine, else its id and revision; the cut and the prompt."""
-        folder = Path(self.path if Path(self.path).is_dir() else _packaged(self.path) or self.path)
-        if folder.is_dir():
-            files = {
-                path.relative_to(folder).as_posix(): file_digest(path)
-                for path in sorted(folder.rglob("*"))
-                if path.is_file()
-            }
-            model: dict[str, Any] = {"files": content_hash(files)}
-        else:
-            model = {"path": self.path, "revision": self.revision}
-        return {**model, "max_tokens": self.max_tokens, "prompt": self.prompt}
+        """The model (a folder by its content, else hub id and revision), the token limit and the prompt."""
+        settings = settings_identity(self)
+        del settings["path"], settings["revision"]
+        return {"kind": "sentence", **self._model().identity(), **settings}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         """Vectors of unit length.
 
         Args:
             texts: Any number of texts.
-            partial: Where finished shards lie and are put; from an interrupted call of the same
-                texts and settings, or empty.
+            partial: Folder of finished shards: empty, or from an interrupted call with the same
+                texts and settings.
 
         Returns:
             Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the
-            share of the texts that were cut.
+            share of the texts that were truncated.
 
         Raises:
-            SftdivError: If there is no such model.
+            SftdivError: If the model cannot be loaded.
         """
-        model = self._load()
+        devices = self._devices()
+        model = self._load(devices[0])
         distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
         tokens = _token_counts(model, distinct.tolist())
         limit = int(min(model.max_seq_length or np.inf, 1 << 30))
-        order = np.argsort(-np.minimum(tokens, limit), kind="stable")
-        shards = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
-        devices = self._devices()
+        work = np.minimum(tokens, limit)
+        order = np.argsort(-work, kind="stable")
         log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
         if devices[0] == "cpu" and len(distinct) > MANY:
-            log.info(
-                "this may take an hour without a GPU, once; embedder=lsa takes seconds, embedder=none leaves embeddings out"
-            )
-        with _pool(model, devices) as pool, _progress(np.minimum(tokens, limit).sum()) as advance:
-            for number, shard in enumerate(shards):
-                work = np.minimum(tokens[shard], limit)
-                _keep_shard(
-                    partial / f"{number:06d}.npy",
-                    lambda rows=shard, work=work: self._encode(model, distinct[rows], work, pool),
-                )
-                advance(work.sum())
-        vectors = _assembled(partial, shards, row, order)
-        cut = tokens > limit
-        made_by = {"model": self.path, "distinct": len(distinct), "tokens": int(tokens.sum()), "max_tokens": limit}
-        return Embeddings(
-            vectors, {**made_by, "truncated": float(cut[row].mean()), "truncated_distinct": float(cut.mean())}
-        )
+            log.info("without a GPU this can take an hour, once; embedder=lsa takes seconds, embedder=none skips it")
+        with _pool(model, devices) as pool, _progress(work.sum()) as advance:
+            for number, rows in enumerate(_shards(order)):
+                path = partial / f"{number:06d}.npy"
+                if not path.exists():
+                    _save_whole(path, self._encode(model, distinct[rows], work[rows], pool))
+                advance(work[rows].sum())
+        vectors = _assemble(partial, row, order)
+        truncated = tokens > limit
+        made_by = {
+            "model": self.path,
+            "distinct": len(distinct),
+            "tokens": int(tokens.sum()),
+            "max_tokens": limit,
+            "truncated": float(truncated[row].mean()),
+            "truncated_distinct": float(truncated.mean()),
+        }
+        return Embeddings(vectors, made_by)
 
     def _encode(
         self, model: SentenceTransformer, texts: NDArray[Any], tokens: NDArray[np.int64], pool: Any
     ) -> NDArray[np.float32]:
+        """Vectors of one shard, shape (texts, dimensions); ``tokens`` is the number of tokens of each text."""
         budget = self.batch_tokens or BATCH_TOKENS["cpu" if model.device.type == "cpu" else "cuda"]
-        batch = int(np.clip(budget // max(tokens.max(), 1), 1, len(texts)))
         settings = {
-            "batch_size": batch,
+            "batch_size": int(np.clip(budget // max(tokens.max(), 1), 1, len(texts))),
             "prompt": self.prompt,
             "pool": pool,
             "normalize_embeddings": True,
@@ -125,35 +122,44 @@ class SentenceEmbedder:
         return np.asarray(model.encode(texts.tolist(), **settings), dtype=np.float32)
 
     def _devices(self) -> list[str]:
+        """Names of the devices that are used."""
         import torch
 
         if self.devices is not None:
             return list(self.devices)
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
-    def _load(self) -> SentenceTransformer:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as noise
+    def _model(self) -> ModelRef:
+        """The model that is loaded: a folder on this machine, the packaged model, or a hub id."""
+        model = ModelRef(self.path, self.revision)
+        if model.is_local:
+            return ModelRef(str(Path(self.path).expanduser()))
+        packaged = _packaged_folder(self.path)
+        return model if packaged is None else ModelRef(packaged)
 
-        noise.disable_progress_bar()
+    def _load(self, device: str) -> SentenceTransformer:
+        """The model on a device."""
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        ref = self._model()
         try:
-            model = SentenceTransformer(
-                self.path if Path(self.path).is_dir() else _packaged(self.path) or self.path,
-                revision=self.revision,
-                device=self._devices()[0],
-            )
+            model = SentenceTransformer(ref.path, revision=ref.revision, device=device)
         except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
             raise SftdivError(
-                f"embedder.path={self.path!r} cannot be loaded: {str(error).strip().splitlines()[0]} It may be a hub id or a folder; "
-                f"without a hub pip install 'sftdiv[offline]' brings {PACKAGED}, and embedder=lsa or embedder=none need no model"
+                f"embedder.path={self.path!r} cannot be loaded: {reason} It must be a hub id or a folder; without "
+                f"access to the hub, pip install 'sftdiv[offline]' installs {PACKAGED}, and embedder=lsa or "
+                "embedder=none need no model"
             ) from error
         if self.max_tokens is not None:
             model.max_seq_length = self.max_tokens
         return model
 
 
-def _packaged(path: str) -> str | None:
-    """The folder of the packaged model, where ``path`` is its id and the package is installed."""
+def _packaged_folder(path: str) -> str | None:
+    """The folder of the packaged model, if ``path`` is its hub id and the package is installed."""
     if path.removeprefix("sentence-transformers/") != PACKAGED.removeprefix("sentence-transformers/"):
         return None
     try:
@@ -164,49 +170,58 @@ def _packaged(path: str) -> str | None:
 
 
 def _token_counts(model: SentenceTransformer, texts: list[str]) -> NDArray[np.int64]:
-    """Tokens of each text before any cut, special ones included, shape (texts,)."""
+    """Tokens of each text before truncation, special ones included, shape (texts,)."""
     tokenizer = model.tokenizer
     counts: list[int] = []
     for start in range(0, len(texts), SHARD):
         block = texts[start : start + SHARD]
-        if callable(tokenizer):  # one of transformers
-            encoded = tokenizer(block, truncation=False, verbose=False, return_attention_mask=False)["input_ids"]
-        else:  # a bare one of tokenizers, as static embeddings have
-            encoded = [encoding.ids for encoding in tokenizer.encode_batch(block)]
-        counts.extend(map(len, encoded))
+        if callable(tokenizer):  # from transformers
+            ids = tokenizer(block, truncation=False, verbose=False, return_attention_mask=False)["input_ids"]
+        else:  # from tokenizers, as in static embeddings
+            ids = [encoding.ids for encoding in tokenizer.encode_batch(block)]
+        counts.extend(map(len, ids))
     return np.array(counts, dtype=np.int64)
 
 
-def _keep_shard(path: Path, compute: Any) -> None:
-    """Compute a shard unless it is there, and put it there whole."""
-    if path.exists():
-        return
+def _shards(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each shard, in the order of the sorted texts."""
+    return [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
+
+
+def _save_whole(path: Path, vectors: NDArray[np.float32]) -> None:
+    """Save a shard, renamed into place when it is complete."""
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as stream:
-        np.save(stream, compute())
+        np.save(stream, vectors)
     temporary.replace(path)
 
 
-def _assembled(
-    partial: Path, shards: Sequence[NDArray[np.int64]], row: NDArray[np.int64], order: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """All rows from the shards, shape (texts, dimensions), as a file beside them: no second copy in memory."""
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    place = place[row]  # of each text among the sorted ones
+def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of all texts, in a file beside the shards, so that memory holds no second copy.
+
+    Args:
+        partial: Folder of the shards.
+        row: Index among the distinct texts of each text, shape (texts,).
+        order: Indices of the distinct texts in the order of the shards, shape (distinct,).
+
+    Returns:
+        Shape (texts, dimensions), memory-mapped.
+    """
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    position = rank[row]  # of each text in the concatenated shards
     dimensions = np.load(partial / "000000.npy", mmap_mode="r").shape[1]
-    vectors = np.lib.format.open_memmap(
-        partial / "assembled", mode="w+", dtype=np.float32, shape=(len(row), dimensions)
-    )
-    for number in range(len(shards)):
-        rows = np.flatnonzero(place // SHARD == number)
-        vectors[rows] = np.load(partial / f"{number:06d}.npy")[place[rows] % SHARD]
+    shape = (len(row), dimensions)
+    vectors = np.lib.format.open_memmap(partial / "assembled", mode="w+", dtype=np.float32, shape=shape)
+    for number in range(len(_shards(order))):
+        rows = np.flatnonzero(position // SHARD == number)
+        vectors[rows] = np.load(partial / f"{number:06d}.npy")[position[rows] % SHARD]
     return vectors
 
 
 @contextmanager
 def _pool(model: SentenceTransformer, devices: Sequence[str]) -> Iterator[Any]:
-    """A process for each of several devices; None for one."""
+    """A pool with a process per device; None for a single device."""
     if len(devices) == 1:
         yield None
         return
@@ -218,8 +233,8 @@ def _pool(model: SentenceTransformer, devices: Sequence[str]) -> Iterator[Any]:
 
 
 @contextmanager
-def _progress(tokens: int) -> Iterator[Any]:
-    """A bar over the tokens, which are what the time goes by; what a killed run has done counts as done at once."""
+def _progress(tokens: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar over tokens, which determine the run time; finished shards of a killed run count at once."""
     columns = (
         TextColumn("embedding"),
         BarColumn(),

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.protocols import StudySummary, Tracking
+from sftdiv.protocols import Tracking
+from sftdiv.records import StudySummary
 
 log = logging.getLogger(__name__)
 SLOPE_COLUMNS = (

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlparse
 
-from sftdiv.protocols import TrackedRun
-from sftdiv.records import SftdivError
+from sftdiv.records import SftdivError, TrackedRun
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.offline import read_run

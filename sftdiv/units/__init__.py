@@ -1,1 +1,1 @@
-"""Units of diversity, one file a granularity: topics (one an example), tags (a few), tokens (many)."""
+"""Units of diversity, one file per granularity: topics (one per example), tags (a few), tokens (many)."""

@@ -1,10 +1,10 @@
-"""The tokenizer ``lexical``: words and signs by a rule, so that two datasets measured on two days count the same things.
+"""The tokenizer ``lexical``: words and signs by a fixed rule, comparable between datasets.
 
-In: texts, one at a time. Out: ``TokenIds``. A token is a run of letters and digits (with inner
-apostrophes), a single sign, or, in scripts that write no spaces, a single character. Nothing is
-learnt and nothing is downloaded. The trade: a model sees other tokens; where the model's view is
-wanted, its tokenizer can be named instead. ``words`` (``str.split``) glues the full stop to its
-word and takes a Chinese sentence for one word, which makes every text look diverse.
+Texts come in, one at a time; ``TokenIds`` go out. A token is a run of letters and digits (with
+inner apostrophes), a single sign, or, in scripts written without spaces, a single character.
+Nothing is learned or downloaded. The trade-off: a model sees other tokens; where the model's view
+is wanted, use its tokenizer. The alternative ``words`` (``str.split``) attaches the full stop to
+its word and treats a Chinese sentence as one word, which makes every text look diverse.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ import numpy as np
 from sftdiv.records import TokenIds
 
 LEXICAL = "lexical"
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, Burmese, Khmer, kana, Han
+# Thai and Lao, Burmese, Khmer, kana, Han (three ranges)
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 
 
 def lexical_ids(texts: Iterable[str]) -> TokenIds:
-    """Token ids of texts, numbered in the order in which the tokens first occur; case is kept.
+    """Token ids of texts, numbered in the order in which the tokens first occur; case-sensitive.
 
     Args:
         texts: Read once, in order; only one of them need be in memory.
     """
-    plain, any_script = (pattern.findall for pattern in _patterns())
+    ascii_tokens, all_tokens = (pattern.findall for pattern in _patterns())
     ids: defaultdict[str, int] = defaultdict(count().__next__)
     flat, ends = array("i"), array("q", [0])
     for text in texts:
-        flat.extend(map(ids.__getitem__, plain(text) if text.isascii() else any_script(text)))
+        flat.extend(map(ids.__getitem__, ascii_tokens(text) if text.isascii() else all_tokens(text)))
         ends.append(len(flat))
     return TokenIds(np.frombuffer(flat, dtype=np.int32), np.frombuffer(ends, dtype=np.int64), list(ids))
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    r"""The rule as two patterns, of which the first is for ASCII alone and twice as fast.
+    r"""The rule as two patterns: one for ASCII alone, which is twice as fast, and one for all scripts.
 
-    Python's ``\w`` leaves out combining marks, without which words of Indic scripts would fall apart.
+    Python's ``\w`` excludes combining marks, without which words of Indic scripts would be split.
     """
     marks, letter = _marks(), rf"[^\W{UNSPACED}]"
     full = rf"{letter}+(?:[{marks}'\u2019]+{letter}+)*[{marks}]*|[{UNSPACED}]|[^\s\w][{marks}]*"
@@ -52,10 +53,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _marks() -> str:
-    """The combining marks up to U+FFFF outside the unspaced scripts, as the inside of a character class (rarer ones would slow it)."""
+    """Combining marks up to U+FFFF outside the unspaced scripts, for a character class (more would be slower)."""
     unspaced = re.compile(f"[{UNSPACED}]")
-    return "".join(
-        mark
-        for mark in map(chr, range(0x300, 0x10000))
-        if unicodedata.category(mark) in {"Mn", "Mc"} and not unspaced.match(mark)
-    )
+    marks = (mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark) in {"Mn", "Mc"})
+    return "".join(mark for mark in marks if not unspaced.match(mark))

@@ -1,10 +1,11 @@
-"""Mesoscopic units: a few tags an example, from a tagger of texts or from a column of the data, normalised.
+"""Mesoscopic units: a few tags per example, from a tagger or from a column of the data, normalised.
 
-In: one side of a corpus. Out: examples x final tags, each tag that an example holds counted once.
-Raw tags are an artifact of their own (``tagging.raw``), so that changing the normalisation tags
-nothing again; equal texts are tagged once. The record holds the map from raw to final tags, which
-can be edited and given back, and what each step of the normalisation changed. The trade: an example
-whose tags were all dropped holds no unit and is never drawn; the record and ``made_by`` count them.
+One side of a corpus comes in; a matrix examples x final tags goes out, each tag counted once per
+example. Raw tags are a cached artifact of their own (``tagging.raw``), so that a change of the
+normalisation does not repeat the tagging; equal texts are tagged once. The record holds the map
+from raw to final tags, which can be edited and passed as ``tag_map``, and the effect of each
+normalisation step. The trade-off: an example whose tags were all dropped has no unit and is never
+drawn; the record and ``made_by`` count these.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from sftdiv.protocols import CorpusSide
+from sftdiv.protocols import CorpusSide, Tagger
 from sftdiv.records import SftdivError, Units
-from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
+from sftdiv.units.result_columns import result_columns
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
 from sftdiv.units.tagging.normalise import Normaliser, apply_map
-from sftdiv.units.tagging.raw import Tagger, build_raw_tags, load_raw_tags
+from sftdiv.units.tagging.raw import build_raw_tags, load_raw_tags
 from sftdiv.units.tagging.tag_map import TagMap, load_tag_map
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TagUnits:
-    """Tags that a tagger gives to texts.
+    """Extracts the tags that a tagger gives to texts.
 
     Attributes:
-        tagger: Who tags (any dataclass with ``tag`` and ``identity``).
-        normaliser: The steps that turn raw tags into final ones.
-        tag_map: A file that maps them instead (see ``tagging.tag_map``); then no step is learnt.
+        tagger: Tags the distinct texts.
+        normaliser: Steps that turn raw tags into final ones.
+        tag_map: File that maps raw tags to final ones (see ``tagging.tag_map``); it replaces the
+            normaliser.
     """
 
     tagger: Tagger
@@ -46,29 +49,35 @@ class TagUnits:
     tag_map: str | None
 
     def identity(self) -> dict[str, Any]:
-        """What decides the units."""
-        return {"tagger": dict(self.tagger.identity()), **naming_identity(self.normaliser, given_map(self.tag_map))}
+        """The tagger, and the normaliser or the content of the map."""
+        naming = naming_identity(self.normaliser, read_tag_map(self.tag_map))
+        return {"kind": "tags", "tagger": identity_of(self.tagger), **naming}
 
     def extract(self, side: CorpusSide) -> Units:
-        """The tags of every example; equal texts hold equal tags."""
-        given, identity = given_map(self.tag_map), dict(self.tagger.identity())
+        """The tags of every example; equal texts have equal tags.
+
+        Raises:
+            SftdivError: If the tagger fails, or the map cannot be read or lists none of the tags.
+        """
+        tag_map = read_tag_map(self.tag_map)
         distinct, row = np.unique(np.array(side.texts, dtype=object), return_inverse=True)
-        raw = load_raw_tags(
-            side.keep("raw_tags", {"tagger": identity}, partial(build_raw_tags, self.tagger, distinct.tolist()))
-        )
+        key = {"tagger": identity_of(self.tagger), "versions": library_versions(libraries_of(self.tagger))}
+        folder = side.keep("raw_tags", key, partial(build_raw_tags, self.tagger, distinct.tolist()))
+        raw = load_raw_tags(folder)
+        made_by = {"tagger": result_columns(self.tagger)}
         return final_units(
-            raw.tags, row, self.normaliser, given, made_by={"tagger": identity}, record={"tagger": dict(raw.record)}
+            raw.tags, row, self.normaliser, tag_map, made_by=made_by, record={"tagger": dict(raw.record)}
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnTagUnits:
-    """The tags that a column of the corpus holds: a list of strings a row, or one string; an empty one is no tag.
+    """Extracts the tags in a column of the corpus: a list of strings per row, or one string; empty strings are ignored.
 
     Attributes:
         column: Name of the column (it must be carried along: ``corpus.columns``).
-        normaliser: The steps that turn raw tags into final ones.
-        tag_map: A file that maps them instead.
+        normaliser: Steps that turn raw tags into final ones.
+        tag_map: File that maps raw tags to final ones; it replaces the normaliser.
     """
 
     column: str
@@ -76,23 +85,23 @@ class ColumnTagUnits:
     tag_map: str | None
 
     def identity(self) -> dict[str, Any]:
-        """What decides the units, beside the corpus, which holds the column."""
-        return {"tagger": {"column": self.column}, **naming_identity(self.normaliser, given_map(self.tag_map))}
+        """The column's name, and the normaliser or the content of the map."""
+        naming = naming_identity(self.normaliser, read_tag_map(self.tag_map))
+        return {"kind": "tags", "tagger": {"kind": "column", "column": self.column}, **naming}
 
     def extract(self, side: CorpusSide) -> Units:
-        """The column's tags; here every row counts, since the tags are the row's and not the text's.
+        """The column's tags. Every row counts, since tags belong to the row and not to its text.
 
         Raises:
-            SftdivError: If a value is neither text nor a list of texts.
+            SftdivError: If a value is neither a string nor a list of strings.
         """
-        given = given_map(self.tag_map)
+        tag_map = read_tag_map(self.tag_map)
         tags = [self.tags(row, value) for row, value in enumerate(side.column(self.column))]
-        return final_units(
-            tags, np.arange(len(tags)), self.normaliser, given, made_by={"tagger": {"column": self.column}}, record={}
-        )
+        made_by = {"tagger": {"column": self.column}}
+        return final_units(tags, np.arange(len(tags)), self.normaliser, tag_map, made_by=made_by, record={})
 
     def tags(self, row: int, value: Any) -> list[str]:
-        """The tags in one value."""
+        """The tags in one value of the column."""
         values = value if isinstance(value, list) else [value]
         if not all(tag is None or isinstance(tag, str) for tag in values):
             raise SftdivError(
@@ -105,34 +114,44 @@ def final_units(
     raw: Sequence[Sequence[str]],
     row: NDArray[np.int64],
     normaliser: Normaliser,
-    given: TagMap | None,
+    tag_map: TagMap | None,
     *,
     made_by: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> Units:
-    """Units of examples, example ``i`` holding the final tags of ``raw[row[i]]``.
+    """Units with the final tags.
 
-    The record has ``steps``, ``tag_map`` (final tag of each raw one, None: dropped) and
-    ``tag_counts`` (texts that hold each raw tag).
+    Args:
+        raw: Raw tags of each text.
+        row: Index in ``raw`` of each example's text, shape (examples,).
+        normaliser: Steps that turn raw tags into final ones.
+        tag_map: Map that replaces the normaliser; None for none.
+        made_by: Columns that describe the tagger.
+        record: Record of the tagging.
+
+    Returns:
+        Units whose record has ``steps``, ``tag_map`` (final tag of each raw one, None: dropped) and
+        ``tag_counts`` (number of texts with each raw tag).
     """
-    names, held = incidence(raw)
-    done = normaliser.normalise(names, held) if given is None else apply_map(names, held, given)
-    final, merged = renamed(held, list(done.tag_map.values()))
-    matrix = scipy.sparse.csr_array(merged[row])
-    untagged = int(np.count_nonzero(np.diff(matrix.indptr) == 0))
+    names, matrix = incidence(raw)
+    normalised = normaliser.normalise(names, matrix) if tag_map is None else apply_map(names, matrix, tag_map)
+    final, merged = renamed(matrix, list(normalised.tag_map.values()))
+    by_example = scipy.sparse.csr_array(merged[row])
+    untagged = int(np.count_nonzero(np.diff(by_example.indptr) == 0))
     if untagged:
-        log.info("%d of %d examples hold no tag", untagged, len(row))
+        log.info("%d of %d examples have no tag", untagged, len(row))
+    naming = {"normaliser": normaliser.columns()} if tag_map is None else naming_identity(normaliser, tag_map)
     numbers = {"raw_tags": len(names), "tags": len(final), "untagged": untagged}
-    counts = dict(zip(names, counts_of(held).tolist(), strict=True))
-    kept = {**record, "steps": done.steps, "tag_map": done.tag_map, "tag_counts": counts}
-    return Units(matrix, final, {"finder": "tags", **made_by, **naming_identity(normaliser, given), **numbers}, kept)
+    counts = dict(zip(names, counts_of(matrix).tolist(), strict=True))
+    full_record = {**record, "steps": normalised.steps, "tag_map": normalised.tag_map, "tag_counts": counts}
+    return Units(by_example, final, {"finder": "tags", **made_by, **naming, **numbers}, full_record)
 
 
-def given_map(path: str | None) -> TagMap | None:
-    """The map of a file, where one is given; read before anything is tagged."""
+def read_tag_map(path: str | None) -> TagMap | None:
+    """The map in a file, or None without a path; it is read before anything is tagged."""
     return None if path is None else load_tag_map(Path(path))
 
 
-def naming_identity(normaliser: Normaliser, given: TagMap | None) -> dict[str, Any]:
+def naming_identity(normaliser: Normaliser, tag_map: TagMap | None) -> dict[str, Any]:
     """What decides the final tags of given raw ones: the steps, or the content of the map."""
-    return {"normaliser": normaliser.identity()} if given is None else {"tag_map": content_hash(dict(given))}
+    return {"normaliser": normaliser.identity()} if tag_map is None else {"tag_map": content_hash(dict(tag_map))}

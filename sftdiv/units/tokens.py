@@ -1,11 +1,11 @@
 """Microscopic units: the mid-frequency tokens of a side.
 
-In: the side's token ids. Out: ``Units`` whose types are the tokens that are in the band ``low`` to
-``high``. Above it stand function words and affixes, below it names, foreign words and typos; in it
-the tokens that carry meaning (the paper, section on microscopic diversity). The paper does not say
-whether occurrences or documents are counted; its thresholds read as occurrences, so these are the
-default. The trade: the matrix is built over blocks of rows, so that memory goes with what is kept
-and not with all tokens.
+The side's token ids come in; ``Units`` go out whose types are the tokens with a frequency between
+``low`` and ``high``. Above this band are function words and affixes, below it names, foreign words
+and typos; in it are the tokens that carry meaning (the paper, section on microscopic diversity).
+The paper does not say whether occurrences or documents are counted; its thresholds fit occurrences,
+which are the default. The trade-off: the matrix is built in blocks of rows, so that memory grows
+with the tokens in the band and not with all tokens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from sftdiv.protocols import CorpusSide
 from sftdiv.records import SftdivError, TokenIds, Units
+from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.validate import check_one_of
 
 Counted = Literal["occurrences", "documents"]
 Scale = Literal["absolute", "per_million"]
@@ -28,14 +30,15 @@ BLOCK = 50_000  # rows
 
 @dataclass(frozen=True, kw_only=True)
 class TokenUnits:
-    """Finds the tokens whose frequency lies in a band.
+    """Extracts the tokens whose frequency lies in a band.
 
     Attributes:
-        low: Least frequency of a unit.
-        high: Largest frequency of a unit.
-        unit: What is counted: ``occurrences`` of the token, or ``documents`` (examples) that hold it.
-        scale: ``absolute`` counts, or counts ``per_million`` tokens (of occurrences) or examples
-            (of documents): a band that can be carried to a corpus of another size.
+        low: Minimum frequency of a unit.
+        high: Maximum frequency of a unit.
+        unit: Unit of the frequency: ``occurrences`` of the token, or ``documents`` (examples) that
+            contain it.
+        scale: ``absolute`` counts, or counts ``per_million`` tokens (for occurrences) or examples
+            (for documents): a band that applies to corpora of any size.
     """
 
     low: float
@@ -44,15 +47,14 @@ class TokenUnits:
     scale: Scale
 
     def __post_init__(self) -> None:
-        for name, known in (("unit", get_args(Counted)), ("scale", get_args(Scale))):
-            if getattr(self, name) not in known:
-                raise SftdivError(f"corpus.band.{name}={getattr(self, name)!r} is not known. Known: {', '.join(known)}")
+        check_one_of("corpus.band.unit", self.unit, get_args(Counted))
+        check_one_of("corpus.band.scale", self.scale, get_args(Scale))
         if not 0 < self.low <= self.high:
             raise SftdivError(f"corpus.band must satisfy 0 < low <= high, got low={self.low}, high={self.high}")
 
     def identity(self) -> dict[str, Any]:
         """The band."""
-        return {"finder": "tokens", **asdict(self)}
+        return {"kind": "tokens", **settings_identity(self)}
 
     def extract(self, side: CorpusSide) -> Units:
         """Mid-frequency tokens of every example.
@@ -67,44 +69,45 @@ class TokenUnits:
         if band.sum() < FEWEST_TYPES:
             rarer, commoner = np.count_nonzero((counts > 0) & (counts < low)), np.count_nonzero(counts > high)
             raise SftdivError(
-                f"the band of {low:g} to {high:g} {self.unit} leaves {band.sum()} token types (at least {FEWEST_TYPES} are needed): "
-                f"of {np.count_nonzero(counts):,} types seen, {rarer:,} are rarer and {commoner:,} commoner. Widen corpus.band.low or "
-                "corpus.band.high, or use a tokenizer with a larger vocabulary (strategy.tokenizer)"
+                f"the band of {low:g} to {high:g} {self.unit} contains {band.sum()} token types "
+                f"(at least {FEWEST_TYPES} are needed): of {np.count_nonzero(counts):,} types that occur, "
+                f"{rarer:,} are rarer and {commoner:,} more common. Widen corpus.band.low or corpus.band.high, "
+                "or use a tokenizer with a larger vocabulary (strategy.tokenizer)"
             )
         names = [tokens.names[token] for token in np.flatnonzero(band).tolist()]
-        return Units(token_matrix(tokens, band), names, {**self.identity(), "types": len(names)})
+        return Units(token_matrix(tokens, band), names, {"finder": "tokens", **asdict(self), "types": len(names)})
 
     def bounds(self, total: int) -> tuple[float, float]:
-        """The band in counts, for a corpus of so many tokens (or examples)."""
-        million = total / 1_000_000 if self.scale == "per_million" else 1.0
-        return self.low * million, self.high * million
+        """The band in absolute counts, for a corpus of ``total`` tokens (or examples)."""
+        factor = total / 1_000_000 if self.scale == "per_million" else 1.0
+        return self.low * factor, self.high * factor
 
 
 def frequencies(tokens: TokenIds, unit: Counted) -> NDArray[np.int64]:
-    """How often each type occurs, or in how many texts it stands, shape (types,)."""
+    """Occurrences of each type, or the number of texts that contain it, shape (types,)."""
     if unit == "occurrences":
         return np.bincount(tokens.flat, minlength=len(tokens.names))
-    everything = np.ones(len(tokens.names), dtype=bool)
-    return sum(
-        (np.bincount(block.indices, minlength=len(everything)) for block in _blocks(tokens, everything)),
-        start=np.zeros(len(everything), dtype=np.int64),
-    )
+    counts = np.zeros(len(tokens.names), dtype=np.int64)
+    for block in _blocks(tokens, np.ones(len(counts), dtype=bool)):
+        counts += np.bincount(block.indices, minlength=len(counts))
+    return counts
 
 
 def token_matrix(tokens: TokenIds, band: NDArray[np.bool_]) -> scipy.sparse.csr_array:
-    """Texts x types of the band, each entry a number of occurrences; columns keep the order of the vocabulary."""
+    """Occurrences of each type of the band in each text, shape (texts, types), in the order of the vocabulary."""
     return scipy.sparse.csr_array(scipy.sparse.vstack([*_blocks(tokens, band)], format="csr"))
 
 
 def _blocks(tokens: TokenIds, band: NDArray[np.bool_]) -> list[scipy.sparse.csr_array]:
+    """The token matrix in blocks of rows."""
     column = np.cumsum(band, dtype=np.int32) - 1
     lengths, blocks = tokens.lengths(), []
     for start in range(0, max(len(lengths), 1), BLOCK):
         rows = lengths[start : start + BLOCK]
         flat = tokens.flat[tokens.offsets[start] : tokens.offsets[start + len(rows)]]
-        kept = band[flat]
-        row = np.repeat(np.arange(len(rows), dtype=np.int32), rows)[kept]
-        entries = (np.ones(len(row), dtype=np.int32), (row, column[flat[kept]]))
+        in_band = band[flat]
+        row = np.repeat(np.arange(len(rows), dtype=np.int32), rows)[in_band]
+        entries = (np.ones(len(row), dtype=np.int32), (row, column[flat[in_band]]))
         block = scipy.sparse.coo_array(entries, shape=(len(rows), int(band.sum()))).tocsr()
         block.sort_indices()
         blocks.append(block)

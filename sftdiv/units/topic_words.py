@@ -1,10 +1,10 @@
-"""What a topic is about: its telling words, and the texts nearest to its centre.
+"""Descriptions of topics: their most characteristic words, and the texts nearest to their centre.
 
-In: texts, vectors and the topic of each. Out: words and examples a topic. Telling words have the
-highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 2): often in the topic's texts,
-taken as one, and seldom in the others'. The trade: of a large topic the first thousand texts name
-it, so that a million texts are named in bounded memory; texts come in the order of their hash, so
-these are a random sample.
+Texts, vectors and the topic of each text come in; words and examples per topic go out.
+Characteristic words have the highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 2):
+frequent in the topic's concatenated texts and rare in those of other topics. The trade-off: only
+the first thousand texts of a topic are counted, so that a million texts are described in bounded
+memory. Texts are sorted by hash, so these are a random sample.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-TEXTS = 1_000  # of a topic that name it
+TEXTS = 1_000  # counted per topic
 BLOCK = 8_192
 
 
@@ -27,12 +27,12 @@ def one_hot(topic: NDArray[np.int64], topics: int) -> scipy.sparse.csr_array:
 
 
 def telling_words(texts: Sequence[str], topic: NDArray[np.int64], *, words: int) -> list[list[str]]:
-    """The words of highest c-TF-IDF of each topic, the best first; a topic without words has none.
+    """The words of highest c-TF-IDF of each topic, highest first; empty for a topic without words.
 
     Args:
         texts: Any number of texts.
-        topic: Of each text, shape (texts,); -1 for none.
-        words: Of a topic, at most.
+        topic: Topic of each text, shape (texts,); -1 for none.
+        words: Maximum number of words per topic.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -44,26 +44,25 @@ def telling_words(texts: Sequence[str], topic: NDArray[np.int64], *, words: int)
     except ValueError:  # no text has a word that is not a stop word
         return [[] for _ in range(topics)]
     by_topic = (one_hot(topic[rows], topics).T @ counts).astype(np.float64)
-    words_a_topic = by_topic.sum() / topics
-    telling = by_topic.multiply(np.log1p(words_a_topic / np.maximum(by_topic.sum(axis=0), 1))).tocsr()
+    mean_words = by_topic.sum() / topics
+    weights = by_topic.multiply(np.log1p(mean_words / np.maximum(by_topic.sum(axis=0), 1))).tocsr()
     vocabulary = vectorizer.get_feature_names_out()
-    spans = zip(telling.indptr[:-1], telling.indptr[1:], strict=True)
-    best = (
-        telling.indices[start:stop][np.lexsort((telling.indices[start:stop], -telling.data[start:stop]))[:words]]
-        for start, stop in spans
-    )
-    return [vocabulary[columns].tolist() for columns in best]
+    top_words = []
+    for start, stop in pairwise(weights.indptr):
+        columns, values = weights.indices[start:stop], weights.data[start:stop]
+        top_words.append(vocabulary[columns[np.lexsort((columns, -values))[:words]]].tolist())
+    return top_words
 
 
 def central_rows(
     vectors: NDArray[np.float32], topic: NDArray[np.int64], centres: NDArray[np.float32], *, count: int
 ) -> list[list[int]]:
-    """The ``count`` rows of each topic that are nearest to its centre by cosine (of equal ones the first), the nearest first."""
-    closeness = np.empty(len(vectors), dtype=np.float32)
+    """The ``count`` rows of each topic with the highest cosine to its centre (ties: the first row), highest first."""
+    cosine = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), BLOCK):
         rows = slice(start, start + BLOCK)
-        closeness[rows] = np.einsum("ij,ij->i", vectors[rows], centres[topic[rows]])
-    order = np.lexsort((-closeness, topic))
+        cosine[rows] = np.einsum("ij,ij->i", vectors[rows], centres[topic[rows]])
+    order = np.lexsort((-cosine, topic))
     starts = np.searchsorted(topic[order], np.arange(len(centres) + 1))
     return [order[start : min(stop, start + count)].tolist() for start, stop in pairwise(starts)]
 
@@ -71,6 +70,6 @@ def central_rows(
 def _first_of_each(topic: NDArray[np.int64]) -> NDArray[np.int64]:
     """The first ``TEXTS`` rows of each topic, ascending."""
     order = np.argsort(topic, kind="stable")
-    ranked = topic[order]
-    rank = np.arange(len(topic)) - np.searchsorted(ranked, ranked)
-    return np.sort(order[(rank < TEXTS) & (ranked >= 0)])
+    ordered = topic[order]
+    rank = np.arange(len(topic)) - np.searchsorted(ordered, ordered)
+    return np.sort(order[(rank < TEXTS) & (ordered >= 0)])

@@ -39,7 +39,8 @@ def test_unit_matrix_of_three_sentences_equals_a_literal(monkeypatch):
 
 def test_a_band_that_leaves_too_little_says_so():
     with pytest.raises(
-        SftdivError, match=r"2 to 2 occurrences leaves 4 token types .* of 8 types seen, 3 are rarer and 1 commoner"
+        SftdivError,
+        match=r"2 to 2 occurrences contains 4 token types .* of 8 types that occur, 3 are rarer and 1 more common",
     ):
         band(low=2, high=2).extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     with pytest.raises(SftdivError, match="0 < low <= high, got low=5, high=2"):
@@ -81,7 +82,7 @@ def test_blocks_of_rows_make_the_same_matrix(monkeypatch):
     ("setting", "known"), [({"unit": "texts"}, "occurrences, documents"), ({"scale": "share"}, "absolute, per_million")]
 )
 def test_an_unknown_way_of_counting_is_an_error_with_the_alternatives(setting, known):
-    with pytest.raises(SftdivError, match=f"corpus.band.{next(iter(setting))}=.* is not known. Known: {known}"):
+    with pytest.raises(SftdivError, match=f"corpus.band.{next(iter(setting))}=.* is unknown.*Known: {known}"):
         band(low=1, high=2, **setting)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sftdiv.pipeline.serialize import load_units, save_units
 from sftdiv.protocols import CorpusSide
 from sftdiv.records import SftdivError
+from sftdiv.storage.hashing import libraries_of
 from sftdiv.units.clustering.stability import Stability, agreement
 from sftdiv.units.topic_words import central_rows, telling_words
 from sftdiv.units.topics import Noise, TopicUnits, by_size, canonical, with_noise
@@ -55,12 +56,12 @@ def side_of(texts: Sequence[str], vectors: NDArray[np.float32]) -> CorpusSide:
     )
 
 
-def finder(noise: Noise = "drop", *, clusterer: Any = None, stability: Stability = NO_RUNS) -> TopicUnits:
+def topic_units(noise: Noise = "drop", *, clusterer: Any = None, stability: Stability = NO_RUNS) -> TopicUnits:
     return TopicUnits(clusterer=clusterer or LargestComponent(), noise=noise, words=1, stability=stability)
 
 
 def test_one_topic_an_example_and_none_for_noise() -> None:
-    units = finder().extract(side_of(TEXTS, VECTORS))
+    units = topic_units().extract(side_of(TEXTS, VECTORS))
     assert units.names == ["0 bake", "1 stars"]
     assert units.matrix.toarray().tolist() == [[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 0]]
     assert units.made_by == {
@@ -78,13 +79,13 @@ def test_one_topic_an_example_and_none_for_noise() -> None:
 
 
 def test_nearest_gives_noise_the_topic_at_the_smallest_angle() -> None:
-    units = finder("nearest").extract(side_of(TEXTS, VECTORS))
+    units = topic_units("nearest").extract(side_of(TEXTS, VECTORS))
     assert units.matrix.toarray()[-1].tolist() == [0, 1]
     assert units.made_by["noise_share"] == pytest.approx(1 / 6), "of the clusterer, whatever becomes of its noise"
 
 
 def test_own_gives_each_noise_text_a_topic_that_equal_texts_share() -> None:
-    units = finder("own").extract(
+    units = topic_units("own").extract(
         side_of([*TEXTS, "bread under stars", "stars over cake"], np.vstack([VECTORS, VECTORS[[5, 5]]]))
     )
     alone = units.matrix.toarray()[5:, 2:].tolist()
@@ -96,7 +97,7 @@ def test_own_gives_each_noise_text_a_topic_that_equal_texts_share() -> None:
 
 def test_equal_texts_share_a_topic_and_count_once() -> None:
     # five copies of one text about stars are one text: baking stays the larger topic
-    units = finder().extract(side_of([*TEXTS, *["bright stars"] * 5], VECTORS[[0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]]))
+    units = topic_units().extract(side_of([*TEXTS, *["bright stars"] * 5], VECTORS[[0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]]))
     assert units.names == ["0 bake", "1 stars"]
     assert units.matrix.toarray()[6:].tolist() == [[0, 1]] * 5
 
@@ -104,13 +105,13 @@ def test_equal_texts_share_a_topic_and_count_once() -> None:
 def test_a_text_whose_embedding_is_zero_has_no_topic() -> None:
     vectors = np.vstack([VECTORS, np.zeros((1, 3), dtype=np.float32)])
     for noise in ("nearest", "own"):
-        assert not finder(noise).extract(side_of([*TEXTS, "?"], vectors)).matrix.toarray()[-1].any()
+        assert not topic_units(noise).extract(side_of([*TEXTS, "?"], vectors)).matrix.toarray()[-1].any()
 
 
 def test_the_order_of_the_texts_changes_no_topic() -> None:
     units, turned = (
-        finder("own").extract(side_of(TEXTS, VECTORS)),
-        finder("own").extract(side_of(TEXTS[::-1], VECTORS[::-1])),
+        topic_units("own").extract(side_of(TEXTS, VECTORS)),
+        topic_units("own").extract(side_of(TEXTS[::-1], VECTORS[::-1])),
     )
     assert turned.names == units.names
     assert turned.record == units.record
@@ -119,7 +120,7 @@ def test_the_order_of_the_texts_changes_no_topic() -> None:
 
 def test_the_report_lists_topics_by_size_with_words_and_central_texts(tmp_path: Path) -> None:
     vectors = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
-    units = finder().extract(side_of([*TEXTS, "dark stars"], vectors[[0, 1, 2, 3, 4, 5, 4]]))
+    units = topic_units().extract(side_of([*TEXTS, "dark stars"], vectors[[0, 1, 2, 3, 4, 5, 4]]))
     save_units(units, tmp_path)
     baking, stars = load_units(tmp_path).record["topics"]
     assert baking["name"] == "0 bake" and baking["words"] == ["bake"]
@@ -165,12 +166,12 @@ def test_central_rows_are_those_at_the_smallest_angle_to_the_centre() -> None:
 
 def test_fewer_than_two_topics_is_an_error() -> None:
     with pytest.raises(SftdivError, match=r"LargestComponent.* finds 1 topics in 3 distinct texts; two are needed"):
-        finder().extract(side_of(TEXTS[:3], VECTORS[:3]))
+        topic_units().extract(side_of(TEXTS[:3], VECTORS[:3]))
 
 
 def test_unknown_noise_is_an_error_with_the_alternatives() -> None:
-    with pytest.raises(SftdivError, match=r"strategy\.units\.noise='keep' is not known. Known: drop, nearest, own"):
-        finder("keep")  # type: ignore[arg-type]
+    with pytest.raises(SftdivError, match=r"strategy\.units\.noise='keep' is unknown\..*Known: drop, nearest, own"):
+        topic_units("keep")  # type: ignore[arg-type]
 
 
 def test_runs_that_agree_are_stable_and_runs_by_chance_are_not() -> None:
@@ -201,7 +202,7 @@ def test_too_few_rows_for_a_sample_leave_the_stability_open() -> None:
                 raise SftdivError("too few")
             return LargestComponent().cluster(vectors)
 
-    units = finder(clusterer=Particular(), stability=Stability(seeds=2, sample=10, share=0.5)).extract(
+    units = topic_units(clusterer=Particular(), stability=Stability(seeds=2, sample=10, share=0.5)).extract(
         side_of(TEXTS, VECTORS)
     )
     assert units.made_by["stability.ari"] is None
@@ -213,13 +214,13 @@ def test_stability_of_no_share_is_an_error() -> None:
         Stability(seeds=3, sample=10, share=0)
 
 
-def test_identity_holds_the_versions_of_the_clusterers_libraries() -> None:
+def test_the_libraries_are_those_of_the_topics_and_of_the_clusterer() -> None:
     @dataclass(frozen=True)
     class Foreign(LargestComponent):
         libraries = ("hdbscan",)
 
-    assert set(finder().identity()["versions"]) == {"numpy", "scikit-learn", "scipy"}
-    assert set(finder(clusterer=Foreign()).identity()["versions"]) == {"numpy", "scikit-learn", "scipy", "hdbscan"}
+    assert libraries_of(topic_units()) == {"numpy", "scikit-learn", "scipy"}
+    assert libraries_of(topic_units(clusterer=Foreign())) == {"numpy", "scikit-learn", "scipy", "hdbscan"}
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:
@@ -230,7 +231,8 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
     with pytest.raises(
         SftdivError, match=r"needs the package no-such-package: pip install 'sftdiv\[no-such-package\]'"
     ):
-        finder(clusterer=Absent()).identity()
+        topic_units(clusterer=Absent()).extract(side_of(TEXTS, VECTORS))
+    assert topic_units(clusterer=Absent()).identity()["kind"] == "topics", "a plan needs no packages"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "strategy/clusterer").glob("*.yaml")))
@@ -244,4 +246,4 @@ def test_config_makes_topics_of_every_clusterer(name: str) -> None:
         )
     units = instantiate(config.strategy.units)
     assert units.noise == "own" and units.stability.seeds == 3
-    assert "numpy" in units.identity()["versions"]
+    assert "numpy" in libraries_of(units)

@@ -1,1 +1,1 @@
-"""Clusterers: vectors to clusters, one file each and one YAML each under ``conf/strategy/clusterer``; and the steps that they share."""
+"""Clusterers, each one file and one YAML file under ``conf/strategy/clusterer``, and the steps that they share."""

@@ -1,12 +1,12 @@
-"""UMAP's layout: points in few dimensions, near where their fuzzy graph has weight and apart elsewhere.
+"""UMAP's layout: points in few dimensions, close where their fuzzy graph has weight and apart elsewhere.
 
-In: a symmetric weighted graph and starting points. Out: the points moved, by the gradient of UMAP's
-cross entropy with negative sampling (McInnes et al. 2018, arXiv 1802.03426, algorithm 5).
-umap-learn moves both ends of an edge at once, so that several threads race, and with a seed it uses
-one. Here each point moves itself against the others' places at the start of the epoch, and draws
-its negatives from a hash of seed, epoch and edge: points can be moved in any order, on any number
-of threads, to the same bits. The trade: a second copy of the points, and news travels once an
-epoch.
+A symmetric weighted graph and initial positions come in; the optimised positions go out. They
+follow the gradient of UMAP's cross entropy with negative sampling (McInnes et al. 2018, arXiv
+1802.03426, algorithm 5). umap-learn moves both ends of an edge at once, so that its threads race,
+and with a seed it uses a single one. Here each point moves itself relative to the other points'
+positions at the start of the epoch, and draws its negatives from a hash of seed, epoch and edge.
+Points can be moved in any order, on any number of threads, to the same bits. The trade-off: a
+second copy of the positions, and updates become visible once per epoch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 
 from sftdiv.units.clustering.threads import in_ranges
 
-POINTS = 4_096  # moved by one thread at a time
-NEGATIVES = 5  # draws an edge, as in umap-learn
+POINTS = 4_096  # points per task of one thread
+NEGATIVES = 5  # negative samples per edge, as in umap-learn
 LARGEST_STEP = 4.0  # in each dimension, as in umap-learn
 
 
 def curve(min_dist: float) -> tuple[float, float]:
-    """``a`` and ``b`` of the curve 1 / (1 + a d^2b) that is closest to 1 up to ``min_dist`` and exp(min_dist - d) beyond (spread 1)."""
+    """Parameters ``a`` and ``b`` of UMAP's similarity curve 1 / (1 + a d^2b), with spread 1.
+
+    The curve is fitted to 1 up to a distance of ``min_dist`` and to exp(min_dist - d) beyond it.
+    """
     from scipy.optimize import curve_fit
 
     distance = np.linspace(0, 3, 300)
@@ -48,73 +51,91 @@ def layout(
 
     Args:
         graph: Symmetric weights in (0, 1], shape (points, points).
-        start: Where the points are at first, shape (points, dimensions); about 10 wide.
-        epochs: Rounds in which the heaviest edges pull once and lighter ones in proportion; the
-            steps shrink linearly to nothing.
+        start: Initial positions, shape (points, dimensions); about 10 wide.
+        epochs: Number of epochs; in each, the heaviest edges pull once and lighter ones in
+            proportion. The steps shrink linearly to zero.
         min_dist: Distance below which points are not pulled closer.
-        seed: Of the negative samples.
-        threads: None is all cores; it changes the time alone.
+        seed: Seed of the negative samples.
+        threads: Number of threads; None for all cores. Affects the run time only.
 
     Returns:
-        Where the points are in the end, shape (points, dimensions), float32.
+        Final positions, shape (points, dimensions), float32.
     """
     a, b = (np.float32(value) for value in curve(min_dist))
     rate = (graph.data / graph.data.max()).astype(np.float32)
-    here, there = start.astype(np.float32), np.empty_like(start, dtype=np.float32)
-    links = graph.indptr.astype(np.int64), graph.indices.astype(np.int32), rate
+    positions, updated = start.astype(np.float32), np.empty_like(start, dtype=np.float32)
+    edges = graph.indptr.astype(np.int64), graph.indices.astype(np.int32), rate
     with in_ranges(threads) as ranges:
         for epoch in range(epochs):
             salt = np.uint64(seed * 1_000_003 + epoch)
-            move = partial(_move, here, there, *links, a, b, epoch, np.float32(1 - epoch / epochs), salt)
-            ranges(move, len(here), POINTS)
-            here, there = there, here
-    return here
+            move = partial(_move, positions, updated, *edges, a, b, epoch, np.float32(1 - epoch / epochs), salt)
+            ranges(move, len(positions), POINTS)
+            positions, updated = updated, positions
+    return positions
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[misc]
-def _move(here, there, starts, ends, rate, a, b, epoch, step, salt, top, end):  # type: ignore[no-untyped-def]
-    points, dimensions = here.shape
-    for point in range(top, end):
-        place = there[point]
-        place[:] = here[point]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(
+    positions: NDArray[np.float32],
+    updated: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int32],
+    rate: NDArray[np.float32],
+    a: np.float32,
+    b: np.float32,
+    epoch: int,
+    step: np.float32,
+    salt: np.uint64,
+    first: int,
+    last: int,
+) -> None:
+    """Move the points ``first`` to ``last`` (exclusive) by one epoch, from ``positions`` to ``updated``.
+
+    Edge ``e`` of point ``p``, with ``starts[p] <= e < starts[p + 1]``, leads to ``ends[e]`` and
+    pulls in the share ``rate[e]`` of the epochs.
+    """
+    points, dimensions = positions.shape
+    for point in range(first, last):
+        own = updated[point]
+        own[:] = positions[point]
         for edge in range(starts[point], starts[point + 1]):
             if np.floor((epoch + 1) * rate[edge]) == np.floor(epoch * rate[edge]):
                 continue
-            other = here[ends[edge]]
-            for _ in range(2):  # an edge stands in the graph from both its ends, and each pulls both
-                apart = _squared(place, other)
-                if apart > 0:
-                    power = apart**b
-                    pull = np.float32(-2) * a * b * power / (apart * (a * power + np.float32(1)))
+            neighbour = positions[ends[edge]]
+            for _ in range(2):  # the graph holds an edge from both its ends, and each pulls both
+                squared = _squared_distance(own, neighbour)
+                if squared > 0:
+                    power = squared**b
+                    pull = np.float32(-2) * a * b * power / (squared * (a * power + np.float32(1)))
                     for d in range(dimensions):
-                        place[d] += step * _clipped(pull * (place[d] - other[d]))
-            draw = _mixed(salt ^ _mixed(np.uint64(edge)))
+                        own[d] += step * _clipped(pull * (own[d] - neighbour[d]))
+            state = _split_mix(salt ^ _split_mix(np.uint64(edge)))
             for _ in range(NEGATIVES):
-                draw = _mixed(draw)
-                other = here[np.int64(draw % np.uint64(points))]
-                apart = _squared(place, other)
-                if apart > 0:
-                    push = np.float32(2) * b / ((np.float32(0.001) + apart) * (a * apart**b + np.float32(1)))
+                state = _split_mix(state)
+                negative = positions[np.int64(state % np.uint64(points))]
+                squared = _squared_distance(own, negative)
+                if squared > 0:
+                    push = np.float32(2) * b / ((np.float32(0.001) + squared) * (a * squared**b + np.float32(1)))
                     for d in range(dimensions):
-                        place[d] += step * _clipped(push * (place[d] - other[d]))
+                        own[d] += step * _clipped(push * (own[d] - negative[d]))
 
 
-@njit(cache=True, inline="always")  # type: ignore[misc]
-def _squared(left, right):  # type: ignore[no-untyped-def]
+@njit(cache=True, inline="always")
+def _squared_distance(left: NDArray[np.float32], right: NDArray[np.float32]) -> np.float32:
     total = np.float32(0)
     for d in range(left.shape[0]):
         total += (left[d] - right[d]) * (left[d] - right[d])
     return total
 
 
-@njit(cache=True, inline="always")  # type: ignore[misc]
-def _clipped(value):  # type: ignore[no-untyped-def]
+@njit(cache=True, inline="always")
+def _clipped(value: np.float32) -> np.float32:
     return min(max(value, np.float32(-LARGEST_STEP)), np.float32(LARGEST_STEP))
 
 
-@njit(cache=True, inline="always")  # type: ignore[misc]
-def _mixed(state):  # type: ignore[no-untyped-def]
-    """SplitMix64 (Steele et al. 2014): the next of a sequence of 64-bit numbers that pass for random."""
+@njit(cache=True, inline="always")
+def _split_mix(state: np.uint64) -> np.uint64:
+    """The next state of SplitMix64 (Steele et al. 2014), a generator of 64-bit pseudo-random numbers."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

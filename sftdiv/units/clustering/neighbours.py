@@ -1,10 +1,10 @@
-"""Exact nearest neighbours by cosine, in blocks.
+"""Exact nearest neighbours by cosine similarity, in blocks.
 
-In: vectors. Out: each row's nearest other rows and their cosine distances. Blocks of similarities
-come from matrix products and are read once, each row keeping its best so far, so that no rows x
-rows matrix is held. The trade: the work is quadratic (69,000 rows of 384 numbers take half a minute
-on two cores), and in exchange nothing is approximate, seeded or dependent on the number of threads,
-as graph descent is.
+Vectors come in; the nearest other rows of each row and their cosine distances go out. Similarities
+are computed in blocks by matrix products, and each row keeps its best so far, so that no rows x
+rows matrix is held in memory. The trade-off: the work is quadratic (69,000 rows of 384 dimensions
+take half a minute on two cores), but nothing is approximate, seeded or dependent on the number of
+threads, as it is in graph descent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sftdiv.units.clustering.threads import in_ranges
 
-ROWS, COLUMNS = 512, 8_192  # of a block: 16 MiB, and large enough for BLAS to be at its best
+ROWS, COLUMNS = 512, 8_192  # of a block: 16 MiB, large enough for BLAS to reach its full speed
 
 
 def nearest_neighbours(
@@ -25,37 +25,53 @@ def nearest_neighbours(
 
     Args:
         vectors: Rows of unit length, shape (rows, dimensions).
-        count: Neighbours of a row; fewer than the rows.
-        threads: None is all cores; it changes the time alone.
+        count: Neighbours per row; fewer than the rows.
+        threads: Number of threads; None for all cores. Affects the run time only.
 
     Returns:
-        Rows and distances in [0, 2], both (rows, count), nearest first; of equally near rows the first.
+        Rows and distances in [0, 2], both (rows, count), nearest first (ties: the first row).
     """
     similarity = np.full((len(vectors), count), -np.inf, dtype=np.float32)
     nearest = np.full((len(vectors), count), -1, dtype=np.int32)
 
-    def work(start: int, stop: int) -> None:
+    def update(start: int, stop: int) -> None:
         for left in range(0, len(vectors), COLUMNS):
             block = vectors[start:stop] @ vectors[left : left + COLUMNS].T
             _keep_best(block, start, left, similarity[start:stop], nearest[start:stop])
 
     with in_ranges(threads) as ranges:
-        ranges(work, len(vectors), ROWS)
+        ranges(update, len(vectors), ROWS)
     return nearest, np.clip(1 - similarity, 0, 2)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def _keep_best(block, top, left, similarity, nearest):  # type: ignore[no-untyped-def]
-    """Insert what is better than a row's worst so far into its sorted list; on real data that is rare after the first block."""
+@njit(cache=True, nogil=True)
+def _keep_best(
+    block: NDArray[np.float32],
+    top: int,
+    left: int,
+    similarity: NDArray[np.float32],
+    nearest: NDArray[np.int32],
+) -> None:
+    """Insert similarities of a block into each row's sorted list of the best; on real data rare after the first block.
+
+    Args:
+        block: Similarities of rows ``top`` ... to rows ``left`` ... of the data, shape (rows,
+            columns).
+        top: Number of the block's first row.
+        left: Number of the block's first column.
+        similarity: Best similarities per row so far, descending, shape (rows, count); updated in
+            place.
+        nearest: Row numbers of ``similarity``; updated in place.
+    """
     last = similarity.shape[1] - 1
     for row in range(block.shape[0]):
         for column in range(block.shape[1]):
             value = block[row, column]
             if value > similarity[row, last] and top + row != left + column:
-                place = last
-                while place > 0 and similarity[row, place - 1] < value:
-                    similarity[row, place] = similarity[row, place - 1]
-                    nearest[row, place] = nearest[row, place - 1]
-                    place -= 1
-                similarity[row, place] = value
-                nearest[row, place] = left + column
+                rank = last
+                while rank > 0 and similarity[row, rank - 1] < value:
+                    similarity[row, rank] = similarity[row, rank - 1]
+                    nearest[row, rank] = nearest[row, rank - 1]
+                    rank -= 1
+                similarity[row, rank] = value
+                nearest[row, rank] = left + column

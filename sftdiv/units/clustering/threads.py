@@ -1,9 +1,10 @@
-"""Work on several cores whose result does not depend on how many there are.
+"""Work on several cores with a result that does not depend on their number.
 
-In: a function of a range of rows. Out: nothing; it fills its rows. Each range is one piece of work
-of a fixed size on one thread, BLAS included, so that one core and sixty-four give the same bits.
-The trade: Python threads around kernels that release the lock, not numba's ``prange``: no second
-compilation, no thread pool that a later fork would inherit, nothing global to restore.
+A function of a range of rows comes in; it fills its rows in place and returns nothing. Each range
+has a fixed size and is computed by one thread, BLAS included, so that 1 and 64 cores give the same
+bits. The trade-off: Python threads around kernels that release the GIL instead of numba's
+``prange``. They need no second compilation, leave no thread pool to a later fork, and change no
+global setting.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Ranges = Callable[[Callable[[int, int], None], int, int], None]
 
 
 def cores() -> int:
-    """Cores that this process may use; ``NUMBA_NUM_THREADS`` lowers it, as it does for numba."""
+    """Cores available to this process; ``NUMBA_NUM_THREADS`` lowers the number, as it does for numba."""
     from numba import config
 
     return int(config.NUMBA_NUM_THREADS)
@@ -24,10 +25,10 @@ def cores() -> int:
 
 @contextmanager
 def in_ranges(threads: int | None = None) -> Iterator[Ranges]:
-    """Gives ``ranges(work, rows, size)``, which calls ``work(start, stop)`` for every range of ``size`` rows and waits for all of them.
+    """Yield ``ranges(work, rows, size)``: it calls ``work(start, stop)`` for every range of ``size`` rows and waits.
 
     Args:
-        threads: How many at once; None is `cores`. It changes the time alone.
+        threads: Number of threads; None for `cores`. Affects the run time only.
     """
     from threadpoolctl import threadpool_limits
 

@@ -1,1 +1,1 @@
-"""Who tags a text, one file a tagger, and how raw tags become final ones, one file a step."""
+"""Taggers, one file each, and the steps that turn raw tags into final ones, one file each."""

@@ -1,21 +1,21 @@
-"""Vectors of tags from their letters: the embedder of tags that needs no model.
+"""Vectors of tags from their letters: an embedder of tags that needs no model.
 
-In: short texts. Out: row-normalised counts of hashed character n-grams. The trade: it sees that
-"data analysis" and "analysis of data" or "colour" and "color" are alike, and not that "maths" and
-"arithmetic" are; a sentence encoder does.
+Short texts come in; row-normalised counts of hashed character n-grams go out. The trade-off: "data
+analysis" and "analysis of data", or "colour" and "color", are similar, but "maths" and "arithmetic"
+are not, as they are to a sentence encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sftdiv.records import Embeddings
+from sftdiv.storage.hashing import settings_identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,23 +23,36 @@ class CharacterEmbedder:
     """Hashed character n-grams within words.
 
     Attributes:
-        shortest: Characters of an n-gram at least.
-        longest: Characters of an n-gram at most.
-        dimensions: Buckets that n-grams are hashed into.
+        shortest: Minimum characters of an n-gram.
+        longest: Maximum characters of an n-gram.
+        dimensions: Number of hash buckets.
     """
+
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)  # its hash function
+    kind_column: ClassVar[str] = "model"
 
     shortest: int
     longest: int
     dimensions: int
 
     def identity(self) -> dict[str, Any]:
-        """The settings and scikit-learn's version, whose hash it is."""
-        return {"model": "characters", **asdict(self), "scikit-learn": version("scikit-learn")}
+        """All settings."""
+        return {"kind": "characters", **settings_identity(self)}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
-        """Vectors of unit length, or of zeros for an empty text, shape (texts, dimensions), float32; ``partial`` is not used."""
+        """Vectors of unit length, or of zeros for an empty text.
+
+        Args:
+            texts: Any number of texts.
+            partial: Not used; a killed call starts again.
+
+        Returns:
+            Shape (texts, dimensions), float32.
+        """
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        span = (self.shortest, self.longest)
-        hashing = HashingVectorizer(analyzer="char_wb", ngram_range=span, n_features=self.dimensions, dtype=np.float32)
+        lengths = (self.shortest, self.longest)
+        hashing = HashingVectorizer(
+            analyzer="char_wb", ngram_range=lengths, n_features=self.dimensions, dtype=np.float32
+        )
         return Embeddings(hashing.transform(texts).toarray(), {"model": "characters"})

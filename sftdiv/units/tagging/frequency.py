@@ -1,38 +1,44 @@
-"""Normalisation, step 1: tags that few texts hold are dropped.
+"""Normalisation, step 1: rare tags are dropped.
 
-In: the texts of each tag. Out: its name, or None. The trade is InsTag's (Lu et al. 2023, arXiv
-2308.07074, section 3.2, alpha = 20): rare spellings go before they could be merged, which keeps the
-later steps small and costs the texts that hold nothing else their only tags.
+The matrix of texts and tags comes in; the name of each tag, or None, goes out. The trade-off is
+InsTag's (Lu et al. 2023, arXiv 2308.07074, section 3.2, alpha = 20): rare spellings are dropped
+before they could be merged. This keeps the later steps small and leaves texts that have only rare
+tags without any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from sftdiv.storage.hashing import settings_identity
 from sftdiv.units.tagging.merging import counts_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frequency:
-    """Drops tags that fewer than ``min_texts`` distinct texts hold."""
+    """Drops rare tags.
+
+    Attributes:
+        min_texts: Minimum number of distinct texts with a tag.
+    """
 
     min_texts: int
 
     def identity(self) -> dict[str, Any]:
         """The threshold."""
-        return asdict(self)
+        return {"kind": "frequency", **settings_identity(self)}
 
-    def rename(self, names: Sequence[str], held: scipy.sparse.csr_array) -> list[str | None]:
-        """Each tag's own name, or None."""
-        return frequent(names, counts_of(held), least=self.min_texts)
+    def rename(self, names: Sequence[str], matrix: scipy.sparse.csr_array) -> list[str | None]:
+        """Each tag's own name, or None if it is rare."""
+        return frequent(names, counts_of(matrix), min_texts=self.min_texts)
 
 
-def frequent(names: Sequence[str], counts: NDArray[np.int64], *, least: int) -> list[str | None]:
-    """The name of each tag that at least ``least`` texts hold, None for the others."""
-    return [name if count >= least else None for name, count in zip(names, counts, strict=True)]
+def frequent(names: Sequence[str], counts: NDArray[np.int64], *, min_texts: int) -> list[str | None]:
+    """The name of each tag that at least ``min_texts`` texts have, None for the other tags."""
+    return [name if count >= min_texts else None for name, count in zip(names, counts, strict=True)]

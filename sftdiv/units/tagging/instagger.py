@@ -1,11 +1,11 @@
 """Tags from a local causal language model such as InsTagger, without a server.
 
-In: distinct texts and a transformers model. Out: the tags of each, with every answer kept
-(``llm.ledger``), so that a killed run goes on where it stopped. InsTagger (Lu et al. 2023, arXiv
-2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template; the prompt in YAML is
-that. Batches are sorted by length, the longest first, padded on the left and decoded greedily. The
-trade: plain ``generate`` on one device; for several, or for many texts, serve the model with vLLM
-and use the tagger ``llm``.
+Distinct texts and a transformers model come in; the tags of each text go out, and every answer is
+stored (``llm.journal``), so that a killed run resumes where it stopped. InsTagger (Lu et al. 2023,
+arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template, which is the
+prompt in YAML. Batches are sorted by length, longest first, padded on the left and decoded
+greedily. The trade-off: plain ``generate`` on one device; for several devices or many texts, serve
+the model with vLLM and use the tagger ``llm``.
 """
 
 from __future__ import annotations
@@ -13,40 +13,41 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.progress import track
 
 from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.journal import FAILED, Ledger
-from sftdiv.records import SftdivError
-from sftdiv.storage.cache import MANIFEST
-from sftdiv.storage.hashing import content_hash, file_digest
-from sftdiv.units.tagging.raw import RawTags
+from sftdiv.records import ModelRef, RawTags, SftdivError
+from sftdiv.storage.hashing import content_hash, settings_identity
+from sftdiv.units.tagging.llm import PLACEHOLDER, check_prompt
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
 log = logging.getLogger(__name__)
-PLACE = "{text}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalTagger:
-    """Asks a transformers model for the tags of each text.
+    """Generates the tags of each text with a transformers model.
 
     Attributes:
         path: Hub id or folder of a causal language model with its tokenizer.
-        revision: Of a hub id.
-        prompt: What it is given, with ``{text}`` for the text.
-        max_new_tokens: Tokens of an answer.
-        max_prompt_tokens: Tokens of a prompt; a longer one has its text cut.
-        batch_size: Texts at a time.
-        device: torch's name; None is the first GPU, or else the processor.
-        dtype: torch's name of the weights' type.
-        max_failed: Share of the texts that may end without a readable answer.
+        revision: Hub revision (branch, tag or commit); None for the default branch.
+        prompt: Prompt, with ``{text}`` in place of the text.
+        max_new_tokens: Maximum tokens of an answer.
+        max_prompt_tokens: Maximum tokens of a prompt; the text in a longer one is truncated.
+        batch_size: Texts per batch.
+        device: Torch device name; None for the first GPU, or the CPU where there is none.
+        dtype: Name of the torch dtype of the weights.
+        max_failed: Share of the texts that may end without a parsable answer; decides only whether
+            the run fails.
     """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"batch_size", "device", "max_failed"})
+    kind_column: ClassVar[str] = "name"
 
     path: str
     revision: str | None
@@ -59,104 +60,96 @@ class LocalTagger:
     max_failed: float
 
     def __post_init__(self) -> None:
-        if self.prompt.count(PLACE) != 1:
-            raise SftdivError(
-                f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}"
-            )
+        check_prompt(self.prompt)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the tags: the model (its files where it is a folder), the prompt (its digest), the limits and the weights' type."""
-        model = (
-            {"files": folder_digest(self.path)}
-            if Path(self.path).is_dir()
-            else {"path": self.path, "revision": self.revision}
-        )
-        limits = {name: getattr(self, name) for name in ("max_new_tokens", "max_prompt_tokens", "dtype")}
-        return {"name": "local", **model, **limits, "prompt": content_hash(self.prompt)}
+        """The model (a folder by its content), the prompt (its digest), the limits and the dtype."""
+        settings = settings_identity(self)
+        del settings["path"], settings["revision"]
+        model = ModelRef(self.path, self.revision).identity()
+        return {"kind": "local", **model, **settings, "prompt": content_hash(self.prompt)}
 
     def tag(self, texts: Sequence[str], partial: Path) -> RawTags:
-        """The tags of every text; answers go to ``partial`` batch by batch, and those that lie there are not made again.
+        """The tags of every text.
+
+        Args:
+            texts: Distinct texts.
+            partial: Folder of the journal, written after every batch; texts that are answered there
+                are skipped.
 
         Raises:
-            SftdivError: If the model cannot be loaded, or more texts than ``max_failed`` end
-                without a readable answer.
+            SftdivError: If the model cannot be loaded, or if more texts than ``max_failed`` allows
+                end without a parsable answer.
         """
-        with Ledger(partial / FILE) as ledger:
-            missing = [
-                text for text in texts if ledger.state(text_key(text)) is None
-            ]  # greedy: a second answer is the first
+        with Ledger(partial / FILE) as journal:
+            # failed texts are not repeated: decoding is greedy
+            missing = [text for text in texts if journal.state(text_key(text)) is None]
             if missing:
-                self._answer(missing, ledger)
-            counts = summary(ledger.lines(), states=STATES)
+                self._answer(missing, journal)
+            counts = summary(journal.lines(), states=STATES)
             if counts[FAILED] > self.max_failed * len(texts):
                 raise SftdivError(
-                    f"{counts[FAILED]} of {len(texts)} texts got no readable answer from {self.path!r}, more than "
-                    f"max_failed={self.max_failed:g} allows; {ledger.path} holds them"
+                    f"{counts[FAILED]} of {len(texts)} texts have no parsable answer from {self.path!r}, more than "
+                    f"max_failed={self.max_failed:g} allows; the answers are in {journal.path}"
                 )
-            return RawTags(tags_of(ledger, texts), {"prompt": self.prompt, **counts})
+            return RawTags(tags_of(journal, texts), {"prompt": self.prompt, **counts})
 
-    def _answer(self, texts: list[str], ledger: Ledger) -> None:
-        """Generate and write down an answer for each text."""
+    def _answer(self, texts: list[str], journal: Ledger) -> None:
+        """Generate an answer to each text and append it to the journal."""
         import torch
 
         model, tokenizer = self._load()
-        prompts = sorted(
-            ((len(ids), text, ids) for text in texts for ids in [self._prompt_ids(tokenizer, text)]), reverse=True
-        )
+        prompts = [(text, self._prompt_ids(tokenizer, text)) for text in texts]
+        prompts.sort(key=lambda prompt: (len(prompt[1]), *prompt), reverse=True)
         starts = range(0, len(prompts), self.batch_size)
+        settings = {
+            "max_new_tokens": self.max_new_tokens,
+            "do_sample": False,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
         console = Console(stderr=True)
-        for start in track(
-            starts, description="tagging", transient=True, console=console, disable=not console.is_terminal
-        ):
+        hidden = not console.is_terminal
+        for start in track(starts, description="tagging", transient=True, console=console, disable=hidden):
             batch = prompts[start : start + self.batch_size]
-            padded = tokenizer.pad({"input_ids": [ids for _, _, ids in batch]}, return_tensors="pt").to(model.device)
+            padded = tokenizer.pad({"input_ids": [ids for _, ids in batch]}, return_tensors="pt").to(model.device)
             with torch.inference_mode():
-                settings = {
-                    "max_new_tokens": self.max_new_tokens,
-                    "do_sample": False,
-                    "pad_token_id": tokenizer.pad_token_id,
-                }
                 generated = model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
-            for (_, text, _), answer in zip(
-                batch, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True
-            ):
-                ledger.add({"key": text_key(text), **answer_line(answer)})
+            answers = tokenizer.batch_decode(generated, skip_special_tokens=True)
+            for (text, _), answer in zip(batch, answers, strict=True):
+                journal.add({"key": text_key(text), **answer_line(answer)})
 
     def _prompt_ids(self, tokenizer: Any, text: str) -> list[int]:
-        """Token ids of the prompt; the text is cut until they fit, what stands around it never is."""
+        """Token ids of the prompt; the text is truncated until they fit, the prompt around it never is."""
         while True:
-            ids: list[int] = tokenizer(self.prompt.replace(PLACE, text), return_attention_mask=False)["input_ids"]
-            over = len(ids) - self.max_prompt_tokens
-            if over <= 0:
+            prompt = self.prompt.replace(PLACEHOLDER, text)
+            ids: list[int] = tokenizer(prompt, return_attention_mask=False)["input_ids"]
+            excess = len(ids) - self.max_prompt_tokens
+            if excess <= 0:
                 return ids
             if not text:
                 raise SftdivError(
-                    f"the prompt alone has {len(ids)} tokens, more than max_prompt_tokens={self.max_prompt_tokens}"
+                    f"the prompt without a text has {len(ids)} tokens, "
+                    f"more than max_prompt_tokens={self.max_prompt_tokens}"
                 )
-            text = text[: min(len(text) - 1, int(len(text) * (1 - over / len(ids))))]
+            text = text[: min(len(text) - 1, int(len(text) * (1 - excess / len(ids))))]
 
     def _load(self) -> tuple[Any, Any]:
+        """The model, on its device, and the tokenizer, padding on the left."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        path = str(Path(self.path).expanduser()) if ModelRef(self.path).is_local else self.path
+        dtype = getattr(torch, self.dtype)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(
-                self.path, revision=self.revision, dtype=getattr(torch, self.dtype)
-            )
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(path, revision=self.revision, dtype=dtype)
         except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
             raise SftdivError(
-                f"strategy.units.tagger.path={self.path!r} cannot be loaded: {str(error).strip().splitlines()[0]} It may be a hub id or a "
-                "folder of a causal language model; strategy/tagger=keyphrase needs none"
+                f"strategy.units.tagger.path={self.path!r} cannot be loaded: {reason} It must be a hub id or a folder "
+                "of a causal language model; strategy/tagger=keyphrase needs no model"
             ) from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return model.to(device).eval(), tokenizer
-
-
-@cache
-def folder_digest(path: str) -> str:
-    """Digest of a folder's files; once a process, since weights take seconds."""
-    files = sorted(file for file in Path(path).iterdir() if file.is_file() and file.name != MANIFEST)
-    return content_hash({file.name: file_digest(file) for file in files})

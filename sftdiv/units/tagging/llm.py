@@ -1,10 +1,11 @@
-"""Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as InsTag had them.
+"""Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as in InsTag.
 
-In: distinct texts and an endpoint. Out: the tags of each, with every answer kept (``llm.ledger``).
-The prompt is InsTag's (Lu et al. 2023, arXiv 2308.07074), in YAML; where the server can, its answer
-is held to a JSON schema. A malformed answer is asked for again, warmer, since at temperature 0 a
-model repeats itself; what stays malformed is counted and holds no tags. The trade: the address is
-not part of what decides the tags, so that a run can resume on another server; a model's name is.
+Distinct texts and an endpoint come in; the tags of each text go out, and every answer is stored
+(``llm.journal``). The prompt is InsTag's (Lu et al. 2023, arXiv 2308.07074), set in YAML; where the
+server supports it, the answer must follow a JSON schema. A malformed answer is requested again at a
+higher temperature, since at temperature 0 a model repeats itself; texts without a parsable answer
+are counted and have no tags. The trade-off: the model's name identifies the tags, the address does
+not, so that a run can resume on another server.
 """
 
 from __future__ import annotations
@@ -13,41 +14,46 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview, summary
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.llm.journal import FAILED, Ledger
-from sftdiv.records import SftdivError
-from sftdiv.storage.hashing import content_hash
-from sftdiv.units.tagging.raw import RawTags
+from sftdiv.records import RawTags, SftdivError
+from sftdiv.storage.hashing import content_hash, settings_identity
+from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
 log = logging.getLogger(__name__)
 STRUCTURED = ("auto", "schema", "none")
-PLACE = "{text}"  # where the text stands in the prompt
+PLACEHOLDER = "{text}"
 FORMAT_WORDS = ("response_format", "json_schema", "structured", "guided")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LlmTagger:
-    """Asks a model for the tags of each text.
+    """Requests the tags of each text from a model.
 
     Attributes:
-        endpoint: Where the model answers.
-        model: Its name there.
-        prompt: What it is asked, with ``{text}`` for the text.
-        structured: ``schema`` holds the answer to a JSON schema, ``none`` does not, ``auto`` does
-            until the server refuses.
-        temperature: Of the first answer; None leaves it to the server.
-        retry_temperature: Of further ones, after a malformed one.
-        seed: Sent along (further answers: the next seeds); None leaves it out.
-        max_tokens: Of an answer; None leaves it out.
-        max_chars: Characters at which a text is cut.
-        retries: Further answers at most where one is malformed.
-        max_failed: Share of the texts that may end without a readable answer.
+        endpoint: Endpoint of the model.
+        model: Name of the model at the endpoint.
+        prompt: Prompt, with ``{text}`` in place of the text.
+        structured: ``schema`` constrains the answer by a JSON schema, ``none`` does not, ``auto``
+            does until the server rejects the schema.
+        temperature: Temperature of the first answer; None for the server's default.
+        retry_temperature: Temperature of further answers, after a malformed one.
+        seed: Seed of the first answer (further answers use the next seeds); None for the server's
+            default.
+        max_tokens: Maximum tokens of an answer; None for the server's default.
+        max_chars: Maximum characters of a text; longer texts are truncated.
+        retries: Maximum number of further answers after a malformed one.
+        max_failed: Share of the texts that may end without a parsable answer; decides only whether
+            the run fails.
         extra: Further fields of the request, such as ``chat_template_kwargs``.
     """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"endpoint", "max_failed"})
+    kind_column: ClassVar[str] = "name"
 
     endpoint: Endpoint
     model: str
@@ -63,123 +69,129 @@ class LlmTagger:
     extra: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.structured not in STRUCTURED:
-            raise SftdivError(
-                f"strategy.units.tagger.structured={self.structured!r} is unknown. Known: {', '.join(STRUCTURED)}"
-            )
-        if self.retries < 0:
-            raise SftdivError(f"strategy.units.tagger.retries={self.retries} must be 0 or more")
-        if self.prompt.count(PLACE) != 1:
-            raise SftdivError(
-                f"strategy.units.tagger.prompt must hold {PLACE} once, where the text stands; got {self.prompt[:200]!r}"
-            )
+        check_one_of("strategy.units.tagger.structured", self.structured, STRUCTURED)
+        check_range("strategy.units.tagger.retries", self.retries, least=0, whole=True)
+        check_prompt(self.prompt)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the tags: the model's name, the prompt (its digest) and how it is asked; not where or how fast."""
-        names = (
-            "model",
-            "structured",
-            "temperature",
-            "retry_temperature",
-            "seed",
-            "max_tokens",
-            "max_chars",
-            "retries",
-        )
-        asked = {name: getattr(self, name) for name in names}
-        return {"name": "llm", **asked, "prompt": content_hash(self.prompt), "extra": dict(self.extra)}
+        """Model name, digest of the prompt and settings of the requests; ``retry_temperature`` only with retries."""
+        settings = settings_identity(self)
+        if not self.retries:
+            del settings["retry_temperature"]
+        return {"kind": "llm", **settings, "prompt": content_hash(self.prompt)}
 
     def tag(self, texts: Sequence[str], partial: Path) -> RawTags:
-        """The tags of every text; answers go to ``partial`` as they come, and those that lie there are not asked for again.
+        """The tags of every text.
+
+        Args:
+            texts: Distinct texts.
+            partial: Folder of the journal; texts that are answered there are not requested again.
 
         Raises:
-            SftdivError: If the server cannot be reached or refuses, or more texts than
-                ``max_failed`` end without a readable answer.
+            SftdivError: If the server cannot be reached or rejects the requests, or if more texts
+                than ``max_failed`` allows end without a parsable answer.
         """
-        self.endpoint.key()
-        asking = _Asking(self)
-        with Ledger(partial / FILE) as ledger:
-            log.info(
-                "%d of %d texts are answered; %s is asked about the others",
-                len(ledger),
-                len(texts),
-                self.endpoint.base_url,
-            )
-            questions = (asking.question(text) for text in texts)
-            total = len(texts)
+        self.endpoint.key()  # fails early where the key is missing
+        requests = _Requests(self)
+        with Ledger(partial / FILE) as journal:
+            url = self.endpoint.base_url
+            log.info("%d of %d texts have an answer; requesting the others from %s", len(journal), len(texts), url)
             interview(
                 self.endpoint,
-                questions,
-                ledger,
-                total=total,
+                (requests.question(text) for text in texts),
+                journal,
+                total=len(texts),
                 max_failed=self.max_failed,
                 label="tagging",
                 model=self.model,
             )
-            counts = summary(ledger.lines(), states=STATES)
-            record = {"prompt": self.prompt, "cut_texts": sum(len(text) > self.max_chars for text in texts), **counts}
-            return RawTags(tags_of(ledger, texts), record)
+            counts = summary(journal.lines(), states=STATES)
+            truncated = sum(len(text) > self.max_chars for text in texts)
+            return RawTags(tags_of(journal, texts), {"prompt": self.prompt, "cut_texts": truncated, **counts})
 
     def request(self, text: str, *, attempt: int, schema: bool) -> dict[str, Any]:
-        """The body of one request, shape of OpenAI's chat completions; settings that are None are left out."""
-        asked = {
+        """The body of one request (OpenAI's chat completions); settings that are None are omitted.
+
+        Args:
+            text: Text to tag.
+            attempt: Number of the answer to this text, from 0.
+            schema: Whether the answer is constrained by the JSON schema.
+        """
+        body = {
             "model": self.model,
-            "messages": [{"role": "user", "content": self.prompt.replace(PLACE, text[: self.max_chars])}],
+            "messages": [{"role": "user", "content": self.prompt.replace(PLACEHOLDER, text[: self.max_chars])}],
             "temperature": self.temperature if attempt == 0 else self.retry_temperature,
             "max_tokens": self.max_tokens,
             "seed": None if self.seed is None else self.seed + attempt,
             "response_format": SCHEMA if schema else None,
         }
-        return {name: value for name, value in asked.items() if value is not None} | dict(self.extra)
+        return {name: value for name, value in body.items() if value is not None} | dict(self.extra)
 
 
-class _Asking:
-    """The questions of one tagging; once a server has refused a schema, the others are asked without."""
+def check_prompt(prompt: str) -> None:
+    """Refuse a tagger's prompt without exactly one placeholder.
+
+    Raises:
+        SftdivError: With the prompt's beginning.
+    """
+    if prompt.count(PLACEHOLDER) != 1:
+        raise SftdivError(
+            f"strategy.units.tagger.prompt must contain {PLACEHOLDER} exactly once, in place of the text; "
+            f"got {prompt[:200]!r}"
+        )
+
+
+class _Requests:
+    """The requests of one tagging; once a server has rejected the schema, further requests are made without it."""
 
     def __init__(self, tagger: LlmTagger) -> None:
         self._tagger = tagger
         self._schema = tagger.structured != "none"
 
     def question(self, text: str) -> Question:
-        """Ask about one text until its answer can be read."""
+        """The question about one text, repeated until its answer can be parsed."""
 
         async def ask(asker: Asker) -> dict[str, Any]:
             try:
-                return await self._readable(asker, text)
-            except UnansweredError as refused:
-                self._forgo_schema(refused)
-                return await self._readable(asker, text)
+                return await self._parsable(asker, text)
+            except UnansweredError as refusal:
+                self._drop_schema(refusal)
+                return await self._parsable(asker, text)
 
         return Question(text_key(text), ask)
 
-    async def _readable(self, asker: Asker, text: str) -> dict[str, Any]:
-        """A line of tags; a list that ends in the middle is asked for again, unless its own limit cut it, and kept if no better comes."""
-        kept: dict[str, Any] = {}
+    async def _parsable(self, asker: Asker, text: str) -> dict[str, Any]:
+        """A journal line with tags.
 
-        def read(answer: str, ended: str) -> dict[str, Any]:
+        A truncated list is requested again, unless its own token limit truncated it; it is used if
+        no retry is better.
+        """
+        truncated: dict[str, Any] = {}
+
+        def parse(answer: str, finish_reason: str) -> dict[str, Any]:
             line = answer_line(answer)
-            if line["state"] != "cut" or ended == "length":
+            if line["state"] != "cut" or finish_reason == "length":
                 return line
-            kept.update(line)
+            truncated.update(line)
             return {"state": FAILED}
 
         def request(attempt: int) -> dict[str, Any]:
             return self._tagger.request(text, attempt=attempt, schema=self._schema)
 
-        line = await asker.readable(request, read, tries=self._tagger.retries + 1)
-        return kept or line if line["state"] == FAILED else line
+        line = await asker.readable(request, parse, tries=self._tagger.retries + 1)
+        return truncated or line if line["state"] == FAILED else line
 
-    def _forgo_schema(self, refused: UnansweredError) -> None:
-        """Ask without a schema where the server knows none and the tagger may do without.
+    def _drop_schema(self, refusal: UnansweredError) -> None:
+        """Continue without a schema where the server rejects it and the tagger does not require it.
 
         Raises:
-            UnansweredError: If the refusal is about something else.
+            UnansweredError: If the rejection has another reason.
         """
-        about_format = any(word in refused.reply.message for word in FORMAT_WORDS)
-        if self._tagger.structured != "auto" or refused.reply.status not in {400, 422} or not about_format:
-            raise refused
+        about_format = any(word in refusal.reply.message for word in FORMAT_WORDS)
+        if self._tagger.structured != "auto" or refusal.reply.status not in {400, 422} or not about_format:
+            raise refusal
         if self._schema:
-            log.info("the server knows no response_format of a JSON schema: answers are asked for in words alone")
+            log.info("the server does not support a JSON schema as response_format; requesting answers without it")
         self._schema = False
 
 
@@ -189,7 +201,7 @@ ENTRY = {
     "required": ["tag", "explanation"],
     "additionalProperties": False,
 }
-SCHEMA = {  # strict mode wants an object at the top
+SCHEMA = {  # strict mode requires an object at the top
     "type": "json_schema",
     "json_schema": {
         "name": "tags",

@@ -1,10 +1,10 @@
-"""Normalisation, step 3: tags that mean the same are one tag.
+"""Normalisation, step 3: tags of the same meaning are merged.
 
-In: tags and an embedder. Out: the commonest name of each cluster of their vectors. As InsTag does
-it (arXiv 2308.07074, section 3.2: DBSCAN over phrase embeddings, threshold 0.05), with any embedder
-for its PhraseBERT. The trade: DBSCAN chains (a near b near c merges a with c), which a small
-distance keeps in check; the record names the largest clusters, so that a reader sees when it did
-not.
+Tags and an embedder come in; the most common name of each cluster of their vectors goes out. This
+is InsTag's method (arXiv 2308.07074, section 3.2: DBSCAN on phrase embeddings, threshold 0.05) with
+any embedder instead of PhraseBERT. The trade-off: DBSCAN chains (a near b and b near c merge a with
+c). A small distance limits this; the record lists the largest clusters, so that excessive merging
+is visible.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sftdiv.protocols import Embedder
 from sftdiv.records import SftdivError
+from sftdiv.storage.hashing import settings_identity
 from sftdiv.units.tagging.merging import commonest, counts_of
 
 
@@ -29,7 +30,7 @@ class Semantic:
     """Merges tags whose vectors are close.
 
     Attributes:
-        embedder: Any embedder of texts; it is handed the tags.
+        embedder: Embeds the tags; any embedder of texts.
         distance: Cosine distance (1 - cosine) up to which two tags are neighbours.
     """
 
@@ -43,29 +44,32 @@ class Semantic:
             )
 
     def identity(self) -> dict[str, Any]:
-        """The distance and what decides the vectors."""
-        return {"distance": self.distance, "embedder": dict(self.embedder.identity())}
+        """The distance and the embedder's identity."""
+        return {"kind": "semantic", **settings_identity(self)}
 
-    def rename(self, names: Sequence[str], held: scipy.sparse.csr_array) -> list[str | None]:
-        """The commonest name of each tag's cluster."""
+    def rename(self, names: Sequence[str], matrix: scipy.sparse.csr_array) -> list[str | None]:
+        """The most common name in each tag's cluster."""
         with tempfile.TemporaryDirectory(prefix="sftdiv-tags-") as partial:
             vectors = np.array(self.embedder.embed(names, Path(partial)).vectors)
-        return list(commonest(names, counts_of(held), neighbours(vectors, distance=self.distance)))
+        return list(commonest(names, counts_of(matrix), neighbours(vectors, distance=self.distance)))
 
 
 def neighbours(vectors: NDArray[np.float32], *, distance: float) -> NDArray[np.int64]:
-    """Cluster of each row, shape (rows,): DBSCAN (Ester et al. 1996) with two points a cluster; -1 for a row on its own.
+    """Cluster of each row by DBSCAN (Ester et al. 1996) with at least two rows per cluster; -1 for a single row.
 
     Args:
-        vectors: Rows of unit length, or of zeros, which are near nothing; shape (rows, dimensions).
+        vectors: Rows of unit length, or of zeros, which have no neighbours; shape (rows,
+            dimensions).
         distance: Cosine distance up to which rows are neighbours.
+
+    Returns:
+        Shape (rows,).
     """
     from sklearn.cluster import DBSCAN
 
-    placed = np.flatnonzero(vectors.any(axis=1))
+    nonzero = np.flatnonzero(vectors.any(axis=1))
     cluster = np.full(len(vectors), -1, dtype=np.int64)
-    if len(placed):
-        cluster[placed] = DBSCAN(eps=distance, min_samples=2, metric="cosine", algorithm="brute").fit_predict(
-            vectors[placed]
-        )
+    if len(nonzero):
+        dbscan = DBSCAN(eps=distance, min_samples=2, metric="cosine", algorithm="brute")
+        cluster[nonzero] = dbscan.fit_predict(vectors[nonzero])
     return cluster

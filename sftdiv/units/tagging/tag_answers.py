@@ -1,7 +1,8 @@
-"""What a tagger's ledger holds: a model's answer to each text, as it was given.
+"""Lines of a tagger's journal: a model's answer to each text, unchanged.
 
-In: texts and an open ledger. Out: the tags of each. The trade: answers are kept as the model gave
-them, some hundred bytes a text, so that a better parser needs no model.
+Texts and an open journal come in; the tags of each text go out. The trade-off: answers are stored
+as the model gave them, some hundred bytes per text, so that a better parser needs no further model
+calls.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ STATES = ("clean", "repaired", "cut", FAILED)
 
 
 def text_key(text: str) -> str:
-    """What a text goes by in the file, 16 hex digits."""
+    """Key of a text in the journal, 16 hex digits."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def answer_line(answer: str) -> dict[str, Any]:
-    """What is written down of one answer; one that cannot be read is no answer."""
+    """The journal line of an answer, without its key; an answer that cannot be parsed counts as failed."""
     state = parse_tags(answer).state
     return {"answer": None, "state": FAILED} if state == "malformed" else {"answer": answer, "state": state}
 
 
-def tags_of(ledger: Ledger, texts: Sequence[str]) -> list[list[str]]:
-    """Tags of each text; none where no answer could be read."""
-    return [parse_tags((ledger.line(text_key(text)) or {}).get("answer") or "").tags for text in texts]
+def tags_of(journal: Ledger, texts: Sequence[str]) -> list[list[str]]:
+    """Tags of each text; empty where no answer could be parsed."""
+    return [parse_tags((journal.line(text_key(text)) or {}).get("answer") or "").tags for text in texts]

@@ -1,8 +1,8 @@
-"""The map from raw tags to final ones, as a file that can be read, edited by hand and given back.
+"""The map from raw to final tags as a file that can be read, edited and passed as ``tag_map``.
 
-In: a map (None: dropped) and how many texts hold each raw tag. Out: CSV with the columns
-``raw_tag,tag,texts``, or JSON, the commonest raw tags first. The trade: a file that was edited is
-taken at its word; no step of the normalisation is learnt beside it.
+A map (None: dropped) and the number of texts with each raw tag come in; CSV with the columns
+``raw_tag,tag,texts``, or JSON, goes out, the most common raw tags first. The trade-off: an edited
+file is applied as it is; no step of the normalisation runs in addition.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sftdiv.storage.files import write_atomically
 
 TagMap = Mapping[str, str | None]
 COLUMNS = ("raw_tag", "tag", "texts")
+FORMATS = 'expected: CSV with the columns raw_tag,tag or JSON such as {"maths": "mathematics", "misc": null}'
 
 
 def save_tag_map(tag_map: TagMap, counts: Mapping[str, int], path: Path) -> None:
@@ -25,23 +26,21 @@ def save_tag_map(tag_map: TagMap, counts: Mapping[str, int], path: Path) -> None
 
     Args:
         tag_map: Final tag of each raw tag (``Units.record["tag_map"]``).
-        counts: Distinct texts that hold each raw tag (``Units.record["tag_counts"]``).
-        path: Where to.
+        counts: Number of distinct texts with each raw tag (``Units.record["tag_counts"]``).
+        path: Destination.
 
     Raises:
-        SftdivError: If the file's name ends otherwise.
+        SftdivError: If the file name has another suffix.
     """
-    rows = sorted(
-        ((raw, final, counts.get(raw, 0)) for raw, final in tag_map.items()), key=lambda row: (-row[2], row[0])
-    )
-    if _kind(path) == ".json":
-        text = json.dumps(
-            {raw: {"tag": final, "texts": count} for raw, final, count in rows}, ensure_ascii=False, indent=1
-        )
+    entries = [(raw, final, counts.get(raw, 0)) for raw, final in tag_map.items()]
+    entries.sort(key=lambda entry: (-entry[2], entry[0]))
+    if _suffix(path) == ".json":
+        by_tag = {raw: {"tag": final, "texts": count} for raw, final, count in entries}
+        text = json.dumps(by_tag, ensure_ascii=False, indent=1)
     else:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([COLUMNS, *((raw, final or "", count) for raw, final, count in rows)])
+        writer.writerows([COLUMNS, *((raw, final or "", count) for raw, final, count in entries)])
         text = buffer.getvalue()
     write_atomically(path, text)
 
@@ -50,36 +49,37 @@ def load_tag_map(path: Path) -> dict[str, str | None]:
     """Read a map: CSV with the columns ``raw_tag`` and ``tag``, or JSON of ``raw: final`` or ``raw: {"tag": final}``.
 
     Raises:
-        SftdivError: If the file is missing, damaged, or says something else.
+        SftdivError: If the file is missing or damaged, or a value is not a string.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets like to write a byte-order mark
-        read = _from_json(text) if _kind(path) == ".json" else _from_csv(text)
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets often write a byte-order mark
+        entries = _from_json(text) if _suffix(path) == ".json" else _from_csv(text)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, csv.Error) as error:
-        raise SftdivError(f"tag_map={str(path)!r} cannot be read: {error!r}; {_FORMATS}") from error
-    wrong = next((f"{raw!r}: {final!r}" for raw, final in read.items() if not isinstance(final, str | None)), None)
-    if wrong is not None:
-        raise SftdivError(
-            f"tag_map={str(path)!r} maps {wrong}; a tag is text, and an empty one or null is a dropped one"
-        )
-    return {raw: final.strip() or None if final else None for raw, final in read.items()}
+        raise SftdivError(f"tag_map={str(path)!r} cannot be read: {error!r}; {FORMATS}") from error
+    for raw, final in entries.items():
+        if not isinstance(final, str | None):
+            raise SftdivError(
+                f"tag_map={str(path)!r} maps {raw!r}: {final!r}; "
+                "a tag must be a string, and an empty one or null drops the raw tag"
+            )
+    return {raw: final.strip() or None if final else None for raw, final in entries.items()}
 
 
-_FORMATS = 'it is CSV with the columns raw_tag,tag or JSON such as {"maths": "mathematics", "misc": null}'
-
-
-def _kind(path: Path) -> str:
+def _suffix(path: Path) -> str:
+    """The suffix of the file name, if known."""
     if path.suffix not in {".csv", ".json"}:
-        raise SftdivError(f"tag_map={str(path)!r} has an unknown ending {path.suffix!r}. Known: .csv, .json")
+        raise SftdivError(f"tag_map={str(path)!r} has the unknown suffix {path.suffix!r}. Known: .csv, .json")
     return path.suffix
 
 
 def _from_json(text: str) -> dict[str, str | None]:
-    read = json.loads(text)
-    if not isinstance(read, dict):
+    """The map in a JSON text."""
+    decoded = json.loads(text)
+    if not isinstance(decoded, dict):
         raise KeyError("raw tags as keys")
-    return {raw: final["tag"] if isinstance(final, dict) else final for raw, final in read.items()}
+    return {raw: final["tag"] if isinstance(final, dict) else final for raw, final in decoded.items()}
 
 
 def _from_csv(text: str) -> dict[str, str | None]:
+    """The map in a CSV text."""
     return {row["raw_tag"]: row["tag"] for row in csv.DictReader(io.StringIO(text, newline=""))}

@@ -252,7 +252,7 @@ def test_evoc_of_too_few_texts_is_an_error_with_the_numbers() -> None:
 FIND = """
 import json, sys
 import numpy as np
-from sftdiv.records import SideText
+from sftdiv.protocols import CorpusSide
 from sftdiv.units.clustering.kmeans import KmeansClusterer
 from sftdiv.units.clustering.stability import Stability
 from sftdiv.units.clustering.umap_hdbscan import UmapHdbscanClusterer
@@ -267,7 +267,7 @@ clusterers = [
     KmeansClusterer(clusters=9, iterations=50, seed=0),
 ]
 for clusterer in clusterers:
-    side = SideText([f"text {row} of {cloud[row]}" for row in order], None, lambda: vectors[order], None)
+    side = CorpusSide([f"text {row} of {cloud[row]}" for row in order], None, lambda: vectors[order], None)
     stability = Stability(seeds=2, sample=500, share=0.8)
     units = TopicUnits(clusterer=clusterer, noise="own", words=3, stability=stability).extract(side)
     back = np.argsort(order)

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from sftdiv.protocols import CorpusSide, build_uncached
-from sftdiv.records import SftdivError, Units
+from sftdiv.records import RawTags, SftdivError, Units
 from sftdiv.storage.cache import Store
 from sftdiv.units.tagging.association import Association
 from sftdiv.units.tagging.frequency import Frequency
@@ -19,7 +19,6 @@ from sftdiv.units.tagging.instagger import LocalTagger
 from sftdiv.units.tagging.keyphrase import KeyphraseTagger
 from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.normalise import Normaliser, Step
-from sftdiv.units.tagging.raw import RawTags
 from sftdiv.units.tagging.rules import Rules
 from sftdiv.units.tagging.semantic import Semantic
 from sftdiv.units.tagging.tag_map import load_tag_map, save_tag_map
@@ -113,7 +112,7 @@ def test_the_order_of_the_texts_changes_no_tag() -> None:
 
 def test_no_phrase_in_enough_texts_is_an_error_with_the_numbers() -> None:
     with pytest.raises(
-        SftdivError, match=r"no phrase of 2 distinct texts stands in at least 5 .* 10%.*units\.tagger\.min_documents"
+        SftdivError, match=r"no phrase of 2 distinct texts occurs in at least 5 .* 10%.*units\.tagger\.min_documents"
     ):
         phrases(min_documents=5, max_share=0.1).extract(side_of(["red apple", "green pear"]))
 
@@ -227,10 +226,10 @@ def test_the_saved_map_lists_the_commonest_tags_first(tmp_path: Path) -> None:
 def test_a_map_that_is_wrong_is_an_error_before_anything_is_tagged(tmp_path: Path) -> None:
     asked = Counting()
     for name, text, message in (
-        ("map.json", '{"a": 3}', "maps 'a': 3; a tag is text"),
+        ("map.json", '{"a": 3}', "maps 'a': 3; a tag must be a string"),
         ("map.json", "[", "cannot be read: JSONDecodeError"),
         ("map.csv", "from,to\na,b\n", "cannot be read: KeyError.*raw_tag,tag"),
-        ("map.txt", "", "unknown ending '.txt'. Known: .csv, .json"),
+        ("map.txt", "", "unknown suffix '.txt'. Known: .csv, .json"),
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(SftdivError, match=message):

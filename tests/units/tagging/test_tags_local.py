@@ -94,7 +94,7 @@ def test_a_model_that_knows_the_answers_gives_them_whatever_the_batch(models: di
 def test_nonsense_is_counted_has_no_tags_and_is_an_error_where_it_is_too_much(
     models: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(SftdivError, match=r"4 of 4 texts got no readable answer.*max_failed=0 "):
+    with pytest.raises(SftdivError, match=r"4 of 4 texts have no parsable answer.*max_failed=0 "):
         tagger(models["random"], max_new_tokens=5).tag(list(TAUGHT), tmp_path)
     raw = tagger("no/such-model", max_failed=1.0).tag(
         list(TAUGHT), tmp_path
@@ -135,5 +135,5 @@ def test_identity_follows_the_files_not_the_place_or_the_speed(models: dict[str,
 def test_a_model_that_is_not_there_says_what_may_be(tmp_path: Path) -> None:
     with pytest.raises(SftdivError, match=r"units\.tagger\.path='/no/model' cannot be loaded.*keyphrase"):
         tagger("/no/model").tag(["a"], tmp_path)
-    with pytest.raises(SftdivError, match=r"prompt must hold \{text\} once"):
+    with pytest.raises(SftdivError, match=r"prompt must contain \{text\} exactly once"):
         tagger("m", prompt="no place")

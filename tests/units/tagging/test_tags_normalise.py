@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sftdiv.records import Embeddings, SftdivError
-from sftdiv.units.tagging.association import Association, frequent_pairs, tied_pairs
+from sftdiv.units.tagging.association import Association, associated, frequent_pairs
 from sftdiv.units.tagging.characters import CharacterEmbedder
 from sftdiv.units.tagging.frequency import Frequency, frequent
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
@@ -27,7 +27,7 @@ def test_tags_of_three_texts_as_a_matrix_and_after_a_merge() -> None:
 
 
 def test_frequency_drops_tags_below_the_threshold() -> None:
-    assert frequent(["a", "b"], np.array([20, 19]), least=20) == ["a", None]
+    assert frequent(["a", "b"], np.array([20, 19]), min_texts=20) == ["a", None]
 
 
 def test_spelling_lowers_case_and_clears_punctuation_but_not_the_name_of_a_language() -> None:
@@ -75,7 +75,7 @@ def test_semantic_merges_what_is_near_under_the_commonest_name() -> None:
     step = Semantic(embedder=Compass(), distance=0.05)
     assert names == ["mathematics", "maths", "nothing", "poetry"]
     assert step.rename(names, held) == ["maths", "maths", "nothing", "poetry"]
-    assert step.identity() == {"distance": 0.05, "embedder": {"model": "compass"}}
+    assert step.identity() == {"kind": "semantic", "distance": 0.05, "embedder": {"model": "compass"}}
 
 
 def test_neighbours_chain_and_those_alone_or_zero_stay_alone() -> None:
@@ -115,8 +115,8 @@ def test_association_merges_both_ways_or_one_way() -> None:
 
 def test_confidence_is_of_the_texts_with_the_one_that_hold_the_other() -> None:
     first, second, together = np.array([10, 10]), np.array([10, 100]), np.array([9, 10])
-    assert tied_pairs(first, second, together, confidence=0.9, mutual=True).tolist() == [True, False]
-    assert tied_pairs(first, second, together, confidence=0.95, mutual=False).tolist() == [False, True]
+    assert associated(first, second, together, confidence=0.9, mutual=True).tolist() == [True, False]
+    assert associated(first, second, together, confidence=0.95, mutual=False).tolist() == [False, True]
 
 
 def test_pairs_of_fp_growth_equal_those_counted_one_by_one() -> None:
@@ -131,7 +131,7 @@ def test_pairs_of_fp_growth_equal_those_counted_one_by_one() -> None:
         for b in range(a + 1, len(names))
         if (together := sum(names[a] in row and names[b] in row for row in tags)) >= 8
     }
-    one, other, both = frequent_pairs(held, least=8)
+    one, other, both = frequent_pairs(held, min_texts=8)
     assert len(counted) > 20
     assert dict(zip(zip(one.tolist(), other.tolist(), strict=True), both.tolist(), strict=True)) == counted
 

@@ -1,0 +1,34 @@
+"""Result-row columns that describe a component of an extractor: a tagger, a normalisation step or an embedder.
+
+A component comes in; its settings and library versions go out as JSON. The trade-off: columns keep
+the names that finished studies have, so they differ from ``identity()``, which names cells and
+holds neither versions nor these names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from sftdiv.storage.hashing import library_versions
+
+
+def result_columns(component: Any) -> dict[str, Any]:
+    """The settings of a component and of its parts, and the versions of its ``libraries``.
+
+    The identity's ``kind`` becomes the column that the class names in ``kind_column``, or is left
+    out.
+
+    Args:
+        component: Object with ``identity()``; optionally ``kind_column`` and ``libraries``.
+    """
+    columns = dict(component.identity())
+    kind = columns.pop("kind", None)
+    name = getattr(component, "kind_column", None)
+    if name is not None:
+        columns = {name: kind, **columns}
+    for field in fields(component) if is_dataclass(component) else ():
+        part = getattr(component, field.name)
+        if field.name in columns and hasattr(part, "identity"):
+            columns[field.name] = result_columns(part)
+    return columns | library_versions(getattr(component, "libraries", ()))
