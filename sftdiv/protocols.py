@@ -1,8 +1,12 @@
 """The parts that can be swapped, each a Protocol with one method that does its work, and what these methods receive.
 
-A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`), ``strategy/tagger`` (`Tagger`),
-``strategy/clusterer`` (`Clusterer`), ``selector`` (`Selector`), ``embedder`` (`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracker`). A new option is one
-Python file and one YAML file; nothing else has to know it.
+A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`),
+``strategy/tagger`` (`Tagger`), ``strategy/clusterer`` (`Clusterer`), ``selector`` (`Selector`), ``embedder``
+(`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracking`). A new option is one Python file and one
+YAML file; nothing else has to know it.
+
+A component's ``identity`` is what decides its result, as JSON, with files by content and without class names,
+paths, library versions or speed settings. It names cells and keys artifacts; see `storage.hashing`.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +35,8 @@ from sftdiv.records import (
     Universe,
 )
 
-Needs = Literal["token_ids", "embeddings", "column", "nothing"]  # inputs of a side that an extractor uses
-
-if TYPE_CHECKING:
-    pass
-
-Keep = Callable[
-    [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
-]  # kind, key, build(folder, partial) -> folder
+# kind, key, build(folder, partial) -> folder
+Keep = Callable[[str, Mapping[str, Any], Callable[[Path, Path], None]], Path]
 
 
 def build_uncached(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from sftdiv.config.app import conf_dir, register_resolvers, run_app
 from sftdiv.config.compose import request_of
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.pipeline.result_table import show_result

@@ -107,7 +107,9 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
     if missing_option and _is_group(missing_option[1]):
         group, option = missing_option[1], missing_option[2]
         options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-        return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
+        return (
+            f"unknown option {str(option)!r} of {group!s}.{did_you_mean(option, options)} Known: {', '.join(options)}"
+        )
     unknown = re.search(r"Could not override '([^']+)'", message)
     return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
 

@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.config.request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
+from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
     CorpusSpec,
     ModelSpec,

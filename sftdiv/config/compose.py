@@ -15,8 +15,8 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.app import conf_dir
-from sftdiv.config.build import build_request, evaluation_options
-from sftdiv.config.request import RunRequest
+from sftdiv.config.build import build_request, evaluation_options, make
+from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import flatten
@@ -91,6 +91,8 @@ def check(config: DictConfig) -> None:
             f"corpus.path={config.corpus.path} is on this machine: use corpus=files, which notices when its content "
             "changes"
         )
+    for group in ("strategy", "judge"):  # before settings are written or tracked: a wrong value may be a secret
+        make(OmegaConf.select(config, f"{group}.endpoint"))
     _check_evaluation_options(config)
 
 

@@ -17,7 +17,7 @@ from sftdiv.config.app import conf_dir, register_resolvers, with_alternatives
 from sftdiv.config.compose import request_of
 from sftdiv.config.measurement import NAME as MEASURE
 from sftdiv.config.measurement import MeasureRequest, build_measure_request
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
 
 

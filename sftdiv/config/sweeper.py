@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.build import plain
 from sftdiv.config.compose import request_of
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError
 from sftdiv.sweep.grid import Axes, baseline_axes, grid

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sftdiv.config.request import ExportSpec
+from sftdiv.config.run_request import ExportSpec
 from sftdiv.release.export.lineage import lineage, sha256, write_lineage
 from sftdiv.release.export.write_export import write_export
 from sftdiv.storage.cell import Cell

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.diversity.registry import detail_columns
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.release.hub.card import write_model_card

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.config.spec import RunSpec
 from sftdiv.pipeline import stages
 from sftdiv.pipeline.publish import write_card

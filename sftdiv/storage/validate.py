@@ -62,4 +62,4 @@ def check_range(
         bounds = f" of at least {least}"
     else:
         bounds = "" if most is None else f" of at most {most}"
-    raise SftdivError(f"{name}={value!r} must be {kind}{bounds}{' (or null)' if optional else ''}")
+    raise SftdivError(f"{name}={value!r} must be {kind}{bounds}{', or null' if optional else ''}")

@@ -11,7 +11,7 @@ import signal
 
 from filelock import FileLock
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.storage.cell import FAILURE, RUNNING, Cell, stage_of, write_failure

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, write_failure
 from sftdiv.storage.files import write_json

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.storage.cell import FAILURE, RESULT, Cell, write_failure
 
 HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&B

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sftdiv.config.request import RunRequest
+from sftdiv.config.run_request import RunRequest
 from sftdiv.storage.cell import FAILURE
 from sftdiv.sweep.job import STOP
 from sftdiv.sweep.plan import plan_sweep, save_plan

@@ -123,8 +123,11 @@ def test_defaults_follow_the_corpus(composed):
             ["strategy=macro_topic", "embedder=none"],
             "strategy=macro_topic clusters embeddings, and embedder=none makes none: embedder=minilm",
         ),
-        (["corpus=files", "corpus.path=x", "model=tiny"], "model=tiny is pretrained on the embedded world.*scratch_3m"),
-        (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the embedded world.*heldout"),
+        (
+            ["corpus=files", "corpus.path=x", "model=tiny"],
+            "model=tiny is pretrained on the synthetic corpus.*scratch_3m",
+        ),
+        (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the synthetic corpus.*heldout"),
         (["eval=custom"], r"eval=custom needs tasks: eval.tasks=\[arc_easy,piqa\]"),
         (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
         (["eval.backend=vllm"], "needs the package vllm"),
