@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 
 
 @metric(

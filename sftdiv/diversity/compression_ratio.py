@@ -6,7 +6,8 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 
 BLOCK = 1024  # texts joined at once
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
 from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
 from sftdiv.diversity.ngram_counts import token_counts
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import nearest_cosines
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 
 
 @metric(

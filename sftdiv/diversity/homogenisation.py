@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 PAIRS = 10_000

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 PERCENTILES = (5, 25, 50, 75, 95)

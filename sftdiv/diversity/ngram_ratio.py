@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
 from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 PER_ORDER = {f"ngram_ratio_{n}": f"N-gram ratio, n = {n}" for n in range(1, ORDER + 1)}

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import unit_rows
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import SftdivError
 
 CELLS = 1 << 22  # distances per block, 32 MiB

@@ -10,15 +10,16 @@ so there is no list to extend. A metric elsewhere is registered by importing its
 config is validated or ``describe`` is called; it then is accepted in ``diversity.metrics``,
 measured, and treated in tables and reports as its declaration says::
 
-    from sftdiv.diversity.metric import TextSet, metric
+    from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 
     @metric("vocabulary", {"vocabulary": "Vocabulary (types)"}, direction="high", needs="tokens", growth="rises")
     def vocabulary(texts: TextSet) -> float:
         return float(len(set(texts.token_ids.flat.tolist())))
 
-The trade: all metric modules are imported to know one name. That takes milliseconds because they
-import compiled code and heavy libraries inside their functions only (a test checks it); the
-alternative, reading declarations without running the files, would need a second format.
+All metric modules are imported to know one name. That is cheap because they import compiled code
+and heavy libraries inside their functions only, which a test checks. A separate file of
+declarations would save these imports, at the price of a second place to edit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.diversity.metric import DECLARED, Family, Metric, TextSet, UnitSet
+from sftdiv.diversity.metric import DECLARED, Family, Metric
+from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError, TokenIds
 
 if TYPE_CHECKING:

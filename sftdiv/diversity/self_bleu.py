@@ -13,8 +13,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
 from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 WEIGHT = 1 / ORDER

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.entropy import entropy
-from sftdiv.diversity.metric import UnitSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import UnitSet
 from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.diversity.cosine import gram
-from sftdiv.diversity.metric import TextSet, metric
+from sftdiv.diversity.metric import metric
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import SftdivError
 
 ORDERS = {"vendi": 1.0, "vendi_tenth": 0.1, "vendi_2": 2.0, "vendi_infinity": float("inf")}

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sftdiv.diversity.metric import DECLARED, TextSet, metric
+from sftdiv.diversity.metric import DECLARED, metric
 from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, describe, detail_columns, metric_families
+from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import SftdivError, TokenIds
 
 HEAVY = {"numba", "scipy", "sklearn", "pandas", "torch", "transformers"}

@@ -310,6 +310,17 @@ def test_without_a_command_the_card_points_to_the_runs_settings(composed, tmp_pa
     assert command in (tmp_path / "my cell" / "model" / "README.md").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_card_lists_a_familys_summary_without_its_details(composed, tmp_path):
+    ratios = {
+        f"diversity.{side}.{name}": 0.25
+        for side in ("instruction", "response")
+        for name in ("ngram_ratio", "ngram_ratio_2")
+    }
+    write_card(composed(), Cell("study", ROW["cell"], tmp_path, "1f58f5"), ROW | ratios)
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "ngram_ratio" in card and "ngram_ratio_2" not in card
+
+
 # The folder
 
 
