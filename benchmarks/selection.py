@@ -1,10 +1,10 @@
-"""What selection costs, on 117,000 real pairs, against the size of the corpus and beside apricot; and that it gives one result.
+"""Cost of selection on 117,000 real pairs, against the size of the corpus and beside apricot; and equality of results.
 
     python benchmarks/selection.py ../shared/data/pool-117k.parquet [--only grid,same,scale,peers]
 
-Makes the units first where the store lacks them (some minutes on two cores), and apricot's
-environment (``build/peers-selection``). Each measurement is a process of its own
-(`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md.
+First builds the units that the cache lacks (some minutes on two cores) and apricot's environment
+(``build/peers-selection``). Each measurement is a separate process (`selection_steps.py`). Writes
+benchmarks/selection/results.json, part by part, and README.md.
 """
 
 from __future__ import annotations

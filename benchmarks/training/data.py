@@ -1,11 +1,11 @@
-"""One case of the benchmark as a folder: a base with weights drawn at random, and pool rows as conversations, each with its ids.
+"""Writes one case of the benchmark: a randomly initialised base model, and pool rows as conversations with their ids.
 
     python data.py POOL CASE SAMPLES FOLDER
 
-The tokenizer is a byte-level BPE of the case's vocabulary trained on the whole pool (half a minute
-each). Rows are a seeded choice among those whose conversation fits into the model's positions, so
-that nobody truncates and every side has the same tokens. The ids are written by hand here: prompt
-and response are tokenized apart between the template's special tokens.
+The tokenizer is a byte-level BPE with the case's vocabulary, trained on the whole pool (half a minute
+each). Rows are a seeded choice among those whose conversation fits into the model's positions, so that no
+side truncates and all have the same tokens. The reference ids are built here: prompt and response are
+tokenized separately between the template's special tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""sftdiv's own training, through its one door, with the settings of its YAML files.
+"""sftdiv's own training through its public function, with the settings of its YAML files.
 
-In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that
-makes a step, and in the tracker that is told of each step.
+Returns the saved model, loaded again. The clock is called by the one method that computes a step, and by
+the tracker that receives the metrics of each step.
 """
 
 from __future__ import annotations
