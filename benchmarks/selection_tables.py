@@ -52,8 +52,8 @@ def grid(part: dict[str, Any]) -> str:
         "## Seven levels, three granularities, two sides, unmatched and length-matched\n\n"
         f"10,000 examples each; in all {total}.\n"
         "Seconds of wall time and, in brackets, of the processor: reading the units from the cache with its checksums\n"
-        "(once for both matches), the universe, the ladder, seven draws. Not included: starting Python, mapping the corpus,\n"
-        "splitting its responses into words, compiling. Topics: 200 by k-means of LSA embeddings, one per example.\n"
+        "(once for both matches), the universe, the ladder, seven draws. Not included: starting Python, mapping\n"
+        "the corpus, splitting its responses into words, compiling. Topics: 200 by k-means of LSA embeddings, one per example.\n"
         f"{measured(part)}"
     )
     return (
@@ -67,8 +67,8 @@ def same(part: dict[str, Any]) -> str:
     """Equality of results over threads and the order of the file."""
     runs, chosen = ", ".join(part["runs"]), ", ".join(part["chosen"])
     return (
-        f"## One result\n\n{runs}:\nequal fingerprint of the corpus (`{part['fingerprint']}`) and equal ids, in order,\n"
-        f"at {chosen};\n"
+        f"## One result\n\n{runs}:\nequal fingerprint of the corpus (`{part['fingerprint']}`) and equal ids, in\n"
+        f"order, at {chosen};\n"
         f"corpus, units (`strategy.tokenizer=words`) and selection made anew each time; asserted. {measured(part)}"
     )
 
@@ -88,8 +88,8 @@ def scale(part: dict[str, Any]) -> str:
     ]
     text = (
         "## Cost against the size of the corpus\n\n"
-        "Micro units of the responses of the pool ten times over (in each further copy, 5 % of the tokens are replaced),\n"
-        "the first rows; band per million tokens, a twelfth of the rows selected, seven levels. Time is proportional\n"
+        "Micro units of the responses of the pool ten times over (in each further copy, 5 % of the tokens are\n"
+        "replaced), the first rows; band per million tokens, a twelfth of the rows selected, seven levels. Time is proportional\n"
         f"to the non-zeros to the power {powers[0]} from the pool's own size on, and\n"
         f"{powers[1]} over all sizes, where constant costs weigh more\n"
         f"(least squares of logs, processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
