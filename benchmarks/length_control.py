@@ -82,7 +82,7 @@ def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> d
 def simulated_files(
     board: pd.DataFrame, lengths: Mapping[str, Floats], correlation: float, rng: np.random.Generator
 ) -> dict[str, File]:
-    """One file a model, with published win rates behind it."""
+    """One file per model, simulated from its published win rates."""
     baseline = lengths[BASELINE]
     scale = norm.ppf((rankdata(baseline) - 0.5) / len(baseline))
     scale /= scale.std()
@@ -140,7 +140,7 @@ def with_prior(prior: LengthPrior) -> Callable[[File], float]:
 
 
 def as_scored(file: File) -> float:
-    """As ``sftdiv.judge score`` does for a file that does not name its judge."""
+    """The estimate of ``sftdiv.judge score`` for a file that does not name its judge."""
     prior = published_prior(file.preferences, file.length_delta)
     return fit_length(file.preferences, file.length_delta, prior=prior).controlled
 
@@ -175,7 +175,7 @@ def compare(files: Mapping[str, File], estimate: Callable[[File], float]) -> lis
 
 
 def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, float]]:
-    """Verdicts on 805 prompts, differences of length, and what a length-controlled win rate should say."""
+    """Verdicts on 805 prompts, differences of length, and the right length-controlled win rate."""
     judges = {}
     for words, shift in (("as often longer as shorter", 0), ("longer on 3 of 4", 200), ("longer on 19 of 20", 500)):
         delta = shift + 300 * rng.normal(size=PROMPTS)
@@ -187,7 +187,7 @@ def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, 
 
 
 def evidence_gap(preferences: Floats, delta: Floats) -> float:
-    """Nats a prompt by which the wide prior explains verdicts better than AlpacaEval's."""
+    """Nats per prompt by which the wide prior explains verdicts better than AlpacaEval's."""
     wide, narrow = (fit_length(preferences, delta, prior=prior).evidence for prior in (ANY_JUDGE, ALPACA_EVAL))
     return (wide - narrow) / len(preferences)
 

@@ -35,7 +35,7 @@ NAMES = {"ours": "sftdiv.llm", "aiohttp": "bare aiohttp loop", "openai": "openai
 
 
 def openai_python() -> Path:
-    """The Python of the openai client's environment, which is made where there is none."""
+    """Python of the openai client's environment, which is created if it is missing."""
     python, done = PEERS / "bin" / "python", PEERS / "installed"
     if not done.exists():
         venv.create(PEERS, with_pip=True, clear=True)
@@ -46,7 +46,7 @@ def openai_python() -> Path:
 
 @contextmanager
 def server(milliseconds: float) -> Iterator[int]:
-    """The server in a process of its own; gives its port."""
+    """The server in a separate process; yields its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -61,7 +61,7 @@ def server(milliseconds: float) -> Iterator[int]:
 
 
 def speed() -> list[dict[str, Any]]:
-    """Every client, several times in turn: the median of its seconds."""
+    """Every client, several times in turn: median and fastest run."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
     with server(1000 * SECONDS) as port:
         for _ in range(ROUNDS):
@@ -122,7 +122,7 @@ def peaks(command: Sequence[str]) -> dict[str, Any]:
 
 
 def status_of(pid: int) -> dict[str, int]:
-    """Kilobytes of a process by the kernel's names."""
+    """Memory of a process in kilobytes, by the kernel's names."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

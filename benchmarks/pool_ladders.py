@@ -28,7 +28,7 @@ COLUMNS = ("k_min", "k_max", "k_asked", "k_reached", "pool")
 
 
 def cells(pool: str, overrides: list[str]) -> Iterator[dict[str, Any]]:
-    """The row of each cell, one after the other."""
+    """Rows of all cells, one after the other."""
     common = [
         "corpus=files",
         f"corpus.path={pool}",

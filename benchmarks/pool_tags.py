@@ -32,14 +32,14 @@ SAMPLE = 3_000
 
 
 def labelled(path: str) -> pd.DataFrame:
-    """Distinct instructions with the task of their first row, AlpacaEval left out."""
+    """Distinct instructions with the task of their first row, without AlpacaEval."""
     pool = pd.read_parquet(path, columns=["instruction", "source", "task"])
     pool = pool[~pool["source"].str.startswith("alpacaeval")]
     return pool.drop_duplicates("instruction").sort_values("instruction").reset_index(drop=True)
 
 
 def predicted(held: scipy.sparse.csr_array, task: Iterable[str]) -> float:
-    """Accuracy of the task from the tags, over five folds."""
+    """Accuracy of predicting the task from the tags, over five folds."""
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.naive_bayes import MultinomialNB
 
@@ -171,7 +171,7 @@ def steps(path: str) -> None:
 
 
 def llm(path: str) -> None:
-    """The same texts from a clean server and from one that fails; the tags must be equal."""
+    """Tags of the same texts from a reliable and from an unreliable server, which must be equal."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from openai_server import Behaviour, often, serving  # type: ignore[import-not-found]
 

@@ -107,7 +107,7 @@ def compile_kernels() -> None:
 
 
 def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Make the units of all strategies and sides, so that the store has them."""
+    """Build the units of all strategies and sides in the cache."""
     rows = []
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
         artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
@@ -117,7 +117,7 @@ def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Seven levels of every strategy, side and match, units read from the store."""
+    """Seven levels of every strategy, side and match, units read from the cache."""
     columns, rows = columns_of(artifacts_of(path, overrides)), []
     compile_kernels()
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
@@ -174,7 +174,7 @@ def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def micro_units(tokens: TokenIds) -> Units:
-    """Mid-frequency tokens, by frequencies per million."""
+    """Mid-frequency tokens, by frequency per million."""
     side = CorpusSide(
         [""] * len(tokens.lengths()), lambda: tokens, lambda: np.empty(0, dtype=np.float32), lambda name: []
     )

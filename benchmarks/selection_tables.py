@@ -7,7 +7,7 @@ from typing import Any
 
 
 def readme(results: dict[str, Any]) -> str:
-    """The whole page; parts that were not measured are left out."""
+    """The whole page, without parts that were not measured."""
     parts = [
         part(results[name])
         for name, part in (("grid", grid), ("same", same), ("scale", scale), ("peers", peers))
@@ -53,8 +53,8 @@ def grid(part: dict[str, Any]) -> str:
         f"10,000 examples each; in all {total}.\n"
         "Seconds of wall time and, in brackets, of the processor: reading the units from the cache with its checksums\n"
         "(once for both matches), the universe, the ladder, seven draws. Not included: starting Python, mapping\n"
-        "the corpus, splitting its responses into words, compiling. Topics: 200 by k-means of LSA embeddings, one per example.\n"
-        f"{measured(part)}"
+        "the corpus, splitting its responses into words, compiling. Topics: 200 by k-means of LSA embeddings,\n"
+        f"one per example. {measured(part)}"
     )
     return (
         text
@@ -89,8 +89,8 @@ def scale(part: dict[str, Any]) -> str:
     text = (
         "## Cost against the size of the corpus\n\n"
         "Micro units of the responses of the pool ten times over (in each further copy, 5 % of the tokens are\n"
-        "replaced), the first rows; band per million tokens, a twelfth of the rows selected, seven levels. Time is proportional\n"
-        f"to the non-zeros to the power {powers[0]} from the pool's own size on, and\n"
+        "replaced), the first rows; band per million tokens, a twelfth of the rows selected, seven levels. Time is\n"
+        f"proportional to the non-zeros to the power {powers[0]} from the pool's own size on, and\n"
         f"{powers[1]} over all sizes, where constant costs weigh more\n"
         f"(least squares of logs, processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
     )

@@ -89,7 +89,7 @@ CASES: dict[str, dict[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class UmapLearn:
-    """The packages as BERTopic 0.17 calls them, with a seed."""
+    """umap-learn and hdbscan as BERTopic 0.17 calls them, with a seed."""
 
     seed: int = 0
 
@@ -203,7 +203,7 @@ def table(results: dict[str, dict[str, Any]], group: str) -> list[str]:
 
 
 def write_readme(results: dict[str, dict[str, Any]]) -> None:
-    """README.md: the words of head.md with a table for each TABLE line."""
+    """Write README.md: the text of head.md with a table in place of each TABLE line."""
     text = (HERE / "head.md").read_text(encoding="utf-8")
     for group in CASES:
         text = text.replace(f"TABLE {group}", "\n".join(table(results, group)))

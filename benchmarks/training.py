@@ -26,6 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sftdiv.storage.files import write_atomically
+
 HERE = Path(__file__).resolve().parent / "training"
 WORK = HERE.parents[1] / "build" / "training"
 RESULTS = HERE / "results.json"
@@ -69,7 +71,7 @@ def measure(side: str, folder: Path, *words: str, seed: int, threads: int) -> di
 def turns(
     sides: list[str], once: list[str], count: int, run: Callable[[str, int], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Every side in every turn, forth and back; some in the first turn only."""
+    """Every side in every turn, in alternating order; some in the first turn only."""
     results = []
     for turn in range(count):
         order = sides + once if turn == 0 else sides
@@ -90,7 +92,7 @@ def run_case(name: str, pool: Path, *, samples: int | None, repeats: int | None,
 
 
 def run_start(pool: Path, *, samples: int | None, repeats: int | None, threads: int) -> dict[str, Any]:
-    """The start alone, with the 3M model."""
+    """Start times only, with the 3M model."""
     folder = WORK / "start"
     shutil.rmtree(folder, ignore_errors=True)
     case = child("data.py", pool, "3m", str(samples or CASES["3m"]["samples"]), folder, threads=threads)
@@ -100,7 +102,7 @@ def run_start(pool: Path, *, samples: int | None, repeats: int | None, threads: 
 
 
 def ratio(runs: list[dict[str, Any]], side: str, key: str) -> float:
-    """Median over the turns of our number by theirs."""
+    """Median over the turns of our number divided by theirs."""
     ours = "ours_packed" if side == "trl_packed" and any(run["side"] == "ours_packed" for run in runs) else "ours"
     numbers = {(run["side"], run["seed"]): run[key] for run in runs}
     return statistics.median(numbers[ours, seed] / value for (name, seed), value in numbers.items() if name == side)
@@ -175,13 +177,6 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join([(HERE / "head.md").read_text(encoding="utf-8"), *tables, *start])
 
 
-def write(path: Path, text: str) -> None:
-    """Under a temporary name first."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pool", type=Path)
@@ -205,8 +200,8 @@ def main() -> None:
             f"load {before:.1f} before; {packages}",
             "minutes": (time.perf_counter() - began) / 60,
         }
-        write(arguments.into, json.dumps(results, indent=1) + "\n")
-        write(arguments.into.with_suffix(".md"), page(results))
+        write_atomically(arguments.into, json.dumps(results, indent=1) + "\n")
+        write_atomically(arguments.into.with_suffix(".md"), page(results))
         print(f"{name}: {results[name]['minutes']:.1f} minutes", flush=True)
 
 

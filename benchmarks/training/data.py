@@ -26,7 +26,7 @@ HELD, SEED = 200, 0
 
 
 def base_model(folder: Path, tokenizer: Path, case: dict[str, Any]) -> None:
-    """A Llama with random weights and tied embeddings, beside its tokenizer."""
+    """Write a Llama with random weights and tied embeddings, beside its tokenizer."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -53,7 +53,7 @@ def base_model(folder: Path, tokenizer: Path, case: dict[str, Any]) -> None:
 def conversations(
     table: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int
 ) -> list[dict[str, Any]]:
-    """The first rows of a seeded order that have a response and fit."""
+    """The first rows, in a seeded order, that have a response and fit into the positions."""
     found: list[dict[str, Any]] = []
     for row in np.random.default_rng(SEED).permutation(len(table["id"])):
         prompt, response = (

@@ -83,7 +83,7 @@ def check(case: Case, clock: Clock) -> int:
 
 
 def held_out_loss(model: PreTrainedModel, case: Case) -> float:
-    """Mean loss of a response token of the held-out conversations, in nats."""
+    """Mean loss per response token of the held-out conversations, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
 

@@ -22,12 +22,12 @@ def train(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
 
 
 def train_grouped(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Batches of samples of like length."""
+    """Batches of samples of similar length."""
     return _train(case, clock, seed=seed, batch=case.settings["batch_size"], train_sampling_strategy="group_by_length")
 
 
 def train_packed(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Rows that hold several samples."""
+    """Packed rows."""
     mean = case.settings["tokens"] / case.settings["samples"]
     rows = max(1, round(case.settings["batch_size"] * mean / case.settings["positions"]))
     return _train(case, clock, seed=seed, batch=rows, packing=True)
