@@ -1,12 +1,12 @@
-"""The pool several times over, with noise: a corpus of a million distinct rows to measure memory and cost on.
+"""Writes the pool several times over, with noise: a corpus of a million distinct rows to measure memory and cost on.
 
     python benchmarks/big_pool.py ../shared/data/pool-117k.parquet /tmp/pool-1m.parquet --copies 10
 
-The first copy is the pool itself, exact duplicates included. In each further one a word in twenty
-of instruction, input and response is dropped, changes places with the next, or is followed by a
-word of another row (each a third; at least one word of a response), and ids get the copy's number,
-so that rows are distinct while lengths, sources and the frequencies of words stay nearly those of
-the pool. Seeded; written row group by row group under a temporary name.
+The first copy is the pool itself, with its exact duplicates. In every further copy, 5 % of the words of
+instruction, input and response are dropped, swapped with the next word, or followed by a word of another
+row (a third each; at least one word of a response), and ids get the number of the copy. Rows are thus
+distinct, while lengths, sources and word frequencies stay close to those of the pool. The noise is seeded;
+the file is written batch by batch under a temporary name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sftdiv.storage.files import writing
+
 SHARE = 0.05  # of the words
 
 
 def noisy(text: str, words: list[str], rng: np.random.Generator, *, least: int) -> str:
-    """The text with some words dropped, swapped with the next, or followed by one of ``words``; the first word stays."""
+    """The text with words dropped, swapped with the next, or followed by one of ``words``; the first word stays."""
     said = text.split(" ")
     times = max(least, int(rng.binomial(len(said), SHARE)))
     for kind, place, word in zip(
@@ -40,7 +42,7 @@ def noisy(text: str, words: list[str], rng: np.random.Generator, *, least: int) 
 
 
 def noisy_batch(batch: pa.RecordBatch, copy: int, rng: np.random.Generator) -> pa.RecordBatch:
-    """A batch of the pool as copy number ``copy`` has it."""
+    """A batch of the pool with the noise of copy number ``copy``."""
     rows = batch.to_pydict()
     words = [word for text in rows["response"][::50] for word in text.split(" ") if word.strip()]
     changed: dict[str, Any] = {
@@ -52,17 +54,15 @@ def noisy_batch(batch: pa.RecordBatch, copy: int, rng: np.random.Generator) -> p
 
 
 def write(source: Path, target: Path, *, copies: int, seed: int) -> int:
-    """Write the copies; gives the number of rows."""
-    pool, temporary = pq.ParquetFile(source), target.with_name(f".{target.name}")
-    rows = 0
-    with pq.ParquetWriter(temporary, pool.schema_arrow, compression="zstd") as writer:
+    """Write the copies; returns the number of rows."""
+    pool, rows = pq.ParquetFile(source), 0
+    with writing(target) as temporary, pq.ParquetWriter(temporary, pool.schema_arrow, compression="zstd") as writer:
         for copy in range(copies):
             for number, batch in enumerate(pool.iter_batches(10_000)):
                 writer.write_batch(
                     batch if copy == 0 else noisy_batch(batch, copy, np.random.default_rng([seed, copy, number]))
                 )
                 rows += batch.num_rows
-    temporary.replace(target)
     return rows
 
 
@@ -72,10 +72,9 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--copies", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    print(
-        f"{write(given.pool, given.target, copies=given.copies, seed=given.seed):,} rows, {given.target.stat().st_size / 2**20:.0f} MiB"
-    )
+    arguments = parser.parse_args()
+    rows = write(arguments.pool, arguments.target, copies=arguments.copies, seed=arguments.seed)
+    print(f"{rows:,} rows, {arguments.target.stat().st_size / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

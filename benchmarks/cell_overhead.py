@@ -1,12 +1,11 @@
-"""What a cell of a sweep costs beside its training and its evaluation, on the embedded default with a warm store.
+"""Overhead of a sweep's cell, beside its training and evaluation, on the synthetic corpus with a warm cache.
 
     python benchmarks/cell_overhead.py [overrides ...]
 
-One real sweep of four cells in turn. A cell's wall time runs from the row before it to its own row;
-what is neither its training nor its evaluation is the overhead: the child process, corpus, units,
-ladder, draw, diversity, samples, tracking. The first is left out: it also starts the server that
-imports torch, and builds what the store lacks. Beside it, the time of the same command once all
-cells are done.
+One sweep of four cells in turn. The wall time of a cell runs from the previous row to its own row. What is
+neither training nor evaluation is overhead: child process, corpus, units, ladder, draw, diversity, samples,
+tracking. The first cell is excluded, since it also starts the server that imports torch and builds what
+the cache lacks. The table also has the time of the same command once all cells are finished.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ SEEDS = 4
 
 
 def sweep(folder: Path, tracking: str, extra: list[str]) -> float:
-    """Run the sweep; gives its seconds."""
+    """Run the sweep; returns its seconds."""
     settings = [
         f"seed={','.join(map(str, range(SEEDS)))}",
         "study=overhead",
@@ -48,11 +47,10 @@ def main() -> None:
     for tracking in ("none", "wandb"):
         with tempfile.TemporaryDirectory() as name:
             sweep(Path(name), tracking, sys.argv[1:])
-            found = overheads(Path(name) / "overhead")
+            seconds = overheads(Path(name) / "overhead")
             again = sweep(Path(name), tracking, sys.argv[1:])
-        print(
-            f"| {tracking} | {', '.join(f'{seconds:.2f}' for seconds in found)} | {again:.1f} in all, analysis and report included |"
-        )
+        listed = ", ".join(f"{overhead:.2f}" for overhead in seconds)
+        print(f"| {tracking} | {listed} | {again:.1f} in all, analysis and report included |")
 
 
 if __name__ == "__main__":

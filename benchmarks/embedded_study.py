@@ -1,10 +1,11 @@
-"""Is the embedded world real? Base, random, full corpus and six ladders on worlds that nothing was tuned on, as a table.
+"""Base, random, full corpus and six ladders on synthetic worlds that nothing was tuned on, as a table.
 
     python benchmarks/embedded_study.py [overrides ...]
 
-World 0 with seeds 0, 1, 2 for every strategy-side at three levels; worlds 1 and 2 with one seed for
-the paper's strategy. Each cell is a real run through `sftdiv.run.run`; finished cells are read
-back, so an interrupted study goes on. About 30 minutes on two cores.
+The table shows whether the synthetic corpus behaves like real data. World 0 has seeds 0, 1, 2 for every
+strategy-side at three levels; worlds 1 and 2 have one seed for the paper's strategy. Each cell is a run
+through `sftdiv.run.run`; finished cells are read back, so an interrupted study resumes. About 30 minutes
+on two cores.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def row(extra: list[str], *overrides: str) -> dict[str, Any]:
 
 
 def base_scores(extra: list[str], world: int) -> dict[str, float]:
-    """What the base model scores without any fine-tuning."""
+    """Scores of the base model without fine-tuning."""
     config = compose("config", overrides=[f"corpus.seed={world}", f"model.seed={world}", *extra])
     artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
     exam = artifacts.exam(plan_cell(identified(config), ROOT))
@@ -52,7 +53,7 @@ def base_scores(extra: list[str], world: int) -> dict[str, float]:
 
 
 def study(extra: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """All rows, by the name of their line in the table."""
+    """All rows, by the label of their line in the table."""
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for world, seeds in ((0, SEEDS), (1, (0,)), (2, (0,))):
         in_world = [f"corpus.seed={world}", f"model.seed={world}"]
@@ -86,7 +87,7 @@ def overlap(rows: list[dict[str, Any]]) -> float:
     return float(np.mean(shared)) if shared else float("nan")
 
 
-def told(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
     """Mean and standard deviation over seeds."""
     return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
@@ -119,7 +120,11 @@ def main() -> None:
             f"{length:.1f}",
             f"{overlap(rows):.2f}",
         ]
-        print("| " + " | ".join(cells + [told([each[f"score.{score}"] for each in rows]) for score in SCORES]) + " |")
+        print(
+            "| "
+            + " | ".join(cells + [mean_and_spread([each[f"score.{score}"] for each in rows]) for score in SCORES])
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,16 @@
-"""How well a prior on the length coefficient stands for what AlpacaEval's files do not hold.
-
-In: the pool of 117,000 pairs (it has about 190 answers of each of 220 models of AlpacaEval's
-leaderboard), and the leaderboard, as in the package alpaca_eval 0.6.6. Out: a table, for each
-estimator, of how it ranks simulated files against the published length-controlled win rates. A
-simulated file has real answer lengths where the pool has them, drawn ones elsewhere; verdicts
-follow the published model with the coefficients that give the published win rates (raw and
-controlled) and their standard errors. What the files leave out, the difficulty of the instructions,
-is drawn too, and may go with the length of the baseline's answer (``correlation``): the published
-model takes it into account, a fit without it mistakes it for length. The trade: no real verdict is
-used; there is none here.
+"""Length control with a prior on the length coefficient, where AlpacaEval's files lack the instruction difficulty.
 
     python benchmarks/length_control.py ../shared/data/pool-117k.parquet
     weighted_alpaca_eval_gpt4_turbo_leaderboard.csv
 
-Results of a run: length_control.md.
+The pool has about 190 answers of each of 220 models of AlpacaEval's leaderboard; the leaderboard is that
+of the package alpaca_eval 0.6.6. For each estimator the table shows how it ranks simulated files against
+the published length-controlled win rates. A simulated file has real answer lengths where the pool has
+them and drawn ones elsewhere. Verdicts follow the published model with the coefficients that lead to the
+published win rates (raw and controlled) and their standard errors. The difficulty of the instructions,
+which the files lack, is drawn too and may correlate with the length of the baseline's answer
+(``correlation``): the published model takes it into account, a fit without it mistakes it for length. No
+real verdicts are used, since none are available here. Results of a run: length_control.md.
 """
 
 from __future__ import annotations
@@ -42,11 +39,9 @@ from sftdiv.evaluation.judge.length_control import (
 Floats = NDArray[np.float64]
 BASELINE, PROMPTS = "gpt4_1106_preview", 805
 CORRELATIONS = (-0.7, -0.5, -0.3, 0.0, 0.2)  # of difficulty with the length of the baseline's answer
-LENGTH, LENGTH_SD = (
-    1.6,
-    0.35,
-)  # published coefficients given the difficulty, mean and spread over models (alpaca_eval, metrics/weights)
-DIFFICULTY = 1.5  # sd of the difficulty's part, in logits, where the leaderboard has no lc_standard_error to tell it
+# Published coefficients given the difficulty, mean and spread over models (alpaca_eval, metrics/weights).
+LENGTH, LENGTH_SD = 1.6, 0.35
+DIFFICULTY = 1.5  # sd of the difficulty's part, in logits, where the leaderboard has no lc_standard_error
 FILES, SUBSETS = 56, 300  # models in one comparison, and how many comparisons
 
 
@@ -60,7 +55,7 @@ class File:
 
 
 def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> dict[str, Floats]:
-    """Characters of each model's answers to all prompts: real ones, and draws from the model's own, ranked as the prompts' are."""
+    """Characters of each model's answers: real ones, else draws from the model's own, ranked as the prompts' are."""
     table = pd.read_parquet(pool, columns=["source", "task", "instruction", "response"])
     table = table[table["source"].str.startswith("alpacaeval") & table["task"].isin(models)]
     wide = table.assign(chars=table["response"].str.len()).pivot_table(
@@ -87,7 +82,7 @@ def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> d
 def simulated_files(
     board: pd.DataFrame, lengths: Mapping[str, Floats], correlation: float, rng: np.random.Generator
 ) -> dict[str, File]:
-    """One file a model, with published win rates behind it."""
+    """One file per model, simulated from its published win rates."""
     baseline = lengths[BASELINE]
     scale = norm.ppf((rankdata(baseline) - 0.5) / len(baseline))
     scale /= scale.std()
@@ -119,7 +114,7 @@ def _simulated(published: pd.Series, delta: Floats, difficulty: Floats, rng: np.
 
 
 def _difficulty_part(controlled: float, stderr: float, difficulty: Floats) -> float:
-    """What one sd of difficulty does, in logits, from the spread of the published predictions; ``DIFFICULTY`` where it is not known."""
+    """Effect of one sd of difficulty in logits, from the spread of the published predictions, else ``DIFFICULTY``."""
 
     def missed(part: float) -> float:
         return float(
@@ -145,7 +140,7 @@ def with_prior(prior: LengthPrior) -> Callable[[File], float]:
 
 
 def as_scored(file: File) -> float:
-    """As ``sftdiv.judge score`` does for a file that does not name its judge."""
+    """The estimate of ``sftdiv.judge score`` for a file that does not name its judge."""
     prior = published_prior(file.preferences, file.length_delta)
     return fit_length(file.preferences, file.length_delta, prior=prior).controlled
 
@@ -166,7 +161,7 @@ ESTIMATORS: dict[str, Callable[[File], float]] = {
 
 
 def compare(files: Mapping[str, File], estimate: Callable[[File], float]) -> list[str]:
-    """Spearman over all models, in 56 of them (median, 5 %), the largest error in points (all, median of 56), and how often both hold."""
+    """Spearman (all models; 56 of them: median, 5 %), largest error in points (all, median of 56), both kept."""
     found = np.array([estimate(file) for file in files.values()])
     published = np.array([file.published for file in files.values()])
     errors = 100 * np.abs(found - published)
@@ -180,7 +175,7 @@ def compare(files: Mapping[str, File], estimate: Callable[[File], float]) -> lis
 
 
 def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, float]]:
-    """Verdicts on 805 prompts, differences of length, and what a length-controlled win rate should say."""
+    """Verdicts on 805 prompts, differences of length, and the right length-controlled win rate."""
     judges = {}
     for words, shift in (("as often longer as shorter", 0), ("longer on 3 of 4", 200), ("longer on 19 of 20", 500)):
         delta = shift + 300 * rng.normal(size=PROMPTS)
@@ -192,7 +187,7 @@ def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, 
 
 
 def evidence_gap(preferences: Floats, delta: Floats) -> float:
-    """Nats a prompt by which the wide prior explains verdicts better than AlpacaEval's."""
+    """Nats per prompt by which the wide prior explains verdicts better than AlpacaEval's."""
     wide, narrow = (fit_length(preferences, delta, prior=prior).evidence for prior in (ANY_JUDGE, ALPACA_EVAL))
     return (wide - narrow) / len(preferences)
 
@@ -204,9 +199,8 @@ def main() -> None:
     asked = parser.parse_args()
     board = pd.read_csv(asked.leaderboard, index_col=0)
     lengths = answer_lengths(asked.pool, list(board.index), np.random.default_rng(1))
-    print(
-        "| correlation | estimator | Spearman, all | of 56, median | of 56, 5 % | largest error | of 56, median | both kept |"
-    )
+    columns = ("Spearman, all", "of 56, median", "of 56, 5 %", "largest error", "of 56, median", "both kept")
+    print(f"| correlation | estimator | {' | '.join(columns)} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     gaps = []
     for correlation in CORRELATIONS:
@@ -214,9 +208,8 @@ def main() -> None:
         gaps.append(max(evidence_gap(file.preferences, file.length_delta) for file in files.values()))
         for name, estimate in ESTIMATORS.items():
             print(f"| {correlation:g} | {name} | {' | '.join(compare(files, estimate))} |", flush=True)
-    print(
-        f"\nLargest evidence against ALPACA_EVAL in these {len(files)} models x {len(CORRELATIONS)}: {max(gaps):.3f} nats a prompt;"
-    )
+    cases = f"{len(files)} models x {len(CORRELATIONS)}"
+    print(f"\nLargest evidence against ALPACA_EVAL in these {cases}: {max(gaps):.3f} nats per prompt;")
     print(f"the prior is given up over {DECISIVE}.\n")
     print("| a judge of one's own | raw | controlled, ANY_JUDGE | ALPACA_EVAL | should be | evidence, nats a prompt |")
     print("| --- | --- | --- | --- | --- | --- |")

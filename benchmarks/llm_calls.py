@@ -1,13 +1,12 @@
-"""How fast the engine of LLM calls is beside others, and whether its memory stays flat while it rewrites 117,000 rows.
+"""Throughput of LLM calls beside other clients, and memory while 117,000 rows are rewritten.
 
     python benchmarks/llm_calls.py ../shared/data/pool-117k.parquet [--without memory]
 
-Writes benchmarks/llm_calls/results.json and results.md. The server is a process of its own that
-answers after 50 ms (speed) or at once (memory). With 64 in flight the ideal is 64 / 0.05 s = 1,280
-requests a second; a bare aiohttp loop, which does nothing but ask, shows what this machine can do
-at all, and the ``openai`` client (httpx) what most people use. The clients take turns, so that a
-busy minute hits all. Memory is that of ``python -m sftdiv.regenerate``: the kernel's peak of the
-whole process, and the peak of what is not a mapped file.
+Writes benchmarks/llm_calls/results.json and results.md. The server is a separate process that answers
+after 50 ms (speed) or at once (memory). With 64 requests in flight the ideal is 64 / 0.05 s = 1,280
+requests/s. A bare aiohttp loop shows what this machine can reach, and the ``openai`` client (httpx) what
+most people use. The clients take turns, so that other load affects all of them. Memory is that of
+``python -m sftdiv.regenerate``: the peak of the whole process, and the peak without mapped files.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ NAMES = {"ours": "sftdiv.llm", "aiohttp": "bare aiohttp loop", "openai": "openai
 
 
 def openai_python() -> Path:
-    """The Python of the openai client's environment, which is made where there is none."""
+    """Python of the openai client's environment, which is created if it is missing."""
     python, done = PEERS / "bin" / "python", PEERS / "installed"
     if not done.exists():
         venv.create(PEERS, with_pip=True, clear=True)
@@ -47,7 +46,7 @@ def openai_python() -> Path:
 
 @contextmanager
 def server(milliseconds: float) -> Iterator[int]:
-    """The server in a process of its own; gives its port."""
+    """The server in a separate process; yields its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -62,7 +61,7 @@ def server(milliseconds: float) -> Iterator[int]:
 
 
 def speed() -> list[dict[str, Any]]:
-    """Every client, several times in turn: the median of its seconds."""
+    """Every client, several times in turn: median and fastest run."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
     with server(1000 * SECONDS) as port:
         for _ in range(ROUNDS):
@@ -94,7 +93,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def memory(pool: str) -> list[dict[str, Any]]:
-    """Peaks of a rewriting of 10,000 rows and of all, in processes of their own; the corpus is built and mapped before."""
+    """Peaks of rewriting 10,000 rows and all rows, in separate processes; the corpus is built and mapped before."""
     found = []
     with server(0) as port, tempfile.TemporaryDirectory() as folder:
         for limit in ("1", "10000", "null"):  # the first one builds the corpus and is not reported
@@ -110,7 +109,7 @@ def memory(pool: str) -> list[dict[str, Any]]:
 
 
 def peaks(command: Sequence[str]) -> dict[str, Any]:
-    """Seconds of a command and the peaks of its memory in MiB: all, and what is no mapped file (looked at ten times a second)."""
+    """Seconds of a command and its memory peaks in MiB, whole and without mapped files (ten samples per second)."""
     started, private, whole = time.perf_counter(), 0.0, 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -123,7 +122,7 @@ def peaks(command: Sequence[str]) -> dict[str, Any]:
 
 
 def status_of(pid: int) -> dict[str, int]:
-    """Kilobytes of a process by the kernel's names."""
+    """Memory of a process in kilobytes, by the kernel's names."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -139,20 +138,21 @@ def tables(results: Mapping[str, Any]) -> Iterator[str]:
     """The results as Markdown."""
     ideal = IN_FLIGHT / SECONDS
     yield f"# LLM calls\n\n`{results['command']}`, {results['date']}, {os.cpu_count()} cores "
-    yield f"(load: processes that wanted one, of whomever). {IN_FLIGHT} in flight, answers after {1000 * SECONDS:g} ms: ideal {ideal:,.0f} "
-    yield f"requests a second. {ROUNDS} runs of each, in turn; other load can only slow a run, so the fastest tells most.\n\n"
-    yield "| client | fastest run, requests/s | of the ideal | median run | of the ideal | processor ms a request | load before |\n"
-    yield "|---|---|---|---|---|---|---|\n"
+    yield f"(load: runnable processes of all users). {IN_FLIGHT} in flight, answers after {1000 * SECONDS:g} ms: ideal "
+    yield f"{ideal:,.0f} requests/s. {ROUNDS} runs of each, in turn; other load can only slow a run, so the fastest is "
+    yield "the most informative.\n\n| client | fastest run, requests/s | of the ideal | median run | of the ideal "
+    yield "| processor ms per request | load before |\n|---|---|---|---|---|---|---|\n"
     for row in results.get("speed", []):
         rates = " | ".join(f"{row[name]:,.0f} | {row[name] / ideal:.0%}" for name in ("fastest", "per_second"))
         yield f"| {NAMES[row['client']]} | {rates} | {row['cpu_ms']:.2f} | {row['load']:.1f} |\n"
     if rows := results.get("memory"):
         yield "\n`sftdiv.regenerate` on the pool, answers at once, 1,000 characters each; its mapped corpus has "
-        yield f"{rows[-1]['arrow_mib']:,.0f} MiB.\n\n| rows | peak, MiB | of it no mapped file, MiB | seconds in all |\n|---|---|---|---|\n"
+        yield f"{rows[-1]['arrow_mib']:,.0f} MiB.\n\n| rows | peak, MiB | without mapped files, MiB | seconds |\n"
+        yield "|---|---|---|---|\n"
         for row in rows:
             yield f"| {row['rows']:,} | {row['whole_mib']:,.0f} | {row['private_mib']:,.0f} | {row['seconds']:,.0f} |\n"
         grown = (rows[-1]["private_mib"] - rows[0]["private_mib"]) * 2**20 / (rows[-1]["rows"] - rows[0]["rows"])
-        yield f"\n{grown:,.0f} bytes more for each further row: the ledger's key and place.\n"
+        yield f"\n{grown:,.0f} bytes per further row: its key and offset in the journal.\n"
 
 
 def main() -> None:

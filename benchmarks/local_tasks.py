@@ -1,15 +1,17 @@
-"""Two benchmarks from rows that no model has been trained on, as local lm-eval tasks: word problems, and multiple choice.
+"""Two local lm-eval tasks from rows that no model has been trained on: word problems, and multiple choice.
 
     python benchmarks/local_tasks.py POOL.parquet FOLDER
 
-In: a Parquet file with the columns id, instruction, input, response, source, task. Out:
-``FOLDER/tasks``, to be given as ``eval.include_path``, and ``FOLDER/train.parquet``, the rows whose
-instruction is in neither task, to be given as ``corpus.path``:
+POOL.parquet has the columns id, instruction, input, response, source, task. The tasks are written to
+``FOLDER/tasks`` (``eval.include_path``). The rows whose instruction is in neither task are written to
+``FOLDER/train.parquet`` (``corpus.path``).
 
-- ``gsm8k_rows``: generation, the number after "####" as in GSM8K. The pool holds GSM8K's *training* rows, so this is no GSM8K test score.
-- ``t0_choices``: multiple choice, the prompts of any T0 task that list at least three choices, of which the response is one.
+- ``gsm8k_rows``: generation; the number after "####", as in GSM8K. The pool contains GSM8K's *training* rows, so
+  this is not a GSM8K test score.
+- ``t0_choices``: multiple choice; prompts of any T0 task that list at least three choices, one of which is the
+  response.
 
-A task is a YAML file of ten lines over a file of rows: copy one, and change what it asks and what it counts.
+A task is a YAML file of ten lines beside a file of rows: copy one, and change the question and the metrics.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ doc_to_target: "{{response}}"
 generation_kwargs: {until: ["Question:"], do_sample: false, max_gen_toks: 192}
 filter_list:
   - {name: strict, filter: [{function: regex, regex_pattern: "#### (-?[0-9.,]+)"}, {function: take_first}]}
-  - {name: last, filter: [{function: regex, regex_pattern: "(-?[0-9][0-9.,]*)", group_select: -1}, {function: take_first}]}
+  - name: last
+    filter: [{function: regex, regex_pattern: "(-?[0-9][0-9.,]*)", group_select: -1}, {function: take_first}]
 metric_list:
-  - {metric: exact_match, aggregation: mean, higher_is_better: true, regexes_to_ignore: [",", "[$]", "(?s).*#### ", "[.]$"]}
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+    regexes_to_ignore: [",", "[$]", "(?s).*#### ", "[.]$"]
 """
 CHOICES = """\
 output_type: multiple_choice
@@ -53,7 +59,7 @@ metric_list:
 
 
 def choices_of(instruction: str, response: str) -> tuple[list[str], int] | None:
-    """The choices that a prompt lists, one a line after a dash, and which of them is the response."""
+    """The choices of a prompt, one per line after a dash, and the position of the response among them."""
     choices = [line.strip() for line in re.findall(r"(?m)^[-*] *(\S.*)$", instruction)]
     answer = response.removesuffix(END).strip()
     if len(choices) < 3 or len(set(choices)) < len(choices) or answer not in choices:
@@ -62,7 +68,7 @@ def choices_of(instruction: str, response: str) -> tuple[list[str], int] | None:
 
 
 def in_order_of_hash(pool: pd.DataFrame) -> pd.DataFrame:
-    """One row an instruction, in an order that depends on nothing but the instructions."""
+    """One row per instruction, in an order that depends on the instructions only."""
     hashes = pool["instruction"].map(lambda text: hashlib.blake2b(str(text).encode(), digest_size=8).hexdigest())
     return pool.assign(hash=hashes).sort_values(["hash", "id"]).drop_duplicates("hash").drop(columns="hash")
 

@@ -1,13 +1,12 @@
-"""Diversity metrics against the packages that people use for them now, in one run on real responses, and at 30,000 and 180 million.
+"""Diversity metrics beside the packages in common use, on real responses, and at 30,000 texts and 180 million tokens.
 
     python benchmarks/metrics.py ../shared/data/pool-117k.parquet [--without scale]
 
-Writes benchmarks/metrics/results.json and results.md. The packages run in an environment of their
-own (build/peers, made on the first run from benchmarks/metrics/peers.txt), are given texts and
-vectors by file, and report their own seconds without imports. Ours are timed after an uncounted
-call that compiles the kernels. Where the definitions agree the values are asserted equal beside the
-speed. Vectors are LSA's (384 dimensions, fitted on the responses measured); texts are drawn from
-the pool's responses with a fixed seed.
+Writes benchmarks/metrics/results.json and results.md. The packages run in a separate environment
+(build/peers, created on the first run from benchmarks/metrics/peers.txt), read texts and vectors from
+files, and report their seconds without imports. Ours are timed after an untimed call that compiles the
+kernels. Where the definitions agree, the values are asserted to be equal. Vectors are LSA's (384
+dimensions, fitted on the measured responses); texts are drawn from the pool's responses with a fixed seed.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ DIMENSIONS = 384
 
 
 def peers() -> Path:
-    """The Python of the packages' environment, which is made where there is none."""
+    """Python of the packages' environment, which is created if it is missing."""
     python, done = PEERS / "bin" / "python", PEERS / "installed"
     if not done.exists():
         venv.create(PEERS, with_pip=True, clear=True)
@@ -52,13 +51,13 @@ def peers() -> Path:
 
 
 def child(*command: str | Path) -> dict[str, Any]:
-    """What a process prints last, as JSON."""
+    """Last line that a process prints, as JSON."""
     ended = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
 def timed(measure: Callable[[], Any], times: int) -> dict[str, Any]:
-    """The fastest of several runs, after one that is not counted; and the least processor time, which a busy machine changes less."""
+    """Fastest wall time and least processor time (less sensitive to load) of several runs, after an uncounted one."""
     seconds, busy, value = [], [], measure()
     for _ in range(times):
         started, worked = time.perf_counter(), time.process_time()
@@ -69,7 +68,7 @@ def timed(measure: Callable[[], Any], times: int) -> dict[str, Any]:
 
 
 def texts_file(responses: list[str], size: int) -> tuple[list[str], Path]:
-    """So many responses of the pool, drawn with a fixed seed, and the file that hands them to a peer."""
+    """``size`` responses of the pool, drawn with a fixed seed, and the file of them for a peer."""
     rows = np.random.default_rng(size).choice(len(responses), size, replace=False)
     texts, path = [responses[row] for row in rows], WORK / f"texts-{size}.json"
     path.write_text(json.dumps(texts), encoding="utf-8")
@@ -88,14 +87,14 @@ def vectors_file(texts: list[str]) -> tuple[np.ndarray, Path]:
 
 
 def numbered_words(texts: list[str]) -> TokenIds:
-    """Whitespace words, which is what the packages count, numbered as they come."""
+    """Whitespace-separated words, the unit of the packages, numbered in order of occurrence."""
     split = [text.split() for text in texts]
     flat, names = pd.factorize(np.array([word for words in split for word in words], dtype=object))
     return TokenIds(flat.astype(np.int32), np.cumsum([0, *map(len, split)]), names)
 
 
 def against_peers(python: Path, responses: list[str]) -> list[dict[str, Any]]:
-    """Every comparison of one run: what, who, seconds of both, ratio, bar; asserts that the values agree."""
+    """Every comparison of one run: metric, peer, seconds of both, ratio, bar; asserts that the values agree."""
     rows = []
 
     def compare(what: str, peer: str, ours: dict[str, Any], theirs: dict[str, Any], bar: float) -> None:
@@ -160,7 +159,8 @@ def report(rows: list[dict[str, Any]], alone: dict[str, dict[str, Any]], header:
     ]
     lines += ["", "| alone | seconds | peak, GiB | before, GiB | bar |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {name} | {row['seconds']:.4g} | {row.get('GiB', math.nan):.2f} | {row.get('GiB before', math.nan):.2f} | {row['bar']} |"
+        f"| {name} | {row['seconds']:.4g} | {row.get('GiB', math.nan):.2f} "
+        f"| {row.get('GiB before', math.nan):.2f} | {row['bar']} |"
         for name, row in alone.items()
     ]
     return "\n".join(lines) + "\n"

@@ -2,9 +2,9 @@
 
     python benchmarks/pool_ladders.py ../shared/data/pool-117k.parquet [overrides ...]
 
-Each cell is a real `stop_after=select` run through `sftdiv.run.run`; finished cells are read back.
-The first cell of a strategy-side pays for its units and the first of a match for its ladder; the
-others read them from the store.
+Each cell is a `stop_after=select` run through `sftdiv.run.run`; finished cells are read back. The first
+cell of a strategy-side includes the cost of its units, and the first of a match that of its ladder; the
+others read them from the cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = ("k_min", "k_max", "k_asked", "k_reached", "pool")
 
 
 def cells(pool: str, overrides: list[str]) -> Iterator[dict[str, Any]]:
-    """The row of each cell, one after the other."""
+    """Rows of all cells, one after the other."""
     common = [
         "corpus=files",
         f"corpus.path={pool}",

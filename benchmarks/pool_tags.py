@@ -1,4 +1,4 @@
-"""Tags of the pool's instructions: which keyphrase tagger, what each step of the normalisation does, and a server that fails.
+"""Tags of the pool's instructions: keyphrase taggers, the steps of the normalisation, and an unreliable server.
 
     python benchmarks/pool_tags.py taggers ../shared/data/pool-117k.parquet
     python benchmarks/pool_tags.py steps ../shared/data/pool-117k.parquet
@@ -6,9 +6,8 @@
 
 ``taggers`` needs yake and rake-nltk (pip install --target /tmp/kp --no-deps yake segtok jellyfish
 tabulate rake-nltk; PYTHONPATH=/tmp/kp). Times are processor seconds, since the machine is shared.
-"Task" is the accuracy with which naive Bayes over the tags names the task of a distinct instruction
-it has not seen (five folds, AlpacaEval left out: its "task" is the answering model); a text without
-tags counts.
+"Task" is the accuracy of naive Bayes over the tags at predicting the task of an unseen distinct
+instruction (five folds, without AlpacaEval, whose "task" is the answering model); texts without tags count.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ SAMPLE = 3_000
 
 
 def labelled(path: str) -> pd.DataFrame:
-    """Distinct instructions with the task of their first row, AlpacaEval left out."""
+    """Distinct instructions with the task of their first row, without AlpacaEval."""
     pool = pd.read_parquet(path, columns=["instruction", "source", "task"])
     pool = pool[~pool["source"].str.startswith("alpacaeval")]
     return pool.drop_duplicates("instruction").sort_values("instruction").reset_index(drop=True)
 
 
 def predicted(held: scipy.sparse.csr_array, task: Iterable[str]) -> float:
-    """Accuracy of the task from the tags, over five folds."""
+    """Accuracy of predicting the task from the tags, over five folds."""
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.naive_bayes import MultinomialNB
 
@@ -84,7 +83,7 @@ def rake(texts: Sequence[str]) -> list[list[str]]:
 
 
 def taggers(path: str) -> None:
-    """All taggers on a sample, where tags that two texts share count; and without YAKE on all, where they must be shared by twenty."""
+    """All taggers on a sample, for tags of two or more texts; all but YAKE on all texts, for tags of twenty or more."""
     everything = labelled(path)
     sample = everything.sample(SAMPLE, random_state=0)
     head = ["tagger", "texts", "shared by", "processor s", "tags", "tags a text", "texts with a tag", "task"]
@@ -158,8 +157,9 @@ def steps(path: str) -> None:
         first = texts[~texts["source"].str.startswith("alpacaeval")].drop_duplicates("text").index.to_numpy()
         task = "" if "column" in variant else f"{predicted(units.matrix[first], texts['task'].to_numpy()[first]):.3f}"
         made = units.made_by
-        print(f"| `{variant}` | {seconds:.1f} | all | {made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz:,} | | "
-              f"{made['untagged']:,} of {len(texts):,} rows | {task} |")  # fmt: skip
+        counts = f"{made['raw_tags']:,} | {made['tags']:,} | | {units.matrix.nnz:,} |"
+        untagged = f"{made['untagged']:,} of {len(texts):,} rows"
+        print(f"| `{variant}` | {seconds:.1f} | all | {counts} | {untagged} | {task} |")
         for step in units.record["steps"]:
             numbers = [
                 f"{step[f'{what}_{when}']:,}"
@@ -171,7 +171,7 @@ def steps(path: str) -> None:
 
 
 def llm(path: str) -> None:
-    """The same texts from a clean server and from one that fails; the tags must be equal."""
+    """Tags of the same texts from a reliable and from an unreliable server, which must be equal."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from openai_server import Behaviour, often, serving  # type: ignore[import-not-found]
 

@@ -1,10 +1,10 @@
-"""What selection costs, on 117,000 real pairs, against the size of the corpus and beside apricot; and that it gives one result.
+"""Cost of selection on 117,000 real pairs, against the size of the corpus and beside apricot; and equality of results.
 
     python benchmarks/selection.py ../shared/data/pool-117k.parquet [--only grid,same,scale,peers]
 
-Makes the units first where the store lacks them (some minutes on two cores), and apricot's
-environment (``build/peers-selection``). Each measurement is a process of its own
-(`selection_steps.py`). Writes benchmarks/selection/results.json, part by part, and README.md.
+First builds the units that the cache lacks (some minutes on two cores) and apricot's environment
+(``build/peers-selection``). Each measurement is a separate process (`selection_steps.py`). Writes
+benchmarks/selection/results.json, part by part, and README.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def grid(pool: Path) -> dict[str, Any]:
 
 
 def same(pool: Path) -> dict[str, Any]:
-    """One thread, two threads, and the file's rows in another order: the ids must be equal."""
+    """Equality of the ids over one thread, two threads, and another order of the file's rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = pq.read_table(pool)
@@ -74,7 +74,7 @@ def scale(pool: Path) -> dict[str, Any]:
 
 
 def peers(pool: Path) -> dict[str, Any]:
-    """Greedy selections of apricot on more and more rows, until it takes longer or needs more memory than it may."""
+    """Greedy selections of apricot on more and more rows, up to its limits of time and memory."""
     python = PEERS / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
@@ -86,7 +86,7 @@ def peers(pool: Path) -> dict[str, Any]:
 
 
 def growing(python: Path, kind: str, folder: str, counts: list[int]) -> list[dict[str, Any]]:
-    """What one greedy selection costs on each number of rows, to the first that is too many."""
+    """Cost of one greedy selection for each number of rows, up to the first that exceeds a limit."""
     rows = []
     for count in counts:
         rows.append({"rows": count, "size": min(SIZE, int(count / SLACK)), **peer(python, kind, folder, count)})
@@ -96,7 +96,7 @@ def growing(python: Path, kind: str, folder: str, counts: list[int]) -> list[dic
 
 
 def peer(python: Path, kind: str, folder: str, count: int) -> dict[str, Any]:
-    """One run of a peer under its bounds of time and memory."""
+    """One run of a peer under its limits of time and memory."""
     command = [
         str(python),
         str(HERE / "selection_peer.py"),
@@ -122,7 +122,7 @@ def peer(python: Path, kind: str, folder: str, count: int) -> dict[str, Any]:
 
 
 def bounded() -> None:
-    """Bound this process's memory and processor time."""
+    """Limit this process's memory and processor time."""
     resource.setrlimit(resource.RLIMIT_DATA, (PEER_GIB << 30, PEER_GIB << 30))
     resource.setrlimit(resource.RLIMIT_CPU, (PEER_SECONDS, PEER_SECONDS + 10))
 

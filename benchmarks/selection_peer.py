@@ -1,11 +1,11 @@
-"""apricot's greedy selection, in apricot's own environment: run by `benchmarks/selection.py`.
+"""Greedy selection of apricot, in apricot's own environment; run by `benchmarks/selection.py`.
 
     python benchmarks/selection_peer.py KIND FOLDER ROWS SIZE
 
-In: ``units.npz`` and ``embeddings.npy`` in FOLDER, of which the first ROWS are used. Out: a line of
-JSON. ``feature`` is FeatureBasedSelection (square root, lazy greedy) on the sparse units,
-``facility`` FacilityLocationSelection (cosine, lazy greedy) on the embeddings, since it takes no
-sparse features. numba's compilation is left out by a first call on 200 rows; imports are too.
+Reads ``units.npz`` and ``embeddings.npy`` in FOLDER and uses their first ROWS; prints a line of JSON.
+``feature`` is FeatureBasedSelection (square root, lazy greedy) on the sparse units; ``facility`` is
+FacilityLocationSelection (cosine, lazy greedy) on the embeddings, since it takes no sparse features.
+Imports are not timed, and neither is numba's compilation, which a first call on 200 rows triggers.
 """
 
 from __future__ import annotations

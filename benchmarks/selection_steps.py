@@ -1,10 +1,9 @@
-"""The measurements of `benchmarks/selection.py`, each run in a process of its own, so that its peak of memory is its own.
+"""The measurements of `benchmarks/selection.py`, each in a separate process with a memory peak of its own.
 
     python benchmarks/selection_steps.py STEP POOL [overrides ...]
 
-In: a step's name, a corpus file, settings. Out: a line of JSON. Times are wall and processor
-seconds; numba's kernels are compiled (or read from their cache) by a first, uncounted call on a
-made-up corpus.
+Prints a line of JSON. Times are wall and processor seconds; numba's kernels are compiled (or read from
+their cache) by a first, untimed call on a made-up corpus.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ PEER_ROWS = (15_000, 20_000, 30_000)  # and all that there are
 
 
 def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
-    """The artifacts of a corpus file under some settings; its store is that of the user, or `SFTDIV_CACHE`."""
+    """Artifacts of a corpus file with the given settings; the cache is the user's, or `SFTDIV_CACHE`."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose(
             "config", overrides=["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides]
@@ -59,14 +58,14 @@ def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
 
 
 def timed(work: Callable[..., Any], *given: Any) -> tuple[Any, float, float]:
-    """What ``work`` gives, and the wall and processor seconds that it took."""
+    """The result of ``work``, and its wall and processor seconds."""
     wall, processor = time.perf_counter(), time.process_time()
     made = work(*given)
     return made, time.perf_counter() - wall, time.process_time() - processor
 
 
 def universe_of(units: Units, match: str, columns: dict[str, Any]) -> Universe:
-    """Everyone but held-out examples and those without a unit."""
+    """All but held-out examples and those without a unit."""
     left_out = {"heldout": columns["heldout"], "no_unit": np.diff(units.matrix.indptr) == 0}
     return build_universe(left_out, lengths=columns["lengths"], sources=columns["sources"], match=match)
 
@@ -88,7 +87,7 @@ def draws(
 
 
 def columns_of(artifacts: Artifacts) -> dict[str, Any]:
-    """What selection asks of the corpus: response lengths in words, sources, the held-out mask."""
+    """Columns that selection needs: response lengths in words, sources, the held-out mask."""
     lengths = np.array([len(text.split()) for text in artifacts.texts("response")])
     return {
         "lengths": lengths,
@@ -108,7 +107,7 @@ def compile_kernels() -> None:
 
 
 def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Make the units of all strategies and sides, so that the store has them."""
+    """Build the units of all strategies and sides in the cache."""
     rows = []
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
         artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
@@ -118,7 +117,7 @@ def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Seven levels of every strategy, side and match, units read from the store."""
+    """Seven levels of every strategy, side and match, units read from the cache."""
     columns, rows = columns_of(artifacts_of(path, overrides)), []
     compile_kernels()
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
@@ -153,7 +152,7 @@ def spent(**parts: Sequence[float]) -> dict[str, float]:
 
 
 def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Ladder and draws of the first rows of the pool ten times over, more and more of them; the best of three where it is quick."""
+    """Ladder and draws of more and more rows of the pool ten times over; the best of three for small sizes."""
     artifacts = artifacts_of(path, ["strategy=micro_token", *overrides])
     whole = micro_units(copies(artifacts.token_ids("response", artifacts.tokenizer), COPIES, np.random.default_rng(0)))
     compile_kernels()
@@ -175,7 +174,7 @@ def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def micro_units(tokens: TokenIds) -> Units:
-    """Mid-frequency tokens, by frequencies per million."""
+    """Mid-frequency tokens, by frequency per million."""
     side = CorpusSide(
         [""] * len(tokens.lengths()), lambda: tokens, lambda: np.empty(0, dtype=np.float32), lambda name: []
     )
@@ -183,7 +182,7 @@ def micro_units(tokens: TokenIds) -> Units:
 
 
 def copies(tokens: TokenIds, count: int, rng: np.random.Generator) -> TokenIds:
-    """The texts several times over; in all copies but the first one token in twenty is replaced by one drawn from all tokens."""
+    """The texts several times over; in all copies but the first, 5 % of the tokens are replaced at random."""
     flat = np.tile(tokens.flat, count)
     for start in range(len(tokens.flat), len(flat), len(tokens.flat)):
         copy = flat[start : start + len(tokens.flat)]
@@ -194,7 +193,7 @@ def copies(tokens: TokenIds, count: int, rng: np.random.Generator) -> TokenIds:
 
 
 def exponents(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of all sizes, and of those from the pool's own on, where what does not grow (hashing the types' names) is small beside the rest."""
+    """Exponents over all sizes, and over those from the pool's size on, where constant costs hardly count."""
     large = [row for row in rows if row["rows"] >= ROWS[2]]
     return {
         name: {part: exponent(some, part) for part in ("ladder", "draws", "both")}
@@ -210,7 +209,7 @@ def exponent(rows: Sequence[dict[str, Any]], part: str) -> float:
 
 
 def step_ids(path: str, overrides: list[str]) -> dict[str, Any]:
-    """The ids chosen from a file, at three levels and both matches: corpus, units (words) and selection all made here."""
+    """Ids selected from a file at three levels and both matches; corpus, units (words) and selection are made here."""
     artifacts = artifacts_of(path, ["strategy=micro_token", "strategy.tokenizer=words", *overrides])
     units, columns, ids = (
         artifacts.units(plain(artifacts.config.strategy)),
@@ -227,7 +226,7 @@ def step_ids(path: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def step_peer_input(path: str, overrides: list[str]) -> dict[str, Any]:
-    """Write what a peer selects from (first argument ``out=FOLDER``): micro units and embeddings of responses; and our time on them."""
+    """Write micro units and embeddings of responses for a peer (first argument ``out=FOLDER``), and our time."""
     folder = Path(overrides[0].partition("=")[2])
     artifacts = artifacts_of(path, ["strategy=micro_token", *overrides[1:]])
     columns, units = columns_of(artifacts), artifacts.units(plain(artifacts.config.strategy))
@@ -252,7 +251,7 @@ def ours_on(units: Units) -> dict[str, Any]:
 
 
 def peak_gib() -> float:
-    """The most memory that this process has held, mapped files included."""
+    """Peak memory of this process, mapped files included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def readme(results: dict[str, Any]) -> str:
-    """The whole page; parts that were not measured are left out."""
+    """The whole page, without parts that were not measured."""
     parts = [
         part(results[name])
         for name, part in (("grid", grid), ("same", same), ("scale", scale), ("peers", peers))
@@ -31,7 +31,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def measured(part: dict[str, Any]) -> str:
-    """When and where; the load tells how much else ran."""
+    """Time, machine and load of a measurement."""
     return f"Measured {part['date']} on {part['machine']}, load {part['load_before']:.1f} before."
 
 
@@ -46,13 +46,15 @@ def grid(part: dict[str, Any]) -> str:
         ]
         for row in part["rows"]
     ]
-    total = f"{part['total.wall']:.1f} s ({part['total.processor']:.1f} s of processor), {part['peak_gib']:.2f} GiB at the peak"
+    time = f"{part['total.wall']:.1f} s ({part['total.processor']:.1f} s of processor)"
+    total = f"{time}, {part['peak_gib']:.2f} GiB at the peak"
     text = (
         "## Seven levels, three granularities, two sides, unmatched and length-matched\n\n"
-        f"10,000 examples each; in all {total}. Seconds of wall time and, in brackets, of the processor: reading the units from the\n"
-        "store with its checksums (once for both matches), the universe, the ladder, seven draws. Left out: starting Python, mapping\n"
-        f"the corpus, splitting its responses into words, compiling. Topics: 200 by k-means\n"
-        f"of LSA embeddings, one for every example. {measured(part)}"
+        f"10,000 examples each; in all {total}.\n"
+        "Seconds of wall time and, in brackets, of the processor: reading the units from the cache with its checksums\n"
+        "(once for both matches), the universe, the ladder, seven draws. Not included: starting Python, mapping\n"
+        "the corpus, splitting its responses into words, compiling. Topics: 200 by k-means of LSA embeddings,\n"
+        f"one per example. {measured(part)}"
     )
     return (
         text
@@ -62,10 +64,11 @@ def grid(part: dict[str, Any]) -> str:
 
 
 def same(part: dict[str, Any]) -> str:
-    """That threads and the order of the file change nothing."""
+    """Equality of results over threads and the order of the file."""
     runs, chosen = ", ".join(part["runs"]), ", ".join(part["chosen"])
     return (
-        f"## One result\n\n{runs}: an equal fingerprint of the corpus (`{part['fingerprint']}`) and equal ids, in order, at\n{chosen};\n"
+        f"## One result\n\n{runs}:\nequal fingerprint of the corpus (`{part['fingerprint']}`) and equal ids, in\n"
+        f"order, at {chosen};\n"
         f"corpus, units (`strategy.tokenizer=words`) and selection made anew each time; asserted. {measured(part)}"
     )
 
@@ -85,9 +88,10 @@ def scale(part: dict[str, Any]) -> str:
     ]
     text = (
         "## Cost against the size of the corpus\n\n"
-        "Micro units of the responses of the pool ten times over (in each further copy one token in twenty is another one), the\n"
-        "first rows; band per million tokens, a twelfth of the rows chosen, seven levels. Time goes with the non-zeros to the power\n"
-        f"{powers[0]} from the pool's own size on, and {powers[1]} over all sizes, where what does not grow weighs more\n"
+        "Micro units of the responses of the pool ten times over (in each further copy, 5 % of the tokens are\n"
+        "replaced), the first rows; band per million tokens, a twelfth of the rows selected, seven levels. Time is\n"
+        f"proportional to the non-zeros to the power {powers[0]} from the pool's own size on, and\n"
+        f"{powers[1]} over all sizes, where constant costs weigh more\n"
         f"(least squares of logs, processor seconds); {part['peak_gib']:.1f} GiB at the peak. {measured(part)}"
     )
     return text + "\n\n" + table(["rows", "non-zeros", "types", "subset", "ladder s", "seven draws s"], rows)
@@ -101,10 +105,10 @@ def peers(part: dict[str, Any]) -> str:
         rows.append([f"{ours['rows']:,}", f"{ours['size']:,}", seconds(ours, "both"), *map(peer, runs)])
     text = (
         "## Beside apricot\n\n"
-        "Seconds of one subset (ours: ladder and draw at level 1) from the first rows of the micro units of responses. Apricot 0.6.1,\n"
-        "lazy greedy: FeatureBasedSelection (square root) on the same sparse units, FacilityLocationSelection\n"
-        "(cosine) on LSA embeddings, which it needs dense; 300 s of processor and 8 GiB a run at most. Each\n"
-        "maximises another function, so this compares cost, not quality.\n"
+        "Seconds of one subset (ours: ladder and draw at level 1) from the first rows of the micro units of\n"
+        "responses. Apricot 0.6.1, lazy greedy: FeatureBasedSelection (square root) on the same sparse units,\n"
+        "FacilityLocationSelection (cosine) on LSA embeddings, which it needs dense; at most 300 s of processor time\n"
+        "and 8 GiB per run. Each maximises another function, so this compares cost, not quality.\n"
         f"Ours reads the whole corpus: {part['ours']['peak_gib']:.1f} GiB. {measured(part)}"
     )
     return (
@@ -115,7 +119,7 @@ def peers(part: dict[str, Any]) -> str:
 
 
 def peer(run: dict[str, Any] | None) -> str:
-    """One run of a peer, or why there is none."""
+    """One run of a peer, or the reason why it failed."""
     if run is None:
         return ""
     return (

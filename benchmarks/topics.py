@@ -1,16 +1,16 @@
-"""Topics of 117,000 real instructions by four clusterers: time, memory, noise, stability, and agreement with the column ``task``.
+"""Topics of 117,000 real instructions by four clusterers: time, memory, noise, stability, agreement with ``task``.
 
-    python benchmarks/topics.py ../shared/data/pool-117k.parquet              # clusterers as in conf/strategy/clusterer
-    python benchmarks/topics.py ../shared/data/pool-117k.parquet trial        # the first trial again: packages as they come, LSA
-    python benchmarks/topics.py ../shared/data/pool-117k.parquet search       # other settings
-    python benchmarks/topics.py ../shared/data/pool-117k.parquet CASE ...     # these cases of all of the above
+    python benchmarks/topics.py POOL              # clusterers as in conf/strategy/clusterer
+    python benchmarks/topics.py POOL trial        # the first trial: packages with their defaults, LSA
+    python benchmarks/topics.py POOL search       # other settings
+    python benchmarks/topics.py POOL CASE ...     # single cases of the above
 
-Each case is a process of its own, which embeds nothing (warm vectors), clusters a small part first
-(so that kernels are compiled) and then all distinct instructions. The results are merged into
-benchmarks/topics/results.json, and README.md there is written from them.
+POOL is ../shared/data/pool-117k.parquet. Each case is a separate process: embeddings are cached, a small
+part is clustered first (so that kernels are compiled), then all distinct instructions. The results are
+merged into benchmarks/topics/results.json, and README.md there is written from them.
 
 Agreement is adjusted mutual information with ``task`` over examples: (i) those whose source is not
-AlpacaEval (there ``task`` is the model that answered), noise as a label of its own; (ii) the same,
+AlpacaEval (whose ``task`` is the answering model), with noise as a label of its own; (ii) the same, with
 noise in the nearest topic; (iii) the clustered examples of all sources.
 """
 
@@ -45,7 +45,10 @@ PART = 3_000  # instructions of the first, uncounted pass
 LSA = ["embedder=lsa", "embedder.dimensions=256"]
 BERTOPIC = ["min_cluster_size=10", "min_samples=10", "neighbours=15", "epochs=200"]
 CASES: dict[str, dict[str, list[str]]] = {
-    "default": {name: ["embedder=minilm", f"strategy/clusterer={name}"] for name in ("umap_hdbscan", "evoc", "kmeans", "hdbscan")},
+    "default": {
+        name: ["embedder=minilm", f"strategy/clusterer={name}"]
+        for name in ("umap_hdbscan", "evoc", "kmeans", "hdbscan")
+    },
     "trial": {
         "trial umap-learn hdbscan": [*LSA, "strategy/clusterer=umap_hdbscan"],
         "trial evoc": [*LSA, "strategy/clusterer=evoc"],
@@ -56,7 +59,10 @@ CASES: dict[str, dict[str, list[str]]] = {
         "ours evoc lsa": [*LSA, "strategy/clusterer=evoc"],
     },
     "search": {
-        **{f"kmeans {k}": ["embedder=minilm", "strategy/clusterer=kmeans", f"clusters={k}"] for k in (50, 150, 200, 300, 400)},
+        **{
+            f"kmeans {k}": ["embedder=minilm", "strategy/clusterer=kmeans", f"clusters={k}"]
+            for k in (50, 150, 200, 300, 400)
+        },
         **{
             f"umap_hdbscan n{n} size{size} samples{samples}": [
                 "embedder=minilm",
@@ -66,10 +72,14 @@ CASES: dict[str, dict[str, list[str]]] = {
                 f"min_samples={samples}",
             ]
             for n, size, samples in (
-                (15, 10, 10), (15, 50, 5), (15, 100, 10), (30, 50, 5), (30, 100, 5), (50, 50, 5), (50, 100, 1), (50, 200, 5)
+                (15, 10, 10), (15, 50, 5), (15, 100, 10), (30, 50, 5),
+                (30, 100, 5), (50, 50, 5), (50, 100, 1), (50, 200, 5),
             )
         },
-        **{f"evoc noise{level}": ["embedder=minilm", "strategy/clusterer=evoc", f"noise_level={level}"] for level in (0.0, 0.25, 0.75)},
+        **{
+            f"evoc noise{level}": ["embedder=minilm", "strategy/clusterer=evoc", f"noise_level={level}"]
+            for level in (0.0, 0.25, 0.75)
+        },
         "kmeans on lsa": ["embedder=lsa", "strategy/clusterer=kmeans"],
         "kmeans on lsa with function words": ["embedder=lsa", "embedder.max_share=0.5", "strategy/clusterer=kmeans"],
         "evoc size50": ["embedder=minilm", "strategy/clusterer=evoc", "min_cluster_size=50"],
@@ -79,7 +89,7 @@ CASES: dict[str, dict[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class UmapLearn:
-    """The packages as BERTopic 0.17 calls them, with a seed."""
+    """umap-learn and hdbscan as BERTopic 0.17 calls them, with a seed."""
 
     seed: int = 0
 
@@ -193,7 +203,7 @@ def table(results: dict[str, dict[str, Any]], group: str) -> list[str]:
 
 
 def write_readme(results: dict[str, dict[str, Any]]) -> None:
-    """README.md: the words of head.md with a table for each TABLE line."""
+    """Write README.md: the text of head.md with a table in place of each TABLE line."""
     text = (HERE / "head.md").read_text(encoding="utf-8")
     for group in CASES:
         text = text.replace(f"TABLE {group}", "\n".join(table(results, group)))

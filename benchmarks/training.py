@@ -1,13 +1,12 @@
-"""Fine-tuning against a loop in plain PyTorch and against TRL's SFTTrainer: same model, same conversations, same tokens, same optimizer.
+"""Fine-tuning beside a plain PyTorch loop and TRL's SFTTrainer: same model, conversations, tokens and optimizer.
 
     python benchmarks/training.py ../shared/data/pool-117k.parquet [--only tiny 3m] [--samples 2000]
     [--turns 2] [--threads 2]
 
-Each measurement is a process of its own (`training/one.py`), which asserts that the samples it has
-computed are the given ones, ids and labels alike. Sides take turns, in the opposite order every
-second time; a ratio is the median over the turns of what two sides of one turn give. Writes
-benchmarks/training/results.json after each case, which keeps the other cases' results, and
-results.md.
+Each measurement is a separate process (`training/one.py`), which asserts that the samples it has computed
+are the given ones, ids and labels alike. Sides take turns, in reverse order every second time; a ratio is
+the median over the turns of the ratio within one turn. Writes benchmarks/training/results.json after each
+case, keeping the results of the other cases, and results.md.
 """
 
 from __future__ import annotations
@@ -27,6 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sftdiv.storage.files import write_atomically
+
 HERE = Path(__file__).resolve().parent / "training"
 WORK = HERE.parents[1] / "build" / "training"
 RESULTS = HERE / "results.json"
@@ -45,7 +46,7 @@ BARS = {"plain": "0.95", "trl_grouped": "1.2"}
 
 
 def child(script: str, *words: str | Path, threads: int) -> dict[str, Any]:
-    """What a script prints last, as JSON; caches of the hub's libraries are empty, so that each process tokenizes anew."""
+    """Last line that a script prints, as JSON; caches of the hub's libraries are empty, so each process tokenizes."""
     with tempfile.TemporaryDirectory() as cache:
         limited = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
         quiet = {"HF_HOME": cache, "TMPDIR": cache, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -70,7 +71,7 @@ def measure(side: str, folder: Path, *words: str, seed: int, threads: int) -> di
 def turns(
     sides: list[str], once: list[str], count: int, run: Callable[[str, int], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Every side in every turn, forth and back; some in the first turn only."""
+    """Every side in every turn, in alternating order; some in the first turn only."""
     results = []
     for turn in range(count):
         order = sides + once if turn == 0 else sides
@@ -91,7 +92,7 @@ def run_case(name: str, pool: Path, *, samples: int | None, repeats: int | None,
 
 
 def run_start(pool: Path, *, samples: int | None, repeats: int | None, threads: int) -> dict[str, Any]:
-    """The start alone, with the 3M model."""
+    """Start times only, with the 3M model."""
     folder = WORK / "start"
     shutil.rmtree(folder, ignore_errors=True)
     case = child("data.py", pool, "3m", str(samples or CASES["3m"]["samples"]), folder, threads=threads)
@@ -101,7 +102,7 @@ def run_start(pool: Path, *, samples: int | None, repeats: int | None, threads: 
 
 
 def ratio(runs: list[dict[str, Any]], side: str, key: str) -> float:
-    """Median over the turns of our number by theirs."""
+    """Median over the turns of our number divided by theirs."""
     ours = "ours_packed" if side == "trl_packed" and any(run["side"] == "ours_packed" for run in runs) else "ours"
     numbers = {(run["side"], run["seed"]): run[key] for run in runs}
     return statistics.median(numbers[ours, seed] / value for (name, seed), value in numbers.items() if name == side)
@@ -118,10 +119,12 @@ def case_table(name: str, result: dict[str, Any]) -> list[str]:
     lines = [
         f"## {name}: {case['parameters'] / 1e6:.2f}M parameters, vocabulary {case['vocabulary']:,}",
         "",
-        f"{case['samples']:,} samples of at most {case['positions']} tokens, {case['tokens']:,} tokens, {case['label_tokens']:,} of them",
+        f"{case['samples']:,} samples of at most {case['positions']} tokens, "
+        f"{case['tokens']:,} tokens, {case['label_tokens']:,} of them",
         f"learned; {case['batch_size']} in a step, one epoch, learning rate {case['learning_rate']}. {_made(result)}",
         "",
-        "| side | turns | real tokens/s | ours by it | of processor time | bar | padding | held-out loss | ours by it | start, s | GiB |",
+        "| side | turns | real tokens/s | ours by it | of processor time | bar | padding | held-out loss | ours by it "
+        "| start, s | GiB |",
         "| --- " * 11 + "|",
     ]
     for side in sides:
@@ -132,7 +135,8 @@ def case_table(name: str, result: dict[str, Any]) -> list[str]:
             for key, digits in (("tokens_per_second", 2), ("tokens_per_cpu_second", 2), ("held_out_loss", 4))
         )
         lines.append(
-            f"| {NAMES[side]} | {turns_of} | {median(runs, side, 'tokens_per_second'):,.0f} | {speed} | {work} | {BARS.get(side, '')} "
+            f"| {NAMES[side]} | {turns_of} | {median(runs, side, 'tokens_per_second'):,.0f} "
+            f"| {speed} | {work} | {BARS.get(side, '')} "
             f"| {median(runs, side, 'padding'):.1%} | {median(runs, side, 'held_out_loss'):.4f} | {loss} "
             f"| {median(runs, side, 'start'):.1f} | {median(runs, side, 'peak_gib'):.2f} |"
         )
@@ -144,7 +148,8 @@ def start_table(result: dict[str, Any]) -> list[str]:
     lines = [
         "## Start: from a new process to the first step",
         "",
-        f"Imports, loading of the 3M model, tokenization of {result['case']['samples']:,} conversations. {_made(result)}",
+        f"Imports, loading of the 3M model, tokenization of {result['case']['samples']:,} conversations. "
+        f"{_made(result)}",
         "",
         "| side | turns | seconds | ours by it | peak, GiB |",
         "| --- " * 5 + "|",
@@ -172,13 +177,6 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join([(HERE / "head.md").read_text(encoding="utf-8"), *tables, *start])
 
 
-def write(path: Path, text: str) -> None:
-    """Under a temporary name first."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pool", type=Path)
@@ -198,11 +196,12 @@ def main() -> None:
         results[name] = made | {
             "command": " ".join(["python", *sys.argv]),
             "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            "machine": f"{arguments.threads} threads of {os.cpu_count()} cores, {platform.machine()}, load {before:.1f} before; {packages}",
+            "machine": f"{arguments.threads} threads of {os.cpu_count()} cores, {platform.machine()}, "
+            f"load {before:.1f} before; {packages}",
             "minutes": (time.perf_counter() - began) / 60,
         }
-        write(arguments.into, json.dumps(results, indent=1) + "\n")
-        write(arguments.into.with_suffix(".md"), page(results))
+        write_atomically(arguments.into, json.dumps(results, indent=1) + "\n")
+        write_atomically(arguments.into.with_suffix(".md"), page(results))
         print(f"{name}: {results[name]['minutes']:.1f} minutes", flush=True)
 
 

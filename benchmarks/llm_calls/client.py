@@ -1,8 +1,8 @@
-"""One client against the server: ``client.py ours|aiohttp|openai PORT REQUESTS CONCURRENCY``; prints one JSON object.
+"""Measures one client against the server: ``client.py ours|aiohttp|openai PORT REQUESTS CONCURRENCY``.
 
-In: a running server. Out: seconds of wall clock and of this process's processor, after a warm-up of
-two rounds. The trade: all ask for the same thing and read the text of the answer; only ours also
-writes each to a ledger, counts tokens and can try again.
+Prints one JSON object with the wall-clock and processor seconds of this process after a warm-up of two
+rounds. All clients send the same requests and read the text of the answer; only ours also writes each
+answer to a journal, counts tokens and can retry.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A server that answers every chat request after a fixed time, as cheaply as Python can: what is measured against it is the client.
+"""Answers every chat request after a fixed time, as cheaply as Python can, so that the client is what is measured.
 
-In: a port, milliseconds, characters of an answer. Out: HTTP on 127.0.0.1 until it is killed. The
-trade: it reads no more of a request than its length, so it takes 50 microseconds of a core for each
-and can stand beside the client on two cores.
+Takes a port, milliseconds and characters per answer, and serves HTTP on 127.0.0.1 until it is killed. Of a
+request it reads only the length, so a request costs 50 microseconds of a core, and the server can run
+beside the client on two cores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def response(body: bytes) -> bytes:
 
 
 class Chat(asyncio.Protocol):
-    """One connection; requests come one after the other on it."""
+    """One connection with consecutive requests."""
 
     seconds = 0.0
     answer = b""
@@ -28,14 +28,15 @@ class Chat(asyncio.Protocol):
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what to answer on."""
+        """Store the transport."""
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer once a request is whole."""
+        """Answer once a request is complete."""
         self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, rest = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
             return
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
         if len(rest) < length:
@@ -49,9 +50,9 @@ class Chat(asyncio.Protocol):
             self.reply(self.answer)
 
     def reply(self, data: bytes) -> None:
-        """Answer, unless the client is gone."""
+        """Answer, unless the client has disconnected."""
         if not self.transport.is_closing():
-            self.transport.write(data)  # type: ignore[attr-defined]
+            self.transport.write(data)
 
 
 async def serve(port: int, milliseconds: float, characters: int) -> None:

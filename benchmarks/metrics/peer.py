@@ -1,10 +1,9 @@
-"""One measurement by a package that people use now, in the environment of ``peers.txt``: prints its seconds and its value as JSON.
+"""One measurement by another package, in the environment of ``peers.txt``; prints seconds and value as JSON.
 
     python peer.py NAME INPUT
 
-INPUT is a JSON file of texts, or an .npy file of unit vectors. Imports are not timed.
-``remote_clique`` embeds texts itself: it is given an embedder that hands out the vectors, so that
-only its own arithmetic is timed.
+INPUT is a JSON file of texts, or an .npy file of unit vectors. Imports are not timed. ``remote_clique``
+embeds texts itself; it gets an embedder that returns the vectors, so that only its arithmetic is timed.
 """
 
 from __future__ import annotations

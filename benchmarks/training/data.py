@@ -1,11 +1,11 @@
-"""One case of the benchmark as a folder: a base with weights drawn at random, and pool rows as conversations, each with its ids.
+"""Writes one case of the benchmark: a randomly initialised base model, and pool rows as conversations with their ids.
 
     python data.py POOL CASE SAMPLES FOLDER
 
-The tokenizer is a byte-level BPE of the case's vocabulary trained on the whole pool (half a minute
-each). Rows are a seeded choice among those whose conversation fits into the model's positions, so
-that nobody truncates and every side has the same tokens. The ids are written by hand here: prompt
-and response are tokenized apart between the template's special tokens.
+The tokenizer is a byte-level BPE with the case's vocabulary, trained on the whole pool (half a minute
+each). Rows are a seeded choice among those whose conversation fits into the model's positions, so that no
+side truncates and all have the same tokens. The reference ids are built here: prompt and response are
+tokenized separately between the template's special tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HELD, SEED = 200, 0
 
 
 def base_model(folder: Path, tokenizer: Path, case: dict[str, Any]) -> None:
-    """A Llama with random weights and tied embeddings, beside its tokenizer."""
+    """Write a Llama with random weights and tied embeddings, beside its tokenizer."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -53,7 +53,7 @@ def base_model(folder: Path, tokenizer: Path, case: dict[str, Any]) -> None:
 def conversations(
     table: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int
 ) -> list[dict[str, Any]]:
-    """The first rows of a seeded order that have a response and fit."""
+    """The first rows, in a seeded order, that have a response and fit into the positions."""
     found: list[dict[str, Any]] = []
     for row in np.random.default_rng(SEED).permutation(len(table["id"])):
         prompt, response = (

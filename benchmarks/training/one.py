@@ -1,11 +1,11 @@
-"""One measurement in a process of its own: a side trains a case for one epoch; prints what it took as a line of JSON.
+"""One measurement in a separate process: a side trains a case for one epoch; prints a line of JSON.
 
     python one.py SIDE FOLDER --seed 0 --threads 2 --spawned SECONDS [--only-start]
 
-Asserts that the batches which the side has computed hold exactly the case's samples, each once,
-with the ids and the labels of `data.py`. The held-out loss is taken afterwards, by the same code
-for every side. ``spawned`` is the time at which the process was started, in seconds since the
-epoch. Peak memory is the kernel's high-water mark of this process before the held-out loss.
+Asserts that the batches which the side has computed contain exactly the case's samples, each once, with
+the ids and labels of `data.py`. The held-out loss is computed afterwards by the same code for every side.
+``spawned`` is the start time of the process in seconds since the epoch. Peak memory is the kernel's
+high-water mark of this process before the held-out loss.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ IGNORED = -100
 
 
 def peak() -> float:
-    """The highest resident memory of this process, in GiB; getrusage would count that of the process which forked it too."""
+    """Peak resident memory of this process in GiB; getrusage would include that of its parent before the fork."""
     (line,) = (
         line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")
     )
@@ -49,7 +49,7 @@ def peak() -> float:
 def samples_of(
     ids: list[int], labels: list[int], positions: list[int] | None
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The samples of a row: a packed one is cut where positions begin again; padding, after the last label, is left out."""
+    """The samples of a row: packed rows are cut where positions restart; padding after the last label is dropped."""
     starts = [0] if positions is None else [place for place, position in enumerate(positions) if position == 0]
     for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
         learned = [place for place in range(start, end) if labels[place] != IGNORED]
@@ -76,13 +76,14 @@ def check(case: Case, clock: Clock) -> int:
     if computed != given:
         missing, more = given - computed, computed - given
         raise SystemExit(
-            f"{missing.total()} samples were not computed as given, {more.total()} others were; one: {next(iter(more), None)}"
+            f"{missing.total()} samples were not computed as given, {more.total()} others were; "
+            f"one: {next(iter(more), None)}"
         )
     return sum(ids.numel() for ids, _, _ in clock.seen)
 
 
 def held_out_loss(model: PreTrainedModel, case: Case) -> float:
-    """Mean loss of a response token of the held-out conversations, in nats."""
+    """Mean loss per response token of the held-out conversations, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
 

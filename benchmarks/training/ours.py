@@ -1,7 +1,7 @@
-"""sftdiv's own training, through its one door, with the settings of its YAML files.
+"""sftdiv's own training through its public function, with the settings of its YAML files.
 
-In: a case. Out: the model that it has saved, loaded again. The clock stands in the one method that
-makes a step, and in the tracker that is told of each step.
+Returns the saved model, loaded again. The clock is called by the one method that computes a step, and by
+the tracker that receives the metrics of each step.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def train(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Batches of samples of like length."""
+    """Batches of samples of similar length."""
     return _train(case, clock, seed=seed, packing=False)
 
 
 def train_packed(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Rows that hold several samples, each attending to itself."""
+    """Packed rows, whose samples do not attend to each other."""
     return _train(case, clock, seed=seed, packing=True)
 
 
@@ -80,7 +80,7 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
 
 
 class Watch:
-    """A tracker that looks at the clock."""
+    """A tracker that stops the clock at each step."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -90,10 +90,10 @@ class Watch:
         self.clock.end()
 
     def samples(self, path: Path) -> None:
-        """There are none."""
+        """Ignored."""
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        """There is nothing to close."""
+        """Ignored."""
 
 
 def _watch(clock: Clock) -> None:

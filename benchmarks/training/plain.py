@@ -1,10 +1,9 @@
-"""The practical limit: a loop in plain PyTorch over batches sorted by length, with nothing in it that training does not need.
+"""The practical limit: a plain PyTorch loop over batches sorted by length, with nothing that training does not need.
 
-In: a case. Out: the trained model. All samples are sorted by length, cut into batches and the
-batches shuffled, which leaves less padding than anything that keeps an order random. Padding is on
-the right, so that causal attention needs no mask. ``train`` computes all logits and lets the cross
-entropy ignore the prompt, as most loops do; ``train_at_labels`` computes them where a label is, as
-sftdiv does.
+All samples are sorted by length and cut into batches, and the batches are shuffled. That leaves less
+padding than any method that keeps the order random. Padding is on the right, so causal attention needs no
+mask. ``train`` computes all logits and lets the cross entropy ignore the prompt, as most loops do;
+``train_at_labels`` computes them only at label positions, as sftdiv does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every side of the comparison is given alike: the case, its conversations and their ids, the optimizer, the schedule, the clock.
+"""What all sides of the comparison share: the case, its conversations and ids, optimizer, schedule, clock.
 
-In: a folder that `data.py` has made. Nothing of sftdiv is imported here, so that the peers are what
-they are without it.
+The case is a folder that `data.py` has written. Nothing of sftdiv is imported here, so that the peers run
+without it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BETAS, WEIGHT_DECAY, CLIP, WARMUP = (0.9, 0.95), 0.01, 1.0, 0.05
-TEMPLATE_PROMPT, TEMPLATE_END = (
-    "<|user|>{}<|assistant|>",
-    "<|eos|>",
-)  # what the tokenizer's chat template writes around the texts
+TEMPLATE_PROMPT, TEMPLATE_END = "<|user|>{}<|assistant|>", "<|eos|>"  # as in the tokenizer's chat template
 Batch = tuple["Tensor", "Tensor", "Tensor | None"]  # ids, labels and, where rows are packed, positions
 
 
@@ -31,7 +28,7 @@ class Started(Exception):  # noqa: N818  # no error: the end of a run that only 
 
 @dataclass
 class Clock:
-    """Seconds from the start of the process to the first step, and of all steps with the batches between them; wall and processor."""
+    """Seconds until the first step, and wall and processor seconds of all steps, batching included."""
 
     spawned: float
     only_start: bool = False
@@ -42,7 +39,7 @@ class Clock:
     seen: list[Batch] = field(default_factory=list)
 
     def begin(self) -> None:
-        """A step begins; only the first is looked at."""
+        """A step begins; only the first one counts."""
         if not self.start:
             self.start = time.time() - self.spawned
             if self.only_start:
@@ -57,7 +54,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Case:
-    """A folder of `data.py`: a base model with its tokenizer, settings, and conversations as pairs of texts with their ids."""
+    """A folder of `data.py`: base model with tokenizer, settings, and conversations as texts with their ids."""
 
     folder: Path
     settings: dict[str, Any]
@@ -65,7 +62,7 @@ class Case:
 
     @classmethod
     def read(cls, folder: Path, *, threads: int) -> Case:
-        """What `data.py` has written."""
+        """Read a folder of `data.py`."""
         return cls(folder, json.loads((folder / "case.json").read_text(encoding="utf-8")), threads)
 
     @property
@@ -74,12 +71,12 @@ class Case:
         return self.folder / "base"
 
     def conversations(self, part: str) -> list[dict[str, Any]]:
-        """``prompt``, ``response``, ``prompt_ids`` and ``response_ids`` (its end token included) of each; part ``train`` or ``held``."""
+        """Conversations of part ``train`` or ``held``: ``prompt``, ``response``, and their ids (end token included)."""
         return [json.loads(line) for line in (self.folder / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def share(step: int, steps: int) -> float:
-    """Of the peak learning rate: up in a line over the first steps, then half a cosine down."""
+    """Share of the peak learning rate: linear warm-up, then half a cosine."""
     rise = max(1, round(WARMUP * steps))
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 

@@ -1,9 +1,8 @@
-"""TRL's SFTTrainer on prompt-completion conversations, which it tokenizes itself and learns the completions of.
+"""TRL's SFTTrainer on prompt-completion conversations, which it tokenizes itself; the loss is on the completions.
 
-In: a case. Out: the trained model. ``train`` is what its documentation sets up, with bf16 and
-checkpointing off; ``train_grouped`` groups by length; ``train_packed`` packs rows of the model's
-positions, as many in a step as hold the samples of one of the others' steps. All are given the same
-optimizer and schedule, through the trainer's own argument.
+``train`` follows its documentation, with bf16 and checkpointing off; ``train_grouped`` groups by length;
+``train_packed`` packs rows of the model's positions, with as many rows per step as hold the samples of a
+step of the others. All use the same optimizer and schedule, through the trainer's own argument.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ def train(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
 
 
 def train_grouped(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Batches of samples of like length."""
+    """Batches of samples of similar length."""
     return _train(case, clock, seed=seed, batch=case.settings["batch_size"], train_sampling_strategy="group_by_length")
 
 
 def train_packed(case: Case, clock: Clock, *, seed: int) -> PreTrainedModel:
-    """Rows that hold several samples."""
+    """Packed rows."""
     mean = case.settings["tokens"] / case.settings["samples"]
     rows = max(1, round(case.settings["batch_size"] * mean / case.settings["positions"]))
     return _train(case, clock, seed=seed, batch=rows, packing=True)

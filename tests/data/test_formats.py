@@ -128,7 +128,7 @@ def test_carried_columns_must_be_there_and_simple() -> None:
     [
         (
             {"format": "alpacca"},
-            "corpus.format='alpacca' is unknown. Did you mean 'alpaca'\\? Known: auto, messages, sharegpt, alpaca, prompt",
+            "corpus.format='alpacca' is unknown. Did you mean 'alpaca'\\? Known: auto, messages, sharegpt, alpaca",
         ),
         ({"columns": "task"}, r"corpus.columns='task' must be a list, as in corpus.columns=\[task\]"),
         ({"columns": ["source"]}, "corpus.columns may not hold source"),

@@ -1,4 +1,4 @@
-"""Identities of the readers and of near duplicates: every setting of every option counts, or is listed as performance-only.
+"""Identities of the readers and of near duplicates: every setting counts, or is listed as performance-only.
 
 Every option of ``conf/corpus`` and ``conf/corpus/near`` is composed and instantiated; then each field of
 the component, and of the components in its fields, is changed in turn.
@@ -52,7 +52,7 @@ def another(name: str, value: Any) -> Any:
 
 
 def variants(part: Any) -> Iterator[tuple[str, Any]]:
-    """Name and changed component for each field that may decide a result, at any depth; paths are tested on their own."""
+    """Name and changed component for each field that may decide a result, at any depth, but paths of files."""
     skipped = getattr(part, "performance_only", frozenset())
     for field in fields(part):
         value = getattr(part, field.name)

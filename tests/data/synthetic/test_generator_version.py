@@ -1,4 +1,4 @@
-"""The content of the synthetic world is pinned: whoever changes it must raise ``GENERATOR_VERSION`` and then these digests."""
+"""Pinned content of the synthetic world: a change of it needs another ``GENERATOR_VERSION``, and its digests here."""
 
 from __future__ import annotations
 
