@@ -1,7 +1,8 @@
 """``python -m sftdiv.analyze multirun/STUDY``: the relation between diversity and performance in a study.
 
-Writes the report, tables and figures of ``pipeline.analyze_study`` and prints the slope table.
-Every multirun ends with the same analysis.
+Writes the report, tables and figures (see ``pipeline.analyze_study``) and prints the slope table.
+Every multirun ends with the same analysis. ``python -m sftdiv.analyze pair CELL_A CELL_B`` compares
+two cells on the same benchmark items (see ``reporting.paired_scores``).
 """
 
 from __future__ import annotations
@@ -10,38 +11,49 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
 from sftdiv.records import SftdivError
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    command_line = argparse.ArgumentParser(
         prog="python -m sftdiv.analyze",
-        description="Relate diversity to performance in a finished (or half-finished) study: slopes with intervals, correlations, "
-        "controls for length and tokens, noise and power. Reads result.json of every cell; trains nothing.",
-        epilog="Writes report.html (open it in a browser; needs no network), figures/*.png and *.svg, slopes.csv, correlations.csv and "
-        "cells.parquet, and prints the slope table. Runs by itself at the end of every multirun.",
+        description="Relate diversity to performance in a finished (or half-finished) study: slopes with intervals, "
+        "correlations, controls for length and tokens, noise and power. Reads result.json of every cell; trains "
+        "nothing.",
+        epilog="Writes report.html (open it in a browser; needs no network), figures/*.png and *.svg, slopes.csv, "
+        "correlations.csv and cells.parquet, and prints the slope table. Runs automatically at the end of every "
+        "multirun. `python -m sftdiv.analyze pair CELL_A CELL_B` compares two cells on the same benchmark items; see "
+        "`pair --help`.",
     )
-    made.add_argument("study", type=Path, help="the study's folder, e.g. multirun/embedded_grid")
-    made.add_argument("--out", type=Path, metavar="FOLDER", help="write there instead of into the study's folder")
-    made.add_argument(
-        "--no-figures", action="store_true", help="leave out figures/ (png and svg); the page draws its own"
+    command_line.add_argument("study", type=Path, help="study folder, e.g. multirun/embedded_grid")
+    command_line.add_argument("--out", type=Path, metavar="FOLDER", help="output folder (default: the study folder)")
+    command_line.add_argument(
+        "--no-figures", action="store_true", help="do not write figures/ (png and svg); the page has its own"
     )
-    made.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: %(default)s)")
-    return made
+    command_line.add_argument(
+        "--seed", type=int, default=0, help="seed of the bootstrap intervals (default: %(default)s)"
+    )
+    return command_line
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; a mistake that the user can mend ends as a message and exit code 1."""
-    asked = parser().parse_args(arguments)
+    """Analyze a study or compare two cells; a user error ends with a message and exit code 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["pair"]:
+        from sftdiv.reporting.paired_scores import main as pair
+
+        sys.exit(pair(arguments[1:]))
+    options = parser().parse_args(arguments)
+    from rich.console import Console
+
+    from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
+
     try:
-        analysis = analyze_study(asked.study, out=asked.out, draw=not asked.no_figures, seed=asked.seed)
+        analysis = analyze_study(options.study, out=options.out, draw=not options.no_figures, seed=options.seed)
     except SftdivError as error:
         sys.exit(f"sftdiv: {error}")
-    show_analysis(analysis, Console(), out=asked.out)
+    show_analysis(analysis, Console(), out=options.out)
 
 
 if __name__ == "__main__":

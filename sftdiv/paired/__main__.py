@@ -2,6 +2,6 @@
 
 import sys
 
-from sftdiv.reporting.paired_scores import main
+from sftdiv.analyze import main
 
-sys.exit(main())
+main(["pair", *sys.argv[1:]])

@@ -1,15 +1,14 @@
-"""``python -m sftdiv.paired CELL_A CELL_B``: how far two cells differ on the same benchmark items.
+"""``python -m sftdiv.analyze pair CELL_A CELL_B``: paired difference of two cells on the same benchmark items.
 
-In: two cells' folders with what their models did with each item
-(``evaluation/OPTION/TASK.parquet``). Out: for every task and metric that both have, B's score minus
-A's, its paired standard error and 95 % interval, as a table or (``--json``) as one object.
+Reads the item scores of both cells (``evaluation/OPTION/TASK.parquet``). Prints, for every task and
+metric that both have, the score of B minus that of A, its paired standard error and 95 % interval,
+as a table or, with ``--json``, as one object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,52 +16,60 @@ from pathlib import Path
 
 from sftdiv.evaluation.paired import Difference, compare_cells
 from sftdiv.records import SftdivError
+from sftdiv.reporting.format import MISSING, format_number, is_missing
+from sftdiv.storage.files import finite
 
 HEADINGS = ("score", "items", "A", "B", "B - A", "stderr", "95 % interval", "unpaired stderr")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare two cells; the exit code is 0, and 1 where they cannot be compared."""
+    """Compare two cells.
+
+    Args:
+        arguments: Command-line arguments; None for those of the process.
+
+    Returns:
+        Exit code: 0, or 1 if the cells cannot be compared.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m sftdiv.paired", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m sftdiv.analyze pair", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("first", type=Path, metavar="CELL_A", help="a cell's folder, such as outputs/single/CELL")
-    parser.add_argument("second", type=Path, metavar="CELL_B", help="the other one's")
-    parser.add_argument("--json", action="store_true", help="one JSON object, by score")
-    given = parser.parse_args(arguments)
+    parser.add_argument("first", type=Path, metavar="CELL_A", help="folder of a cell, such as outputs/single/CELL")
+    parser.add_argument("second", type=Path, metavar="CELL_B", help="folder of the other cell")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, by score")
+    options = parser.parse_args(arguments)
     try:
-        found = compare_cells(given.first, given.second)
+        differences = compare_cells(options.first, options.second)
     except SftdivError as error:
         print(f"sftdiv: {error}", file=sys.stderr)
         return 1
-    print(
-        json.dumps({name: _plain(each) for name, each in found.items()}, indent=1, allow_nan=False)
-        if given.json
-        else _table(found)
-    )
+    if options.json:
+        by_score = {name: finite(asdict(difference)) for name, difference in differences.items()}
+        print(json.dumps(by_score, indent=1, allow_nan=False))
+    else:
+        print(_table(differences))
     return 0
 
 
-def _plain(each: Difference) -> dict[str, float | None]:
-    """With None for NaN, which every JSON reader knows."""
-    return {name: value if math.isfinite(value) else None for name, value in asdict(each).items()}
-
-
-def _table(found: Mapping[str, Difference]) -> str:
-    rows = [HEADINGS, *(_row(name, each) for name, each in found.items())]
+def _table(differences: Mapping[str, Difference]) -> str:
+    rows = [HEADINGS, *(_row(name, difference) for name, difference in differences.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    aligned = [
-        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        for row in rows
-    ]
-    return "\n".join("  ".join(row) for row in aligned)
+    lines = []
+    for row in rows:
+        numbers = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]))
+    return "\n".join(lines)
 
 
-def _row(name: str, each: Difference) -> tuple[str, ...]:
-    interval = f"[{each.low:+.4g}, {each.high:+.4g}]"
-    numbers = (f"{each.first:.4g}", f"{each.second:.4g}", f"{each.difference:+.4g}", f"{each.stderr:.4g}")
-    return (name, f"{each.items:,}", *numbers, interval, f"{each.unpaired:.4g}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _row(name: str, difference: Difference) -> tuple[str, ...]:
+    low, high = format_number(difference.low, plus=True), format_number(difference.high, plus=True)
+    return (
+        name,
+        f"{difference.items:,}",
+        format_number(difference.first),
+        format_number(difference.second),
+        format_number(difference.difference, plus=True),
+        format_number(difference.stderr),
+        MISSING if is_missing(difference.low) else f"[{low}, {high}]",
+        format_number(difference.unpaired),
+    )

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,9 +23,10 @@ from sftdiv.pipeline.result_table import _number
 from sftdiv.pipeline.scoring import check_evaluation, chosen
 from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, Score, SftdivError
-from sftdiv.reporting.paired_scores import _plain, main
+from sftdiv.reporting.paired_scores import main
 from sftdiv.storage.cache import Store
 from sftdiv.training.config import ArchitectureConfig
+from sftdiv.storage.files import finite
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
@@ -215,7 +217,7 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
     assert by_hand.stderr == pytest.approx(12**-0.5)
     assert (by_hand.low, by_hand.high) == pytest.approx((-0.5 - 1.959964 * 12**-0.5, -0.5 + 1.959964 * 12**-0.5))
     alone = paired_difference(np.array([1.0]), np.array([0.0]))
-    assert np.isnan(alone.stderr) and _plain(alone)["stderr"] is None
+    assert np.isnan(alone.stderr) and finite(asdict(alone))["stderr"] is None
     for cell, how in (("chat", {}), ("bare", {"chat_template": False}), ("less", {"limit": 3})):
         run_tasks(
             parrot, ["choose"], include_path=tasks, samples=tmp_path / cell / "evaluation" / "custom", **ALL | how

@@ -327,6 +327,20 @@ def test_the_command_explains_itself_and_refuses_what_is_no_study(tmp_path, caps
         main([str(tmp_path / "nowhere")])
 
 
+@pytest.mark.parametrize("module", ["sftdiv.analyze", "sftdiv.paired"])
+def test_two_cells_are_compared_by_a_subcommand_and_by_its_old_name(module, tmp_path):
+    old = module == "sftdiv.paired"
+    shown = [
+        subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+        for arguments in (
+            [*([] if old else ["pair"]), "--help"],
+            [*([] if old else ["pair"]), str(tmp_path), str(tmp_path)],
+        )
+    ]
+    assert shown[0].returncode == 0 and "python -m sftdiv.analyze pair [-h] [--json] CELL_A CELL_B" in shown[0].stdout
+    assert shown[1].returncode == 1 and shown[1].stderr.startswith("sftdiv: ")
+
+
 def test_the_command_prints_the_table_and_where_the_report_is(study, capsys):
     main([str(study), "--no-figures"])
     told = capsys.readouterr().out
