@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import Embeddings, Example, Heldout, ModelRef, Score, TokenIds, Units
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Keep = Callable[
     [str, Mapping[str, Any], Callable[["Path", "Path"], None]], "Path"
@@ -146,16 +149,86 @@ class Evaluator(Protocol):
 
 
 class Tracker(Protocol):
-    """Where the numbers of a run are sent while it runs."""
+    """Receives the numbers of a run while it runs; it never fails the run."""
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record the metrics of one training step."""
+        """Record the metrics of one optimizer step."""
         ...
 
     def samples(self, path: Path) -> None:
         """Record the generations of a JSON-lines file."""
         ...
 
-    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
+    def finish(self, row: Mapping[str, Any], exit_code: int) -> None:
         """Record the final numbers and close the run; a second call does nothing."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """What a tracker is told of a run when it begins.
+
+    Attributes:
+        study: Name of the study.
+        name: Name of the cell, unique in its study.
+        folder: Folder of the study.
+        config: Nested settings of the run.
+        kind: Kind of run, as the column ``kind`` of the result row, or ``study``.
+        tags: Words to filter runs by.
+    """
+
+    study: str
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    kind: str
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """What the analysis of a study found.
+
+    Attributes:
+        folder: Folder of the study.
+        name: Name of the study.
+        numbers: Values by flat names, such as ``slope.level.micro_token.response.1000.tiny.unmatched``; text and None are allowed.
+        tables: Data frames, or lists of rows, by name.
+        figures: Image files by name.
+        report: The HTML report; None where there is none.
+    """
+
+    folder: Path
+    name: str
+    numbers: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame | Sequence[Mapping[str, Any]]]
+    figures: Mapping[str, Path]
+    report: Path | None
+
+
+class RunLogger(Protocol):
+    """The methods of Lightning's ``Logger`` that are called here, so that every Lightning logger is one.
+
+    A logger may have two more, which Lightning's interface lacks: ``log_summary(row)``, called once before ``finalize``, and
+    ``log_samples(path)``, called with a JSON-lines file of generations (see `sftdiv.tracking.run_tracker`).
+    """
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record the metrics of one optimizer step."""
+        ...
+
+    def finalize(self, status: str) -> None:
+        """Close the run as ``success`` or ``failed``."""
+        ...
+
+
+class Tracking(Protocol):
+    """A tracking service, built by an option of the config group ``tracking``. It changes no result, so it has no identity."""
+
+    def start(self, run: TrackedRun) -> RunLogger:
+        """Open a run: a Lightning ``Logger``, or an object with its interface."""
+        ...
+
+    def log_study(self, summary: StudySummary) -> None:
+        """Record what the analysis of a study found, as one run beside the study's cells."""
         ...

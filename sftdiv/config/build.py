@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
 from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig
 
@@ -59,6 +60,20 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
         "method": FineTuningConfig(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
         "optimizer": OptimizerConfig(**tuning, name=how.optimizer, schedule=how.schedule),
     }
+
+
+def tracking_options(config: DictConfig) -> list[Tracking]:
+    """The chosen options of the group ``tracking``, in the order given.
+
+    Raises:
+        SftdivError: A setting cannot be right, an option's package is missing, or its file lacks the ``@package`` line.
+    """
+    if "_target_" in config.tracking:
+        raise SftdivError(
+            "the file of tracking=NAME must begin with the line '# @package tracking.NAME', so that it can stand beside "
+            f"others; here it makes {config.tracking._target_}"
+        )
+    return [made(node) for node in config.tracking.values() if isinstance(node, DictConfig) and "_target_" in node]
 
 
 def made(node: Any) -> Any:

@@ -11,20 +11,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.config.build import tracking_options
 from sftdiv.config.compose import identified_options
 from sftdiv.pipeline import stages
 from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance
+from sftdiv.protocols import TrackedRun
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import cell_tags
+from sftdiv.tracking.run_tracker import start_tracking
 
 VERSIONS = (
     "sftdiv",
@@ -51,15 +53,15 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
     """
     write_atomically(cell.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     head = _head(config, cell)
-    start = instantiate(config.tracking)
-    tracker = start(
-        group=cell.study,
+    tracked = TrackedRun(
+        study=cell.study,
         name=cell.name,
         folder=cell.folder.parent,
         config=plain(config),
         kind=head["kind"],
         tags=cell_tags(head),
     )
+    tracker = start_tracking(tracking_options(config), tracked)
     with Recorder(cell, tracker) as recorder:
         artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
         recorder.add(head)

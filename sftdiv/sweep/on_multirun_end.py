@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from sftdiv.config.build import tracking_options
+from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
@@ -44,18 +47,17 @@ def _end(config: DictConfig, console: Console) -> bool:
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells):
-        _analyse(study, console)
+        _analyse(study, tracking_options(config), console)
     if unfinished:
         _tell(unfinished, len(cells), command, console)
     return bool(unfinished)
 
 
-def _analyse(study: Path, console: Console) -> None:
+def _analyse(study: Path, options: Sequence[Tracking], console: Console) -> None:
     """Write, show and track what the finished cells say; too little to say anything is told, and is no failure of the sweep."""
     from sftdiv.analyze import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
     from sftdiv.tracking.session import sync_line
-    from sftdiv.tracking.study_run import tracked_as
 
     try:
         analysis = analyze_study(study)
@@ -63,11 +65,8 @@ def _analyse(study: Path, console: Console) -> None:
         console.print(f"no analysis: {error}", markup=False, highlight=False)
         return
     show_analysis(analysis, console)
-    where = tracked_as(study)
-    if where is None:
-        return
-    track_study(where, analysis)
-    if line := sync_line(study):
+    track_study(options, analysis)
+    if options and (line := sync_line(study)):
         console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,20 +1,22 @@
-"""What a study found, sent to W&B: the numbers by flat names, the tables, the figures and the report.
+"""The summary of a study for the chosen trackers: the numbers by flat names, the tables, the figures and the report.
 
-In: an analysis and where the cells were sent. Out: one W&B run a study. A name says all that tells
-a ladder from the others, so that a dashboard can compare the same slope across studies.
+The name of a number holds everything that tells its ladder from the others, so that a dashboard can compare the same
+slope across studies.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.tracking.session import Destination
-from sftdiv.tracking.study_run import log_study
+from sftdiv.protocols import StudySummary, Tracking
 
-SENT = (
+log = logging.getLogger(__name__)
+SLOPE_COLUMNS = (
     "slope",
     "slope_sd",
     "slope_low",
@@ -24,19 +26,29 @@ SENT = (
     "slope_given_length",
     "slope_given_tokens",
 )
+TABLES = ("slopes", "correlations", "differences", "ladders", "baselines")
 
 
-def track_study(where: Destination, analysis: Analysis) -> None:
-    """Send a study's summary; W&B's failure is told and changes nothing."""
+def track_study(options: Sequence[Tracking], analysis: Analysis) -> None:
+    """Record a study's summary with every chosen tracker; one that fails is warned about and changes nothing."""
+    if not options:
+        return
+    summary = summarize(analysis)
+    for option in options:
+        try:
+            option.log_study(summary)
+        except Exception as error:  # trackers raise errors of many families, and none of them may end an analysis
+            log.warning("%s did not take the study's summary: %s", type(option).__name__, error)
+
+
+def summarize(analysis: Analysis) -> StudySummary:
+    """The numbers, tables, figures and report of an analysed study."""
     folder = analysis.study.folder
-    log_study(
-        where,
+    return StudySummary(
         folder=folder,
         name=analysis.study.name,
         numbers=numbers(analysis),
-        tables={
-            name: getattr(analysis, name) for name in ("slopes", "correlations", "differences", "ladders", "baselines")
-        },
+        tables={name: getattr(analysis, name) for name in TABLES},
         figures={path.stem: path for path in sorted((folder / "figures").glob("*.png"))},
         report=folder / "report.html",
     )
@@ -44,12 +56,13 @@ def track_study(where: Destination, analysis: Analysis) -> None:
 
 def numbers(analysis: Analysis) -> dict[str, float]:
     """Slopes and correlations by names such as ``slope.level.micro_token.response.500.tiny.unmatched``."""
-    found: dict[str, float] = {"cells": len(analysis.study.cells), "failures": len(analysis.study.failures)}
-    for line in analysis.slopes.to_dict("records"):
-        found |= {f"{name}.{line['predictor']}.{_dotted(line['ladder'])}": line[name] for name in SENT}
-    for line in analysis.correlations.to_dict("records"):
-        found[f"correlation.{_dotted(line['scope'])}.{line['side']}.{line['metric']}"] = line["pearson"]
-    return {name: float(value) for name, value in found.items() if not pd.isna(value)}
+    values: dict[str, float] = {"cells": len(analysis.study.cells), "failures": len(analysis.study.failures)}
+    for row in analysis.slopes.to_dict("records"):
+        ladder = _dotted(row["ladder"])
+        values |= {f"{column}.{row['predictor']}.{ladder}": row[column] for column in SLOPE_COLUMNS}
+    for row in analysis.correlations.to_dict("records"):
+        values[f"correlation.{_dotted(row['scope'])}.{row['side']}.{row['metric']}"] = row["pearson"]
+    return {name: float(value) for name, value in values.items() if not pd.isna(value)}
 
 
 def _dotted(label: str) -> str:

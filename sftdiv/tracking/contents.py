@@ -1,10 +1,15 @@
-"""A cell's files as W&B takes them: numbers that JSON knows, the generations as a table, tags to filter by."""
+"""The parts of a result row in the forms that trackers take.
+
+A row is one flat mapping with dotted keys, ``config.*`` among them. Its settings become a nested config, its
+results a summary or plain numbers, its identifying columns tags. Tables become W&B tables.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,36 +17,70 @@ if TYPE_CHECKING:
     import pandas as pd
     import wandb
 
-TAGGED = (
-    "strategy",
-    "side",
-    "size",
-    "model",
-    "match",
-    "corpus",
-    "budget",
-    "universe_of",
-)  # columns of a row that become tags
+CONFIG = "config."  # prefix of the columns that hold settings
+TAG_FORMATS = {  # columns of a row that become tags; a bare "none" or number would say nothing
+    "strategy": "{}",
+    "side": "{}",
+    "size": "size {}",
+    "model": "{}",
+    "match": "match {}",
+    "corpus": "{}",
+    "budget": "budget {}",
+    "universe_of": "universe {}",
+}
 
 
 def cell_tags(row: Mapping[str, Any]) -> list[str]:
-    """The tags of a cell from its row, or from the part of it that is known before the run; ``match=none`` and the like are named whole."""
-    named = {"size": "size {}", "match": "match {}", "budget": "budget {}", "universe_of": "universe {}"}
-    return [named.get(key, "{}").format(row[key]) for key in TAGGED if row.get(key) is not None]
+    """Tags of a cell, from its row or from the part of it that is known before the run."""
+    return [template.format(row[key]) for key, template in TAG_FORMATS.items() if row.get(key) is not None]
 
 
-def finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with NaN and infinity as None, as ``result.json`` holds it."""
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+def config_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a row (its ``config.*`` columns), nested as in the composed config.
+
+    A name that is both a value and the beginning of another name keeps its dots.
+    """
+    config: dict[str, Any] = {}
+    for key, value in row.items():
+        if not key.startswith(CONFIG):
+            continue
+        *parents, name = key.removeprefix(CONFIG).split(".")
+        node = config
+        for depth, parent in enumerate(parents):
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                name = ".".join([*parents[depth:], name])
+                break
+            node = child
+        node[name] = value
+    return config
 
 
-def samples_table(path: Path) -> wandb.Table:
-    """The generations of ``samples.jsonl``, one row each."""
-    return table([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+def results_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without its settings."""
+    return {key: value for key, value in row.items() if not key.startswith(CONFIG)}
 
 
-def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> wandb.Table:
-    """Rows as a W&B table: columns in the order first seen, a frame's index as a column unless it only counts, NaN as an empty cell."""
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row, without its settings, truth values and text."""
+    return {
+        key: float(value)
+        for key, value in results_of(row).items()
+        if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """The generations of ``samples.jsonl``."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def wandb_table(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> wandb.Table:
+    """Rows as a W&B table.
+
+    Columns stand in the order in which they first occur. A frame's index becomes a column unless it only
+    counts. NaN and infinity become empty cells.
+    """
     import pandas as pd
     import wandb
 
@@ -54,7 +93,7 @@ def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> wandb.Table:
 
 
 def _cell(value: Any) -> Any:
-    """A value that a table's cell may hold; numpy's numbers become Python's."""
+    """A value as a W&B table holds it: numpy's numbers as Python's, anything unknown as text."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -1,10 +1,8 @@
-"""What a W&B run folder holds, read without W&B's servers: names, config, history, summary.
+"""Reads the log of an offline W&B run (``run-ID.wandb``) without W&B's servers: names, config, history, summary.
 
-In: a ``run-ID.wandb`` file. Out: an ``OfflineRun``. The file is a log framed as LevelDB frames its
-own (github.com/google/leveldb, ``doc/log_format.md``), after a header of 7 bytes; its records are
-``wandb.proto.wandb_internal_pb2.Record``. The trade: wandb has no public reader of it, so a new
-format would be an error here. A run that was killed ends anywhere: what is whole is read,
-``exit_code`` is None.
+The file is a log in LevelDB's framing (github.com/google/leveldb, ``doc/log_format.md``) after a header of 7 bytes; its
+records are ``wandb.proto.wandb_internal_pb2.Record``. W&B has no public reader of this format, so a new version of it
+is an error here. The log of a killed run ends anywhere: its complete records are read, and ``exit_code`` is None.
 """
 
 from __future__ import annotations
@@ -23,12 +21,28 @@ MAGIC = b":W&B"
 HEADER = 7  # bytes before the first chunk; they count into the first block
 BLOCK = 32 << 10  # bytes
 CHUNK = struct.Struct("<IHB")  # checksum, length, kind
-FULL, LAST = 1, 4  # kinds of chunk that end a record; 2 and 3 begin and continue one, 0 is padding
+FULL, LAST = 1, 4  # kinds of chunk that end a record; 2 and 3 begin and continue a record, 0 is padding
 
 
 @dataclass
 class OfflineRun:
-    """One run as its log tells it; ``history`` has one mapping a logged step, ``artifacts`` names with their types."""
+    """Content of one log.
+
+    Attributes:
+        path: The log.
+        id: Id of the run.
+        project: W&B's project.
+        entity: W&B's user or team.
+        group: Name of the study.
+        name: Name of the cell.
+        job_type: Kind of run.
+        tags: Words to filter by.
+        config: Nested settings.
+        history: One mapping per logged step.
+        summary: Final values.
+        artifacts: Type of each artifact, by name.
+        exit_code: None where the run was killed.
+    """
 
     path: Path
     id: str = ""
@@ -46,24 +60,27 @@ class OfflineRun:
 
     @property
     def synced(self) -> bool:
-        """Whether ``wandb sync`` has sent it (it then leaves a marker beside the log)."""
+        """Whether ``wandb sync`` has sent the run, by the marker that it leaves beside the log."""
         return self.path.with_suffix(".wandb.synced").exists()
 
 
 def read_runs(folder: Path) -> list[OfflineRun]:
-    """The offline runs of a study, oldest first; ``folder`` is the study's, and holds ``wandb/``."""
-    return [
-        read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.parent.name)
-    ]
+    """The offline runs of a study, oldest first.
+
+    Args:
+        folder: The study's folder, which holds ``wandb/``.
+    """
+    logs = folder.glob("wandb/offline-run-*/*.wandb")
+    return [read_run(path) for path in sorted(logs, key=lambda path: path.parent.name)]
 
 
 def read_run(path: Path) -> OfflineRun:
     """Read one log.
 
     Raises:
-        SftdivError: If the file is not a W&B log, or a whole record in it is damaged.
+        SftdivError: The file is not a W&B log, or a complete record in it is damaged.
     """
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # its stub hides behind the protobuf version
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # stubs by protobuf version
 
     run = OfflineRun(path)
     for data in _records(path.read_bytes(), path):
@@ -96,7 +113,7 @@ def _take_run(run: OfflineRun, record: Any) -> None:
 
 
 def _update(values: dict[str, Any], items: Iterable[Any]) -> dict[str, Any]:
-    """Set each item; a nested key is a path, and a path of one name is that name (it may hold dots)."""
+    """Set the value of every item. A nested key is a path; a path of one name is that name, which may hold dots."""
     for item in items:
         *parents, name = list(item.nested_key) or [item.key]
         inner: dict[str, Any] = values
@@ -109,18 +126,18 @@ def _update(values: dict[str, Any], items: Iterable[Any]) -> dict[str, Any]:
 
 
 def _records(data: bytes, path: Path) -> Iterator[bytes]:
-    """The whole records of a log; an unfinished one at its end is left out.
+    """The complete records of a log; an unfinished one at its end is left out.
 
     Raises:
-        SftdivError: If the header or a checksum is wrong.
+        SftdivError: The header or a checksum is wrong.
     """
     if data[: len(MAGIC)] != MAGIC:
         raise SftdivError(f"{path} is no W&B log: it begins with {data[:HEADER]!r}, not {MAGIC!r}")
     position, record = HEADER, b""
     while position + CHUNK.size <= len(data):
-        left = BLOCK - position % BLOCK
-        if left < CHUNK.size:  # no chunk begins so near the end of a block
-            position += left
+        rest_of_block = BLOCK - position % BLOCK
+        if rest_of_block < CHUNK.size:  # no chunk begins so near the end of a block
+            position += rest_of_block
             continue
         checksum, length, kind = CHUNK.unpack_from(data, position)
         body = data[position + CHUNK.size : position + CHUNK.size + length]

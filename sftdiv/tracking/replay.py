@@ -1,8 +1,8 @@
-"""Finished cells sent to W&B from disk, at any time and as often as one likes, without doubling a run.
+"""Sends finished cells to W&B from disk, as often as one likes, without doubling a run.
 
-In: a study's folder. Out: what was done with each run. Runs that lie offline are sent as they are,
-steps and all (``wandb sync``). The trade: a finished cell whose row W&B has not got otherwise is
-written with config, row and generations alone, for its steps are on no disk.
+It reads a study's folder and reports what was done with each run. Offline runs are sent as they are, with their steps
+(``wandb sync``). Any other finished cell whose row W&B lacks is sent as config, row and generations only, since its
+steps were never written to disk.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sftdiv.protocols import TrackedRun
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import RESULT
-from sftdiv.tracking.contents import cell_tags, finite, samples_table
+from sftdiv.storage.files import finite
+from sftdiv.tracking.contents import cell_tags, config_of, read_samples, results_of, wandb_table
 from sftdiv.tracking.offline import read_run
 from sftdiv.tracking.sent import mark_sent, sent_as
 from sftdiv.tracking.session import (
@@ -39,7 +39,14 @@ BEFORE, SENT, WRITTEN, FAILED = "sent before", "sent", "written offline", "faile
 
 @dataclass(frozen=True)
 class Replayed:
-    """What was done with one run: ``action`` is one of ``sent before``, ``sent``, ``written offline``, ``failed``; ``detail`` says how."""
+    """Outcome of one run.
+
+    Attributes:
+        name: Name of the cell, or ``study``.
+        id: Id of the W&B run.
+        action: ``sent before``, ``sent``, ``written offline`` or ``failed``.
+        detail: What was sent, or the error.
+    """
 
     name: str
     id: str
@@ -47,80 +54,91 @@ class Replayed:
     detail: str = ""
 
 
-def replay(folder: Path, where: Destination, *, again: bool) -> list[Replayed]:
-    """Send what is finished.
+def replay(folder: Path, destination: Destination, *, again: bool) -> list[Replayed]:
+    """Send the finished cells of a study.
 
     Args:
         folder: The study's folder.
-        where: The project, entity and mode.
-        again: Send also what was sent before.
+        destination: Project, entity and mode.
+        again: Also send what was sent before.
 
     Returns:
-        One entry a finished cell, and one for every other offline run that was sent (the study's own).
+        One outcome per finished cell, and one per other offline run that was sent (the study's summary).
 
     Raises:
-        SftdivError: If online is asked for and no key is known, or W&B does not answer.
+        SftdivError: Online is asked for and no key is known, or W&B does not answer.
     """
-    mode = resolve_mode(where.mode)
-    sent = _send_offline_runs(folder, where) if mode == "online" else {}
-    done = []
+    mode = resolve_mode(destination.mode)
+    synced = _send_offline_runs(folder, destination) if mode == "online" else {}
+    outcomes = []
     for path in sorted(folder.glob(f"*/{RESULT}")):
         row = json.loads(path.read_text(encoding="utf-8"))
         run = run_id(row["study"], row["cell"])
-        offline = sent.pop(run, None)
+        offline = synced.pop(run, None)
         before = sent_as(folder, run, row)
         if offline is not None and (offline.action == FAILED or before is not None):
             if offline.action == SENT:
                 mark_sent(folder, run, row, mode="online")
-            done.append(offline)
+            outcomes.append(offline)
         elif before in ("online", mode) and not again:
-            done.append(Replayed(row["cell"], run, BEFORE, str(before)))
+            outcomes.append(Replayed(row["cell"], run, BEFORE, str(before)))
         else:
-            done.append(_replay_cell(path.parent, row, where, mode=mode))
-    return done + list(sent.values())
+            outcomes.append(_replay_cell(path.parent, row, destination, mode=mode))
+    return outcomes + list(synced.values())
 
 
-def _replay_cell(cell: Path, row: Mapping[str, Any], where: Destination, *, mode: str) -> Replayed:
+def _replay_cell(cell: Path, row: Mapping[str, Any], destination: Destination, *, mode: str) -> Replayed:
     """Write one row, its config and its generations as a run.
 
     Raises:
-        SftdivError: If no run can be opened: then none of the others can either.
+        SftdivError: No run can be opened, so that none of the other cells could be sent either.
     """
     study, name, folder = row["study"], row["cell"], cell.parent
-    run = run_id(study, name)
-    described = {"kind": row.get("kind", "cell"), "tags": cell_tags(row)}
-    config = yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))
+    run_identifier = run_id(study, name)
+    tracked = TrackedRun(
+        study=study,
+        name=name,
+        folder=folder,
+        config=config_of(row),
+        kind=row.get("kind", "cell"),
+        tags=cell_tags(row),
+    )
     try:
-        opened = open_run(where, folder=folder, group=study, name=name, config=config, mode=mode, **described)
+        run = open_run(destination, tracked, mode=mode)
     except FAILURES as error:
         raise SftdivError(f"W&B does not take {name}, nor what comes after it: {error}") from error
     try:
         if (cell / "samples.jsonl").exists():
-            opened.summary["samples"] = samples_table(cell / "samples.jsonl")
-        opened.summary.update(finite(row))
-        end_run(opened, exit_code=0)
+            run.summary["samples"] = wandb_table(read_samples(cell / "samples.jsonl"))
+        run.summary.update(finite(results_of(row)))
+        end_run(run, exit_code=0)
     except FAILURES as error:
-        return Replayed(name, run, FAILED, f"{type(error).__name__}: {error}")
-    mark_sent(folder, run, row, mode=mode)
-    return Replayed(name, run, SENT if mode == "online" else WRITTEN, "config, row, generations")
+        return Replayed(name, run_identifier, FAILED, f"{type(error).__name__}: {error}")
+    mark_sent(folder, run_identifier, row, mode=mode)
+    return Replayed(name, run_identifier, SENT if mode == "online" else WRITTEN, "config, row, generations")
 
 
-def _send_offline_runs(folder: Path, where: Destination) -> dict[str, Replayed]:
-    """Let ``wandb sync`` send every whole offline run, and say by id what became of it; one that was killed is left to its next try."""
+def _send_offline_runs(folder: Path, destination: Destination) -> dict[str, Replayed]:
+    """Send every complete offline run with ``wandb sync``; the outcomes by run id.
+
+    The run of a killed cell is incomplete and is left to the cell's next try.
+    """
     runs = {path: read_run(path) for path in unsent(folder)}
-    whole = {path: run for path, run in runs.items() if run.exit_code is not None}
-    if not whole:
+    complete = {path: run for path, run in runs.items() if run.exit_code is not None}
+    if not complete:
         return {}
-    command = [sys.executable, "-m", "wandb", "sync", "--project", where.project]
-    command += [*(["--entity", where.entity] if where.entity else []), *(str(path.absolute()) for path in whole)]
+    command = [sys.executable, "-m", "wandb", "sync", "--project", destination.project]
+    if destination.entity:
+        command += ["--entity", destination.entity]
+    command += [str(path.absolute()) for path in complete]
     environment = {key: value for key, value in os.environ.items() if key not in PROCESS_VARIABLES}
-    ended = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    told = (ended.stdout + ended.stderr).strip().splitlines()[-1:]
+    last_line = " ".join((process.stdout + process.stderr).strip().splitlines()[-1:])
     return {
         run.id: Replayed(run.name, run.id, SENT, f"offline run, {len(run.history):,} steps")
         if run.synced
-        else Replayed(run.name, run.id, FAILED, " ".join(told))
-        for run in whole.values()
+        else Replayed(run.name, run.id, FAILED, last_line)
+        for run in complete.values()
     }

@@ -1,7 +1,6 @@
-"""Which rows W&B already has: one small file a run, so that cells that run at once do not write to the same one.
+"""Record of the rows that W&B already has: ``wandb/sent/ID.json`` holds a row's digest and how it was sent.
 
-In: a study's folder, a run's id, a row. Out: ``wandb/sent/ID.json`` with the row's digest and
-whether it went online or offline.
+There is one file per run, so that cells that run at the same time never write to the same one.
 """
 
 from __future__ import annotations
@@ -11,19 +10,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.files import write_json
+from sftdiv.storage.files import finite, write_json
 from sftdiv.storage.hashing import content_hash
-from sftdiv.tracking.contents import finite
 
 
 def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> None:
-    """Write down that W&B has this row; ``mode`` is ``online`` or ``offline`` (any other, such as ``disabled``, sends nothing)."""
+    """Record that W&B has a row.
+
+    Args:
+        folder: The study's folder.
+        run: Id of the W&B run.
+        row: The result row.
+        mode: ``online`` or ``offline``; any other mode, such as ``disabled``, sends nothing and is not recorded.
+    """
     if mode in ("online", "offline"):
         write_json(_marker(folder, run), {"row": row_digest(row), "mode": mode})
 
 
 def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
-    """``online`` or ``offline``, as this very row was sent; None where it was not."""
+    """``online`` or ``offline``, as exactly this row was sent; None where it was not."""
     path = _marker(folder, run)
     if not path.exists():
         return None
@@ -32,7 +37,7 @@ def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
-    """Digest of a row, the same before it is written and after it is read back."""
+    """Digest of a row, equal before it is written and after it is read back."""
     return content_hash(finite(row))
 
 

@@ -1,8 +1,8 @@
-"""How a W&B run is opened here: with an id of its own content, never asking, never waiting longer than it is told to.
+"""Opens and closes W&B runs: with ids derived from the run's names, without prompts, within a time limit.
 
-In: where runs go (``Destination``) and what a run is called. Out: an open ``wandb.Run``. Online
-where an API key is known, else offline, into ``wandb/`` in the study's folder; where W&B does not
-answer, offline too, so that nothing is lost: ``sync_line`` says how to send it.
+It takes a `Destination` and the run's names and settings, and gives an open ``wandb.Run``: online where an API key is
+known, else offline, into ``wandb/`` in the study's folder. Where W&B does not answer, the run is offline too, so that
+nothing is lost; `sync_line` gives the command that sends it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlparse
 
+from sftdiv.protocols import TrackedRun
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
@@ -30,18 +30,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
 FAILURES = Exception  # W&B raises errors of many families, private ones among them, and none of them may end a training
-PROCESS_VARIABLES = (
-    "WANDB_SERVICE",
-)  # names of this process's own W&B service: a child that inherits them dies with its parent's
-UNREACHABLE_FOR = (
-    600.0  # seconds after a failed start in which `auto` does not try again: a sweep of many cells would wait in each
-)
+PROCESS_VARIABLES = ("WANDB_SERVICE",)  # name this process's W&B service: a child that inherits it dies with its parent's
+UNREACHABLE_FOR = 600.0  # seconds after a failed start without a new try by `auto`, else every cell of a sweep would wait
 LONGEST_TAG = 64  # characters; W&B refuses more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where runs go: W&B's project and entity, the mode, and the seconds that W&B may take to begin a run, and to end it."""
+    """Where W&B runs go.
+
+    Attributes:
+        project: W&B's project.
+        entity: W&B's user or team; None for the key's own.
+        mode: ``auto`` (online where an API key is known), ``online`` or ``offline``.
+        timeout: Seconds that W&B may take to begin a run, and to end it.
+    """
 
     project: str
     entity: str | None
@@ -55,97 +58,83 @@ class Destination:
             raise SftdivError(f"tracking.timeout={self.timeout!r} must be a number of seconds above 0")
 
 
-def run_id(group: str, name: str) -> str:
-    """The id of the run ``name`` in ``group``: the same names give the same id, so a resumed cell continues its run."""
-    return content_hash([group, name])
+def run_id(study: str, name: str) -> str:
+    """Id of the run ``name`` of a study; equal names give equal ids, so that a resumed cell continues its run."""
+    return content_hash([study, name])
 
 
-def open_run(
-    where: Destination,
-    *,
-    folder: Path,
-    group: str,
-    name: str,
-    kind: str,
-    tags: Sequence[str],
-    config: Mapping[str, Any],
-    mode: str,
-) -> wandb.Run:
-    """Open one run in ``mode`` (``online``, ``offline`` or ``disabled``); whatever W&B raises passes through.
+def open_run(destination: Destination, tracked: TrackedRun, *, mode: str) -> wandb.Run:
+    """Open one run; whatever W&B raises passes through.
+
+    Under a W&B agent the agent has made the run, and its parameters own their names: the run keeps the agent's id and
+    project, and the settings go below ``settings``.
 
     Args:
-        where: The project, the entity and how long W&B may take; its own mode is not read.
-        folder: The study's folder.
-        group: The study's name.
-        name: The cell's name.
-        kind: W&B's job type.
-        tags: Words to filter by; cut at 64 characters, doubles and empty ones left out.
-        config: Nested settings.
-        mode: What ``resolve_mode`` gave.
+        destination: Project, entity and time limit; its own mode is not read.
+        tracked: Names, folder, settings and tags. Tags are cut at 64 characters; empty and repeated ones are left out.
+        mode: ``online``, ``offline`` or ``disabled``, as `resolve_mode` gives it.
     """
     import wandb
 
-    folder.mkdir(parents=True, exist_ok=True)
-    of_agent = "WANDB_SWEEP_ID" in os.environ  # W&B's agent has made the run then, and its parameters own their names
+    tracked.folder.mkdir(parents=True, exist_ok=True)
+    under_agent = "WANDB_SWEEP_ID" in os.environ
     wandb.setup(wandb.Settings(silent=True))
     return wandb.init(
-        project=None if of_agent else where.project,
-        entity=None if of_agent else where.entity,
-        group=group,
-        name=name,
-        id=None if of_agent else run_id(group, name),
+        project=None if under_agent else destination.project,
+        entity=None if under_agent else destination.entity,
+        group=tracked.study,
+        name=tracked.name,
+        id=None if under_agent else run_id(tracked.study, tracked.name),
         resume="allow",
-        job_type=kind,
-        tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in tags if tag)),
-        dir=folder,
-        config={"settings": dict(config)} if of_agent else dict(config),
-        mode=mode,  # type: ignore[arg-type]  # W&B checks the name
+        job_type=tracked.kind,
+        tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in tracked.tags if tag)),
+        dir=tracked.folder,
+        config={"settings": dict(tracked.config)} if under_agent else dict(tracked.config),
+        mode=cast("Literal['online', 'offline', 'disabled']", mode),  # W&B checks it
         settings=wandb.Settings(
             silent=True,
             console="off",
             x_disable_stats=True,
             disable_git=True,
-            init_timeout=where.timeout,
-            finish_timeout=where.timeout,
+            init_timeout=destination.timeout,
+            finish_timeout=destination.timeout,
             finish_timeout_raises=True,
         ),
     )
 
 
-def start_run(where: Destination, *, folder: Path, group: str, name: str, **described: Any) -> wandb.Run | None:
-    """Open a run that begins anew: offline where W&B does not answer, None where not even that works; ``described`` goes to ``open_run``.
+def start_run(destination: Destination, tracked: TrackedRun) -> wandb.Run | None:
+    """Open a run for a new try: offline where W&B does not answer, None where not even that works.
 
-    What an earlier try of it left offline and nobody sent is taken over, up to the step it came to,
-    and removed: ``wandb sync`` stops at a log whose end is torn, and then does not send the whole
-    one of the same id either (seen with W&B 0.31).
+    Steps that an earlier try left offline and unsent are taken over, and its log is removed. ``wandb sync`` stops at a
+    log whose end is torn, and then does not send the complete log of the same id either (seen with W&B 0.31).
 
     Raises:
-        SftdivError: If online is asked for and no key is known.
+        SftdivError: Online is asked for and no key is known.
     """
-    mode = resolve_mode(where.mode)
-    if mode == "online" and where.mode == "auto" and _unreachable(folder):
+    folder = tracked.folder
+    mode = resolve_mode(destination.mode)
+    if mode == "online" and destination.mode == "auto" and _recently_unreachable(folder):
         mode = "offline"
     steps: dict[int, dict[str, float]] = {}
     for attempt in dict.fromkeys((mode, "offline")):
         try:
-            steps |= _take_steps(folder, run_id(group, name))
-            run = open_run(where, folder=folder, group=group, name=name, mode=attempt, **described)
+            steps |= _take_steps(folder, run_id(tracked.study, tracked.name))
+            run = open_run(destination, tracked, mode=attempt)
             for step, metrics in sorted(steps.items()):
                 run.log(metrics, step=step, commit=True)
             return run
         except FAILURES as error:
-            told = (
-                "does not answer (%s): this run is kept offline"
-                if attempt == "online"
-                else "could not start (%s): this run is not tracked"
-            )
-            log.warning(f"W&B {told}", error)
+            if attempt == "online":
+                log.warning("W&B does not answer (%s): this run is kept offline", error)
+            else:
+                log.warning("W&B could not start (%s): this run is not tracked", error)
             _after_failure(folder)
     return None
 
 
 def _after_failure(folder: Path) -> None:
-    """Remember that W&B did not answer, and let go of the id of the run that could not begin."""
+    """Record that W&B did not answer, and release the id of the run that could not begin."""
     try:
         write_atomically(folder / "wandb" / "unreachable", "")
         end_session()
@@ -154,7 +143,7 @@ def _after_failure(folder: Path) -> None:
 
 
 def _take_steps(folder: Path, run: str) -> dict[int, dict[str, float]]:
-    """The numbers of each step that lie unsent, the latest of each; their logs are removed."""
+    """The unsent metrics of an earlier try by step; its logs are removed."""
     steps: dict[int, dict[str, float]] = {}
     for path in unsent(folder, run):
         try:
@@ -169,64 +158,66 @@ def _take_steps(folder: Path, run: str) -> dict[int, dict[str, float]]:
             if metrics:
                 steps[row["_step"]] = metrics
         path.unlink()
-        shutil.rmtree(
-            path.parent, ignore_errors=True
-        )  # a killed cell's service may still write beside the log; without it that is inert
+        shutil.rmtree(path.parent, ignore_errors=True)  # a killed cell's W&B service may still write beside the log
     return steps
 
 
 def end_run(run: wandb.Run, *, exit_code: int) -> None:
-    """Close a run and wait until its log is whole on the disk; whatever W&B raises passes through."""
+    """Close a run and wait until its log is complete on disk; whatever W&B raises passes through.
+
+    ``finish`` alone does not wait for the W&B service, which the end of a sweep's child process would interrupt.
+    """
     run.finish(exit_code=exit_code)
-    end_session()  # finishing alone does not wait for the service, which a child of a sweep would take down half-written
+    end_session()
 
 
 def end_session() -> None:
-    """End this process's W&B service; the next run starts another."""
+    """End this process's W&B service; the next run starts a new one."""
     import wandb
 
     wandb.teardown()
 
 
-def _unreachable(folder: Path) -> bool:
+def _recently_unreachable(folder: Path) -> bool:
     marker = folder / "wandb" / "unreachable"
     return marker.exists() and time.time() - marker.stat().st_mtime < UNREACHABLE_FOR
 
 
 def unsent(folder: Path, run: str = "*") -> list[Path]:
-    """The logs of offline runs that were not sent, oldest first."""
+    """Logs of unsent offline runs of a study, oldest first."""
     logs = sorted(folder.glob(f"wandb/offline-run-*/run-{run}.wandb"), key=lambda path: path.parent.name)
     return [path for path in logs if not path.with_suffix(".wandb.synced").exists()]
 
 
 def sync_line(folder: Path) -> str | None:
-    """The command that sends a study's offline runs once a key is known, or None where all are sent.
+    """The command that sends a study's offline runs once a key is known; None where all are sent.
 
-    It is not ``wandb sync``, which sends nothing at all from a folder where one cell was killed
-    early (seen with W&B 0.31).
+    It is not ``wandb sync``, which sends nothing at all from a folder where one cell was killed early (seen with
+    W&B 0.31).
     """
     if not unsent(folder):
         return None
-    place = folder.absolute()
-    return f"python -m sftdiv.sync {shlex.quote(str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place))}"
+    path = folder.absolute()
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"python -m sftdiv.sync {shlex.quote(str(shown))}"
 
 
 def resolve_mode(mode: str) -> str:
-    """``auto`` as online or offline; the variable WANDB_MODE, W&B's own switch, goes before.
+    """Replace ``auto`` by online or offline; W&B's own variable WANDB_MODE takes precedence over ``auto``.
 
     Raises:
-        SftdivError: If online is asked for and no key is known, for W&B would then ask.
+        SftdivError: Online is asked for and no key is known, so that W&B would prompt for one.
     """
-    wanted = (os.environ.get("WANDB_MODE") if mode == "auto" else mode) or ("online" if has_key() else "offline")
-    if wanted == "online" and not has_key():
+    resolved = (os.environ.get("WANDB_MODE") if mode == "auto" else mode) or ("online" if has_key() else "offline")
+    if resolved == "online" and not has_key():
         raise SftdivError(
             "W&B is to be online and no API key is known: set WANDB_API_KEY, or `wandb login`, or tracking.mode=offline"
         )
-    return wanted
+    return resolved
 
 
 def has_key() -> bool:
-    """Whether the environment or the netrc file knows an API key for the W&B host; the key itself is not read into anything."""
+    """Whether the environment or the netrc file holds an API key for the W&B host; the key itself is not kept."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

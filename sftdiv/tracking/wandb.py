@@ -1,79 +1,147 @@
-"""Weights & Biases, online where an API key is known and offline otherwise: it never asks, and its failure never fails a run.
+"""Weights & Biases as a tracking service (``tracking=wandb``).
 
-In: the cell's names, kind, tags and resolved config; metrics a step; generations; the final row.
-Out: a W&B run in group STUDY, whose id derives from both names, so that a resumed cell continues
-its run, online and offline.
+Runs are online where an API key is known and offline otherwise. W&B never prompts, and its failure never fails a run.
+A run belongs to the group of its study, and its id derives from the names of study and cell, so that a resumed cell
+continues its run, online and offline.
+
+The logger has the interface of Lightning's ``Logger`` but is no subclass: Lightning imports torch, which a run that
+only selects does not need. Lightning's own ``WandbLogger`` also counts steps by itself, which would double the steps of
+a resumed run.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sftdiv.tracking.contents import finite, samples_table
+from sftdiv.protocols import StudySummary, TrackedRun
+from sftdiv.storage.files import finite
+from sftdiv.tracking.contents import read_samples, results_of, wandb_table
 from sftdiv.tracking.sent import mark_sent
 from sftdiv.tracking.session import FAILURES, Destination, end_run, run_id, start_run
+from sftdiv.tracking.study_run import log_study
+
+if TYPE_CHECKING:
+    import wandb
 
 log = logging.getLogger(__name__)
 
 
-class WandbTracker:
-    """One W&B run; see the module's text. ``kind`` becomes its job type."""
+@dataclass(frozen=True, kw_only=True)
+class WandbTracking:
+    """Where runs go; see `Destination` for the settings."""
 
-    def __init__(
-        self,
-        *,
-        group: str,
-        name: str,
-        folder: Path,
-        config: Mapping[str, Any],
-        kind: str,
-        tags: Sequence[str],
-        project: str,
-        entity: str | None,
-        mode: str,
-        timeout: float,
-    ) -> None:
-        where = Destination(project=project, entity=entity, mode=mode, timeout=timeout)
-        self._folder, self._id = folder, run_id(group, name)
-        self._run = start_run(where, folder=folder, group=group, name=name, kind=kind, tags=tags, config=config)
+    project: str
+    entity: str | None
+    mode: str
+    timeout: float
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Send the metrics of one training step."""
-        if self._run is None:
-            return
-        try:
-            self._run.log(
-                dict(metrics), step=step, commit=True
-            )  # an open step would overwrite the summary when the run ends
-        except FAILURES as error:
-            log.warning("W&B takes no more metrics (%s): this run is no longer tracked", error)
-            self._run = None
+    def __post_init__(self) -> None:
+        _ = self.destination
 
-    def samples(self, path: Path) -> None:
+    @property
+    def destination(self) -> Destination:
+        """The settings, validated.
+
+        Raises:
+            SftdivError: A setting cannot be right.
+        """
+        return Destination(project=self.project, entity=self.entity, mode=self.mode, timeout=self.timeout)
+
+    def start(self, run: TrackedRun) -> WandbRunLogger:
+        """Open a W&B run; where W&B cannot begin one, the logger does nothing.
+
+        Raises:
+            SftdivError: Online is asked for and no key is known.
+        """
+        return WandbRunLogger(start_run(self.destination, run), run)
+
+    def log_study(self, summary: StudySummary) -> None:
+        """Send a study's summary.
+
+        Raises:
+            SftdivError: Online is asked for and no key is known.
+        """
+        log_study(self.destination, summary)
+
+
+class WandbRunLogger:
+    """One open W&B run behind the interface of Lightning's ``Logger``."""
+
+    def __init__(self, run: wandb.Run | None, tracked: TrackedRun) -> None:
+        self._run, self._tracked = run, tracked
+        self._row: Mapping[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the cell."""
+        return self._tracked.name
+
+    @property
+    def version(self) -> str:
+        """Id of the run."""
+        return run_id(self._tracked.study, self._tracked.name)
+
+    @property
+    def save_dir(self) -> str:
+        """Folder that holds ``wandb/``: that of the study."""
+        return str(self._tracked.folder)
+
+    @property
+    def experiment(self) -> wandb.Run | None:
+        """The open run; None where W&B could not begin one, or the run is closed."""
+        return self._run
+
+    def log_hyperparams(self, params: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        """Add settings to the run's config."""
+        if self._run is not None:
+            self._run.config.update(dict(params), allow_val_change=True)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send the metrics of one step; whatever W&B raises passes through."""
+        if self._run is not None:
+            # Committed at once, since an open step would overwrite the summary when the run ends.
+            self._run.log(dict(metrics), step=step, commit=True)
+
+    def log_samples(self, path: Path) -> None:
         """Send the generations of a JSON-lines file as a table."""
         if self._run is None:
             return
         try:
-            self._run.summary["samples"] = samples_table(path)
+            self._run.summary["samples"] = wandb_table(read_samples(path))
         except FAILURES as error:
             log.warning("W&B takes no table (%s): the generations are in %s", error, path)
 
-    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        """Send the final numbers and close the run; a second call does nothing."""
+    def log_summary(self, row: Mapping[str, Any]) -> None:
+        """Keep the final numbers until the run is closed."""
+        self._row = row
+
+    def log_graph(self, *_: Any) -> None:
+        """Part of Lightning's interface; graphs are not sent."""
+
+    def after_save_checkpoint(self, _: Any) -> None:
+        """Part of Lightning's interface; checkpoints are not sent."""
+
+    def save(self) -> None:
+        """Part of Lightning's interface; every step is written when it is logged."""
+
+    def finalize(self, status: str) -> None:
+        """Send the final numbers and close the run as ``success`` or anything else, which is a failure."""
         run, self._run = self._run, None
         if run is None:
             return
+        folder, succeeded = self._tracked.folder, status == "success"
         try:
-            run.summary.update(finite(summary))
-            end_run(run, exit_code=exit_code)
-            if exit_code == 0:
-                mark_sent(self._folder, self._id, summary, mode=run.settings.mode)
+            run.summary.update(finite(results_of(self._row)))
+            end_run(run, exit_code=0 if succeeded else 1)
+            if succeeded:
+                mark_sent(folder, self.version, self._row, mode=run.settings.mode)
         except FAILURES as error:
             log.warning(
                 "W&B could not be finished (%s): result.json is complete, and `python -m sftdiv.sync %s` sends it",
                 error,
-                self._folder,
+                folder,
             )

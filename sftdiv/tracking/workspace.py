@@ -1,8 +1,8 @@
 """A W&B workspace for one study, built with the library ``wandb-workspaces`` (extra ``workspaces``).
 
-In: where the runs are, the name of the score, the names of the slopes. Out: a ``Workspace``:
-building it needs no account, saving it does. The panels read what ``WandbTracker`` and
-``log_study`` send: settings from a run's config, levels and scores from its summary.
+It takes the place of the runs and the names of the score and the slopes, and gives a ``Workspace``. Building it needs no
+account, saving it does. The panels read what `WandbTracking` sends: settings from a run's config, levels and scores
+from its summary.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ COLUMNS = (
 
 
 def build_workspace(*, entity: str, project: str, study: str, score: str, slopes: Sequence[str]) -> Workspace:
-    """The workspace of one study; nothing is sent.
+    """Build the workspace of one study; nothing is sent.
 
     Args:
         entity: W&B's user or team.
         project: W&B's project.
-        study: The study's name: the group of its runs.
-        score: Performance, as a column of a row, such as ``score.judge.win_rate``.
+        study: The study's name, which is the group of its runs.
+        score: Column of the primary score, such as ``score.judge.win_rate``.
         slopes: Names of the study's numbers to draw as bars, such as
-            ``slope.micro_token.response.1000.unmatched``.
+            ``slope.level.micro_token.response.1000.tiny.unmatched``.
 
     Raises:
-        SftdivError: If the library is not installed.
+        SftdivError: The library is not installed.
     """
     try:
         from wandb_workspaces import workspaces
@@ -71,20 +71,20 @@ def build_workspace(*, entity: str, project: str, study: str, score: str, slopes
 
 
 def _performance(score: str) -> list[Any]:
-    """Performance against level, by strategy, and against everything at once."""
+    """The score against level and diversity, by strategy, and all columns in parallel coordinates."""
     from wandb_workspaces.reports import v2 as panels
 
     value = panels.SummaryMetric(score)
-    against = {
+    predictors = {
         "level": "level",
         "diversity.units.entropy": "entropy of the units, bit",
         "diversity.response.length": "response, tokens",
     }
-    columns = {"level": "level", "size": "size", **against, "train.label_tokens": "label tokens", score: score}
+    columns = {"level": "level", "size": "size", **predictors, "train.label_tokens": "label tokens", score: score}
     return [
         *(
-            panels.ScatterPlot(title=f"{score} against {named}", x=panels.SummaryMetric(name), y=value, regression=True)
-            for name, named in against.items()
+            panels.ScatterPlot(title=f"{score} against {label}", x=panels.SummaryMetric(name), y=value, regression=True)
+            for name, label in predictors.items()
         ),
         panels.BarPlot(
             title=f"{score} by strategy",
@@ -99,8 +99,8 @@ def _performance(score: str) -> list[Any]:
             columns=[
                 panels.ParallelCoordinatesPlotColumn(metric=panels.Config("strategy.name"), display_name="strategy"),
                 *(
-                    panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(name), display_name=named)
-                    for name, named in columns.items()
+                    panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(name), display_name=label)
+                    for name, label in columns.items()
                 ),
             ],
         ),
@@ -108,7 +108,7 @@ def _performance(score: str) -> list[Any]:
 
 
 def _findings(slopes: Sequence[str]) -> list[Any]:
-    """The slopes as bars where their names are known, the study's tables, figures and report in any case."""
+    """The slopes as bars where their names are known, and the study's tables and report."""
     from wandb_workspaces.reports import v2 as panels
 
     bars = (
@@ -144,10 +144,10 @@ def _training() -> list[Any]:
 
 
 def save_workspace(workspace: Workspace) -> str:
-    """Save a workspace as a new view of its project, and give its address.
+    """Save a workspace as a new view of its project; gives its address.
 
     Raises:
-        SftdivError: If no API key is known, or W&B does not take it.
+        SftdivError: No API key is known, or W&B does not take the workspace.
     """
     if not has_key():
         raise SftdivError(
