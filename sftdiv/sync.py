@@ -50,9 +50,7 @@ def _sync(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="a study's folder, such as multirun/STUDY or outputs/single")
-    parser.add_argument(
-        "--project", help="W&B's project; as the cells were tracked, else as in conf/config.yaml"
-    )
+    parser.add_argument("--project", help="W&B's project; as the cells were tracked, else as in conf/config.yaml")
     parser.add_argument("--entity", help="W&B's user or team; as the cells were tracked, else the key's own")
     parser.add_argument("--mode", choices=MODES, help="auto: online where an API key is known, else offline")
     parser.add_argument("--again", action="store_true", help="also send what was sent before")
@@ -91,9 +89,7 @@ def _workspace(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, help="the study's folder, which holds its name, score and slopes")
     parser.add_argument("--entity", help="W&B's user or team; as the cells were tracked")
-    parser.add_argument(
-        "--project", help="W&B's project; as the cells were tracked, else as in conf/config.yaml"
-    )
+    parser.add_argument("--project", help="W&B's project; as the cells were tracked, else as in conf/config.yaml")
     options = parser.parse_args(arguments)
     row = _first_row(options.folder)
     destination = tracked_as(options.folder) or _default_destination()

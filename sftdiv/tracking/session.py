@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
 FAILURES = Exception  # W&B raises errors of many families, private ones among them, and none of them may end a training
-PROCESS_VARIABLES = ("WANDB_SERVICE",)  # name this process's W&B service: a child that inherits it dies with its parent's
-UNREACHABLE_FOR = 600.0  # seconds after a failed start without a new try by `auto`, else every cell of a sweep would wait
+PROCESS_VARIABLES = (
+    "WANDB_SERVICE",
+)  # name this process's W&B service: a child that inherits it dies with its parent's
+UNREACHABLE_FOR = (
+    600.0  # seconds after a failed start without a new try by `auto`, else every cell of a sweep would wait
+)
 LONGEST_TAG = 64  # characters; W&B refuses more
 
 

@@ -30,9 +30,7 @@ DESTINATION = ("project", "entity", "mode", "timeout")
 def study_as_run(summary: StudySummary) -> TrackedRun:
     """The run that a study's summary is tracked as, with any service."""
     config = {"study": summary.name}
-    return TrackedRun(
-        study=summary.name, name=KIND, folder=summary.folder, config=config, kind=KIND, tags=[KIND]
-    )
+    return TrackedRun(study=summary.name, name=KIND, folder=summary.folder, config=config, kind=KIND, tags=[KIND])
 
 
 def log_study(destination: Destination, summary: StudySummary) -> None:

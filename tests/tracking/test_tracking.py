@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 from fake_wandb_server import KEY, Runs
 
+from sftdiv.protocols import TrackedRun
 from sftdiv.records import SftdivError
+from sftdiv.storage.files import finite
 from sftdiv.tracking import session
-from sftdiv.tracking.contents import cell_tags, finite
-from sftdiv.tracking.none import NoTracker
+from sftdiv.tracking.contents import cell_tags
 from sftdiv.tracking.offline import read_run, read_runs
+from sftdiv.tracking.run_tracker import RunTracker, start_tracking
 from sftdiv.tracking.sent import mark_sent, row_digest, sent_as
 from sftdiv.tracking.session import Destination, resolve_mode, run_id, sync_line
-from sftdiv.tracking.wandb import WandbTracker
+from sftdiv.tracking.wandb import WandbTracking
 
 ROW = {
     "study": "grid",
@@ -43,16 +45,10 @@ def tracked(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
 
     def start(folder=tmp_path, **changes):
-        given = {
-            "group": "grid",
-            "name": "cell-a",
-            "kind": "level",
-            "tags": ["micro_token", "response"],
-            "config": CONFIG,
-        }
-        return WandbTracker(
-            folder=folder, **given | {"project": "p", "entity": None, "mode": "offline", "timeout": 20} | changes
-        )
+        name, tags = changes.pop("name", "cell-a"), ["micro_token", "response"]
+        run = TrackedRun(study="grid", name=name, folder=folder, config=CONFIG, kind="level", tags=tags)
+        settings = {"project": "p", "entity": None, "mode": "offline", "timeout": 20} | changes
+        return start_tracking([WandbTracking(**settings)], run)
 
     yield start
     wandb.teardown()
@@ -129,7 +125,7 @@ def test_a_row_is_known_again_after_json_and_a_changed_one_is_not(tmp_path):
 
 
 def test_no_tracker_takes_what_every_tracker_takes(tmp_path):
-    tracker = NoTracker(group="g", name="n", folder=tmp_path, config={}, kind="level", tags=[])
+    tracker = RunTracker()
     tracker.log({"train.loss": 1.0}, 0)
     tracker.samples(tmp_path / "samples.jsonl")
     tracker.finish({}, 0)
@@ -185,10 +181,12 @@ def test_no_file_of_a_run_holds_the_key(tmp_path, tracked, monkeypatch):
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from sftdiv.tracking.wandb import WandbTracker
+from sftdiv.protocols import TrackedRun
+from sftdiv.tracking.run_tracker import start_tracking
+from sftdiv.tracking.wandb import WandbTracking
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
-tracker = WandbTracker(group="grid", name="cell-a", folder=folder, config={}, kind="level", tags=[], project="p", entity=None,
-                       mode="offline", timeout=20)
+run = TrackedRun(study="grid", name="cell-a", folder=folder, config={}, kind="level", tags=[])
+tracker = start_tracking([WandbTracking(project="p", entity=None, mode="offline", timeout=20)], run)
 for step in range(steps):
     tracker.log({"train.loss": 100.0 - step}, step)
 print("logged", flush=True)
@@ -324,11 +322,13 @@ def test_a_session_leaves_in_the_environment_what_a_child_has_to_drop(tracked):
 CHILD = """
 import json, multiprocessing, sys
 from pathlib import Path
-from sftdiv.tracking.wandb import WandbTracker
+from sftdiv.protocols import TrackedRun
+from sftdiv.tracking.run_tracker import start_tracking
+from sftdiv.tracking.wandb import WandbTracking
 
 def cell(folder, row):
-    WandbTracker(group="grid", name="cell-a", folder=folder, config={}, kind="level", tags=[], project="p", entity=None, mode="offline",
-                 timeout=20).finish(row, 0)
+    run = TrackedRun(study="grid", name="cell-a", folder=folder, config={}, kind="level", tags=[])
+    start_tracking([WandbTracking(project="p", entity=None, mode="offline", timeout=20)], run).finish(row, 0)
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("forkserver").Process(target=cell, args=(Path(sys.argv[1]), json.loads(sys.argv[2])))
@@ -372,10 +372,12 @@ def test_a_log_that_is_none_or_damaged_is_refused(tmp_path, tracked):
 OF_AGENT = """
 import json, sys
 from pathlib import Path
-from sftdiv.tracking.wandb import WandbTracker
+from sftdiv.protocols import TrackedRun
+from sftdiv.tracking.run_tracker import start_tracking
+from sftdiv.tracking.wandb import WandbTracking
 config, row = json.loads(sys.argv[2]), json.loads(sys.argv[3])
-WandbTracker(group="grid", name="cell-a", folder=Path(sys.argv[1]), config=config, kind="level", tags=[], project="p", entity=None,
-             mode="offline", timeout=20).finish(row, 0)
+run = TrackedRun(study="grid", name="cell-a", folder=Path(sys.argv[1]), config=config, kind="level", tags=[])
+start_tracking([WandbTracking(project="p", entity=None, mode="offline", timeout=20)], run).finish(row, 0)
 """
 
 

@@ -9,25 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from fake_wandb_server import KEY, Runs
 from PIL import Image
 
 from sftdiv import sync
+from sftdiv.protocols import StudySummary, TrackedRun
+from sftdiv.storage.cell import flatten
+from sftdiv.tracking.contents import results_of
 from sftdiv.tracking.offline import read_runs
+from sftdiv.tracking.run_tracker import start_tracking
 from sftdiv.tracking.sent import sent_as
 from sftdiv.tracking.session import PROCESS_VARIABLES, Destination, run_id
 from sftdiv.tracking.study_run import log_study, study_numbers, tracked_as
-from sftdiv.tracking.wandb import WandbTracker
+from sftdiv.tracking.wandb import WandbTracking
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces' own
-TRACKING = {
-    "_target_": "sftdiv.tracking.wandb.WandbTracker",
-    "project": "p",
-    "entity": None,
-    "mode": "auto",
-    "timeout": 20,
-}
+SHARED = {"project": "p", "entity": None, "mode": "auto", "timeout": 20}
+TRACKING = {**SHARED, "wandb": {"_target_": "sftdiv.tracking.wandb.WandbTracking", **SHARED}}
 WHERE = Destination(project="p", entity=None, mode="offline", timeout=20)
 
 
@@ -67,10 +65,9 @@ def finished_cell(study, name, *, tracking=TRACKING, **row):
         "primary": "acc",
         "score.acc": 0.25,
     } | row
+    config = {"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": tracking}
+    row |= flatten(config, "config.")
     (folder / "result.json").write_text(json.dumps(row))
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": tracking})
-    )
     (folder / "samples.jsonl").write_text('{"id": "x", "response": "b"}\n')
     return row
 
@@ -90,8 +87,9 @@ def test_finished_cells_are_replayed_once(tmp_path, capsys, monkeypatch):
     assert actions(capsys) == [("cell-a", "written offline"), ("cell-b", "written offline")]
     for run in read_runs(study):
         assert (run.id, run.group, run.job_type, run.tags) == (run_id("grid", run.name), "grid", "level", ("meso_tag",))
-        assert run.summary.items() >= rows[run.name].items()
-        assert run.config["strategy"] == {"name": "meso_tag"}
+        assert run.summary.items() >= results_of(rows[run.name]).items()
+        assert not [name for name in run.summary if name.startswith("config.")]
+        assert run.config == {"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": TRACKING}
         assert run.summary["samples"]["nrows"] == 1
     assert sync.main([str(study)]) == 0
     assert actions(capsys) == [("cell-a", "sent before"), ("cell-b", "sent before")]
@@ -108,11 +106,12 @@ def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, 
     monkeypatch.setenv("COLUMNS", "160")
     study = tmp_path / "grid"
     rows = {name: finished_cell(study, name) for name in ("cell-a", "cell-b")}
-    given = {"group": "grid", "folder": study, "config": {"seed": 1}, "kind": "level", "tags": []}
-    tracker = WandbTracker(name="cell-a", **given, project="p", entity=None, mode="offline", timeout=20)
+    run = TrackedRun(study="grid", name="cell-a", folder=study, config={"seed": 1}, kind="level", tags=[])
+    tracker = start_tracking([WandbTracking(project="p", entity=None, mode="offline", timeout=20)], run)
     tracker.log({"train.loss": 2.0}, 0)
     tracker.finish(rows["cell-a"], 0)
-    log_study(WHERE, folder=study, name="grid", numbers={"slope.a": 0.5}, tables={}, figures={}, report=None)
+    numbers = {"slope.a": 0.5}
+    log_study(WHERE, StudySummary(folder=study, name="grid", numbers=numbers, tables={}, figures={}, report=None))
     assert sync.main([str(study)]) == 0
     assert actions(capsys) == [("cell-a", "sent"), ("cell-b", "sent"), ("study", "sent")]
     ids = {name: run_id("grid", name) for name in ("cell-a", "cell-b", "study")}
@@ -120,7 +119,7 @@ def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, 
     assert [line["train.loss"] for line in server.lines(ids["cell-a"], "wandb-history.jsonl")] == [2.0]
     assert server.lines(ids["study"], "wandb-summary.json")[-1]["slope.a"] == 0.5
     for name, row in rows.items():
-        assert server.lines(ids[name], "wandb-summary.json")[-1].items() >= row.items()
+        assert server.lines(ids[name], "wandb-summary.json")[-1].items() >= results_of(row).items()
         assert sent_as(study, ids[name], row) == "online"
     count = len(server.operations)
     assert sync.main([str(study)]) == 0
@@ -179,13 +178,15 @@ def test_what_cannot_be_done_is_said(tmp_path, capsys, arguments, reason):
 
 
 def test_the_destination_is_that_of_the_cells(tmp_path):
-    none = {"_target_": "sftdiv.tracking.none.NoTracker", "_partial_": True}
-    finished_cell(tmp_path / "untracked", "cell-a", tracking=none)
+    finished_cell(tmp_path / "untracked", "cell-a", tracking=SHARED)
     assert tracked_as(tmp_path / "untracked") is None
-    finished_cell(tmp_path / "grid", "cell-a", tracking=none)
-    finished_cell(tmp_path / "grid", "cell-b", tracking=TRACKING | {"entity": "me"})
+    (tmp_path / "old" / "cell-a").mkdir(parents=True)
+    (tmp_path / "old" / "cell-a" / "result.json").write_text(json.dumps({"cell": "cell-a"}))
+    assert tracked_as(tmp_path / "old") is None
+    finished_cell(tmp_path / "grid", "cell-a", tracking=SHARED | {"csv": {"folder": None}})
+    finished_cell(tmp_path / "grid", "cell-b", tracking={"wandb": SHARED | {"entity": "me"}})
     assert tracked_as(tmp_path / "grid") == Destination(project="p", entity="me", mode="auto", timeout=20)
-    assert sync._defaults().project == "sftdiv"
+    assert sync._default_destination().project == "sftdiv"
 
 
 def found(tmp_path):
@@ -203,7 +204,7 @@ def test_a_study_is_one_run_that_a_second_analysis_continues(tmp_path):
     numbers = {"slope.micro_token.response.1000.unmatched": 0.5, "correlation.response.entropy": float("nan")}
     for slope in (0.25, 0.5):
         numbers["slope.micro_token.response.1000.unmatched"] = slope
-        log_study(WHERE, folder=study, name="embedded grid", numbers=numbers, **found(tmp_path))
+        log_study(WHERE, StudySummary(folder=study, name="embedded grid", numbers=numbers, **found(tmp_path)))
     (run,) = read_runs(study)
     assert (run.id, run.group, run.job_type, run.name) == (
         run_id("embedded grid", "study"),
@@ -233,13 +234,8 @@ def test_wandb_failing_does_not_fail_an_analysis(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     where = Destination(project="p", entity=None, mode="auto", timeout=2)
-    log_study(
-        where,
-        folder=tmp_path,
-        name="grid",
-        numbers={"slope.a": 1.0},
-        **found(tmp_path) | {"report": tmp_path / "missing.html"},
-    )
+    parts = found(tmp_path) | {"report": tmp_path / "missing.html"}
+    log_study(where, StudySummary(folder=tmp_path, name="grid", numbers={"slope.a": 1.0}, **parts))
     assert "W&B does not answer" in caplog.text
     assert "did not take the study's summary" in caplog.text
 
@@ -248,6 +244,6 @@ def test_help_is_the_modules_text_and_examples():
     told = subprocess.run(
         [sys.executable, "-m", "sftdiv.sync", "--help"], check=True, capture_output=True, text=True
     ).stdout
-    for words in ("without doubling a\nrun", "--again", "python -m sftdiv.sync workspace", "conf/tracking/wandb.yaml"):
+    for words in ("without doubling a\nrun", "--again", "python -m sftdiv.sync workspace", "conf/config.yaml"):
         assert words in told or words.replace("\n", " ") in told
     assert not Path("wandb").exists()
