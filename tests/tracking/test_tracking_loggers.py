@@ -1,4 +1,4 @@
-"""Tracking services beside W&B: what each one's own reader finds of a run and of a study, and what a failing one costs."""
+"""Tracking services beside W&B: what the reader of each finds of a run and a study, and what a failing one costs."""
 
 import csv
 import json
