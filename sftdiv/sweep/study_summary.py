@@ -31,10 +31,18 @@ TABLES = ("slopes", "correlations", "differences", "ladders", "baselines")
 
 
 def track_study(options: Sequence[Tracking], analysis: Analysis) -> None:
-    """Record a study's summary with every chosen tracker; one that fails is warned about and changes nothing."""
-    if not options:
-        return
-    summary = summarize(analysis)
+    """Record the summary of an analysed study with every chosen tracker.
+
+    Args:
+        options: The chosen trackers, as the options of the group ``tracking`` build them.
+        analysis: The analysis, whose files (figures, ``report.html``) are written already.
+    """
+    if options:
+        record(options, summarize(analysis))
+
+
+def record(options: Sequence[Tracking], summary: StudySummary) -> None:
+    """Hand a summary to every tracker; one that fails is warned about and changes nothing."""
     for option in options:
         try:
             option.log_study(summary)

@@ -53,7 +53,7 @@ class MlflowTracking:
                 experiment_name=self.experiment or run.study,
                 run_name=run.name,
                 tracking_uri=self._uri(run.folder),
-                tags={"kind": run.kind, "study": run.study, **{tag: "" for tag in run.tags if tag}},
+                tags={"study": run.study, "kind": run.kind, "tags": ", ".join(run.tags)},
                 run_id=run_id,
             )
             if run_id is None:

@@ -82,7 +82,7 @@ def _numbers_path(folder: Path) -> Path:
 
 
 def tracked_as(folder: Path) -> Destination | None:
-    """Where the cells of a study were sent, by the settings of the first that W&B tracked; None where it tracked none."""
+    """Where W&B has the cells of a study, by the settings of the first that it tracked; None where it tracked none."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
         tracking = config_of(json.loads(path.read_text(encoding="utf-8"))).get("tracking", {})
         if settings := tracking.get("wandb"):

@@ -90,6 +90,9 @@ class WandbRunLogger:
         """Folder that holds ``wandb/``: that of the study."""
         return str(self._tracked.folder)
 
+    root_dir = log_dir = save_dir
+    group_separator = "/"
+
     @property
     def experiment(self) -> wandb.Run | None:
         """The open run; None where W&B could not begin one, or the run is closed."""

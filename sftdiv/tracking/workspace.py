@@ -1,7 +1,7 @@
 """A W&B workspace for one study, built with the library ``wandb-workspaces`` (extra ``workspaces``).
 
-It takes the place of the runs and the names of the score and the slopes, and gives a ``Workspace``. Building it needs no
-account, saving it does. The panels read what `WandbTracking` sends: settings from a run's config, levels and scores
+It takes the project of the runs and the names of the score and the slopes, and gives a ``Workspace``. Building it needs
+no account, saving it does. The panels read what `WandbTracking` sends: settings from a run's config, levels and scores
 from its summary.
 """
 

@@ -25,8 +25,8 @@ from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, Score, SftdivError
 from sftdiv.reporting.paired_scores import main
 from sftdiv.storage.cache import Store
-from sftdiv.training.config import ArchitectureConfig
 from sftdiv.storage.files import finite
+from sftdiv.training.config import ArchitectureConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer

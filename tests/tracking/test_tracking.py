@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from fake_wandb_server import KEY, Runs
 
@@ -194,7 +195,7 @@ time.sleep(60)
 
 
 def kill_a_cell(folder, steps):
-    """A cell that logs some steps and is then killed, and its log as it lies."""
+    """A cell that logs some steps and is then killed with its W&B service, which would else go on writing; and its log."""
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(folder), str(steps)], stdout=subprocess.PIPE, text=True
     ) as child:
@@ -203,6 +204,8 @@ def kill_a_cell(folder, steps):
         deadline = time.monotonic() + 30
         while steps > 500 and log.stat().st_size < 1 << 15 and time.monotonic() < deadline:
             time.sleep(0.05)
+        for process in psutil.Process(child.pid).children(recursive=True):
+            process.kill()
         child.send_signal(signal.SIGKILL)
     return log
 
@@ -330,7 +333,8 @@ def cell(folder, row):
     start_tracking([WandbTracking(project="p", entity=None, mode="offline", timeout=20)], run).finish(row, 0)
 
 if __name__ == "__main__":
-    child = multiprocessing.get_context("forkserver").Process(target=cell, args=(Path(sys.argv[1]), json.loads(sys.argv[2])))
+    arguments = (Path(sys.argv[1]), json.loads(sys.argv[2]))
+    child = multiprocessing.get_context("forkserver").Process(target=cell, args=arguments)
     child.start()
     child.join()
     sys.exit(child.exitcode)
