@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sftdiv.llm.batch_requests import Asker, Question
+from sftdiv.llm.batch_requests import ChatSession, RequestTask
 from sftdiv.llm.endpoint import content
 from sftdiv.llm.journal import FAILED
 from sftdiv.records import SftdivError
@@ -63,15 +63,15 @@ class Rewriter:
         """What decides the answers, JSON-serialisable: all of it."""
         return {**asdict(self), "extra": dict(self.extra)}
 
-    def question(self, key: str, messages: Sequence[Message]) -> Question:
+    def question(self, key: str, messages: Sequence[Message]) -> RequestTask:
         """What to ask for one conversation, ``key`` being its row's id."""
 
-        async def ask(asker: Asker) -> dict[str, Any]:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
             return await self._rewrite(asker, key, messages)
 
-        return Question(key, ask)
+        return RequestTask(key, ask)
 
-    async def _rewrite(self, asker: Asker, key: str, messages: Sequence[Message]) -> dict[str, Any]:
+    async def _rewrite(self, asker: ChatSession, key: str, messages: Sequence[Message]) -> dict[str, Any]:
         said: list[Message] = (
             []
             if self.system is None or messages[0]["role"] == "system"
@@ -86,7 +86,7 @@ class Rewriter:
                 continue
             turn, so_far = len(answers), list(said)
             ask = lambda attempt, turn=turn, so_far=so_far: self.request(so_far, seed=self._seed(key, turn, attempt))  # noqa: E731
-            line = await asker.readable_body(ask, self._read, tries=self.retries + 1)
+            line = await asker.read_body(ask, self._read, tries=self.retries + 1)
             if line["state"] == FAILED:
                 return {"state": FAILED, "turn": turn}
             state = CUT if line["state"] == CUT else state

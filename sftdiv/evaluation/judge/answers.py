@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.evaluation.judge.prompt import Prompt
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.llm.request_progress import progress
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
@@ -108,7 +108,7 @@ def write_answers(
     said: dict[str, list[str]] = {prompt.key: [] for prompt in prompts}
     loaded: BatchedModel | VllmModel | None = None
     label = generation.identity(max_length=max_length)
-    with Ledger(path) as ledger, progress("answering", sum(prompt.answers for prompt in prompts)) as advance:
+    with Journal(path) as ledger, progress("answering", sum(prompt.answers for prompt in prompts)) as advance:
         for turn in range(max(prompt.answers for prompt in prompts)):
             asked = [prompt for prompt in prompts if turn < prompt.answers]
             keys = {prompt.key: content_hash([prompt.key, turn, label]) for prompt in asked}

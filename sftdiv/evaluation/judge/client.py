@@ -19,9 +19,9 @@ from typing import Any
 
 from sftdiv.evaluation.judge.comparisons import READ, Case
 from sftdiv.evaluation.judge.templates import Template, has_logprobs, weighed
-from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests
 from sftdiv.llm.endpoint import Endpoint, Reply, content
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import SftdivError
 
 log = logging.getLogger(__name__)
@@ -107,15 +107,15 @@ class Judging:
         sides = [list(asking.template.verdicts.values()).count(side) for side in (1.0, 0.0)]
         self._logprobs = asking.verdict == "logprobs" or (asking.verdict == "auto" and sides == [1, 1])
 
-    def question(self, case: Case) -> Question:
-        """A case as the interview asks it."""
+    def question(self, case: Case) -> RequestTask:
+        """A case as the run_requests asks it."""
 
-        async def ask(asker: Asker) -> dict[str, Any]:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
             return await self.verdict(asker, case.pair.prompt.instruction, case.answers, repeat=case.repeat)
 
-        return Question(case.key(self._asking.identity()), ask)
+        return RequestTask(case.key(self._asking.identity()), ask)
 
-    async def verdict(self, asker: Asker, instruction: str, answers: tuple[str, str], *, repeat: int) -> dict[str, Any]:
+    async def verdict(self, asker: ChatSession, instruction: str, answers: tuple[str, str], *, repeat: int) -> dict[str, Any]:
         """What the judge says of two answers, as fields of a line."""
         tries = self._asking.retries + 1
         while True:
@@ -125,7 +125,7 @@ class Judging:
                 return self._asking.request(instruction, answers, attempt=attempt, repeat=repeat, logprobs=weigh)
 
             try:
-                return await asker.readable_body(request, self._read, tries=tries)
+                return await asker.read_body(request, self._read, tries=tries)
             except UnansweredError as refused:
                 if not (logprobs and self._refuses_logprobs(refused.reply)):
                     raise
@@ -189,13 +189,13 @@ def judge_cases(
         The store's line of each case, None where the answers are equal.
 
     Raises:
-        SftdivError: As `interview` does, and where the server gives no log-probabilities and they
+        SftdivError: As `run_requests` does, and where the server gives no log-probabilities and they
             are asked for.
     """
     judging, identity = Judging(asking), asking.identity()
     asked = [case for case in cases if case.pair.candidate != case.pair.baseline]
-    with Ledger(folder / FILE) as ledger:
-        interview(
+    with Journal(folder / FILE) as ledger:
+        run_requests(
             asking.endpoint,
             (judging.question(case) for case in asked),
             ledger,
@@ -222,7 +222,7 @@ def check_judge(asking: Asking) -> None:
         async with asking.endpoint.connect() as connection:
             models = await connection.models()
             try:
-                line = await Judging(asking).verdict(Asker(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
+                line = await Judging(asking).verdict(ChatSession(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
             except UnansweredError as refused:
                 listed = f". The server lists the models {', '.join(models)}" if models else ""
                 raise SftdivError(

@@ -85,7 +85,7 @@ def weighed(body: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
     start says nothing.
 
     Args:
-        body: A decoded chat completion with log-probabilities.
+        body: A parse_completion chat completion with log-probabilities.
         pair: The two choices; a token is one of them whatever blanks surround it.
 
     Returns:

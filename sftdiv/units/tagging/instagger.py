@@ -3,7 +3,7 @@
 In: distinct texts and a transformers model. Out: the tags of each, with every answer kept
 (``llm.ledger``), so that a killed run goes on where it stopped. InsTagger (Lu et al. 2023, arXiv
 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template; the prompt in YAML is
-that. Batches are sorted by length, the longest first, padded on the left and decoded greedily. The
+that. Batches are sorted by length, the longest first, padded on the left and parse_completion greedily. The
 trade: plain ``generate`` on one device; for several, or for many texts, serve the model with vLLM
 and use the tagger ``llm``.
 """
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sftdiv.llm.batch_requests import summary
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.hashing import content_hash, file_digest
@@ -81,7 +81,7 @@ class LocalTagger:
             SftdivError: If the model cannot be loaded, or more texts than ``max_failed`` end
                 without a readable answer.
         """
-        with Ledger(partial / FILE) as ledger:
+        with Journal(partial / FILE) as ledger:
             missing = [
                 text for text in texts if ledger.state(text_key(text)) is None
             ]  # greedy: a second answer is the first
@@ -95,7 +95,7 @@ class LocalTagger:
                 )
             return RawTags(tags_of(ledger, texts), {"prompt": self.prompt, **counts})
 
-    def _answer(self, texts: list[str], ledger: Ledger) -> None:
+    def _answer(self, texts: list[str], ledger: Journal) -> None:
         """Generate and write down an answer for each text."""
         import torch
 

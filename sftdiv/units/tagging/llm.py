@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview, summary
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests, summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import content_hash
 from sftdiv.units.tagging.raw import RawTags
@@ -98,7 +98,7 @@ class LlmTagger:
         """
         self.endpoint.key()
         asking = _Asking(self)
-        with Ledger(partial / FILE) as ledger:
+        with Journal(partial / FILE) as ledger:
             log.info(
                 "%d of %d texts are answered; %s is asked about the others",
                 len(ledger),
@@ -107,7 +107,7 @@ class LlmTagger:
             )
             questions = (asking.question(text) for text in texts)
             total = len(texts)
-            interview(
+            run_requests(
                 self.endpoint,
                 questions,
                 ledger,
@@ -140,19 +140,19 @@ class _Asking:
         self._tagger = tagger
         self._schema = tagger.structured != "none"
 
-    def question(self, text: str) -> Question:
+    def question(self, text: str) -> RequestTask:
         """Ask about one text until its answer can be read."""
 
-        async def ask(asker: Asker) -> dict[str, Any]:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
             try:
                 return await self._readable(asker, text)
             except UnansweredError as refused:
                 self._forgo_schema(refused)
                 return await self._readable(asker, text)
 
-        return Question(text_key(text), ask)
+        return RequestTask(text_key(text), ask)
 
-    async def _readable(self, asker: Asker, text: str) -> dict[str, Any]:
+    async def _readable(self, asker: ChatSession, text: str) -> dict[str, Any]:
         """A line of tags; a list that ends in the middle is asked for again, unless its own limit cut it, and kept if no better comes."""
         kept: dict[str, Any] = {}
 
@@ -166,7 +166,7 @@ class _Asking:
         def request(attempt: int) -> dict[str, Any]:
             return self._tagger.request(text, attempt=attempt, schema=self._schema)
 
-        line = await asker.readable(request, read, tries=self._tagger.retries + 1)
+        line = await asker.read_text(request, read, tries=self._tagger.retries + 1)
         return kept or line if line["state"] == FAILED else line
 
     def _forgo_schema(self, refused: UnansweredError) -> None:

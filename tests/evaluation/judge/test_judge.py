@@ -28,7 +28,7 @@ from sftdiv.evaluation.judge.templates import Template, weighed
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.records import SftdivError
 
 NAMES = {"candidate": "a", "baseline": "b", "judge": MODEL, "template": "alpaca_eval"}
@@ -147,7 +147,7 @@ def test_nothing_is_lost_and_nothing_judged_twice_with_30_percent_faults(tmp_pat
     rough = Behaviour(reply=weighing, models=[MODEL], faults=often(0.3, HTTP), slow=2.0)
     assert np.array_equal(judged(rough, tmp_path / "rough", timeout=1.5)["first"], smooth["first"])
     assert sum(rough.served.values()) - rough.served["None"] > 20 and len(rough.served) == len(HTTP) + 1
-    with Ledger(tmp_path / "rough" / "verdicts.jsonl") as ledger:
+    with Journal(tmp_path / "rough" / "verdicts.jsonl") as ledger:
         too_slow = (
             summary(ledger.lines())["errors"]["timeout"] - rough.served["slow"]
         )  # on a busy machine also what was no fault
@@ -231,7 +231,7 @@ def test_a_server_that_refuses_logprobs_is_asked_without_and_that_is_told(
     assert set(columns["verdict"]) == {"A", "B"} and not np.isnan(columns["first"]).any()
     assert caplog.text.count("asked for its choice alone, for with log-probabilities it answers: ") == 1
     assert len(behaviour.requests) == 120
-    with Ledger(tmp_path / "verdicts.jsonl") as ledger:
+    with Journal(tmp_path / "verdicts.jsonl") as ledger:
         assert ledger.calls == 121  # the first question finds out, before others are asked
 
 

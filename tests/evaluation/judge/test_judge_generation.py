@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sftdiv.evaluation.judge.answers import Generation, read_answers, write_answers
 from sftdiv.evaluation.judge.prompt import Prompt
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, OwnDraws, Sampling
 from sftdiv.modeling.generate_vllm import check_vllm
@@ -142,7 +142,7 @@ def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_pa
 def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> None:
     generation, prompt = Generation(**GREEDY, batch_size=2, backend="hf"), Prompt((("user", "the cat"),))  # type: ignore[arg-type]
     key = content_hash([prompt.key, 0, generation.identity(max_length=100)])
-    with Ledger(tmp_path / "answers.jsonl") as ledger:
+    with Journal(tmp_path / "answers.jsonl") as ledger:
         ledger.add({"key": key, "state": "answered", "text": "one\u2028two\u0085three"})
     read = read_answers(tmp_path / "answers.jsonl", [prompt], generation=generation, max_length=100)
     assert read == {prompt.key: ("one\u2028two\u0085three",)}
