@@ -194,7 +194,7 @@ def test_wrong_model_names_those_that_are_there(tmp_path: Path) -> None:
 def test_an_unreachable_server_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SftdivError, match=r"http://127.0.0.1:9/v1 cannot be reached: connection"):
         tagger("http://127.0.0.1:9/v1").tag(TEXTS, tmp_path)
-    with pytest.raises(SftdivError, match="base_url='localhost:8000' is no address"):
+    with pytest.raises(SftdivError, match="base_url='localhost:8000' is not a URL"):
         tagger("localhost:8000")
 
 
