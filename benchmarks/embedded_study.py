@@ -46,8 +46,8 @@ def base_scores(extra: list[str], world: int) -> dict[str, float]:
     """What the base model scores without any fine-tuning."""
     config = compose("config", overrides=[f"corpus.seed={world}", f"model.seed={world}", *extra])
     artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
-    exam = artifacts.exam(plan_cell(identified(config), ROOT))
-    scores = evaluate(config, exam, Path(artifacts.base()))
+    context = artifacts.eval_context(plan_cell(identified(config), ROOT), {})
+    scores = evaluate(config, context, Path(artifacts.base()))
     return {name: scores[f"score.{name}"] for name in SCORES}
 
 

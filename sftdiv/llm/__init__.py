@@ -1,1 +1,1 @@
-"""Language models behind OpenAI-compatible endpoints: one HTTP client, one journal and one retry policy for all callers."""
+"""Language models behind OpenAI-compatible endpoints: one HTTP client, one journal and one retry policy for all."""

@@ -154,7 +154,9 @@ class _Batch:
         self._journal.add({"key": task.key, **line, **session.counts()})
         if line["state"] == FAILED:
             self._failed += 1
-            self._last_failure = line.get("refused") or f"an answer that cannot be parsed: {(session.malformed or '')[:100]!r}"
+            self._last_failure = (
+                line.get("refused") or f"an answer that cannot be parsed: {(session.malformed or '')[:100]!r}"
+            )
         return refusal
 
     def _refusal_error(self, reply: Reply) -> SftdivError:

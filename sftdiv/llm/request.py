@@ -18,7 +18,7 @@ from sftdiv.llm.journal import FAILED
 
 
 class UnansweredError(Exception):
-    """A request without a reply: refused, or out of tries. A task may catch it; otherwise its line is marked as failed."""
+    """A request without a reply: refused, or out of tries. A task that does not catch it ends as a failed line."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.status or ''} {reply.message}".strip())
@@ -60,7 +60,7 @@ class ChatSession:
     async def read_text(
         self, request: Callable[[int], Mapping[str, Any]], read: Callable[[str, str], dict[str, Any]], *, tries: int
     ) -> dict[str, Any]:
-        """Send ``request(0)``, ``request(1)``, ... until ``read(text, finish_reason)`` returns a line that did not fail.
+        """Send ``request(0)``, ``request(1)`` ... until ``read(text, finish_reason)`` returns a line that did not fail.
 
         Raises:
             UnansweredError: If a request has no reply.
@@ -74,7 +74,7 @@ class ChatSession:
         *,
         tries: int,
     ) -> dict[str, Any]:
-        """Same as ``read_text``, but ``read`` receives the whole decoded body (with log-probabilities, for instance)."""
+        """Same as ``read_text``, but ``read`` receives the whole decoded body, such as its log-probabilities."""
         for attempt in range(tries):
             body = (await self.reply(request(attempt))).body or {}
             line = read(body)

@@ -1,4 +1,4 @@
-"""Progress of a batch of requests: a bar on the terminal's stderr, or a log line per minute where stderr is no terminal.
+"""Progress of a batch of requests: a bar on the terminal's stderr, or a log line per minute elsewhere.
 
 The caller reports each finished task. Shown are the count, the rate and the remaining time. The rate
 is the average of this run as a whole, which is steadier than that of the last seconds.

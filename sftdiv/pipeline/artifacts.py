@@ -32,7 +32,7 @@ from sftdiv.pipeline.serialize import (
     save_units,
 )
 from sftdiv.protocols import CorpusSide, Embedder, EvalContext, Reader, UnitExtractor
-from sftdiv.records import Corpus, Embeddings, Heldout, Ladder, SftdivError, Side, TokenIds, Units, Universe
+from sftdiv.records import Corpus, Embeddings, Heldout, Ladder, ModelRef, SftdivError, Side, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders
 from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
@@ -209,13 +209,18 @@ class Artifacts:
             seed=model.seed,
         )
 
-    def exam(self, cell: Cell) -> EvalContext:
-        """What an evaluation may ask of this run."""
+    def eval_context(self, cell: Cell, columns: Mapping[str, Any]) -> EvalContext:
+        """Inputs of evaluators.
+
+        Args:
+            cell: The cell that is evaluated.
+            columns: Identifying columns of its result row.
+        """
         return EvalContext(
             heldout=self._heldout,
             world_tasks=self._world_tasks,
-            base=self.base,
-            revision=self.config.model.revision,
+            base=lambda: ModelRef(self.base(), self.config.model.revision),
+            positions=self._positions,
             keep=self._keep,
             device=self.hardware.device,
             max_length=self.config.model.max_length,
@@ -224,7 +229,21 @@ class Artifacts:
             study=cell.folder.parent,
             cell=cell.name,
             seed=self.config.seed,
+            columns=columns,
         )
+
+    def _positions(self) -> int | None:
+        """Longest input of the model to be trained, in tokens; None where its configuration cannot be read yet."""
+        model = self.config.model
+        if model.source == "scratch":
+            return int(model.architecture.positions)
+        from sftdiv.modeling.checkpoint import load_config
+        from sftdiv.modeling.generate import positions_of
+
+        try:
+            return positions_of(load_config(model.path, revision=model.revision)) if model.path else None
+        except SftdivError:
+            return None  # an adapter, or nothing at all: loading it for training reports which
 
     def _heldout(self) -> Heldout:
         held = self.corpus.table.filter(lambda held: held, input_columns="heldout", keep_in_memory=True)

@@ -66,9 +66,9 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
         with recorder.stage("corpus"):
             recorder.add({"corpus_hash": artifacts.corpus.fingerprint, "corpus.count": dict(artifacts.corpus.counts)})
             stages.copy_rejected(artifacts.corpus, cell.folder)
-            exam = artifacts.exam(cell)
+            context = artifacts.eval_context(cell, head)
             if config.stop_after is None:
-                recorder.add(check_evaluation(config, exam))
+                recorder.add(check_evaluation(config, context))
         selection = _select(config, artifacts, recorder) if config.size.n else None
         if config.stop_after != "select":
             with recorder.stage("base"):
@@ -81,7 +81,7 @@ def run_steps(config: DictConfig, cell: Cell) -> dict[str, Any]:
                     recorder.add(stages.train(config, artifacts, selection, base, model, tracker))
         if config.stop_after is None:
             with recorder.stage("evaluate"):
-                recorder.add(evaluate(config, exam, cell.folder / "model"))
+                recorder.add(evaluate(config, context, cell.folder / "model"))
             with recorder.stage("generate"):
                 stages.write_samples(config, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")

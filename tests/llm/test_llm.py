@@ -224,9 +224,9 @@ def test_the_text_of_an_answer_in_parts_is_that_of_its_text_parts() -> None:
     ]
     assert content({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}) == ("Yes.", "stop")
     assert content({"choices": [{}]}) == ("", "None")
-    assert token_usage({"usage": [1]}) == {} and token_usage({"usage": {"prompt_tokens": 3, "completion_tokens": None}}) == {
-        "prompt_tokens": 3
-    }
+    assert token_usage({"usage": [1]}) == {} and token_usage(
+        {"usage": {"prompt_tokens": 3, "completion_tokens": None}}
+    ) == {"prompt_tokens": 3}
 
 
 def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
