@@ -47,8 +47,8 @@ def base_scores(extra: list[str], world: int) -> dict[str, float]:
     """Scores of the base model without fine-tuning."""
     config = compose("config", overrides=[f"corpus.seed={world}", f"model.seed={world}", *extra])
     artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
-    exam = artifacts.exam(plan_cell(identified(config), ROOT))
-    scores = evaluate(config, exam, Path(artifacts.base()))
+    context = artifacts.eval_context(plan_cell(identified(config), ROOT), {})
+    scores = evaluate(config, context, Path(artifacts.base()))
     return {name: scores[f"score.{name}"] for name in SCORES}
 
 

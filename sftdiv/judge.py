@@ -1,8 +1,8 @@
-"""``python -m sftdiv.judge``: win rates of files of verdicts, and the scores of a study's cells in one table.
+"""``python -m sftdiv.judge``: win rates of a file of verdicts, and scores of a study's judged cells in one table.
 
-In: ``score`` takes annotations as AlpacaEval publishes them, ``arena`` a study whose cells were
-judged. Out: tables, or with ``--json`` JSON. The trade: neither asks a judge nor loads a model, so
-that both answer in a second or two.
+``score`` reads annotations in AlpacaEval's format, ``arena`` a study whose cells were judged. Both print
+a table, or JSON with ``--json``. Neither queries a judge nor loads a model, so both finish within
+seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
     from sftdiv.evaluation.judge.arena import Arena
@@ -24,21 +25,21 @@ if TYPE_CHECKING:
 DRAWS = 1000
 SEED = 0
 CAPTION = (
-    "rates and unread verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate "
-    "(of five cells and more with the difficulty of the prompts); n: prompts"
+    "rates and unreadable verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate "
+    "(with five or more cells also controlled for the difficulty of the prompts); n: prompts"
 )
 
 
 def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -> dict[str, Any]:
-    """The win rates of a file of annotations, in percent as AlpacaEval publishes them; see ``judging.published`` for the file.
+    """Win rates of a file of annotations (see ``alpaca_eval_files``), in percent as AlpacaEval publishes them.
 
     Args:
-        path: Of the file.
-        scale: ``12`` (or None) or ``01``.
+        path: The file.
+        scale: ``12`` (also for None) or ``01``.
         prior: ``alpaca_eval``, ``any`` or ``auto``: the first for AlpacaEval's judge and for files
-            that name none and whose verdicts agree with it, else the second.
-        draws: Of the bootstrap.
-        seed: Of the bootstrap.
+            that name no judge and whose verdicts agree with it, else the second.
+        draws: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
 
     Raises:
         SftdivError: If the file cannot be scored.
@@ -54,13 +55,13 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
     known = ~np.isnan(preferences)
     if not known.any():
         raise SftdivError(f"no preference in {path} could be read ({len(known)} entries, all null)")
-    chosen = {"alpaca_eval": ALPACA_EVAL, "any": ANY_JUDGE}.get(prior) or choose_prior(file)
+    length_prior = {"alpaca_eval": ALPACA_EVAL, "any": ANY_JUDGE}.get(prior) or choose_prior(file)
     arrays = (preferences, delta) if file.difficulty is None else (preferences, delta, file.difficulty)
-    fit = fit_length(*arrays, prior=chosen)
+    fit = fit_length(*arrays, prior=length_prior)
     rng = np.random.default_rng(seed)
     raw = bootstrap(win_rate, preferences, draws=draws, rng=rng)
     controlled = bootstrap(
-        lambda *drawn: length_controlled_win_rate(*drawn, prior=chosen), *arrays, draws=draws, rng=rng
+        lambda *resampled: length_controlled_win_rate(*resampled, prior=length_prior), *arrays, draws=draws, rng=rng
     )
     return {
         "win_rate": 100 * win_rate(preferences),
@@ -77,64 +78,64 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
         "candidate_chars": float(file.candidate_chars.mean()),
         "baseline_chars": float(file.baseline_chars.mean()),
         "length_coefficient": fit.length,
-        "length_prior": "alpaca_eval" if chosen is ALPACA_EVAL else "any",
+        "length_prior": "alpaca_eval" if length_prior is ALPACA_EVAL else "any",
         "difficulty": file.difficulty is not None,
         **file.names,
     }
 
 
-def show_score(scored: Mapping[str, Any], title: str) -> None:
+def show_score(scores: Mapping[str, Any], title: str) -> None:
     """Print the scores of one file as a table."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    names = " against ".join(scored[name] for name in ("candidate", "baseline") if name in scored)
+    names = " against ".join(scores[name] for name in ("candidate", "baseline") if name in scores)
     table = Table(title=escape(names or title), title_justify="left", min_width=60)
     for head in ("", "%", "standard error", "95 % interval"):
         table.add_column(head, justify="left" if not head else "right")
-    for words, name, error in (
+    for label, name, error in (
         ("win rate", "win_rate", "standard_error"),
         ("length-controlled win rate", "length_controlled_win_rate", "length_controlled_standard_error"),
     ):
-        low, high = scored[f"{name}_interval"]
-        table.add_row(words, _number(scored[name]), _number(scored[error]), f"{_number(low)} to {_number(high)}")
+        low, high = scores[f"{name}_interval"]
+        table.add_row(label, _number(scores[name]), _number(scores[error]), f"{_number(low)} to {_number(high)}")
     console = Console()
     console.print(table)
-    counts = ", ".join(f"{scored[name]:,} {name}" for name in ("wins", "losses", "draws", "unreadable"))
-    console.print(f"{scored['n']:,} prompts: {counts}", highlight=False)
-    lengths = f"{scored['candidate_chars']:,.0f} characters an answer, the baseline {scored['baseline_chars']:,.0f}"
+    counts = ", ".join(f"{scores[name]:,} {name}" for name in ("wins", "losses", "draws", "unreadable"))
+    console.print(f"{scores['n']:,} prompts: {counts}", highlight=False)
     console.print(
-        f"{lengths}; length coefficient {scored['length_coefficient']:.2f} (prior: {scored['length_prior']})",
+        f"{scores['candidate_chars']:,.0f} characters per answer, baseline {scores['baseline_chars']:,.0f}; "
+        f"length coefficient {scores['length_coefficient']:.2f} (prior: {scores['length_prior']})",
         highlight=False,
     )
 
 
 def arena(study: Path, *, draws: int, seed: int) -> Arena:
-    """The scores of all judged cells of a study, written beside them as ``arena.csv``.
+    """Scores of all judged cells of a study, also written to its folder as ``arena.csv``.
 
     Raises:
-        SftdivError: If there are none, or they do not compare.
+        SftdivError: If there are no judged cells, or they are not comparable.
     """
     from sftdiv.evaluation.judge.arena import TABLE, read_arena, write_arena
 
     if not study.is_dir():
-        raise SftdivError(f"there is no study folder {study}; give one that a sweep wrote, such as multirun/NAME")
-    found = read_arena(study, draws=draws, seed=seed)
-    write_arena(found, study / TABLE)
-    return found
+        raise SftdivError(f"there is no study folder {study}; pass one that a sweep wrote, such as multirun/NAME")
+    scores = read_arena(study, draws=draws, seed=seed)
+    write_arena(scores, study / TABLE)
+    return scores
 
 
-def show_arena(found: Arena, study: Path) -> None:
+def show_arena(arena: Arena, study: Path) -> None:
     """Print the scores of a study as a table."""
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"{escape(found.judge)} ({escape(found.template)}) on {found.prompts:,} prompts; {escape(found.baseline)} has 1000"
+    judge, baseline = f"{escape(arena.judge)} ({escape(arena.template)})", escape(arena.baseline)
     table = Table(
-        title=title,
+        title=f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000",
         title_justify="left",
         caption=CAPTION,
         caption_justify="left",
@@ -144,16 +145,16 @@ def show_arena(found: Arena, study: Path) -> None:
     table.add_column("cell", overflow="fold")
     for head in ("level", "score", "win rate", "LC", "n", "unread"):
         table.add_column(head, justify="right")
-    for one in found.standings:
-        rate, low, high = (_number(100 * value, 1) for value in (one.win_rate, one.win_rate_low, one.win_rate_high))
+    for row in arena.standings:
+        rate, low, high = (_number(100 * value, 1) for value in (row.win_rate, row.win_rate_low, row.win_rate_high))
         table.add_row(
-            escape(one.cell),
-            "" if one.level is None else f"{one.level:.3g}",
-            f"{_number(one.score, 0)}\n[{_number(one.score_low, 0)}, {_number(one.score_high, 0)}]",
+            escape(row.cell),
+            "" if row.level is None else f"{row.level:.3g}",
+            f"{_number(row.score, 0)}\n[{_number(row.score_low, 0)}, {_number(row.score_high, 0)}]",
             f"{rate}\n[{low}, {high}]",
-            _number(100 * one.length_controlled_win_rate, 1),
-            f"{one.n:,}",
-            _number(100 * one.unreadable, 1),
+            _number(100 * row.length_controlled_win_rate, 1),
+            f"{row.n:,}",
+            _number(100 * row.unreadable, 1),
         )
     console = Console()
     console.print(table)
@@ -166,36 +167,43 @@ def _number(value: float, digits: int = 2) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m sftdiv.judge", description="Scores of pairwise verdicts; asks no judge."
+    main_parser = argparse.ArgumentParser(
+        prog="python -m sftdiv.judge", description="Scores of pairwise verdicts; queries no judge."
     )
-    commands = made.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("score", help="win rate and length-controlled win rate of a file of annotations")
-    one.add_argument(
+    commands = main_parser.add_subparsers(dest="command", required=True)
+    score_parser = commands.add_parser("score", help="win rate and length-controlled win rate of a file of annotations")
+    score_parser.add_argument(
         "file",
         type=Path,
         help="JSON or JSON lines with preference, output_1 (baseline), output_2 (candidate), instruction",
     )
-    one.add_argument(
+    score_parser.add_argument(
         "--scale",
         choices=["12", "01"],
-        help="of the preferences: 12 is 1 + the probability that output_2 wins (AlpacaEval; the default), 01 that probability itself",
+        help="scale of the preferences: 12 is 1 + the probability that output_2 wins (AlpacaEval; the default), 01 is "
+        "that probability itself",
     )
-    one.add_argument(
+    score_parser.add_argument(
         "--prior",
         choices=["auto", "alpaca_eval", "any"],
         default="auto",
-        help="what is taken to be known of the judge's liking for length: as AlpacaEval 2's judge, or little (default: %(default)s)",
+        help="prior knowledge of the judge's preference for length: that of AlpacaEval 2's judge, or almost none "
+        "(default: %(default)s)",
     )
-    many = commands.add_parser("arena", help="Bradley-Terry scores of all judged cells of a study; writes arena.csv")
-    many.add_argument("study", type=Path, help="the study's folder, e.g. multirun/NAME")
-    for command in (one, many):
+    arena_parser = commands.add_parser(
+        "arena", help="Bradley-Terry scores of all judged cells of a study; writes arena.csv"
+    )
+    arena_parser.add_argument("study", type=Path, help="folder of the study, e.g. multirun/NAME")
+    for command in (score_parser, arena_parser):
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
         command.add_argument(
-            "--draws", type=_count, default=DRAWS, help="of the bootstrap, 0 for no intervals (default: %(default)s)"
+            "--draws",
+            type=_count,
+            default=DRAWS,
+            help="number of bootstrap resamples, 0 for no intervals (default: %(default)s)",
         )
-        command.add_argument("--seed", type=_count, default=SEED, help="of the bootstrap (default: %(default)s)")
-    return made
+        command.add_argument("--seed", type=_count, default=SEED, help="seed of the bootstrap (default: %(default)s)")
+    return main_parser
 
 
 def _count(text: str) -> int:
@@ -205,32 +213,25 @@ def _count(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; a mistake that the user can mend ends as a message and exit code 1."""
-    asked = parser().parse_args(arguments)
+    """Run the command; user errors end as a message with exit code 1."""
+    options = parser().parse_args(arguments)
     try:
-        if asked.command == "score":
-            scored = score(asked.file, scale=asked.scale, prior=asked.prior, draws=asked.draws, seed=asked.seed)
-            if asked.json:
-                print(json.dumps(_plain(scored), allow_nan=False))
+        if options.command == "score":
+            scores = score(
+                options.file, scale=options.scale, prior=options.prior, draws=options.draws, seed=options.seed
+            )
+            if options.json:
+                print(json.dumps(finite(scores), allow_nan=False))
             else:
-                show_score(scored, asked.file.name)
+                show_score(scores, options.file.name)
             return
-        found = arena(asked.study, draws=asked.draws, seed=asked.seed)
-        if asked.json:
-            print(json.dumps(_plain(asdict(found)), allow_nan=False))
+        standings = arena(options.study, draws=options.draws, seed=options.seed)
+        if options.json:
+            print(json.dumps(finite(asdict(standings)), allow_nan=False))
         else:
-            show_arena(found, asked.study)
+            show_arena(standings, options.study)
     except SftdivError as error:
         sys.exit(f"sftdiv: {error}")
-
-
-def _plain(value: Any) -> Any:
-    """The same with None for NaN, which every JSON reader knows."""
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -111,12 +111,12 @@ def _rewrite(
     """Ask what is missing and write all files; what an earlier run wrote stays until everything is asked."""
     from sftdiv.data.regenerate.provenance import PROVENANCE, write_provenance
     from sftdiv.data.regenerate.shards import rows, write_shards
-    from sftdiv.llm.batch_requests import interview, summary
-    from sftdiv.llm.journal import Ledger
+    from sftdiv.llm.batch_requests import run_requests, summary
+    from sftdiv.llm.journal import Journal
 
-    with Ledger(folder / LEDGER) as ledger:
+    with Journal(folder / LEDGER) as ledger:
         questions = (rewriter.question(row["id"], row["messages"]) for row in rows(corpus, form["limit"]))
-        models = interview(
+        models = run_requests(
             endpoint,
             questions,
             ledger,

@@ -34,9 +34,9 @@ def timed(run: Callable[[int], None], requests: int, concurrency: int) -> dict[s
 
 
 def ours(address: str, concurrency: int) -> Callable[[int], None]:
-    from sftdiv.llm.batch_requests import Asker, Question, interview
+    from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests
     from sftdiv.llm.endpoint import Endpoint
-    from sftdiv.llm.journal import Ledger
+    from sftdiv.llm.journal import Journal
 
     limits: dict[str, Any] = {
         "timeout": 60,
@@ -48,18 +48,18 @@ def ours(address: str, concurrency: int) -> Callable[[int], None]:
     }
     endpoint = Endpoint(base_url=address, concurrency=concurrency, **limits)
 
-    def question(number: int) -> Question:
-        async def ask(asker: Asker) -> dict[str, Any]:
-            return await asker.readable(
+    def question(number: int) -> RequestTask:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
+            return await asker.read_text(
                 lambda attempt: request(number), lambda text, ended: {"state": "good", "text": text}, tries=2
             )
 
-        return Question(str(number), ask)
+        return RequestTask(str(number), ask)
 
     def run(requests: int) -> None:
-        with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.jsonl") as ledger:
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "ledger.jsonl") as ledger:
             questions = (question(number) for number in range(requests))
-            interview(endpoint, questions, ledger, total=requests, max_failed=0, label="bench", model="bench")
+            run_requests(endpoint, questions, ledger, total=requests, max_failed=0, label="bench", model="bench")
             assert len(ledger) == requests
 
     return run

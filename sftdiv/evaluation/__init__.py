@@ -1,1 +1,1 @@
-"""Evaluation: what a checkpoint scores on lm-eval tasks and on held-out responses, and what it says."""
+"""Evaluation of checkpoints: lm-eval tasks, held-out loss, paired differences, and pairwise judging (``judge``)."""

@@ -1,8 +1,8 @@
-"""The options of the config group ``eval``, each one way to score a checkpoint.
+"""Evaluators of the config group ``eval`` that need no judge: lm-eval tasks and the held-out loss.
 
-In: a checkpoint folder and what may be asked of the run (``Exam``). Out: named scores. The settings
-are those of the YAML files; the work is done by `harness` and `heldout`, which know nothing of a
-run.
+An evaluator receives a checkpoint folder and an ``EvalContext`` and returns named scores. Its fields
+are the settings of one YAML file in ``conf/eval``. The computation is in `harness` and `heldout`,
+which know nothing of runs.
 """
 
 from __future__ import annotations
@@ -10,25 +10,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+from sftdiv.evaluation.backends import check_backend, check_batch_size
 from sftdiv.protocols import EvalContext
 from sftdiv.records import Score, SftdivError
+from sftdiv.storage.hashing import path_identity, settings_identity
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tasks:
-    """lm-eval tasks: the embedded world's (``needs_world``), those of a folder (``include_path``), or the harness's own.
+class LmEvalTasks:
+    """Scores of lm-eval tasks.
+
+    The tasks come from the synthetic corpus (``needs_world``), from a folder (``include_path``), or
+    from the harness itself.
 
     Attributes:
-        primary: The score that a study uses, ``TASK.METRIC`` or ``NAME.mean``; None leaves it to
-            ``eval.primary``.
-        higher_is_better: Of the primary score, where the task does not say.
-        mean: Scores whose mean is ``NAME.mean``, each task's counted once whatever its number of
-            items; of tasks that are not among ``tasks`` none is taken.
-        num_fewshot: Of all tasks, or by task; None leaves it to the task.
-        batch_size: Items at once, or "auto".
-        cache_requests: Keep the prompts for the next model.
+        name: Name of the option; it prefixes ``NAME.mean`` and names the folder of the samples.
+        primary: Score that a study uses, ``TASK.METRIC`` or ``NAME.mean``; None for ``eval.primary``.
+        higher_is_better: Direction of the primary score, where the task does not state it.
+        needs_world: Whether the tasks are the benchmark of the synthetic corpus.
+        tasks: Names of tasks, groups or tags.
+        mean: Scores whose unweighted mean is ``NAME.mean``; those of tasks that are not in ``tasks``
+            are left out.
+        include_path: Folder of task files; None for the harness's own tasks.
+        num_fewshot: Number of few-shot examples, for all tasks or by task; None for each task's own.
+        limit: Maximum number of items per task; None for all.
+        batch_size: Number of items per batch, or ``auto``.
+        backend: ``hf`` or ``vllm``.
+        chat_template: Whether prompts are put in the model's chat format.
+        cache_requests: Whether prompts are cached for the next model.
+        seed: Seed of the choice of few-shot examples.
     """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"batch_size", "cache_requests"})
+    libraries: ClassVar[tuple[str, ...]] = ("lm-eval", "torch", "transformers")
 
     name: str
     primary: str | None
@@ -51,87 +67,119 @@ class Tasks:
             raise SftdivError(f"eval={self.name} needs tasks: {setting}=[arc_easy,piqa], or eval=none")
         if isinstance(self.tasks, str):
             raise SftdivError(f"{setting}={self.tasks} must be a list: {setting}=[{self.tasks}]")
-        if not (self.batch_size == "auto" or (isinstance(self.batch_size, int) and self.batch_size > 0)):
-            raise SftdivError(f"eval.batch_size={self.batch_size!r} must be a whole number of at least 1, or auto")
-        from sftdiv.evaluation.lm_eval_model import check_backend
-
+        check_batch_size("eval.batch_size", self.batch_size)
         check_backend(self.backend)
 
-    def check(self, exam: EvalContext) -> dict[str, bool | None]:
-        """Load the tasks and their data, before anything is trained; gives the names of the scores."""
+    def identity(self) -> dict[str, Any]:
+        """Settings that decide the scores; task files by content."""
+        settings = settings_identity(self)
+        if self.include_path:
+            settings["include_path"] = path_identity(self.include_path)
+        return {"kind": "lm_eval", **settings}
+
+    def check(self, context: EvalContext) -> dict[str, bool | None]:
+        """Load the tasks and their data, before training starts.
+
+        Returns:
+            The names of the scores, and whether higher is better.
+
+        Raises:
+            SftdivError: If a task cannot be loaded, or ``mean`` names an unknown score.
+        """
         from sftdiv.evaluation.harness import score_names
         from sftdiv.evaluation.loading import load_tasks
 
-        names = score_names(load_tasks(self.tasks, self._folder(exam)))
+        names = score_names(load_tasks(self.tasks, self._task_folder(context)))
+        prefixes = tuple(name for name in names if name.endswith("."))
         for score in self._averaged():
-            if score not in names and not score.startswith(tuple(name for name in names if name.endswith("."))):
+            if score not in names and not score.startswith(prefixes):
                 raise SftdivError(
                     f"eval.{self.name}.mean names {score!r}, which is none of the scores: {', '.join(names)}"
                 )
         return names | ({f"{self.name}.mean": self.higher_is_better} if self._averaged() else {})
 
-    def score(self, checkpoint: Path, exam: EvalContext) -> dict[str, Score]:
-        """Every metric of every task, as ``TASK.METRIC``; what the model did with each item goes to the cell's folder."""
+    def score(self, checkpoint: Path, context: EvalContext) -> dict[str, Score]:
+        """Every metric of every task, as ``TASK.METRIC``; results per item are written to the cell's folder."""
         from sftdiv.evaluation.harness import mean_score, run_tasks
 
         scores = run_tasks(
             checkpoint,
             self.tasks,
-            include_path=self._folder(exam),
+            include_path=self._task_folder(context),
             num_fewshot=self.num_fewshot,
             limit=self.limit,
             batch_size=self.batch_size,
             chat_template=self.chat_template,
-            device=exam.device,
+            device=context.device,
             seed=self.seed,
             backend=self.backend,
-            samples=exam.folder / self.name,
-            keep=exam.keep if self.cache_requests else None,
+            samples=context.folder / self.name,
+            keep=context.keep if self.cache_requests else None,
         )
         averaged = [scores[score] for score in self._averaged()]
         return scores | ({f"{self.name}.mean": mean_score(averaged)} if averaged else {})
 
     def _averaged(self) -> list[str]:
+        """The scores of ``mean`` whose task is evaluated."""
         return [score for score in self.mean if score.startswith(tuple(f"{task}." for task in self.tasks))]
 
-    def _folder(self, exam: EvalContext) -> Path | None:
+    def _task_folder(self, context: EvalContext) -> Path | None:
         if self.needs_world:
-            return exam.world_tasks()
+            return context.world_tasks()
         return Path(self.include_path).expanduser().absolute() if self.include_path else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldoutLoss:
-    """The loss on held-out responses, overall and by source."""
+    """Loss on held-out responses, overall and by source.
+
+    Attributes:
+        name: Name of the option.
+        primary: Score that a study uses.
+        higher_is_better: Direction of the primary score.
+        batch_size: Number of conversations per batch.
+    """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     name: str
     primary: str
     higher_is_better: bool
     batch_size: int
 
-    def check(self, exam: EvalContext) -> dict[str, bool | None]:
-        """Refuse a corpus of which nothing is held out; gives the names of the scores."""
-        held = exam.heldout()
-        if not held.messages:
-            raise SftdivError(
-                f"eval={self.name} needs held-out examples and the corpus holds out none; raise corpus.heldout, or take eval=none"
-            )
-        sources = set(held.sources)
-        parts = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources if len(sources) > 1)]
-        return {f"{part}.{loss}": False for part in parts for loss in ("loss_token", "loss_sample")}
+    def identity(self) -> dict[str, Any]:
+        """Settings that decide the scores."""
+        return {"kind": "heldout_loss", **settings_identity(self)}
 
-    def score(self, checkpoint: Path, exam: EvalContext) -> dict[str, Score]:
-        """Mean loss a token and a sample, in nats."""
+    def check(self, context: EvalContext) -> dict[str, bool | None]:
+        """Refuse a corpus without held-out examples.
+
+        Returns:
+            The names of the scores, and whether higher is better.
+        """
+        heldout = context.heldout()
+        if not heldout.messages:
+            raise SftdivError(
+                f"eval={self.name} needs held-out examples and the corpus has none; raise corpus.heldout, or use "
+                "eval=none"
+            )
+        sources = set(heldout.sources)
+        groups = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources if len(sources) > 1)]
+        return {f"{group}.{loss}": False for group in groups for loss in ("loss_token", "loss_sample")}
+
+    def score(self, checkpoint: Path, context: EvalContext) -> dict[str, Score]:
+        """Mean loss per token and per example, in nats."""
         from sftdiv.evaluation.heldout import response_loss
 
-        held = exam.heldout()
+        heldout = context.heldout()
         return response_loss(
             checkpoint,
-            held.messages,
-            held.sources,
-            held.groups,
+            heldout.messages,
+            heldout.sources,
+            heldout.groups,
             batch_size=self.batch_size,
-            max_length=exam.max_length,
-            loss_turns=exam.loss_turns,
-            device=exam.device,
+            max_length=context.max_length,
+            loss_turns=context.loss_turns,
+            device=context.device,
         )

@@ -1,8 +1,9 @@
 """Scores from the lm-evaluation-harness, in this process.
 
-In: a checkpoint folder and names of tasks. Out: every metric of every task, as ``TASK.METRIC``,
-with its standard error, and what the model did with each item. The harness's `evaluate` is called,
-not `simple_evaluate`, which spends seconds on collecting facts about the machine.
+A checkpoint folder and task names come in; every metric of every task goes out as ``TASK.METRIC``
+with its standard error, and optionally the results per item as Parquet files. The harness's
+``evaluate`` is called rather than ``simple_evaluate``, which spends seconds on collecting facts about
+the machine.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.evaluation.lm_eval_model import language_model
-from sftdiv.evaluation.loading import Loaded, load_tasks, quiet
-from sftdiv.evaluation.request_cache import remember_requests
+from sftdiv.evaluation.loading import LoadedTasks, hide_progress_bars, load_tasks
+from sftdiv.evaluation.request_cache import cache_requests
 from sftdiv.evaluation.samples import write_samples
 from sftdiv.protocols import Keep
 from sftdiv.records import Score
@@ -40,34 +41,34 @@ def run_tasks(
     """Evaluate a checkpoint on lm-eval tasks.
 
     Args:
-        model_folder: From `fine_tune`.
+        model_folder: Checkpoint written by ``fine_tune``.
         tasks: Names of tasks, groups or tags.
-        include_path: A folder with task files; None for the harness's own.
-        num_fewshot: Solved examples in a prompt, of all tasks or by the name asked for; None, and
-            for a name that is not there, leaves it to the task.
-        limit: Items of a task at most; None for all.
-        batch_size: Items at once, or "auto".
+        include_path: Folder of task files; None for the harness's own tasks.
+        num_fewshot: Number of few-shot examples, for all tasks or by requested name; None, or a
+            missing name, for each task's own number.
+        limit: Maximum number of items per task; None for all.
+        batch_size: Number of items per batch, or ``auto``.
         chat_template: Whether prompts are put in the chat format that the model was trained in.
-        device: torch's name of where it runs.
-        seed: Of the choice of few-shot examples.
-        backend: "hf" or "vllm".
-        samples: A folder for what the model did with each item, one Parquet file a task; None writes none.
-        keep: Where the prompts are kept for the next model; None makes them anew.
+        device: Torch device name.
+        seed: Seed of the choice of few-shot examples.
+        backend: ``hf`` or ``vllm``.
+        samples: Folder for the results per item, one Parquet file per task; None writes none.
+        keep: Cache for the prompts; None builds them anew.
 
     Raises:
-        SftdivError: A task is unknown or cannot be loaded, or the backend is missing.
+        SftdivError: If a task is unknown or cannot be loaded, or the backend is missing.
     """
     from lm_eval.evaluator import evaluate
 
     loaded = load_tasks(tasks, include_path)
-    _set_up(loaded, num_fewshot, seed)
-    language = language_model(
+    set_fewshot(loaded, num_fewshot, seed)
+    model = language_model(
         model_folder, backend=backend, batch_size=batch_size, chat_template=chat_template, device=device, seed=seed
     )
-    remember_requests(loaded.tasks, keep, seed=seed)
-    with quiet():
+    cache_requests(loaded.tasks, keep, seed=seed)
+    with hide_progress_bars():
         results = evaluate(
-            language,
+            model,
             {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
             limit=limit,
             bootstrap_iters=BOOTSTRAP_DRAWS,
@@ -76,27 +77,27 @@ def run_tasks(
             fewshot_as_multiturn=chat_template,
         )
     if samples is not None:
-        for name, of_task in results["samples"].items():
-            write_samples(of_task, samples / f"{name}.parquet")
-    return {
-        name: score for task, metrics in results["results"].items() for name, score in _scores(task, metrics).items()
-    }
+        for name, task_samples in results["samples"].items():
+            write_samples(task_samples, samples / f"{name}.parquet")
+    return _collect_scores(results["results"])
 
 
-def score_names(loaded: Loaded) -> dict[str, bool | None]:
-    """The scores that loaded tasks will give, and whether more of each is better (None where the task does not say)."""
-    names = {
-        _name(name, metric, each.name): task.higher_is_better().get(metric)
-        for name, task in loaded.tasks.items()
-        for metric in task.aggregation()
-        for each in task._filters
-    }
-    pooled = {f"{group}.": None for group, settings in loaded.groups.items() if settings.has_aggregation}
-    return names | pooled  # the filters of a group's scores are known once it is scored
+def score_names(loaded: LoadedTasks) -> dict[str, bool | None]:
+    """Names of the scores that loaded tasks will give, and whether higher is better.
+
+    The direction is None where the task does not state it. A name that ends in a dot stands for all
+    scores of a group, whose filters are known only after scoring.
+    """
+    names: dict[str, bool | None] = {}
+    for task_name, task in loaded.tasks.items():
+        for metric in task.aggregation():
+            for task_filter in task._filters:
+                names[_score_name(task_name, metric, task_filter.name)] = task.higher_is_better().get(metric)
+    return names | {f"{group}.": None for group, settings in loaded.groups.items() if settings.has_aggregation}
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean of some scores, each counted once; its standard error as if they were independent, sqrt(sum of squares) / count."""
+    """The unweighted mean of scores; its standard error assumes independence: sqrt(sum of squares) / count."""
     count = len(scores)
     return Score(
         math.fsum(score.value for score in scores) / count,
@@ -104,29 +105,30 @@ def mean_score(scores: Sequence[Score]) -> Score:
     )
 
 
-def _set_up(loaded: Loaded, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
+def set_fewshot(loaded: LoadedTasks, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
+    """Set number and seed of the few-shot examples of every task; None leaves the task's own number."""
     for name, task in loaded.tasks.items():
-        shots = num_fewshot.get(loaded.asked[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
-        own = task.__dict__.setdefault(
-            "num_fewshot_of_its_own", task.get_config("num_fewshot") or 0
-        )  # it may have been set up before
-        task.set_config(key="num_fewshot", value=own if shots is None else shots)
+        requested = num_fewshot.get(loaded.requested[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
+        # The task's own number is remembered, because a cached task may have been changed for an earlier model.
+        default = task.__dict__.setdefault("default_num_fewshot", task.get_config("num_fewshot") or 0)
+        task.set_config(key="num_fewshot", value=default if requested is None else requested)
         task.set_fewshot_seed(seed=seed)
 
 
-def _name(task: str, metric: str, kind: str) -> str:
-    """A score's name; its filter is named unless it is the one that does nothing."""
-    return ".".join([task, metric] + [kind] * (kind != "none"))
+def _score_name(task: str, metric: str, filter_name: str) -> str:
+    """``TASK.METRIC``, or ``TASK.METRIC.FILTER`` unless the filter is ``none``."""
+    return ".".join([task, metric] + [filter_name] * (filter_name != "none"))
 
 
-def _scores(task: str, metrics: Mapping[str, Any]) -> dict[str, Score]:
-    """The harness's ``METRIC,FILTER`` and ``METRIC_stderr,FILTER`` as scores."""
+def _collect_scores(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
+    """The harness's ``METRIC,FILTER`` and ``METRIC_stderr,FILTER`` of every task as scores."""
     scores = {}
-    for key, value in metrics.items():
-        metric, _, kind = key.partition(",")
-        if kind and not metric.endswith("_stderr") and isinstance(value, (int, float)):
-            stderr = metrics.get(f"{metric}_stderr,{kind}")
-            scores[_name(task, metric, kind)] = Score(
-                float(value), float(stderr) if isinstance(stderr, (int, float)) else float("nan")
-            )
+    for task, metrics in results.items():
+        for key, value in metrics.items():
+            metric, _, filter_name = key.partition(",")
+            if filter_name and not metric.endswith("_stderr") and isinstance(value, (int, float)):
+                stderr = metrics.get(f"{metric}_stderr,{filter_name}")
+                scores[_score_name(task, metric, filter_name)] = Score(
+                    float(value), float(stderr) if isinstance(stderr, (int, float)) else math.nan
+                )
     return scores

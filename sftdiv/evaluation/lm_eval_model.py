@@ -1,47 +1,34 @@
-"""A checkpoint as the harness asks it: by `transformers` in this process, or by vLLM.
+"""A checkpoint as a model of the lm-evaluation-harness, run by `transformers` in this process or by vLLM.
 
-In: a checkpoint folder. Out: one of the harness's models, of which neither scores nor answers
-depend on the batch. Of what the harness does with `transformers`, four things are set right here:
+Neither scores nor answers depend on the batch size. Four behaviours of the harness with
+`transformers` are corrected here:
 
-- a prompt in a chat format already has every special token that training saw, so none is put before it;
-- an answer ends with the tokenizer's end token too, where the model's generation settings do not name it: else a row of a batch whose
-  answer is finished would go on while others are not;
-- a task that asks for longer answers than the model has positions for gets half of the positions, instead of an assertion;
-- ``batch_size=auto`` finds its number by running out of memory, which on a CPU ends the process: there it is computed.
+- A prompt in a chat format already has every special token that training saw, so none is added before it.
+- An answer also ends with the tokenizer's end token where the model's generation settings do not name it. Otherwise a
+  finished row of a batch would continue while others are not finished.
+- A task that requests longer answers than the model has positions for gets half of the positions, instead of an
+  assertion error.
+- ``batch_size=auto`` is computed on a CPU. The harness finds it by running out of memory, which would end the process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sftdiv.evaluation.backends import AUTO, check_backend
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import end_tokens
-from sftdiv.records import SftdivError
 
-BACKENDS = ("hf", "vllm")
-AUTO_BYTES = 1 << 30  # of a CPU's batch: its logits, and their logarithms
-AUTO_MOST = 64  # as the harness has it
+CPU_BATCH_BYTES = 1 << 30  # of a batch's logits and log-probabilities
+MAX_AUTO_BATCH = 64  # as in the harness
+MAX_AUTO_TOKENS = 4096  # length of an item, for the estimate of its memory
 log = logging.getLogger(__name__)
-
-
-def check_backend(backend: str) -> None:
-    """Refuse a backend that is unknown or not installed.
-
-    Raises:
-        SftdivError: With the package to install.
-    """
-    if backend not in BACKENDS:
-        raise SftdivError(f"eval.backend={backend!r} is unknown. Known: {', '.join(BACKENDS)}")
-    if backend == "vllm" and find_spec("vllm") is None:
-        raise SftdivError(
-            "eval.backend=vllm needs the package vllm: pip install 'sftdiv[vllm]' (Linux with a GPU); or eval.backend=hf"
-        )
 
 
 def language_model(
@@ -50,48 +37,48 @@ def language_model(
     """A checkpoint as a model of the harness.
 
     Args:
-        folder: From `fine_tune`; of an adapter, its base is loaded with it.
-        backend: "hf" or "vllm".
-        batch_size: Items at once, or "auto"; vLLM schedules its own.
+        folder: Checkpoint written by ``fine_tune``; the base of an adapter is loaded with it.
+        backend: ``hf`` or ``vllm``.
+        batch_size: Number of items per batch, or ``auto``; vLLM schedules its own batches.
         chat_template: Whether prompts will be in the model's chat format.
-        device: torch's name of where "hf" runs.
-        seed: Of vLLM, where a task samples.
+        device: Torch device name for ``hf``.
+        seed: Seed of vLLM, where a task samples.
 
     Raises:
-        SftdivError: As `check_backend` does.
+        SftdivError: If the backend is unknown or not installed.
     """
     check_backend(backend)
-    special = False if chat_template else None  # None leaves it to the tokenizer
+    add_special_token = False if chat_template else None  # None leaves it to the tokenizer
     if backend == "vllm":
         from lm_eval.models.vllm_causallms import VLLM
 
-        return VLLM(**_weights(folder), dtype="auto", batch_size="auto", seed=seed, add_bos_token=special)
+        weights = _vllm_weights(folder)
+        return VLLM(**weights, dtype="auto", batch_size=AUTO, seed=seed, add_bos_token=add_special_token)
     model, tokenizer = load_model(folder, dtype="auto", device=device), load_tokenizer(folder)
-    if batch_size == "auto" and device == "cpu":
-        batch_size = _batch_of_cpu(model.config.vocab_size, min(_positions(model.config), 4096))
-    return _checkpoint_class()(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, add_bos_token=special)
+    if batch_size == AUTO and device == "cpu":
+        batch_size = _cpu_batch_size(model.config.vocab_size, min(_positions(model.config), MAX_AUTO_TOKENS))
+    return _checkpoint_class()(
+        pretrained=model, tokenizer=tokenizer, batch_size=batch_size, add_bos_token=add_special_token
+    )
 
 
-def _weights(folder: Path) -> dict[str, Any]:
-    """The weights as vLLM takes them: a whole model, or a base with an adapter."""
-    import json
-
+def _vllm_weights(folder: Path) -> dict[str, Any]:
+    """Arguments of vLLM for a whole model, or for a base with an adapter."""
     adapter = folder / "adapter_config.json"
     if not adapter.exists():
         return {"pretrained": str(folder)}
     settings = json.loads(adapter.read_text(encoding="utf-8"))
-    base, rank = settings["base_model_name_or_path"], settings["r"]
     return {
-        "pretrained": base,
+        "pretrained": settings["base_model_name_or_path"],
         "tokenizer": str(folder),
         "lora_local_path": str(folder),
-        "max_lora_rank": max(rank, 16),
+        "max_lora_rank": max(settings["r"], 16),
     }
 
 
-def _batch_of_cpu(vocabulary: int, tokens: int) -> int:
-    """Items whose float32 logits and log-probabilities fit `AUTO_BYTES`, were each as long as the model takes."""
-    return int(min(max(AUTO_BYTES // (vocabulary * tokens * 2 * 4), 1), AUTO_MOST))
+def _cpu_batch_size(vocabulary: int, tokens: int) -> int:
+    """Number of items of this length whose float32 logits and log-probabilities fit ``CPU_BATCH_BYTES``."""
+    return int(min(max(CPU_BATCH_BYTES // (vocabulary * tokens * 2 * 4), 1), MAX_AUTO_BATCH))
 
 
 def _positions(config: Any) -> int:
@@ -101,14 +88,13 @@ def _positions(config: Any) -> int:
 
 
 def _checkpoint_class() -> Any:
-    """The harness's own with the corrections of this module's text; a function, so that importing this module imports no torch."""
+    """The harness's class with the corrections above; a function, so that importing this module imports no torch."""
     from lm_eval.models.huggingface import HFLM
 
     class Checkpoint(HFLM):
         def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-            return super().generate_until(
-                _within(requests, self.max_length // 2, self.max_gen_toks), disable_tqdm=disable_tqdm
-            )
+            limited = _limit_answers(requests, self.max_length // 2, self.max_gen_toks)
+            return super().generate_until(limited, disable_tqdm=disable_tqdm)
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **settings: Any) -> Any:
             ends = list(end_tokens(self.model, self.tokenizer))
@@ -121,20 +107,22 @@ def _checkpoint_class() -> Any:
     return Checkpoint
 
 
-def _within(requests: Sequence[Any], most: int, otherwise: int) -> list[Any]:
-    """The same requests, none for an answer of more than ``most`` tokens."""
+def _limit_answers(requests: Sequence[Any], max_tokens: int, default: int) -> list[Any]:
+    """Requests with answers of at most ``max_tokens`` tokens; ``default`` is the length where a request sets none."""
     from dataclasses import replace
 
-    kept, longest = [], 0
+    limited, longest = [], 0
     for request in requests:
         context, settings = request.args
-        asked = int(settings.get("max_gen_toks", otherwise))
-        longest = max(longest, asked)
-        kept.append(
-            request if asked <= most else replace(request, arguments=(context, {**settings, "max_gen_toks": most}))
-        )
-    if longest > most:
+        length = int(settings.get("max_gen_toks", default))
+        longest = max(longest, length)
+        if length > max_tokens:
+            request = replace(request, arguments=(context, {**settings, "max_gen_toks": max_tokens}))
+        limited.append(request)
+    if longest > max_tokens:
         log.warning(
-            "a task asks for answers of %d tokens; this model has %d positions and gives them half", longest, 2 * most
+            "a task requests answers of %d tokens; this model has %d positions and generates at most half as many",
+            longest,
+            2 * max_tokens,
         )
-    return kept
+    return limited

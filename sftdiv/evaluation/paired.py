@@ -1,14 +1,15 @@
-"""How far two models differ on the same items, with the items' own difficulty taken out.
+"""Paired difference between two models on the same benchmark items.
 
-In: what two models did with each item of a task (`samples`). Out: the mean difference of each
-metric, its standard error and 95 % interval. Two models find the same items hard, so the error of a
-difference is often far below that of two scores side by side (Miller, "Adding Error Bars to Evals",
-arXiv 2411.00640, section 4.2). It is the error from the choice of items: what another seed of
-training would change is not in it.
+The results per item of two cells (`samples`) come in; the mean difference of each metric, its
+standard error and 95 % interval go out. Two models find the same items hard, so the error of a
+difference is often far below that of two separate scores (Miller, "Adding Error Bars to Evals", arXiv
+2411.00640, section 4.2). It is the error due to the choice of items; variation between training seeds
+is not included.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,23 @@ from numpy.typing import NDArray
 from sftdiv.evaluation.samples import METRIC
 from sftdiv.records import SftdivError
 
-NORMAL_95 = 1.959963984540054  # the standard normal's 97.5 % quantile
+NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The second model's score minus the first's, over ``items`` items; ``unpaired`` is the error if the items were not the same."""
+    """Difference of two models' mean scores over the same items.
+
+    Attributes:
+        first: Mean score of the first model.
+        second: Mean score of the second model.
+        difference: ``second - first``.
+        stderr: Paired standard error of the difference.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        unpaired: Standard error if the items were not the same.
+        items: Number of items.
+    """
 
     first: float
     second: float
@@ -40,77 +52,83 @@ def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -
     """The mean difference of two models' values of the same items.
 
     The standard error is sqrt(var(second - first) / items), the variance with items - 1 (Miller,
-    equation 7); the interval is the normal one. One item alone gives NaN for both.
+    equation 7); the interval is the normal one. A single item gives NaN for both.
 
     Args:
-        first: A value an item, shape (items,).
-        second: The other model's, in the same order.
+        first: Values of the first model, shape (items,).
+        second: Values of the second model, in the same order, shape (items,).
     """
     items = len(first)
-    apart = second - first
-    several = items > 1
-    stderr = float(np.sqrt(apart.var(ddof=1) / items)) if several else float("nan")
-    unpaired = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / items)) if several else float("nan")
-    mean, margin = float(apart.mean()), NORMAL_95 * stderr
+    differences = second - first
+    stderr = unpaired = math.nan
+    if items > 1:
+        stderr = float(np.sqrt(differences.var(ddof=1) / items))
+        unpaired = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / items))
+    mean, margin = float(differences.mean()), NORMAL_95 * stderr
     return Difference(
         float(first.mean()), float(second.mean()), mean, stderr, mean - margin, mean + margin, unpaired, items
     )
 
 
 def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
-    """Every metric of every task that two cells have in common.
+    """Differences of every metric of every task that two cells have in common.
 
     Args:
-        first: A cell's folder, with ``evaluation/OPTION/TASK.parquet``.
-        second: The other one's.
+        first: Folder of a cell, with ``evaluation/OPTION/TASK.parquet``.
+        second: Folder of the other cell.
 
     Returns:
-        Differences by the score's name, ``TASK.METRIC`` or ``TASK.METRIC.FILTER``.
+        Differences by score name, ``TASK.METRIC`` or ``TASK.METRIC.FILTER``.
 
     Raises:
-        SftdivError: They have no task in common, or one was asked other items.
+        SftdivError: If the cells have no task in common, or a task with different items.
     """
-    ours, theirs = _files(first), _files(second)
-    shared = sorted(ours.keys() & theirs.keys())
+    first_files, second_files = _sample_files(first), _sample_files(second)
+    shared = sorted(first_files.keys() & second_files.keys())
     if not shared:
-        told = "; ".join(
-            f"{cell}: {', '.join(sorted(files)) or 'none'}" for cell, files in ((first, ours), (second, theirs))
-        )
-        raise SftdivError(f"the cells have no task in common of which the items were kept ({told})")
-    return {name: found for task in shared for name, found in _compare(ours[task], theirs[task]).items()}
+        cells = ((first, first_files), (second, second_files))
+        listing = "; ".join(f"{cell}: {', '.join(sorted(files)) or 'none'}" for cell, files in cells)
+        raise SftdivError(f"the cells have no task in common with results per item ({listing})")
+    differences: dict[str, Difference] = {}
+    for task in shared:
+        differences |= _compare_task(first_files[task], second_files[task])
+    return differences
 
 
-def _files(cell: Path) -> dict[str, Path]:
+def _sample_files(cell: Path) -> dict[str, Path]:
+    """Files with results per item, by task."""
     import pyarrow.parquet as pq
 
-    found = sorted((cell / "evaluation").glob("*/*.parquet"))
-    return {path.stem: path for path in found if "item_hash" in pq.read_schema(path).names}
+    paths = sorted((cell / "evaluation").glob("*/*.parquet"))
+    return {path.stem: path for path in paths if "item_hash" in pq.read_schema(path).names}
 
 
-def _compare(first: Path, second: Path) -> dict[str, Difference]:
-    ours, theirs = _values(first), _values(second)
-    task, found = first.stem, {}
-    for name in sorted(ours.keys() & theirs.keys()):
-        a, b = ours[name], theirs[name]
-        if a.keys() != b.keys():
+def _compare_task(first: Path, second: Path) -> dict[str, Difference]:
+    first_metrics, second_metrics = _metric_values(first), _metric_values(second)
+    task, differences = first.stem, {}
+    for name in sorted(first_metrics.keys() & second_metrics.keys()):
+        ours, theirs = first_metrics[name], second_metrics[name]
+        if ours.keys() != theirs.keys():
             raise SftdivError(
-                f"{task}: the cells were asked other items ({len(a)} and {len(b)}, of which {len(a.keys() & b.keys())} are the same), "
-                "so that they cannot be paired; was eval.limit, or the task's data, another?"
+                f"{task}: the cells have other items ({len(ours)} and {len(theirs)}, of which "
+                f"{len(ours.keys() & theirs.keys())} are the same) and cannot be paired; did eval.limit or the task's "
+                "data differ?"
             )
-        found[f"{task}.{name}"] = paired_difference(
-            np.array([a[item] for item in a]), np.array([b[item] for item in a])
+        differences[f"{task}.{name}"] = paired_difference(
+            np.array(list(ours.values())), np.array([theirs[item] for item in ours])
         )
-    return found
+    return differences
 
 
-def _values(path: Path) -> Mapping[str, Mapping[tuple[int, str], float]]:
-    """For each metric the values by item (its number and its content), where the item was given one."""
+def _metric_values(path: Path) -> Mapping[str, Mapping[tuple[int, str], float]]:
+    """Values of each metric by item (number and content hash), where an item has one."""
     import pyarrow.parquet as pq
 
     values: dict[str, dict[tuple[int, str], float]] = {}
     for row in pq.read_table(path).to_pylist():
-        kind = "" if row["filter"] == "none" else f".{row['filter']}"
-        for name, value in row.items():
-            if name.startswith(METRIC) and value is not None:
-                values.setdefault(name.removeprefix(METRIC) + kind, {})[row["item"], row["item_hash"]] = value
+        suffix = "" if row["filter"] == "none" else f".{row['filter']}"
+        for column, value in row.items():
+            if column.startswith(METRIC) and value is not None:
+                metric = column.removeprefix(METRIC) + suffix
+                values.setdefault(metric, {})[row["item"], row["item_hash"]] = value
     return values

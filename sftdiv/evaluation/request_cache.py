@@ -1,10 +1,9 @@
-"""The prompts of a task, kept from one model for the next.
+"""Cached prompts of lm-eval tasks: built for one model, reused for the next.
 
-In: loaded tasks and a store. Out: tasks that read their prompts where the store has them. The key
-is what makes them: the task's settings, its data, the chat format, the few-shot seed. (The
-harness's own cache goes by the task's name alone, so that it does not notice changed data, and
-unpickles what it finds.) The trade: a task whose requests are more than text, such as one of
-images, makes them anew.
+Loaded tasks and a cache come in; the tasks then read their prompts from the cache where it has them.
+The key is what decides the prompts: the task's settings, its data, the chat format and the few-shot
+seed. (The harness's own cache is keyed by the task's name alone, so it does not notice changed data,
+and it unpickles its files.) Tasks whose requests are more than text, such as images, are not cached.
 """
 
 from __future__ import annotations
@@ -12,31 +11,30 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sftdiv.protocols import Keep
-from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.hashing import content_hash, library_versions
 
 FILE = "requests.jsonl"
 
 
-def remember_requests(tasks: Mapping[str, Any], keep: Keep | None, *, seed: int) -> None:
-    """Let tasks keep their prompts, or, where ``keep`` is None, make them anew."""
+def cache_requests(tasks: Mapping[str, Any], keep: Keep | None, *, seed: int) -> None:
+    """Make tasks read their prompts from a cache, or, where ``keep`` is None, build them anew."""
     for task in tasks.values():
-        task.__dict__.pop("build_all_requests", None)  # the harness's own method shows again
+        task.__dict__.pop("build_all_requests", None)  # restores the harness's own method
         if keep is not None:
-            task.build_all_requests = functools.partial(_build, task, task.build_all_requests, keep, seed)
+            task.build_all_requests = functools.partial(_build_cached, task, task.build_all_requests, keep, seed)
 
 
-def _build(
-    task: Any, make: Callable[..., None], keep: Keep, seed: int, *, limit: int | None = None, **how: Any
+def _build_cached(
+    task: Any, build: Callable[..., None], keep: Keep, seed: int, *, limit: int | None = None, **settings: Any
 ) -> None:
-    """In place of the task's ``build_all_requests``."""
+    """Replaces the task's ``build_all_requests``."""
 
     def fill(folder: Path, _: Path) -> None:
-        make(limit=limit, **how)
+        build(limit=limit, **settings)
         lines = [
             json.dumps([i.doc_id, i.request_type, i.idx, i.repeats, i.arguments], ensure_ascii=False)
             for i in task.instances
@@ -44,43 +42,44 @@ def _build(
         (folder / FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     try:
-        folder = keep("requests", _key(task, seed, limit, how), fill)
-    except (TypeError, AttributeError):  # requests that JSON does not know, data without a fingerprint
-        make(limit=limit, **how)
+        folder = keep("requests", _cache_key(task, seed, limit, settings), fill)
+    except (TypeError, AttributeError):  # requests that JSON cannot express, or data without a fingerprint
+        build(limit=limit, **settings)
         return
-    _read(task, folder / FILE, limit)
+    _read_requests(task, folder / FILE, limit)
 
 
-def _key(task: Any, seed: int, limit: int | None, how: Mapping[str, Any]) -> dict[str, Any]:
-    template = how.get("chat_template")
+def _cache_key(task: Any, seed: int, limit: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    template = settings.get("chat_template")
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    rendered = [template(turns[:1]), template(turns, False)] if template and how.get("apply_chat_template") else None
+    rendered = None
+    if template and settings.get("apply_chat_template"):
+        rendered = [template(turns[:1]), template(turns, False)]
     plain = {
         name: value
-        for name, value in how.items()
+        for name, value in settings.items()
         if isinstance(value, bool | int | str | None) and name != "tokenizer_name"
     }
     template_text = getattr(getattr(getattr(template, "__self__", None), "tokenizer", None), "chat_template", None)
-    splits = {name: split._fingerprint for name, split in (task.dataset or {}).items()}
-    made = {
+    parts = {
         "task": json.dumps(task.dump_config(), default=str, sort_keys=True),
-        "data": splits,
+        "data": {name: split._fingerprint for name, split in (task.dataset or {}).items()},
         "seed": seed,
         "limit": limit,
     }
-    return {key: content_hash(value) for key, value in made.items()} | {
+    return {name: content_hash(value) for name, value in parts.items()} | {
         "how": content_hash([plain, rendered, template_text]),
-        "versions": {"lm-eval": version("lm-eval")},
+        "versions": library_versions(["lm-eval"]),
     }
 
 
-def _read(task: Any, path: Path, limit: int | None) -> None:
+def _read_requests(task: Any, path: Path, limit: int | None) -> None:
     from lm_eval.api.instance import Instance
 
     items = dict(task.doc_iterator(rank=0, limit=limit, world_size=1))
     task._instances = []
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            item, kind, position, repeats, arguments = json.loads(line)
-            about = (task.config.task, item, repeats)
-            task._instances.append(Instance(kind, items[item], tuple(arguments), position, about))
+            item, request_type, position, repeats, arguments = json.loads(line)
+            metadata = (task.config.task, item, repeats)
+            task._instances.append(Instance(request_type, items[item], tuple(arguments), position, metadata))

@@ -1,1 +1,1 @@
-"""Language models behind an OpenAI-compatible endpoint: one client, one ledger, one place for retries, whoever asks."""
+"""Language models behind OpenAI-compatible endpoints: one HTTP client, one journal and one retry policy for all."""

@@ -1,10 +1,11 @@
-"""Asking a model many questions at once: what is in flight, what is asked again, when to stop, and what is written down of it.
+"""Runs many request tasks against one endpoint: concurrency, repeated failures, stopping, and the journal.
 
-In: an endpoint, questions and a ledger. Out: the ledger, with a line a question. Where nothing was
-answered yet, one is asked at a time until one is, so that a wrong model, key or setting is one
-clear error before any work. The trade: a question that the server refuses later (too long, a
-content filter) or never answers is counted as failed and the rest goes on, until more have failed
-than may; on a stop nothing more is sent, and what is in flight is waited for, since it is paid for.
+Tasks come as an iterable and are taken one by one. Each ends as one line of the journal; tasks with
+a successful line are skipped. In an empty journal the first tasks run one at a time until one
+succeeds, so that a wrong model, key or setting is one clear error before any work. Later, a task
+that the server refuses (too long, content filter) or never answers is marked as failed and the others
+go on, until more have failed than ``max_failed`` allows. On a stop no further requests are sent;
+those in flight are awaited, because they are paid for.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from sftdiv.llm.connection import AGAIN, Connection, StoppedError
+from sftdiv.llm.connection import RETRIED, Connection, StoppedError
 from sftdiv.llm.endpoint import Endpoint, Reply
-from sftdiv.llm.journal import FAILED, Ledger
-from sftdiv.llm.request import Asker, Question, UnansweredError
+from sftdiv.llm.journal import FAILED, Journal
+from sftdiv.llm.request import ChatSession, RequestTask, UnansweredError
 from sftdiv.llm.request_progress import Advance, progress
 from sftdiv.records import SftdivError
 
-__all__ = ["Asker", "Question", "UnansweredError", "interview", "summary"]
-OF_THE_TEXT = {400, 413, 422}  # refusals that may be about one text: too long, filtered
-OPENING = 3  # such refusals in a row, with no answer before, are about the setting
+__all__ = ["ChatSession", "RequestTask", "UnansweredError", "run_requests", "summary"]
+TEXT_REFUSALS = {400, 413, 422}  # status codes that may concern one text: too long, filtered
+PROBES = 3  # such refusals in a row, before any success, concern the settings
 
 
-def interview(
+def run_requests(
     endpoint: Endpoint,
-    questions: Iterable[Question],
-    ledger: Ledger,
+    tasks: Iterable[RequestTask],
+    journal: Journal,
     *,
     total: int,
     max_failed: float,
@@ -39,96 +40,96 @@ def interview(
     max_calls: int | None = None,
     bound: str = "max_failed",
 ) -> list[str]:
-    """Ask every question that the ledger holds no answer to, and write a line for each as soon as it ends.
+    """Run every task that has no successful line in the journal, and add a line for each as soon as it ends.
 
     Args:
-        endpoint: Where the model answers; it bounds how many are asked at once.
-        questions: Taken one by one, as they can be asked.
-        ledger: Open; lines that failed are asked again.
-        total: Number of questions, those that are answered already included.
-        max_failed: Share of them that may end as a failed line.
-        label: What it is called while it runs, such as ``tagging``.
-        model: Its name, for messages.
-        max_calls: HTTP requests at most, over all runs of this ledger (but for those that were in
+        endpoint: The server; it limits the number of tasks at once.
+        tasks: Taken one by one, as capacity becomes free.
+        journal: An open journal; failed lines are requested again.
+        total: Number of tasks, including those with a successful line.
+        max_failed: Share of the tasks that may end with a failed line.
+        label: Name of the activity in progress output and messages, such as ``tagging``.
+        model: Name of the model, for messages.
+        max_calls: Maximum number of HTTP requests over all runs with this journal (without those in
             flight when a run was killed).
-        bound: What ``max_failed`` is called where a user sets it, for messages.
+        bound: Name of the setting behind ``max_failed``, for messages.
 
     Returns:
-        The models that the server lists; none where it keeps no list, or nothing was asked.
+        The models that the server lists; empty where it has no list, or no request was needed.
 
     Raises:
-        SftdivError: If the server cannot be reached or refuses the first request, too many
-            questions fail, or the calls are spent.
+        SftdivError: If the server cannot be reached or refuses the first request, too many tasks
+            fail, or ``max_calls`` is reached.
     """
-    asking = _Interview(endpoint, ledger, allowed=max_failed * total, bound=bound, label=label, model=model)
-    return asyncio.run(asking.run(questions, total, max_calls))
+    batch = _Batch(endpoint, journal, allowed=max_failed * total, bound=bound, label=label, model=model)
+    return asyncio.run(batch.run(tasks, total, max_calls))
 
 
-class _Interview:
-    """One pass over the questions."""
+class _Batch:
+    """One pass over the tasks."""
 
     def __init__(
-        self, endpoint: Endpoint, ledger: Ledger, *, allowed: float, bound: str, label: str, model: str
+        self, endpoint: Endpoint, journal: Journal, *, allowed: float, bound: str, label: str, model: str
     ) -> None:
         self._endpoint = endpoint
-        self._ledger = ledger
+        self._journal = journal
         self._allowed = allowed
         self._bound = bound
         self._label = label
         self._model = model
         self._failed = 0
-        self._last = ""
+        self._last_failure = ""
         self._models: list[str] = []
         self._stop: SftdivError | None = None
 
-    async def run(self, questions: Iterable[Question], total: int, max_calls: int | None) -> list[str]:
-        """Ask what is missing: one at a time until one is answered, then as many at once as the endpoint allows."""
+    async def run(self, tasks: Iterable[RequestTask], total: int, max_calls: int | None) -> list[str]:
+        """Run the missing tasks: one at a time until one succeeds, then as many at once as the endpoint allows."""
         with progress(self._label, total) as advance:
-            queue = self._missing(questions, advance)
+            queue = self._missing(tasks, advance)
             first = next(queue, None)
             if first is None:
                 return []
             queue = chain([first], queue)
-            left = None if max_calls is None else max_calls - self._ledger.calls
-            async with self._endpoint.connect(most_calls=left) as connection:
+            calls_left = None if max_calls is None else max_calls - self._journal.calls
+            async with self._endpoint.connect(max_calls=calls_left) as connection:
                 self._models = await connection.models()
-                if not any(self._ledger.done(key) for key in self._ledger):
-                    await self._open(connection, queue, advance)
+                if not any(self._journal.done(key) for key in self._journal):
+                    await self._probe(connection, queue, advance)
                 try:
                     async with asyncio.TaskGroup() as group:
                         for _ in range(min(self._endpoint.concurrency, total)):
                             group.create_task(self._work(connection, queue, advance))
-                except* Exception as failed:  # a fault of a question, or of the disk
-                    raise failed.exceptions[0] from None
+                except* Exception as failures:  # an error in a task itself, or of the disk
+                    raise failures.exceptions[0] from None
         if self._stop is not None:
             raise self._stop
         return self._models
 
-    def _missing(self, questions: Iterable[Question], advance: Advance) -> Iterator[Question]:
-        """The questions without an answer, one at a time."""
-        for question in questions:
-            if self._ledger.done(question.key):
+    def _missing(self, tasks: Iterable[RequestTask], advance: Advance) -> Iterator[RequestTask]:
+        """The tasks without a successful line."""
+        for task in tasks:
+            if self._journal.done(task.key):
                 advance(False)
             else:
-                yield question
+                yield task
 
-    async def _open(self, connection: Connection, queue: Iterator[Question], advance: Advance) -> None:
-        """Ask one question at a time until one is answered."""
-        refused: UnansweredError | None = None
-        for question in islice(queue, OPENING):
-            refused = await self._ask(connection, question)
+    async def _probe(self, connection: Connection, queue: Iterator[RequestTask], advance: Advance) -> None:
+        """Run one task at a time until one succeeds."""
+        refusal: UnansweredError | None = None
+        for task in islice(queue, PROBES):
+            refusal = await self._run_task(connection, task)
             advance(True)
-            if refused is None or refused.reply.status not in OF_THE_TEXT:
+            if refusal is None or refusal.reply.status not in TEXT_REFUSALS:
                 break
-        if refused is not None:
-            raise self._refusal(refused.reply)
+        if refusal is not None:
+            raise self._refusal_error(refusal.reply)
         self._check_failed()
 
-    async def _work(self, connection: Connection, queue: Iterator[Question], advance: Advance) -> None:
-        """Ask one question after the other until there is none left or a reason to stop."""
-        for question in queue:  # shared by all workers: each takes the next
+    async def _work(self, connection: Connection, queue: Iterator[RequestTask], advance: Advance) -> None:
+        """Run one task after another until none is left or the batch stops."""
+        for task in queue:  # shared by all workers: each takes the next
             try:
-                await self._ask(connection, question)
+                await self._run_task(connection, task)
                 self._check_failed()
             except SftdivError as stop:
                 self._stop = self._stop or stop
@@ -137,66 +138,76 @@ class _Interview:
             if self._stop is not None:
                 return
 
-    async def _ask(self, connection: Connection, question: Question) -> UnansweredError | None:
-        """Ask one question and write down what came of it; gives why there was no answer, where there was none."""
-        asker, unanswered = Asker(connection), None
+    async def _run_task(self, connection: Connection, task: RequestTask) -> UnansweredError | None:
+        """Run one task and add its line; return the refusal where the server gave no reply."""
+        session, refusal = ChatSession(connection), None
         try:
-            line = await question.ask(asker)
-        except UnansweredError as refused:
-            if 400 <= refused.reply.status < 500 and refused.reply.status not in AGAIN | OF_THE_TEXT:
-                raise self._refusal(refused.reply) from None
-            unanswered, line = refused, {"state": FAILED, "refused": str(refused)}
+            line = await task.run(session)
+        except UnansweredError as error:
+            if 400 <= error.reply.status < 500 and error.reply.status not in RETRIED | TEXT_REFUSALS:
+                raise self._refusal_error(error.reply) from None
+            refusal, line = error, {"state": FAILED, "refused": str(error)}
         except StoppedError as stopped:
-            if asker.errors or asker.answers:  # its calls count, whatever became of them
-                self._ledger.add({"key": question.key, "state": FAILED, "refused": str(stopped), **asker.counts()})
+            if session.errors or session.answers:  # its requests count towards max_calls
+                self._journal.add({"key": task.key, "state": FAILED, "refused": str(stopped), **session.counts()})
             raise
-        self._ledger.add({"key": question.key, **line, **asker.counts()})
+        self._journal.add({"key": task.key, **line, **session.counts()})
         if line["state"] == FAILED:
             self._failed += 1
-            self._last = line.get("refused") or f"an answer that cannot be read: {(asker.malformed or '')[:100]!r}"
-        return unanswered
+            self._last_failure = (
+                line.get("refused") or f"an answer that cannot be parsed: {(session.malformed or '')[:100]!r}"
+            )
+        return refusal
 
-    def _refusal(self, reply: Reply) -> SftdivError:
-        """The error of a server that answers nothing that is asked like this."""
-        if 400 <= reply.status < 500 and reply.status not in AGAIN:
-            listed = (
-                f" The server lists the models {', '.join(self._models)}."
-                if self._models and reply.status == 404
-                else ""
-            )
-            return SftdivError(
-                f"{self._endpoint.base_url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}"
-            )
+    def _refusal_error(self, reply: Reply) -> SftdivError:
+        """The error for a server that refuses every request of this form."""
+        url = self._endpoint.base_url
+        if 400 <= reply.status < 500 and reply.status not in RETRIED:
+            listed = ""
+            if self._models and reply.status == 404:
+                listed = f" The server lists the models {', '.join(self._models)}."
+            return SftdivError(f"{url} refuses model={self._model!r} with {reply.status}: {reply.message}{listed}")
         return SftdivError(
-            f"{self._endpoint.base_url} gave no answer to the first request in {self._endpoint.tries} tries; "
+            f"{url} gave no reply to the first request in {self._endpoint.tries} tries; "
             f"the last: {reply.status or ''} {reply.message}"
         )
 
     def _check_failed(self) -> None:
-        """Stop once more have failed than may."""
+        """Stop once more tasks have failed than allowed."""
         if self._failed > self._allowed:
             raise SftdivError(
-                f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that {self._bound} allows; "
-                f"the last: {self._last}. So far: {summary(self._ledger.lines())}. Nothing is lost: the same command asks only "
-                "what is missing"
+                f"{self._label}: {self._failed} got no readable answer, more than the {self._allowed:g} that "
+                f"{self._bound} allows; the last: {self._last_failure}. So far: {summary(self._journal.lines())}. "
+                "Nothing is lost: the same command sends only the missing requests"
             )
 
 
 def summary(lines: Iterable[Mapping[str, Any]], *, states: Iterable[str] = (FAILED,)) -> dict[str, Any]:
-    """Counts over lines: of each state (``states`` are named even where there are none), answers asked for again, calls, errors, tokens."""
-    counted: Counter[str] = Counter(dict.fromkeys(states, 0))
+    """Counts over journal lines.
+
+    Args:
+        lines: Lines of a journal.
+        states: States that are counted even where no line has them.
+
+    Returns:
+        ``asked`` (lines), a count per state, ``asked_again`` (replies that were requested again),
+        ``calls`` (HTTP requests), ``errors`` by kind and ``tokens`` by kind.
+    """
+    by_state: Counter[str] = Counter(dict.fromkeys(states, 0))
     errors: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    asked = again = calls = 0
+    count = repeated = calls = 0
     for line in lines:
-        asked, again, calls = asked + 1, again + int(line.get("asked_again", 0)), calls + int(line.get("calls", 0))
-        counted[str(line["state"])] += 1
+        count += 1
+        repeated += int(line.get("asked_again", 0))
+        calls += int(line.get("calls", 0))
+        by_state[str(line["state"])] += 1
         errors.update(line.get("errors", {}))
         tokens.update(line.get("tokens", {}))
     return {
-        "asked": asked,
-        **counted,
-        "asked_again": again,
+        "asked": count,
+        **by_state,
+        "asked_again": repeated,
         "calls": calls,
         "errors": dict(sorted(errors.items())),
         "tokens": dict(sorted(tokens.items())),

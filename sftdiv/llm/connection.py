@@ -1,10 +1,11 @@
-"""A session with an endpoint: requests that are bounded in number and rate, tried again when that can help, and counted.
+"""HTTP connection to an endpoint: requests are limited in number and rate, retried where that can help, and counted.
 
-In: request bodies. Out: decoded answers, or why there is none. 408, 409, 425, 429 and 5xx,
-timeouts, broken connections and bodies that are no JSON are tried again after a wait that doubles,
-with jitter, or that ``Retry-After`` names; other refusals come back at once. aiohttp costs a fifth
-to a tenth of the processor that httpx does (benchmarks/llm_calls). The trade: the key is cut out of
-every message, at the price of a message that lacks it where a server repeats it.
+Requests are mappings in the format of OpenAI's chat completions; replies are decoded bodies or a
+reason for their absence. Status 408, 409, 425, 429 and 5xx, timeouts, broken connections and invalid
+JSON are retried after a wait that doubles, with jitter, or that ``Retry-After`` states. Other
+refusals are returned at once. aiohttp needs a fifth to a tenth of the CPU time of httpx
+(``benchmarks/llm_calls``). The API key is removed from every error message, even from messages in
+which the server repeats it.
 """
 
 from __future__ import annotations
@@ -30,151 +31,143 @@ from sftdiv.records import SftdivError
 if TYPE_CHECKING:
     import aiohttp
 
-AGAIN = {408, 409, 425, 429}
-LOOKS = 3  # tries to find a server at all
-SHOWN = 500  # characters of a server's message
+RETRIED = {408, 409, 425, 429}  # client errors that are retried
+LISTING_TRIES = 3  # tries to list the models
+MESSAGE_CHARS = 500  # characters of a server's message that are shown
 USERINFO = re.compile(r"//[^/@\s]+@")  # aiohttp's errors repeat a proxy's address with its password
 
 
 class StoppedError(SftdivError):
-    """Nothing more is sent: the session was closed, or has sent as many requests as it may."""
+    """No further requests are sent: the connection was closed, or ``max_calls`` is reached."""
 
 
 class Connection:
-    """A session with an endpoint; all that ask through it share its bounds."""
+    """A connection to an endpoint; all tasks that use it share its limits."""
 
     def __init__(
-        self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, most_calls: int | None
+        self, endpoint: Endpoint, session: aiohttp.ClientSession, key: str | None, max_calls: int | None
     ) -> None:
         self._endpoint = endpoint
         self._base = endpoint.base_url.rstrip("/")
-        self._proxy = _proxy(
-            endpoint.base_url
-        )  # aiohttp's trust_env would look for it, and for a netrc, in threads before each request
+        # aiohttp's trust_env would look for a proxy and a netrc file in threads before each request.
+        self._proxy = _proxy(endpoint.base_url)
         self._session = session
         self._key = key
-        self._left = most_calls
+        self._calls_left = max_calls
         self._closed = asyncio.Event()
-        self._next = 0.0  # when the next request may begin, where the rate is bounded
-        self._jitter = (
-            np.random.default_rng()
-        )  # of waits alone: it spreads the clients of one server, and no result depends on it
+        self._next_start = 0.0  # earliest start of the next request where the rate is limited
+        self._jitter = np.random.default_rng()  # for waiting times only; no result depends on it
 
     def close(self) -> None:
-        """Send nothing more: what is in flight may end, whatever waits raises `StoppedError`."""
+        """Send no further requests: those in flight may end, all that wait raise `StoppedError`."""
         self._closed.set()
 
     async def models(self) -> list[str]:
-        """Names of the models that the server lists; none where it keeps no list.
+        """Names of the models that the server lists; empty where it has no list.
 
         Raises:
-            SftdivError: If the server cannot be reached or refuses the key.
+            SftdivError: If the server cannot be reached or rejects the key.
         """
-        for attempt in range(LOOKS):
-            status, text, _ = await self._once("GET", "models", None)
+        for attempt in range(LISTING_TRIES):
+            status, text, _ = await self._send("GET", "models", None)
             if status != 0:
                 break
-            await asyncio.sleep(min(1.0, self._wait(attempt, None)))
+            await asyncio.sleep(min(1.0, self._backoff(attempt, None)))
         if status in {0, 401, 403}:
-            raise SftdivError(
-                f"{self._endpoint.base_url} {'cannot be reached' if status == 0 else f'answers {status}'}: {text}"
-            )
+            outcome = "cannot be reached" if status == 0 else f"answers {status}"
+            raise SftdivError(f"{self._endpoint.base_url} {outcome}: {text}")
         try:
             return [str(model["id"]) for model in json.loads(text)["data"]]
         except (ValueError, KeyError, TypeError):
             return []
 
     async def chat(self, request: Mapping[str, Any], errors: Counter[str] | None = None) -> Reply:
-        """Post to ``chat/completions`` until there is an answer, a refusal, or no try left.
+        """Post to ``chat/completions`` until there is a reply, a refusal, or no try left.
 
         Args:
-            request: The body.
-            errors: Where to count what fails, so that it is known too when nothing comes back.
+            request: Body of the request.
+            errors: Counter that is updated as tries fail, also if the call is cancelled later.
 
         Raises:
-            StoppedError: If the session is closed or its calls are spent.
+            StoppedError: If the connection is closed or ``max_calls`` is reached.
         """
-        failed: Counter[str] = Counter()
+        failures: Counter[str] = Counter()
         for attempt in range(self._endpoint.tries):
-            await self._turn()
-            status, text, asked_wait = await self._once("POST", "chat/completions", request)
-            body = decoded(text) if status == 200 else None
+            await self._acquire()
+            status, text, retry_after = await self._send("POST", "chat/completions", request)
+            body = parse_completion(text) if status == 200 else None
             if body is not None:
-                return Reply(body, status, "", failed)
-            failed[kind := _kind(status, text)] += 1
+                return Reply(body, status, "", failures)
+            kind = _error_kind(status, text)
+            failures[kind] += 1
             if errors is not None:
                 errors[kind] += 1
-            if status not in {0, 200} and status not in AGAIN and status < 500:
+            if status not in {0, 200} and status not in RETRIED and status < 500:
                 break
             if attempt + 1 < self._endpoint.tries:
-                await self._sleep(self._wait(attempt, asked_wait))
-        return Reply(
-            None, status, text if status != 200 else f"what came holds no answer: {self._told(text)[:100]!r}", failed
-        )
+                await self._sleep(self._backoff(attempt, retry_after))
+        message = text if status != 200 else f"the response is no chat completion: {self._redact(text)[:100]!r}"
+        return Reply(None, status, message, failures)
 
-    async def _turn(self) -> None:
+    async def _acquire(self) -> None:
         """Wait until one more request may be sent."""
         if self._endpoint.requests_per_minute is not None:
             now = time.monotonic()
-            begins = max(now, self._next)
-            self._next = begins + 60 / self._endpoint.requests_per_minute
-            await self._sleep(begins - now)
+            start = max(now, self._next_start)
+            self._next_start = start + 60 / self._endpoint.requests_per_minute
+            await self._sleep(start - now)
         if self._closed.is_set():
-            raise StoppedError("stopped before an answer")
-        if self._left is not None:
-            if self._left <= 0:
+            raise StoppedError("stopped before a reply")
+        if self._calls_left is not None:
+            if self._calls_left <= 0:
                 raise StoppedError(
-                    "all requests that max_calls allows are sent; nothing is lost: a higher max_calls asks only what is missing"
+                    "all requests that max_calls allows are sent. Nothing is lost: a run with a higher max_calls sends "
+                    "only the missing ones"
                 )
-            self._left -= 1
+            self._calls_left -= 1
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, but no longer than the session is open."""
+        """Wait, but no longer than the connection is open."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
 
-    async def _once(self, method: str, path: str, request: Mapping[str, Any] | None) -> tuple[int, str, float | None]:
-        """Status, text (the reason where the status is 0: no answer at all) and the wait that the server asks for."""
+    async def _send(self, method: str, path: str, request: Mapping[str, Any] | None) -> tuple[int, str, float | None]:
+        """Status, text and seconds of ``Retry-After``; status 0 with the reason as text where no response arrived."""
         import aiohttp
 
+        url = f"{self._base}/{path}"
         try:
-            async with self._session.request(
-                method, f"{self._base}/{path}", json=request, proxy=self._proxy
-            ) as response:
+            async with self._session.request(method, url, json=request, proxy=self._proxy) as response:
                 text = await response.text()
-                return (
-                    response.status,
-                    text if response.status == 200 else self._told(text),
-                    _seconds(response.headers.get("Retry-After")),
-                )
+                shown = text if response.status == 200 else self._redact(text)
+                return response.status, shown, _retry_seconds(response.headers.get("Retry-After"))
         except aiohttp.ConnectionTimeoutError:
             return 0, "timeout: no connection", None
         except TimeoutError:
-            return 0, f"timeout: nothing within {self._endpoint.timeout:g} s", None
+            return 0, f"timeout: no response within {self._endpoint.timeout:g} s", None
         except (aiohttp.ClientError, OSError, UnicodeDecodeError, LookupError) as error:
-            return 0, self._told(f"connection: {str(error) or repr(error)}"), None
+            return 0, self._redact(f"connection: {str(error) or repr(error)}"), None
 
-    def _wait(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next try: the server's wish, or a doubling one; up to a half more or less, so that clients spread."""
-        if asked is not None:
-            return asked + float(self._jitter.uniform(0, self._endpoint.wait))
-        return min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt) * float(
-            self._jitter.uniform(0.5, 1.5)
-        )
+    def _backoff(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds before the next try: the server's wish, or a doubling wait with a jitter of up to one half."""
+        if retry_after is not None:
+            return retry_after + float(self._jitter.uniform(0, self._endpoint.wait))
+        wait = min(self._endpoint.longest_wait, self._endpoint.wait * 2.0**attempt)
+        return wait * float(self._jitter.uniform(0.5, 1.5))
 
-    def _told(self, text: str) -> str:
-        """A message fit to be shown: short, and without the key or a proxy's password."""
-        return USERINFO.sub("//***@", text if self._key is None else text.replace(self._key, "***"))[:SHOWN]
+    def _redact(self, text: str) -> str:
+        """The start of a message, without the key or a proxy's password."""
+        return USERINFO.sub("//***@", text if self._key is None else text.replace(self._key, "***"))[:MESSAGE_CHARS]
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for an address."""
+    """Proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for a URL."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-def decoded(text: str) -> Mapping[str, Any] | None:
-    """The body, where it is a JSON object with a choice in it, a message of the right form or none in that."""
+def parse_completion(text: str) -> Mapping[str, Any] | None:
+    """The decoded body if it is a JSON object with a choice whose message, if any, is an object; else None."""
     try:
         body = json.loads(text)
     except ValueError:
@@ -184,12 +177,12 @@ def decoded(text: str) -> Mapping[str, Any] | None:
     return body if isinstance(first, dict) and isinstance(first.get("message") or {}, dict) else None
 
 
-def _kind(status: int, text: str) -> str:
+def _error_kind(status: int, text: str) -> str:
     return {0: text.split(":")[0], 200: "unreadable"}.get(status, str(status))
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header: a number, or a date."""
+def _retry_seconds(retry_after: str | None) -> float | None:
+    """Seconds stated by a ``Retry-After`` header: a number, or a date."""
     if retry_after is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""How one question is asked: what it may use, what is counted on the way, and how an answer that cannot be read is asked for again.
+"""One unit of work for a model: a task that fills one journal line, and the session through which it sends requests.
 
-In: a session. Out: answers to a question's requests, and the counts that its line ends with. The
-trade: a question is a function that asks what it likes, so that a conversation of several turns, a
-verdict and a list of tags need no more than this.
+A task is a key and a coroutine. It may send any number of requests, so a conversation of several
+turns, a verdict and a list of tags all fit. The session counts the requests, failures and tokens of
+its task and repeats a request whose reply cannot be parsed.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sftdiv.llm.connection import SHOWN, Connection
-from sftdiv.llm.endpoint import Reply, content, used
+from sftdiv.llm.connection import MESSAGE_CHARS, Connection
+from sftdiv.llm.endpoint import Reply, content, token_usage
 from sftdiv.llm.journal import FAILED
 
 
 class UnansweredError(Exception):
-    """A request that came to nothing: refused, or out of tries. An interview makes a failed line of it; a question may catch it."""
+    """A request without a reply: refused, or out of tries. A task that does not catch it ends as a failed line."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.status or ''} {reply.message}".strip())
         self.reply = reply
 
 
-class Asker:
-    """What a question may use to ask; it counts what its line is told of.
+class ChatSession:
+    """Sends the requests of one task and counts them.
 
     Attributes:
-        errors: Requests that failed, by kind.
-        tokens: Of prompts and answers, where the server counts them.
-        answers: Requests that were answered.
-        asked_again: Answers that could not be read, each of which was asked for again or given up.
-        malformed: The last of these, shortened.
+        errors: Number of failed requests by kind.
+        tokens: Number of prompt and completion tokens, where the server reports them.
+        answers: Number of answered requests.
+        unparsed: Number of replies that could not be parsed and were requested again.
+        malformed: The last reply that could not be parsed, shortened.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -41,65 +41,69 @@ class Asker:
         self.errors: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.answers = 0
-        self.asked_again = 0
+        self.unparsed = 0
         self.malformed: str | None = None
 
     async def reply(self, request: Mapping[str, Any]) -> Reply:
-        """The answer to one request, which the endpoint tries again where that can help.
+        """The reply to one request; the connection retries where that can help.
 
         Raises:
-            UnansweredError: If there is none.
+            UnansweredError: If there is no reply.
         """
         reply = await self._connection.chat(request, self.errors)
         if reply.body is None:
             raise UnansweredError(reply)
         self.answers += 1
-        self.tokens.update(used(reply.body))
+        self.tokens.update(token_usage(reply.body))
         return reply
 
-    async def readable(
+    async def read_text(
         self, request: Callable[[int], Mapping[str, Any]], read: Callable[[str, str], dict[str, Any]], *, tries: int
     ) -> dict[str, Any]:
-        """Ask ``request(0)``, ``request(1)``, ... until ``read(text, finish_reason)`` gives a line that did not fail.
+        """Send ``request(0)``, ``request(1)`` ... until ``read(text, finish_reason)`` returns a line that did not fail.
 
         Raises:
-            UnansweredError: If a request comes to nothing.
+            UnansweredError: If a request has no reply.
         """
-        return await self.readable_body(request, lambda body: read(*content(body)), tries=tries)
+        return await self.read_body(request, lambda body: read(*content(body)), tries=tries)
 
-    async def readable_body(
+    async def read_body(
         self,
         request: Callable[[int], Mapping[str, Any]],
         read: Callable[[Mapping[str, Any]], dict[str, Any]],
         *,
         tries: int,
     ) -> dict[str, Any]:
-        """As ``readable``, where ``read`` takes the whole decoded body: what reads the log-probabilities needs them."""
+        """Same as ``read_text``, but ``read`` receives the whole decoded body, such as its log-probabilities."""
         for attempt in range(tries):
             body = (await self.reply(request(attempt))).body or {}
             line = read(body)
             if line["state"] != FAILED:
                 break
-            self.malformed = content(body)[0][:SHOWN]
-            self.asked_again += attempt + 1 < tries
+            self.malformed = content(body)[0][:MESSAGE_CHARS]
+            self.unparsed += attempt + 1 < tries
         return line
 
     def counts(self) -> dict[str, Any]:
-        """What its line is told of."""
-        calls = self.errors.total() + self.answers
+        """The counts as fields of the journal line."""
         malformed = {} if self.malformed is None else {"malformed": self.malformed}
         return {
             **malformed,
             "errors": dict(self.errors),
             "tokens": dict(self.tokens),
-            "calls": calls,
-            "asked_again": self.asked_again,
+            "calls": self.errors.total() + self.answers,
+            "asked_again": self.unparsed,
         }
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: the key of the line that it ends as, and how; ``ask`` gives the line's further fields, with ``state``."""
+class RequestTask:
+    """One journal line to fill.
+
+    Attributes:
+        key: Key of the line.
+        run: Coroutine that sends the requests and returns the line's fields, ``state`` among them.
+    """
 
     key: str
-    ask: Callable[[Asker], Awaitable[dict[str, Any]]]
+    run: Callable[[ChatSession], Awaitable[dict[str, Any]]]

@@ -26,7 +26,8 @@ from sftdiv.analysis.study import load_study
 from sftdiv.analysis.study_files import write_tables
 from sftdiv.diversity.registry import PAPER, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
-from sftdiv.evaluation.judge.arena import Arena, judged_cells, read_arena, write_arena
+from sftdiv.evaluation.judge.arena import Arena, read_arena, write_arena
+from sftdiv.evaluation.judge.arena_verdicts import judged_cells
 from sftdiv.records import SftdivError
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page

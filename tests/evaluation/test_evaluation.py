@@ -10,9 +10,10 @@ import pytest
 import torch
 from tiny_models import fine_tuning
 
-from sftdiv.evaluation.harness import _set_up, mean_score, run_tasks
+from sftdiv.evaluation.backends import check_backend
+from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
 from sftdiv.evaluation.heldout import ratio_score, response_loss
-from sftdiv.evaluation.lm_eval_model import check_backend, language_model
+from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
 from sftdiv.evaluation.paired import compare_cells, paired_difference
 from sftdiv.modeling.chat_labels import label_conversations
@@ -22,7 +23,7 @@ from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.pipeline.result_table import _number
 from sftdiv.pipeline.scoring import check_evaluation, chosen
 from sftdiv.protocols import EvalContext, build_uncached
-from sftdiv.records import Heldout, Score, SftdivError
+from sftdiv.records import Heldout, ModelRef, Score, SftdivError
 from sftdiv.reporting.paired_scores import main
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import finite
@@ -125,7 +126,7 @@ def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
 
 
 def test_an_unknown_task_names_the_nearest(parrot, tasks):
-    with pytest.raises(SftdivError, match=r"'chose', which is unknown. Did you mean choose\? .* has: choose, say"):
+    with pytest.raises(SftdivError, match=r"'chose', which is unknown. Did you mean .choose.\? .* has: choose, say"):
         run_tasks(parrot, ["chose"], include_path=tasks, **ALL)
 
 
@@ -237,8 +238,8 @@ def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed,
     exam = EvalContext(
         heldout=lambda: Heldout([TALKS[0]], ["pet"], ["a"]),
         world_tasks=lambda: tmp_path,
-        base=lambda: "",
-        revision=None,
+        base=lambda: ModelRef(""),
+        positions=lambda: None,
         keep=build_uncached,
         device="cpu",
         max_length=64,
@@ -247,6 +248,7 @@ def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed,
         study=tmp_path,
         cell="cell",
         seed=0,
+        columns={},
     )
     custom = ["eval.tasks=[choose,say]", f"eval.include_path={tasks}"]
 
@@ -321,7 +323,7 @@ def test_a_missing_backend_is_told_before_training():
 
 def test_the_hub_is_asked_only_where_a_task_may_need_it(tasks, monkeypatch):
     asked = []
-    monkeypatch.setattr("sftdiv.evaluation.loading._answers", lambda endpoint: bool(asked.append(endpoint)))
+    monkeypatch.setattr("sftdiv.evaluation.loading._hub_responds", lambda endpoint: bool(asked.append(endpoint)))
     assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and not asked
     (tasks / "far.yaml").write_text(
         (tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where")
@@ -333,7 +335,7 @@ def test_solved_examples_of_one_model_are_not_those_of_the_next(tasks):
     """Tasks of the harness's own are loaded once a process, and a setting of null leaves the number to the task."""
     loaded = load_tasks(["choose"], tasks)
     for given, found in ((None, 0), (2, 2), (None, 0), ({"choose": 1}, 1), ({"say": 1}, 0)):
-        _set_up(loaded, given, 0)
+        set_fewshot(loaded, given, 0)
         assert loaded.tasks["choose"].config.num_fewshot == found
 
 

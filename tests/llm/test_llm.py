@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 
-from sftdiv.llm.batch_requests import Asker, Question, interview, summary
-from sftdiv.llm.connection import decoded
-from sftdiv.llm.endpoint import Endpoint, content, used
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests, summary
+from sftdiv.llm.connection import parse_completion
+from sftdiv.llm.endpoint import Endpoint, content, token_usage
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import SftdivError
 
 WORDS = [f"word {number}" for number in range(60)]
@@ -29,18 +29,18 @@ def endpoint(base_url: str, **settings: Any) -> Endpoint:
     return Endpoint(base_url=base_url, **{"api_key_env": None, "requests_per_minute": None, **hurried, **settings})
 
 
-def question(word: str) -> Question:
+def question(word: str) -> RequestTask:
     """Asks for a word in capitals; anything else is no answer."""
 
-    async def ask(asker: Asker) -> dict[str, Any]:
+    async def ask(asker: ChatSession) -> dict[str, Any]:
         request = {"model": "tagger-1", "messages": [{"role": "user", "content": word}]}
 
         def read(text: str, ended: str) -> dict[str, Any]:
             return {"state": "good", "text": text} if text == word.upper() else {"state": FAILED}
 
-        return await asker.readable(lambda attempt: request, read, tries=3)
+        return await asker.read_text(lambda attempt: request, read, tries=3)
 
-    return Question(word, ask)
+    return RequestTask(word, ask)
 
 
 def ask_all(
@@ -59,8 +59,8 @@ def ask_all(
         "model": "tagger-1",
         "max_calls": max_calls,
     }
-    with Ledger(path) as ledger:
-        interview(endpoint(address, **how), map(question, words), ledger, **settings)
+    with Journal(path) as ledger:
+        run_requests(endpoint(address, **how), map(question, words), ledger, **settings)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -97,14 +97,14 @@ def test_a_third_of_requests_failing_in_every_way_loses_nothing_and_asks_no_answ
 def test_the_questions_are_taken_as_they_can_be_asked(tmp_path: Path) -> None:
     taken, behaviour = [], Behaviour(reply=loud)
 
-    def questions() -> Iterator[Question]:
+    def questions() -> Iterator[RequestTask]:
         for word in WORDS:
             taken.append(word)
             assert len(taken) - len(ledger) <= 5  # 4 in flight and this one
             yield question(word)
 
-    with serving(behaviour) as address, Ledger(tmp_path / "ledger.jsonl") as ledger:
-        interview(
+    with serving(behaviour) as address, Journal(tmp_path / "ledger.jsonl") as ledger:
+        run_requests(
             endpoint(address, concurrency=4),
             questions(),
             ledger,
@@ -161,17 +161,17 @@ def test_requests_begin_no_closer_than_the_rate_allows(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_question_itself_is_shown_as_it_is(tmp_path: Path) -> None:
-    async def broken(asker: Asker) -> dict[str, Any]:
+    async def broken(asker: ChatSession) -> dict[str, Any]:
         raise ZeroDivisionError("in the question")
 
     with (
         serving(Behaviour(reply=loud)) as address,
-        Ledger(tmp_path / "ledger.jsonl") as ledger,
+        Journal(tmp_path / "ledger.jsonl") as ledger,
         pytest.raises(ZeroDivisionError, match="in the question"),
     ):
-        interview(
+        run_requests(
             endpoint(address),
-            [question("a"), Question("b", broken)],
+            [question("a"), RequestTask("b", broken)],
             ledger,
             total=2,
             max_failed=0,
@@ -213,7 +213,7 @@ def test_a_key_may_end_in_a_line_end_and_hold_none(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("strange", [[None], {"a": 1}, "abc", [{"message": "text"}], []])
 def test_a_body_of_another_form_is_no_answer(strange: Any) -> None:
-    assert decoded(json.dumps({"choices": strange})) is None
+    assert parse_completion(json.dumps({"choices": strange})) is None
 
 
 def test_the_text_of_an_answer_in_parts_is_that_of_its_text_parts() -> None:
@@ -224,9 +224,9 @@ def test_the_text_of_an_answer_in_parts_is_that_of_its_text_parts() -> None:
     ]
     assert content({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}) == ("Yes.", "stop")
     assert content({"choices": [{}]}) == ("", "None")
-    assert used({"usage": [1]}) == {} and used({"usage": {"prompt_tokens": 3, "completion_tokens": None}}) == {
-        "prompt_tokens": 3
-    }
+    assert token_usage({"usage": [1]}) == {} and token_usage(
+        {"usage": {"prompt_tokens": 3, "completion_tokens": None}}
+    ) == {"prompt_tokens": 3}
 
 
 def test_the_environment_s_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "ledger.jsonl"
-    with Ledger(path) as ledger:
+    with Journal(path) as ledger:
         ledger.add({"key": "a", "state": FAILED, "calls": 3})
         ledger.add({"key": "b", "state": "good", "text": "ü \ud83d", "calls": 1})
         ledger.add({"key": "a", "state": "good", "text": "again", "calls": 2})
@@ -264,13 +264,13 @@ def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(
         )
     with path.open("ab") as stream:
         stream.write(b'no json\n{"key": "c", "state": "go')
-    with Ledger(path) as ledger:
+    with Journal(path) as ledger:
         assert "1 lines of" in caplog.text
         assert [line["key"] for line in ledger.lines()] == ["a", "b"]
         assert ledger.line("b") == {"key": "b", "state": "good", "text": "ü \ud83d", "calls": 1}
         assert (len(ledger), ledger.calls) == (2, 6)
         ledger.add({"key": "c", "state": "good"})
         assert ledger.line("c") == {"key": "c", "state": "good"}
-        with pytest.raises(SftdivError, match=r"ledger\.jsonl is being written by another process"), Ledger(path):
+        with pytest.raises(SftdivError, match=r"ledger\.jsonl is being written by another process"), Journal(path):
             pass
     assert path.read_bytes().count(b"\n") == 5

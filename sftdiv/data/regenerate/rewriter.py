@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sftdiv.llm.batch_requests import Asker, Question
+from sftdiv.llm.batch_requests import ChatSession, RequestTask
 from sftdiv.llm.endpoint import content
 from sftdiv.llm.journal import FAILED
 from sftdiv.records import SftdivError
@@ -61,15 +61,15 @@ class Rewriter:
         """All settings."""
         return settings_identity(self)
 
-    def question(self, key: str, messages: Sequence[Message]) -> Question:
+    def question(self, key: str, messages: Sequence[Message]) -> RequestTask:
         """The requests of one conversation; ``key`` is its row's id."""
 
-        async def ask(asker: Asker) -> dict[str, Any]:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
             return await self._rewrite(asker, key, messages)
 
-        return Question(key, ask)
+        return RequestTask(key, ask)
 
-    async def _rewrite(self, asker: Asker, key: str, messages: Sequence[Message]) -> dict[str, Any]:
+    async def _rewrite(self, asker: ChatSession, key: str, messages: Sequence[Message]) -> dict[str, Any]:
         context: list[Message] = []
         if self.system is not None and messages[0]["role"] != "system":
             context.append({"role": "system", "content": self.system})
@@ -82,7 +82,7 @@ class Rewriter:
                 continue
             turn, history = len(answers), list(context)
             ask = lambda attempt, turn=turn, history=history: self.request(history, seed=self._seed(key, turn, attempt))  # noqa: E731
-            line = await asker.readable_body(ask, self._read, tries=self.retries + 1)
+            line = await asker.read_body(ask, self._read, tries=self.retries + 1)
             if line["state"] == FAILED:
                 return {"state": FAILED, "turn": turn}
             state = CUT if line["state"] == CUT else state

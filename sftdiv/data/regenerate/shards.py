@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.data.regenerate.rewriter import CUT
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import Corpus
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import file_digest
@@ -36,7 +36,7 @@ def rows(corpus: Corpus, limit: int) -> Iterator[dict[str, Any]]:
 
 
 def write_shards(
-    corpus: Corpus, ledger: Ledger, folder: Path, *, limit: int, rows_per_shard: int, on_cut: str
+    corpus: Corpus, ledger: Journal, folder: Path, *, limit: int, rows_per_shard: int, on_cut: str
 ) -> dict[str, Any]:
     """Write ``corpus/`` and ``failures.jsonl`` into the folder, replacing those of an earlier run.
 

@@ -1,1 +1,1 @@
-"""Pairwise judging of open-ended answers: asking a judge, and the arithmetic of its verdicts."""
+"""Pairwise judging: prompts, answers, a judge model behind an endpoint, verdicts, and scores with their uncertainty."""

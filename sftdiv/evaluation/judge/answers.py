@@ -1,9 +1,9 @@
-"""What a model answers to the prompts, kept as it comes.
+"""Answers of a model to the prompts, journaled as they are generated.
 
-In: a model's folder and prompts. Out: every answer, in a ledger (``answers.jsonl``), so that a
-killed run goes on after its last batch. In a conversation of several turns each turn follows on the
-answer before it: one round of batches a turn. The trade: the model is loaded once an answer is
-missing and freed when none is, so that two models are never in memory together.
+A model and prompts come in; every answer goes to a journal (``answers.jsonl``), so that a killed run
+resumes after its last batch. In a conversation of several turns each turn follows the answer before
+it: one round of batches per turn. The model is loaded only if an answer is missing, and freed
+afterwards, so that two models are never in memory together.
 """
 
 from __future__ import annotations
@@ -11,32 +11,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from sftdiv.evaluation.backends import AUTO, BACKENDS, check_batch_size
 from sftdiv.evaluation.judge.prompt import Prompt
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.llm.request_progress import progress
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
 from sftdiv.modeling.generate_vllm import VllmModel, check_vllm
-from sftdiv.records import SftdivError
-from sftdiv.storage.hashing import content_hash
+from sftdiv.records import ModelRef
+from sftdiv.storage.hashing import content_hash, library_versions, settings_identity
+from sftdiv.storage.validate import check_one_of
 
 FILE = "answers.jsonl"
-BACKENDS = ("hf", "vllm")
-AUTO, AT_FIRST = "auto", 16  # conversations at once where none are named
-Replies = Mapping[str, tuple[str, ...]]  # of each prompt, by its key: its answers, one a turn
+AUTO_BATCH_SIZE = 16  # conversations per batch with batch_size=auto
+Replies = Mapping[str, tuple[str, ...]]  # prompt key -> answers, one per turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How answers are written; ``backend`` and ``batch_size`` change them by near-ties alone, unless vLLM samples.
+    """Settings of the generation of answers.
 
-    ``batch_size``: conversations at once, or ``auto``; both give way to half as many where memory
-    does not hold them.
+    Attributes:
+        max_new_tokens: Maximum length of an answer, in tokens.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Probability mass of the nucleus.
+        seed: Seed of sampled answers.
+        batch_size: Conversations per batch, or ``auto``; halved where memory is short. It changes
+            answers by near-ties only.
+        backend: ``hf`` or ``vllm``; greedy answers of the two differ by near-ties only.
     """
+
+    performance_only: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     max_new_tokens: int
     temperature: float
@@ -46,41 +55,40 @@ class Generation:
     backend: str
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise SftdivError(f"judge.generation.backend={self.backend!r} is unknown. Known: {', '.join(BACKENDS)}")
-        if self.batch_size != AUTO and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise SftdivError(
-                f"judge.generation.batch_size={self.batch_size!r} must be {AUTO} or a whole number of at least 1"
-            )
-        _ = self.sampling  # refuses what cannot be
+        check_one_of("judge.generation.backend", self.backend, BACKENDS)
+        check_batch_size("judge.generation.batch_size", self.batch_size)
+        _ = self.sampling  # validates the sampling settings
 
     def check(self, positions: int | None) -> None:
-        """Refuse a backend that is not installed, and answers as long as all that the model has positions for (None: not known)."""
+        """Refuse a backend that is not installed, and answers that fill all positions of the model (None: unknown)."""
         if self.backend == "vllm":
             check_vllm()
         if positions is not None:
             room_for_prompts(positions, self.max_new_tokens)
 
     @property
-    def at_once(self) -> int:
-        """Conversations to begin with."""
-        return AT_FIRST if isinstance(self.batch_size, str) else self.batch_size
+    def initial_batch_size(self) -> int:
+        """Conversations in the first batch."""
+        return AUTO_BATCH_SIZE if self.batch_size == AUTO else int(self.batch_size)
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens are chosen."""
+        """Sampling settings."""
         return Sampling(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p, seed=self.seed
         )
 
-    def identity(self, *, max_length: int) -> dict[str, Any]:
-        """What decides an answer, beside the model and the prompt."""
-        versions = {name: version(name) for name in ("torch", "transformers")}
-        return {**asdict(self.sampling), "backend": self.backend, "max_length": max_length, "versions": versions}
+    def identity(self) -> dict[str, Any]:
+        """Settings that decide an answer, given the model and the prompt."""
+        return settings_identity(self)
+
+    def artifact_key(self, *, max_length: int) -> dict[str, Any]:
+        """Everything that decides an answer, given model and prompt: settings, prompt length and library versions."""
+        return {**self.identity(), "max_length": max_length, "versions": library_versions(self.libraries)}
 
 
 def write_answers(
-    model: Path | str,
+    model: ModelRef,
     tokenizer: Path | str,
     prompts: Sequence[Prompt],
     path: Path,
@@ -88,99 +96,94 @@ def write_answers(
     generation: Generation,
     max_length: int,
     device: str,
-    revision: str | None = None,
 ) -> Replies:
-    """Answer the prompts that the ledger holds no answer to.
+    """Answer the prompts that have no answer in the journal.
 
     Args:
-        model: A folder or a hub id.
-        tokenizer: Folder of the tokenizer, whose chat template prompts are put in.
-        prompts: What is asked.
-        path: The ledger.
-        generation: How.
-        max_length: Tokens of a prompt at most; its start is cut.
-        device: torch's name of where the model runs.
-        revision: Of the model on the hub.
+        model: The model that answers.
+        tokenizer: Folder or hub id of the tokenizer, whose chat template is used.
+        prompts: The prompts.
+        path: The journal.
+        generation: Generation settings.
+        max_length: Maximum length of a prompt, in tokens; its start is cut.
+        device: Torch device name.
 
     Returns:
         The answers to every prompt.
     """
-    said: dict[str, list[str]] = {prompt.key: [] for prompt in prompts}
+    answers: dict[str, list[str]] = {prompt.key: [] for prompt in prompts}
     loaded: BatchedModel | VllmModel | None = None
-    label = generation.identity(max_length=max_length)
-    with Ledger(path) as ledger, progress("answering", sum(prompt.answers for prompt in prompts)) as advance:
-        for turn in range(max(prompt.answers for prompt in prompts)):
-            asked = [prompt for prompt in prompts if turn < prompt.answers]
-            keys = {prompt.key: content_hash([prompt.key, turn, label]) for prompt in asked}
-            missing = [prompt for prompt in asked if not ledger.done(keys[prompt.key])]
-            for _ in range(len(asked) - len(missing)):
+    settings = generation.artifact_key(max_length=max_length)
+    total = sum(prompt.answer_count for prompt in prompts)
+    with Journal(path) as journal, progress("answering", total) as advance:
+        for turn in range(max(prompt.answer_count for prompt in prompts)):
+            active = [prompt for prompt in prompts if turn < prompt.answer_count]
+            keys = {prompt.key: content_hash([prompt.key, turn, settings]) for prompt in active}
+            missing = [prompt for prompt in active if not journal.done(keys[prompt.key])]
+            for _ in range(len(active) - len(missing)):
                 advance(False)
             if missing:
-                loaded = loaded or _load(
-                    model, tokenizer, revision, generation=generation, max_length=max_length, device=device
-                )
-                conversations = [_conversation(prompt, said[prompt.key]) for prompt in missing]
+                if loaded is None:
+                    loaded = _load(model, tokenizer, generation=generation, max_length=max_length, device=device)
+                conversations = [_conversation(prompt, answers[prompt.key]) for prompt in missing]
                 seeds = [int(content_hash([prompt.key, turn]), 16) for prompt in missing]
                 for row, answer in loaded.answers(conversations, seeds, sampling=generation.sampling):
-                    key = missing[row].key
-                    ledger.add(
-                        {"key": keys[key], "state": "answered", "prompt": key, "turn": turn, **_counted(asdict(answer))}
-                    )
+                    prompt_key, fields = missing[row].key, asdict(answer)
+                    fields["tokens"] = {"completion_tokens": fields["tokens"]}  # the format of other journals
+                    line = {"key": keys[prompt_key], "state": "answered", "prompt": prompt_key, "turn": turn}
+                    journal.add({**line, **fields})
                     advance(True)
-            for prompt in asked:
-                said[prompt.key].append(str((ledger.line(keys[prompt.key]) or {})["text"]))
-    return {key: tuple(texts) for key, texts in said.items()}
+            for prompt in active:
+                answers[prompt.key].append(str((journal.line(keys[prompt.key]) or {})["text"]))
+    return {key: tuple(texts) for key, texts in answers.items()}
 
 
 def read_answers(path: Path, prompts: Sequence[Prompt], *, generation: Generation, max_length: int) -> Replies | None:
-    """The answers of a ledger that another run has written; None where it lacks one to these prompts, asked in this way."""
+    """The answers in a journal of another run; None where an answer to these prompts with these settings is missing."""
     if not path.is_file():
         return None
     texts: dict[str, str] = {}
-    for line in path.read_bytes().split(
-        b"\n"
-    ):  # not splitlines: answers may hold U+2028 and others that it takes for line ends
+    for data in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and other line separators
         try:
-            read = json.loads(line)
-            texts[read["key"]] = read["text"]
+            line = json.loads(data)
+            texts[line["key"]] = line["text"]
         except (ValueError, KeyError, TypeError):
-            continue  # torn: as good as not there
-    label = generation.identity(max_length=max_length)
-    keys = {
-        prompt.key: [content_hash([prompt.key, turn, label]) for turn in range(prompt.answers)] for prompt in prompts
-    }
-    if not all(key in texts for turns in keys.values() for key in turns):
-        return None
-    return {prompt: tuple(texts[key] for key in turns) for prompt, turns in keys.items()}
+            continue  # a torn line
+    settings = generation.artifact_key(max_length=max_length)
+    answers: dict[str, tuple[str, ...]] = {}
+    for prompt in prompts:
+        keys = [content_hash([prompt.key, turn, settings]) for turn in range(prompt.answer_count)]
+        if not all(key in texts for key in keys):
+            return None
+        answers[prompt.key] = tuple(texts[key] for key in keys)
+    return answers
 
 
 def _load(
-    model: Path | str,
-    tokenizer: Path | str,
-    revision: str | None,
-    *,
-    generation: Generation,
-    max_length: int,
-    device: str,
+    model: ModelRef, tokenizer: Path | str, *, generation: Generation, max_length: int, device: str
 ) -> BatchedModel | VllmModel:
-    ready = load_tokenizer(tokenizer)
+    loaded_tokenizer = load_tokenizer(tokenizer)
     if generation.backend == "vllm":
         return VllmModel(
-            model, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens, revision=revision
+            model.path,
+            loaded_tokenizer,
+            max_length=max_length,
+            max_new_tokens=generation.max_new_tokens,
+            revision=model.revision,
         )
     return BatchedModel(
-        model, ready, max_length=max_length, batch_size=generation.at_once, device=device, revision=revision
+        model.path,
+        loaded_tokenizer,
+        max_length=max_length,
+        batch_size=generation.initial_batch_size,
+        device=device,
+        revision=model.revision,
     )
 
 
-def _conversation(prompt: Prompt, said: Sequence[str]) -> list[dict[str, str]]:
-    """The prompt up to its next answer, with the answers so far between the user's turns."""
+def _conversation(prompt: Prompt, answers: Sequence[str]) -> list[dict[str, str]]:
+    """The prompt up to its next answer, with the answers so far between the user turns."""
     turns = [{"role": role, "content": text} for role, text in prompt.opening]
-    for reply, following in zip(said, prompt.following, strict=False):
-        turns += [{"role": "assistant", "content": reply}, {"role": "user", "content": following}]
+    for answer, following in zip(answers, prompt.following, strict=False):
+        turns += [{"role": "assistant", "content": answer}, {"role": "user", "content": following}]
     return turns
-
-
-def _counted(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer as a ledger's line, in which ``tokens`` counts by kind."""
-    return {**answer, "tokens": {"completion_tokens": answer["tokens"]}}

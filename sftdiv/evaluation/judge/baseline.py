@@ -1,149 +1,165 @@
-"""Whom a judge compares the model with.
+"""The baseline that a judge compares the model with.
 
-In: ``judge.baseline`` as the user wrote it. Out: the baseline's name and its answers to the
-prompts, or the model that will write them: the base model before fine-tuning, another cell, the
-level-0.5 cell of the same ladder, a file of outputs, or the answers that came with the prompts. All
-but the writing is looked at before anything is trained. The trade: answers of the base model are
-kept in the artifact store, since every cell of a study is compared with the same ones.
+``judge.baseline`` comes in as the user wrote it. The result is the baseline's name, and either its
+answers to the prompts or the model that will generate them. A baseline is the base model before
+fine-tuning, another cell, the cell of another level on the same ladder, a file of outputs, or the
+answers published with the prompts. Everything but the generation is checked before training. Answers
+of a model are cached, because all cells of a study are compared with the same ones.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from sftdiv.evaluation.judge.answers import FILE, Generation, Replies, read_answers, write_answers
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import read_rows
 from sftdiv.protocols import EvalContext
-from sftdiv.records import SftdivError
+from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.cell import RESULT
-from sftdiv.storage.hashing import content_hash, folder_identity
+from sftdiv.storage.hashing import content_hash, file_digest, folder_identity, path_identity
 
-KNOWN = "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, or a FILE of outputs"
-ANSWERS = Path("evaluation", "judge", FILE)  # of a cell
-SHOWN = 3  # prompts without an answer that a message names
+BASE, REFERENCE, LEVEL = "base", "reference", "level:"
+OPTIONS = (
+    "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, "
+    "or a FILE of outputs"
+)
+LADDER = ("strategy", "side", "size", "budget", "match", "universe_of", "model", "corpus", "seed")
+ANSWERS = Path("evaluation", "judge", FILE)  # in a cell's folder
+MAX_LISTED = 3  # prompts without an answer that a message lists
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Its ``name``, and either its ``replies`` or the ``cell`` that holds its model; neither: the base model. ``own``: the cell itself."""
+    """A baseline, before its answers are generated.
+
+    Attributes:
+        name: Its name in verdicts and reports.
+        replies: Its answers, where they are published or given in a file.
+        cell: Folder of the cell with its model; None, without ``replies``, for the base model.
+        is_candidate: Whether the baseline is the evaluated cell itself.
+    """
 
     name: str
     replies: Replies | None = None
     cell: Path | None = None
-    own: bool = False
+    is_candidate: bool = False
 
 
-def find_baseline(setting: str, prompts: Sequence[Prompt], exam: EvalContext) -> Baseline:
+def baseline_identity(setting: str) -> str:
+    """A baseline setting free of paths: a file by content, a cell's folder by its model, any other word as it is."""
+    path = Path(setting).expanduser()
+    if setting in (BASE, REFERENCE) or setting.startswith(LEVEL):
+        return setting
+    if path.is_file():
+        return file_digest(path)
+    model = path / "model"  # without the cell's logs, which grow
+    return path_identity(model) if model.is_dir() else setting
+
+
+def find_baseline(setting: str, prompts: Sequence[Prompt], context: EvalContext) -> Baseline:
     """The baseline that a setting names.
 
     Args:
         setting: ``base``, ``reference``, ``level:X``, a cell's name, pattern or folder, or a file.
-        prompts: What is asked.
-        exam: Of the run.
+        prompts: The prompts.
+        context: Evaluation context of the run.
 
     Raises:
-        SftdivError: There is none, there are several, or it lacks an answer.
+        SftdivError: If there is no such baseline, there are several, or it lacks an answer.
     """
     path = Path(setting).expanduser()
-    if setting == "base":
-        return Baseline("base")
-    if setting == "reference":
-        return Baseline(
-            "reference",
-            _complete({prompt.key: prompt.references for prompt in prompts if prompt.references}, prompts, setting),
-        )
-    if setting.startswith("level:"):
-        return _cell(_level(setting, exam), exam)
+    if setting == BASE:
+        return Baseline(BASE)
+    if setting == REFERENCE:
+        references = {prompt.key: prompt.references for prompt in prompts if prompt.references}
+        return Baseline(REFERENCE, _check_complete(references, prompts, setting))
+    if setting.startswith(LEVEL):
+        return _cell_baseline(_find_level(setting, context), context)
     if path.is_file():
-        return _file(path, prompts)
+        return _file_baseline(path, prompts)
     if (path / "model").is_dir():
-        return _cell(path.absolute(), exam)
-    found = [] if path.is_absolute() else sorted(place.parent for place in exam.study.glob(f"{setting}/{RESULT}"))
-    if not found and Path(exam.cell).match(setting):
-        return Baseline(exam.cell, own=True)
-    if len(found) != 1:
-        several = (
-            f"names {len(found)} cells: {', '.join(place.name for place in found)}"
-            if found
-            else f"is no finished cell of {exam.study}"
-        )
+        return _cell_baseline(path.absolute(), context)
+    cells = []
+    if not path.is_absolute():
+        cells = sorted(result.parent for result in context.study.glob(f"{setting}/{RESULT}"))
+    if not cells and Path(context.cell).match(setting):
+        return Baseline(context.cell, is_candidate=True)
+    if len(cells) != 1:
+        problem = f"is no finished cell of {context.study}"
+        if cells:
+            problem = f"names {len(cells)} cells: {', '.join(cell.name for cell in cells)}"
         raise SftdivError(
-            f"judge.baseline={setting} {several}. It may be {KNOWN}; a cell must be run before it is compared with"
+            f"judge.baseline={setting} {problem}. It may be {OPTIONS}; a cell must have run before it can be a baseline"
         )
-    return _cell(found[0], exam)
+    return _cell_baseline(cells[0], context)
 
 
 def baseline_answers(
-    baseline: Baseline, prompts: Sequence[Prompt], checkpoint: Path, exam: EvalContext, *, generation: Generation
+    baseline: Baseline, prompts: Sequence[Prompt], checkpoint: Path, context: EvalContext, *, generation: Generation
 ) -> Replies | None:
-    """The baseline's answers, read where they are and else written by its model; None for the cell itself.
+    """The baseline's answers, read where they exist and else generated by its model; None for the candidate itself.
 
     Args:
-        baseline: From `find_baseline`.
-        prompts: What is asked.
-        checkpoint: The fine-tuned model: the base model is asked in its chat format, for it may
-            have none of its own.
-        exam: Of the run.
-        generation: How answers are written.
+        baseline: Result of `find_baseline`.
+        prompts: The prompts.
+        checkpoint: The fine-tuned model; its chat format is used for the base model, which may have none.
+        context: Evaluation context of the run.
+        generation: Generation settings.
     """
-    if baseline.own or baseline.replies is not None:
+    if baseline.is_candidate or baseline.replies is not None:
         return baseline.replies
-    if baseline.cell is not None:
-        there = read_answers(baseline.cell / ANSWERS, prompts, generation=generation, max_length=exam.max_length)
-        if there is not None:
-            return there
-    model: Path | str = exam.base() if baseline.cell is None else baseline.cell / "model"
-    tokenizer = checkpoint if baseline.cell is None else baseline.cell / "model"
+    if baseline.cell is None:
+        model, tokenizer = context.base(), checkpoint
+    else:
+        answers = read_answers(baseline.cell / ANSWERS, prompts, generation=generation, max_length=context.max_length)
+        if answers is not None:
+            return answers
+        tokenizer = baseline.cell / "model"
+        model = ModelRef(str(tokenizer))
+    tokenizer_files = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     key = {
-        "model": model_identity(model) if baseline.cell or Path(model).is_dir() else [str(model), exam.revision],
-        "tokenizer": content_hash(
-            [_text(tokenizer / name) for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
-        ),
+        "model": _model_key(model),
+        "tokenizer": content_hash([_read_text(tokenizer / name) for name in tokenizer_files]),
         "prompts": sorted(prompt.key for prompt in prompts),
-        "generation": generation.identity(max_length=exam.max_length),
+        "generation": generation.artifact_key(max_length=context.max_length),
     }
-    how: dict[str, Any] = {"generation": generation, "max_length": exam.max_length, "device": exam.device}
-    how |= {"revision": exam.revision} if baseline.cell is None else {}
 
     def build(folder: Path, partial: Path) -> None:
-        write_answers(model, tokenizer, prompts, partial / FILE, **how)
+        settings: dict[str, Any] = {"max_length": context.max_length, "device": context.device}
+        write_answers(model, tokenizer, prompts, partial / FILE, generation=generation, **settings)
         shutil.copyfile(partial / FILE, folder / FILE)
 
-    kept = exam.keep("answers", key, build)
-    written = read_answers(kept / FILE, prompts, generation=generation, max_length=exam.max_length)
-    if written is None:
+    journal = context.keep("answers", key, build) / FILE
+    answers = read_answers(journal, prompts, generation=generation, max_length=context.max_length)
+    if answers is None:
         raise SftdivError(
-            f"{kept / FILE} lacks answers of {baseline.name} to these prompts; delete its folder, and they are written again"
+            f"{journal} lacks answers of {baseline.name} to these prompts; delete its folder to generate them again"
         )
-    return written
+    return answers
 
 
-def model_identity(model: Path | str) -> str:
-    """What names a model's content: of a folder its files (the store's checksums where it has them), else the hub id."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return str(model)
+def _model_key(model: ModelRef) -> Any:
+    """A local model by its files (by the cache's checksums where it has them), else the hub id and its revision."""
+    if not model.is_local:
+        return [model.path, model.revision]
+    folder = Path(model.path).expanduser()
     manifest = folder / MANIFEST
-    return (
-        content_hash(json.loads(manifest.read_text(encoding="utf-8"))["files"])
-        if manifest.exists()
-        else folder_identity(folder)
-    )
+    if manifest.exists():
+        return content_hash(json.loads(manifest.read_text(encoding="utf-8"))["files"])
+    return folder_identity(folder)
 
 
-def _cell(folder: Path, exam: EvalContext) -> Baseline:
-    """The cell itself, or another, which must have a model, or answers of one."""
-    if folder.name == exam.cell:
-        return Baseline(exam.cell, own=True)
+def _cell_baseline(folder: Path, context: EvalContext) -> Baseline:
+    """The candidate itself, or another cell, which must have a model or answers."""
+    if folder.name == context.cell:
+        return Baseline(context.cell, is_candidate=True)
     if not (folder / "model").is_dir() and not (folder / ANSWERS).is_file():
         raise SftdivError(
             f"judge.baseline: {folder} holds no model (was it run with stop_after=select?) and no {ANSWERS.as_posix()}"
@@ -151,56 +167,34 @@ def _cell(folder: Path, exam: EvalContext) -> Baseline:
     return Baseline(folder.name, cell=folder)
 
 
-def _level(setting: str, exam: EvalContext) -> Path:
-    """The cell at a level of this cell's own ladder: same strategy, side, size, model, corpus, match and seed."""
+def _find_level(setting: str, context: EvalContext) -> Path:
+    """Folder of the cell at a level of the candidate's ladder: its row is equal in the columns ``LADDER``."""
     try:
-        level = float(setting.removeprefix("level:"))
+        level = float(setting.removeprefix(LEVEL))
     except ValueError:
         raise SftdivError(f"judge.baseline={setting} must name a level, such as level:0.5") from None
-    config = yaml.safe_load((exam.folder.parent / "config.yaml").read_text(encoding="utf-8"))
-    if float(config["diversity_level"]) == level:
-        return exam.folder.parent
-    own = _ladder(config)
-    rows = {
-        place.parent: json.loads(place.read_text(encoding="utf-8")) for place in sorted(exam.study.glob(f"*/{RESULT}"))
-    }
-    found = [
-        folder
-        for folder, row in rows.items()
-        if row.get("level") == level and all(row.get(name) == own[name] for name in own)
-    ]
-    if len(found) != 1:
-        wanted = ", ".join(f"{name}={value}" for name, value in own.items())
-        what = (
-            f"{len(found)} finished cells ({', '.join(folder.name for folder in found)})"
-            if found
-            else "no finished cell"
-        )
+    if float(context.columns["level"]) == level:
+        return context.folder.parent
+    ladder = {name: context.columns[name] for name in LADDER}
+    cells = []
+    for result in sorted(context.study.glob(f"*/{RESULT}")):
+        row = json.loads(result.read_text(encoding="utf-8"))
+        if row.get("level") == level and all(row.get(name) == value for name, value in ladder.items()):
+            cells.append(result.parent)
+    if len(cells) != 1:
+        wanted = ", ".join(f"{name}={value}" for name, value in ladder.items())
+        outcome = "no finished cell"
+        if cells:
+            outcome = f"{len(cells)} finished cells ({', '.join(cell.name for cell in cells)})"
         raise SftdivError(
-            f"judge.baseline={setting}: {exam.study} holds {what} with level={level:g}, {wanted}; run diversity_level={level:g} first, "
-            "in the same study (study=NAME), or name the cell"
+            f"judge.baseline={setting}: {context.study} holds {outcome} with level={level:g}, {wanted}; run "
+            f"diversity_level={level:g} first, in the same study (study=NAME), or name the cell"
         )
-    return found[0]
+    return cells[0]
 
 
-def _ladder(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row that the cells of one ladder and seed have in common."""
-    size = config["size"]
-    return {
-        "strategy": config["strategy"]["name"],
-        "side": config["strategy"]["side"],
-        "size": size["n"] if size["label_tokens"] in (None, "auto") else size["label_tokens"],
-        "budget": "examples" if size["label_tokens"] is None else "tokens",
-        "match": config["selection"]["match"],
-        "universe_of": config["selection"]["universe"],
-        "model": config["model"]["name"],
-        "corpus": config["corpus"]["name"],
-        "seed": config["seed"],
-    }
-
-
-def _file(path: Path, prompts: Sequence[Prompt]) -> Baseline:
-    """Outputs as AlpacaEval keeps them: ``{"instruction", "output", "generator"}``, found by the instruction."""
+def _file_baseline(path: Path, prompts: Sequence[Prompt]) -> Baseline:
+    """Outputs in AlpacaEval's format, ``{"instruction", "output", "generator"}``, matched by instruction."""
     rows = read_rows(path)
     outputs: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
@@ -210,22 +204,26 @@ def _file(path: Path, prompts: Sequence[Prompt]) -> Baseline:
                 f"{path}, entry {number}: an instruction and an output are needed; it has {', '.join(row) or 'nothing'}"
             )
         outputs.setdefault(row["instruction"].strip(), output)
-    told = {prompt.key: outputs.get(prompt.instruction.strip()) for prompt in prompts}
-    replies = {key: (output,) for key, output in told.items() if output is not None}
+    replies = {}
+    for prompt in prompts:
+        if (output := outputs.get(prompt.instruction.strip())) is not None:
+            replies[prompt.key] = (output,)
     generators = {str(row["generator"]) for row in rows if row.get("generator")}
-    return Baseline(generators.pop() if len(generators) == 1 else path.stem, _complete(replies, prompts, str(path)))
+    name = generators.pop() if len(generators) == 1 else path.stem
+    return Baseline(name, _check_complete(replies, prompts, str(path)))
 
 
-def _complete(replies: Replies, prompts: Sequence[Prompt], setting: str) -> Replies:
-    """The answers, if there is one to every prompt."""
+def _check_complete(replies: Replies, prompts: Sequence[Prompt], setting: str) -> Replies:
+    """Refuse answers that lack one to a prompt."""
     missing = [prompt.instruction for prompt in prompts if prompt.key not in replies]
     if missing:
-        named = "; ".join(f"{text[:80]!r}" for text in missing[:SHOWN])
+        listed = "; ".join(f"{text[:80]!r}" for text in missing[:MAX_LISTED])
+        more = " ..." if len(missing) > MAX_LISTED else ""
         raise SftdivError(
-            f"judge.baseline={setting} has no answer to {len(missing)} of {len(prompts)} prompts: {named}{' ...' * (len(missing) > SHOWN)}"
+            f"judge.baseline={setting} has no answer to {len(missing)} of {len(prompts)} prompts: {listed}{more}"
         )
     return replies
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None

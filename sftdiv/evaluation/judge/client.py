@@ -1,11 +1,10 @@
-"""Asking a judge about pairs of answers, in both orders.
+"""Requests verdicts on pairs of answers from a judge model, in both orders.
 
-In: the cases and how the judge is asked. Out: a line a case in the verdict store
-(``verdicts.jsonl``), written as soon as the judge has answered: the same question is never paid for
-twice, and a killed run asks only what is missing. An answer that cannot be read is asked for again,
-warmer; what stays unreadable is kept as such. The trade: with ``verdict=auto`` a server that gives
-no log-probabilities is heard all the same, by the choice it writes, and the record says how many
-verdicts were read in which way.
+Cases and the judge's settings come in; one line per case goes to a journal (``verdicts.jsonl``) as
+soon as the judge has answered. No verdict is paid for twice, and a killed run requests only what is
+missing. An unreadable answer is requested again at another temperature; what stays unreadable is
+recorded as such. With ``verdict=auto`` a server without log-probabilities is used all the same, by the
+choice that it writes, and the record counts how many verdicts were read in which way.
 """
 
 from __future__ import annotations
@@ -13,142 +12,78 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sftdiv.evaluation.judge.comparisons import READ, Case
-from sftdiv.evaluation.judge.templates import Template, has_logprobs, weighed
-from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview
-from sftdiv.llm.endpoint import Endpoint, Reply, content
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.evaluation.judge.judge_config import JudgeConfig
+from sftdiv.evaluation.judge.templates import has_logprobs, logprob_preference
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests
+from sftdiv.llm.endpoint import Reply, content
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import SftdivError
 
 log = logging.getLogger(__name__)
-VERDICTS = ("auto", "logprobs", "choice")
 FILE = "verdicts.jsonl"
+UNREADABLE_ADVICE = (
+    "perhaps judge.max_tokens is too small for a model that reasons first (judge=arena_hard), or judge.extra can turn "
+    "its reasoning off"
+)
+NO_LOGPROBS = (
+    "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, and so does judge.verdict=auto"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """A judge and how it is asked.
+class JudgeClient:
+    """Requests verdicts in one run; remembers whether the server returns log-probabilities."""
 
-    Attributes:
-        endpoint: Where it answers.
-        model: Its name there.
-        template: What it is asked.
-        verdict: ``logprobs`` weighs the two choices by their probabilities, ``choice`` takes what
-            is written, ``auto`` weighs where it can.
-        top_logprobs: How many of the likeliest tokens the server is asked for.
-        temperature: Of the first answer; None leaves it, like seed and max_tokens, to the server.
-        retry_temperature: Of further ones, after one that could not be read.
-        seed: Sent along; further answers and repeats take other ones.
-        max_tokens: Of an answer.
-        retries: Further answers at most where one cannot be read.
-        extra: Further fields of the request, such as ``chat_template_kwargs``.
-    """
+    def __init__(self, config: JudgeConfig) -> None:
+        self._config = config
+        auto = config.verdict == "auto" and config.template.has_token_choices
+        self._logprobs = config.verdict == "logprobs" or auto
 
-    endpoint: Endpoint
-    model: str
-    template: Template
-    verdict: str
-    top_logprobs: int
-    temperature: float | None
-    retry_temperature: float | None
-    seed: int | None
-    max_tokens: int | None
-    retries: int
-    extra: Mapping[str, Any]
+    def task(self, case: Case) -> RequestTask:
+        """The request task of a case."""
 
-    def __post_init__(self) -> None:
-        if self.verdict not in VERDICTS:
-            raise SftdivError(f"judge.verdict={self.verdict!r} is unknown. Known: {', '.join(VERDICTS)}")
-        if self.retries < 0:
-            raise SftdivError(f"judge.retries={self.retries} must be 0 or more")
-        if self.verdict == "logprobs":
-            self.template.pair()
+        async def run(session: ChatSession) -> dict[str, Any]:
+            return await self.verdict(session, case.pair.prompt.instruction, case.answers, repeat=case.repeat)
 
-    def identity(self) -> dict[str, Any]:
-        """All that decides a verdict beside the case: the model's name, the template and the request's settings; not where it answers."""
-        names = (
-            "model",
-            "verdict",
-            "top_logprobs",
-            "temperature",
-            "retry_temperature",
-            "seed",
-            "max_tokens",
-            "retries",
-        )
-        asked = {name: getattr(self, name) for name in names}
-        template = {name: getattr(self.template, name) for name in ("system", "prompt", "pattern")}
-        return {**asked, **template, "verdicts": dict(self.template.verdicts), "extra": dict(self.extra)}
+        return RequestTask(case.key(self._config.identity()), run)
 
-    def request(
-        self, instruction: str, answers: tuple[str, str], *, attempt: int, repeat: int, logprobs: bool
+    async def verdict(
+        self, session: ChatSession, instruction: str, answers: tuple[str, str], *, repeat: int
     ) -> dict[str, Any]:
-        """The body of one request; settings that are None are left out."""
-        asked = {
-            "model": self.model,
-            "messages": self.template.messages(instruction, *answers),
-            "temperature": self.temperature if attempt == 0 else self.retry_temperature,
-            "seed": None if self.seed is None else self.seed + repeat * (self.retries + 1) + attempt,
-            "max_tokens": self.max_tokens,
-        }
-        weights = {"logprobs": True, "top_logprobs": self.top_logprobs} if logprobs else {}
-        return {name: value for name, value in asked.items() if value is not None} | weights | dict(self.extra)
-
-
-class Judging:
-    """The questions of one run to a judge; remembers whether the server gives log-probabilities."""
-
-    def __init__(self, asking: Asking) -> None:
-        self._asking = asking
-        sides = [list(asking.template.verdicts.values()).count(side) for side in (1.0, 0.0)]
-        self._logprobs = asking.verdict == "logprobs" or (asking.verdict == "auto" and sides == [1, 1])
-
-    def question(self, case: Case) -> Question:
-        """A case as the interview asks it."""
-
-        async def ask(asker: Asker) -> dict[str, Any]:
-            return await self.verdict(asker, case.pair.prompt.instruction, case.answers, repeat=case.repeat)
-
-        return Question(case.key(self._asking.identity()), ask)
-
-    async def verdict(self, asker: Asker, instruction: str, answers: tuple[str, str], *, repeat: int) -> dict[str, Any]:
-        """What the judge says of two answers, as fields of a line."""
-        tries = self._asking.retries + 1
+        """The verdict on two answers, as fields of a journal line."""
+        tries = self._config.retries + 1
         while True:
             logprobs = self._logprobs
 
-            def request(attempt: int, weigh: bool = logprobs) -> dict[str, Any]:
-                return self._asking.request(instruction, answers, attempt=attempt, repeat=repeat, logprobs=weigh)
+            def request(attempt: int, logprobs: bool = logprobs) -> dict[str, Any]:
+                return self._config.request(instruction, answers, attempt=attempt, repeat=repeat, logprobs=logprobs)
 
             try:
-                return await asker.readable_body(request, self._read, tries=tries)
-            except UnansweredError as refused:
-                if not (logprobs and self._refuses_logprobs(refused.reply)):
+                return await session.read_body(request, self._read, tries=tries)
+            except UnansweredError as error:
+                if not (logprobs and self._refuses_logprobs(error.reply)):
                     raise
                 if self._logprobs:
                     log.warning(
-                        "the judge is asked for its choice alone, for with log-probabilities it answers: %s",
-                        refused.reply.message,
+                        "verdicts are requested without log-probabilities, because with them the judge answers: %s",
+                        error.reply.message,
                     )
                 self._logprobs = False
 
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The verdict in an answer, weighed or chosen."""
+        """The verdict in an answer, by log-probabilities or by choice."""
         text, _ = content(body)
-        template = self._asking.template
+        template, requires_logprobs = self._config.template, self._config.verdict == "logprobs"
         if self._logprobs and has_logprobs(body):
-            first = weighed(body, template.pair())
-            if first is not None:
-                return {"state": READ, "first": first, "read_by": "logprobs", "answer": text}
-        elif (
-            self._logprobs and self._asking.verdict == "logprobs" and text
-        ):  # an empty answer has none, whatever the server can
-            raise SftdivError(NO_LOGPROBS.format(url=self._asking.endpoint.base_url))
-        verdict = template.choice(text) if self._asking.verdict != "logprobs" else None
+            preference = logprob_preference(body, template.token_choices())
+            if preference is not None:
+                return {"state": READ, "first": preference, "read_by": "logprobs", "answer": text}
+        elif self._logprobs and requires_logprobs and text:  # an empty answer has none, whatever the server can
+            raise SftdivError(NO_LOGPROBS.format(url=self._config.endpoint.base_url))
+        verdict = None if requires_logprobs else template.choice(text)
         if verdict is None:
             return {"state": FAILED, "answer": text}
         return {
@@ -160,80 +95,74 @@ class Judging:
         }
 
     def _refuses_logprobs(self, reply: Reply) -> bool:
-        """Whether a refusal is about log-probabilities and we can do without; an error where we cannot."""
-        about = reply.status in {400, 422} and "logprob" in reply.message.lower()
-        if about and self._asking.verdict == "logprobs":
-            raise SftdivError(f"{NO_LOGPROBS.format(url=self._asking.endpoint.base_url)}. It says: {reply.message}")
-        return about
-
-
-SILENT = "perhaps judge.max_tokens is too small for one that reasons first (judge=arena_hard), or judge.extra can tell it not to"
-NO_LOGPROBS = (
-    "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, judge.verdict=auto either"
-)
+        """Whether a refusal concerns log-probabilities; an error where they are required."""
+        concerns_logprobs = reply.status in {400, 422} and "logprob" in reply.message.lower()
+        if concerns_logprobs and self._config.verdict == "logprobs":
+            url = self._config.endpoint.base_url
+            raise SftdivError(f"{NO_LOGPROBS.format(url=url)}. Its message: {reply.message}")
+        return concerns_logprobs
 
 
 def judge_cases(
-    cases: Sequence[Case], asking: Asking, folder: Path, *, max_unreadable: float, max_calls: int | None
+    cases: Sequence[Case], config: JudgeConfig, folder: Path, *, max_unreadable: float, max_calls: int | None
 ) -> list[dict[str, Any] | None]:
-    """Ask about every case that the verdict store in ``folder`` holds no verdict of.
+    """Request a verdict on every case without one in the journal of ``folder``.
 
     Args:
-        cases: What to judge; of equal answers nothing is asked.
-        asking: The judge.
-        folder: Of ``verdicts.jsonl``.
-        max_unreadable: Share of the questions that may end without a verdict.
-        max_calls: HTTP requests at most, over all runs of this store; None sets no bound.
+        cases: The cases; those with equal answers need no request.
+        config: The judge model and its requests.
+        folder: Folder of ``verdicts.jsonl``.
+        max_unreadable: Maximum share of requested cases without a verdict.
+        max_calls: Maximum number of HTTP requests over all runs with this journal; None for no limit.
 
     Returns:
-        The store's line of each case, None where the answers are equal.
+        The journal line of each case, None where the answers are equal.
 
     Raises:
-        SftdivError: As `interview` does, and where the server gives no log-probabilities and they
-            are asked for.
+        SftdivError: As `run_requests`, and where log-probabilities are required and the server
+            returns none.
     """
-    judging, identity = Judging(asking), asking.identity()
-    asked = [case for case in cases if case.pair.candidate != case.pair.baseline]
-    with Ledger(folder / FILE) as ledger:
-        interview(
-            asking.endpoint,
-            (judging.question(case) for case in asked),
-            ledger,
-            total=len(asked),
+    client, identity = JudgeClient(config), config.identity()
+    requested = [case for case in cases if not case.pair.is_identical]
+    with Journal(folder / FILE) as journal:
+        run_requests(
+            config.endpoint,
+            (client.task(case) for case in requested),
+            journal,
+            total=len(requested),
             max_failed=max_unreadable,
             bound="judge.max_unreadable",
             label="judging",
-            model=asking.model,
+            model=config.model,
             max_calls=max_calls,
         )
-        return [
-            None if case.pair.candidate == case.pair.baseline else ledger.line(case.key(identity)) for case in cases
-        ]
+        return [None if case.pair.is_identical else journal.line(case.key(identity)) for case in cases]
 
 
-def check_judge(asking: Asking) -> None:
-    """Ask the judge one small question, so that a wrong address, key, model or setting is an error before anything is trained.
+def check_judge(config: JudgeConfig) -> None:
+    """Request one small verdict, so that a wrong address, key, model or setting is an error before training.
 
     Raises:
-        SftdivError: It cannot be reached, or refuses.
+        SftdivError: If the server cannot be reached, or refuses.
     """
 
-    async def look() -> None:
-        async with asking.endpoint.connect() as connection:
+    async def probe() -> dict[str, Any]:
+        async with config.endpoint.connect() as connection:
             models = await connection.models()
+            session = ChatSession(connection)
             try:
-                line = await Judging(asking).verdict(Asker(connection), "Name a colour.", ("Red.", "A dog."), repeat=0)
-            except UnansweredError as refused:
+                return await JudgeClient(config).verdict(session, "Name a colour.", ("Red.", "A dog."), repeat=0)
+            except UnansweredError as error:
                 listed = f". The server lists the models {', '.join(models)}" if models else ""
                 raise SftdivError(
-                    f"{asking.endpoint.base_url} does not judge with model={asking.model!r}: {refused}{listed}"
+                    f"{config.endpoint.base_url} does not judge with model={config.model!r}: {error}{listed}"
                 ) from None
-        if line["state"] == FAILED:
-            log.warning(
-                "%s was asked to try it out and gave no verdict that can be read: %.200r; %s",
-                asking.model,
-                line["answer"],
-                SILENT,
-            )
 
-    asyncio.run(look())
+    line = asyncio.run(probe())
+    if line["state"] == FAILED:
+        log.warning(
+            "in a trial request %s gave no verdict that can be read: %.200r; %s",
+            config.model,
+            line["answer"],
+            UNREADABLE_ADVICE,
+        )

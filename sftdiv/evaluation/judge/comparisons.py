@@ -1,14 +1,14 @@
-"""Pairs of answers, what was said of them, and the files that keep it.
+"""Pairs of answers, the cases to judge, and the files of their verdicts.
 
-In: the candidate's and the baseline's answers to the same prompts, and the lines of the verdict
-store. Out: the cases to judge, each with a key that holds all it depends on; ``verdicts.parquet``,
-a row a verdict; ``annotations.json``, AlpacaEval's format, an entry a prompt. The trade: equal
-answers are a tie by definition and no question, so they cost no call; they are counted as
-``identical``.
+The candidate's and the baseline's answers to the same prompts become cases, each with a key that
+covers everything its verdict depends on. The verdicts go to ``verdicts.parquet``, one row per
+verdict, and ``annotations.json`` in AlpacaEval's format, one entry per prompt. Equal answers are a tie
+by definition: they need no request and are counted as ``identical``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.evaluation.judge.answers import Replies
-from sftdiv.evaluation.judge.prompt import Prompt, shown
+from sftdiv.evaluation.judge.prompt import Prompt, join_answers
 from sftdiv.evaluation.judge.scores import IDENTICAL, ORDERS, mean_of_known
 from sftdiv.llm.journal import FAILED
 from sftdiv.storage.files import write_atomically
@@ -37,10 +37,21 @@ class Pair:
     candidate: str
     baseline: str
 
+    @property
+    def is_identical(self) -> bool:
+        """Whether the answers are equal."""
+        return self.candidate == self.baseline
+
 
 @dataclass(frozen=True)
 class Case:
-    """One question to the judge: a pair in one order; ``repeat`` is 0 for what counts and above it for what measures noise."""
+    """A pair in one order.
+
+    Attributes:
+        pair: The answers.
+        order: One of ``ORDERS``.
+        repeat: 0 for verdicts that count towards the scores, above 0 for those that measure noise.
+    """
 
     pair: Pair
     order: str
@@ -52,45 +63,45 @@ class Case:
         both = (self.pair.candidate, self.pair.baseline)
         return both if self.order == ORDERS[0] else both[::-1]
 
-    def key(self, asked: Mapping[str, Any]) -> str:
-        """A hash of all that a verdict depends on; ``asked`` is the judge and how it is asked."""
-        return content_hash([self.pair.prompt.key, *self.answers, self.order, self.repeat, dict(asked)])
+    def key(self, judge: Mapping[str, Any]) -> str:
+        """Hash of everything that the verdict depends on; ``judge`` is the judge's identity."""
+        return content_hash([self.pair.prompt.key, *self.answers, self.order, self.repeat, dict(judge)])
 
 
 def pairs_of(prompts: Sequence[Prompt], candidate: Replies, baseline: Replies) -> list[Pair]:
-    """The answers to each prompt, side by side."""
-    return [Pair(prompt, shown(candidate[prompt.key]), shown(baseline[prompt.key])) for prompt in prompts]
+    """The two answers to each prompt."""
+    return [Pair(prompt, join_answers(candidate[prompt.key]), join_answers(baseline[prompt.key])) for prompt in prompts]
 
 
 def cases_of(pairs: Sequence[Pair], *, repeats: int, repeat_share: float, seed: int) -> list[Case]:
-    """Each pair in both orders; and, for every further repeat, a sample of the pairs again.
+    """Each pair in both orders and, for every further repeat, a sample of the pairs again.
 
     Args:
-        pairs: All of them.
-        repeats: How often the sample is judged in all; 1 repeats nothing.
+        pairs: All pairs.
+        repeats: Number of times that the sample is judged; 1 repeats nothing.
         repeat_share: Share of the pairs in the sample.
-        seed: Of the sample, which is the same for every repeat.
+        seed: Seed of the sample, which is the same for every repeat.
     """
     count = int(np.ceil(repeat_share * len(pairs)))
     sample = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:count])
-    chosen = [(0, pair) for pair in pairs] + [(repeat, pairs[row]) for repeat in range(1, repeats) for row in sample]
-    return [Case(pair, order, repeat) for repeat, pair in chosen for order in ORDERS]
+    numbered = [(0, pair) for pair in pairs] + [(repeat, pairs[row]) for repeat in range(1, repeats) for row in sample]
+    return [Case(pair, order, repeat) for repeat, pair in numbered for order in ORDERS]
 
 
 def tabulate(
     cases: Sequence[Case], lines: Sequence[Mapping[str, Any] | None], names: Mapping[str, str]
 ) -> dict[str, NDArray[Any]]:
-    """The verdicts as columns, one entry a case.
+    """The verdicts as columns, one entry per case.
 
     Args:
-        cases: What was to be judged.
-        lines: The verdict store's line of each; None where the answers are equal and nothing was asked.
-        names: Of the ``candidate``, the ``baseline``, the ``judge`` and the ``template``.
+        cases: The cases.
+        lines: Journal line of each case; None where the answers are equal.
+        names: Names of the ``candidate``, the ``baseline``, the ``judge`` and the ``template``.
 
     Returns:
         ``prompt, instruction, source, order, repeat, preference, first, verdict, state,
-        candidate_chars, baseline_chars`` and the names; ``first`` is the probability that the
-        answer shown first wins, ``preference`` that the candidate does; NaN where none was read.
+        candidate_chars, baseline_chars`` and the names. ``first`` is the probability that the answer
+        shown first wins, ``preference`` that the candidate wins; NaN where the verdict is unreadable.
     """
     first = np.array([0.5 if line is None else line.get("first", np.nan) for line in lines], dtype=np.float64)
     order = np.array([case.order for case in cases])
@@ -112,22 +123,24 @@ def tabulate(
 
 def write_table(columns: Mapping[str, NDArray[Any]], folder: Path) -> None:
     """Write the verdicts as Parquet, atomically."""
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    temporary = folder / f".{TABLE}"
-    parquet.write_table(
-        arrow.table({name: arrow.array(values.tolist()) for name, values in columns.items()}), temporary
-    )
-    temporary.replace(folder / TABLE)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(values.tolist()) for name, values in columns.items()}), buffer)
+    write_atomically(folder / TABLE, buffer.getvalue())
 
 
 def write_annotations(
     pairs: Sequence[Pair], columns: Mapping[str, NDArray[Any]], names: Mapping[str, str], folder: Path
 ) -> None:
-    """Write AlpacaEval's annotations: ``preference`` is 1 + the mean probability that ``output_2``, the candidate, wins; null: unread."""
-    both = columns["preference"][columns["repeat"] == 0].reshape(len(pairs), len(ORDERS))  # cases come pair by pair
-    mean = mean_of_known(both.T)
+    """Write AlpacaEval's annotations.
+
+    ``preference`` is 1 + the mean probability that ``output_2``, the candidate, wins; null where no
+    verdict is readable.
+    """
+    by_pair = columns["preference"][columns["repeat"] == 0].reshape(len(pairs), len(ORDERS))  # cases are in this order
+    preferences = mean_of_known(by_pair.T)
     entries = [
         {
             "instruction": pair.prompt.instruction,
@@ -137,9 +150,9 @@ def write_annotations(
             "output_2": pair.candidate,
             "generator_2": names["candidate"],
             "annotator": f"{names['judge']} ({names['template']})",
-            "preference": None if np.isnan(value) else 1 + float(value),
+            "preference": None if np.isnan(preference) else 1 + float(preference),
         }
-        for pair, value in zip(pairs, mean, strict=True)
+        for pair, preference in zip(pairs, preferences, strict=True)
     ]
     write_atomically(folder / ANNOTATIONS, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 

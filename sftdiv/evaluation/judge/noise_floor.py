@@ -1,8 +1,8 @@
-"""The judge's noise floor: how far two identical runs of it differ.
+"""Noise floor of a judge: the difference between two identical runs.
 
-In: the preferences of two runs over the same prompts. Out: the difference of win rates that was
-seen, and the one to expect. The trade: the prompts' differences count as independent, which they
-are when each verdict is a call of its own.
+The preferences of two runs over the same prompts come in; the observed and the expected difference of
+their win rates go out. The differences of the prompts count as independent, which they are when each
+verdict is a separate request.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Noise:
-    """How far two identical runs of a judge differ.
+    """Difference between two identical runs of a judge.
 
-    ``observed``: win rate of the second run less that of the first, over the ``prompts`` that both
-    could read. ``stderr``: standard deviation to expect of such a difference. ``flipped``: share of
-    those prompts whose winner is another one.
+    Attributes:
+        observed: Win rate of the second run minus that of the first, over the prompts readable in both.
+        stderr: Expected standard deviation of such a difference.
+        flipped: Share of these prompts whose winner differs.
+        prompts: Number of these prompts.
     """
 
     observed: float
@@ -29,26 +31,25 @@ class Noise:
     prompts: int
 
 
-def noise_floor(once: NDArray[np.float64], again: NDArray[np.float64], *, prompts: int | None = None) -> Noise:
-    """Compare two runs of one judge over the same answers.
+def noise_floor(first: NDArray[np.float64], second: NDArray[np.float64], *, prompts: int | None = None) -> Noise:
+    """Compare two runs of one judge on the same answers.
 
-    With d the difference of a prompt's two preferences, whose mean is zero but for chance since the
-    runs are alike, the difference of two win rates over n prompts has the variance ``mean(d^2) /
-    n``.
+    Let d be the difference of a prompt's two preferences, whose mean is zero for identical runs. The
+    difference of two win rates over n prompts has the variance ``mean(d^2) / n``.
 
     Args:
-        once: Probability that the candidate wins, shape (prompts,), NaN where it could not be read.
-        again: The same of the second run.
-        prompts: The n to expect the difference for, where only a sample of the prompts was judged
-            twice; None for that sample's size.
+        first: Probability that the candidate wins, shape (prompts,); NaN where unreadable.
+        second: The same for the second run.
+        prompts: Number n of prompts to expect the difference for, where only a sample was judged
+            twice; None for the size of that sample.
 
     Returns:
-        NaN where no prompt was read twice.
+        NaN where no prompt is readable in both runs.
     """
-    both = ~(np.isnan(once) | np.isnan(again))
-    difference = again[both] - once[both]
+    both = ~(np.isnan(first) | np.isnan(second))
+    difference = second[both] - first[both]
     if not len(difference):
         return Noise(math.nan, math.nan, math.nan, 0)
     expected = math.sqrt(float((difference**2).mean()) / (prompts or len(difference)))
-    flipped = float((np.sign(once[both] - 0.5) != np.sign(again[both] - 0.5)).mean())
+    flipped = float((np.sign(first[both] - 0.5) != np.sign(second[both] - 0.5)).mean())
     return Noise(float(difference.mean()), expected, flipped, len(difference))

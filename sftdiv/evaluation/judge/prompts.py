@@ -1,8 +1,8 @@
-"""What models are asked before a judge compares them: prompts from benchmarks, from files, or from what the corpus holds out.
+"""Sources of prompts for the judge (config group ``prompts``): benchmarks, files, and held-out examples of the corpus.
 
-In: the chosen sources (config group ``prompts``). Out: distinct prompts, each named by its content.
-The trade: a prompt that two sources share is asked once and counts for the first, since a second
-verdict on it would be no news but would weigh twice.
+The chosen sources come in; distinct prompts go out, each identified by its content. A prompt that two
+sources share is used once and counts for the first, because a second verdict on it would add no
+information but double its weight.
 """
 
 from __future__ import annotations
@@ -19,63 +19,74 @@ from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import prompt_of_row, read_prompts
 from sftdiv.protocols import EvalContext
 from sftdiv.records import SftdivError
+from sftdiv.storage.hashing import path_identity, settings_identity
+from sftdiv.storage.validate import check_one_of, check_range
 
 log = logging.getLogger(__name__)
 TURNS = ("all", "first")
 PROBE_SECONDS = 10.0
-OFFLINE = "Without a network: prompts.{name}.path=FILE for a local copy, prompts=files for your own, prompts=heldout for the corpus's"
+OFFLINE = (
+    "Without network access: prompts.{name}.path=FILE for a local copy, prompts=files for your own prompts, "
+    "prompts=heldout for those of the corpus"
+)
 
 
 class PromptSource(Protocol):
-    """Where prompts come from."""
+    """A source of prompts."""
 
-    def load(self, exam: EvalContext) -> list[Prompt]:
-        """The prompts, in an order that does not change."""
+    def identity(self) -> Mapping[str, Any]:
+        """Settings that decide the prompts, JSON-serialisable, files by content."""
+        ...
+
+    def load(self, context: EvalContext) -> list[Prompt]:
+        """The prompts, in a fixed order."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldoutPrompts:
-    """Instructions that the corpus holds out, spread over its sources; the responses that it has for them are the references.
+    """Instructions of held-out examples, spread over their sources; the corpus's responses are the references.
 
     Attributes:
-        limit: How many at most; None for all.
+        limit: Maximum number of prompts; None for all.
     """
 
     limit: int | None
 
     def __post_init__(self) -> None:
-        _check_limit("heldout", self.limit)
+        check_range("prompts.heldout.limit", self.limit, least=1, whole=True, optional=True)
 
-    def load(self, exam: EvalContext) -> list[Prompt]:
+    def identity(self) -> dict[str, Any]:
+        """Settings that decide the prompts, given the corpus."""
+        return {"kind": "heldout_prompts", **settings_identity(self)}
+
+    def load(self, context: EvalContext) -> list[Prompt]:
         """The prompts.
 
         Raises:
-            SftdivError: Nothing is held out.
+            SftdivError: If the corpus has no held-out examples.
         """
-        held = exam.heldout()
-        rows = zip(held.messages, held.sources, strict=True)
+        heldout = context.heldout()
+        rows = zip(heldout.messages, heldout.sources, strict=True)
         prompts = [prompt_of_row({"messages": messages}, source=source or "heldout") for messages, source in rows]
         if not prompts:
-            raise SftdivError(
-                "prompts=heldout asks what the corpus holds out, and it holds out nothing; raise corpus.heldout"
-            )
+            raise SftdivError("prompts=heldout needs held-out examples and the corpus has none; raise corpus.heldout")
         return spread(distinct(prompts), self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilePrompts:
-    """Prompts of a local file, or of a file in a dataset repository of the Hugging Face hub.
+    """Prompts of a local file, or of a file in a dataset repository on the Hugging Face hub.
 
     Attributes:
-        name: The option's name; source of the prompts that name none.
-        path: A local file; it stands in for the hub where both are given.
-        repository: On the hub.
-        file: In the repository.
-        revision: A commit, branch or tag of the repository; with a commit the file is downloaded
-            once and needs no network then.
-        turns: ``all`` of a conversation's user turns, or the ``first`` alone.
-        limit: How many at most, spread over the sources; None for all.
+        name: Name of the option; source of prompts that name none.
+        path: Local file; it takes precedence over the hub.
+        repository: Dataset repository on the hub.
+        file: File in the repository.
+        revision: Hub revision (branch, tag or commit); with a commit the file is downloaded once and
+            needs no network access afterwards.
+        turns: ``all`` user turns of a conversation, or only the ``first``.
+        limit: Maximum number of prompts, spread over the sources; None for all.
     """
 
     name: str
@@ -87,15 +98,21 @@ class FilePrompts:
     limit: int | None
 
     def __post_init__(self) -> None:
-        _check_limit(self.name, self.limit)
-        if self.turns not in TURNS:
-            raise SftdivError(f"prompts.{self.name}.turns={self.turns!r} is unknown. Known: {', '.join(TURNS)}")
+        check_range(f"prompts.{self.name}.limit", self.limit, least=1, whole=True, optional=True)
+        check_one_of(f"prompts.{self.name}.turns", self.turns, TURNS)
 
-    def load(self, exam: EvalContext) -> list[Prompt]:
+    def identity(self) -> dict[str, Any]:
+        """Settings that decide the prompts; a local file by content."""
+        settings = settings_identity(self)
+        if self.path:
+            settings["path"] = path_identity(self.path)
+        return {"kind": "prompt_file", **settings}
+
+    def load(self, context: EvalContext) -> list[Prompt]:
         """The prompts.
 
         Raises:
-            SftdivError: The file cannot be had or read.
+            SftdivError: If the file is unavailable or cannot be read.
         """
         path = Path(self.path).expanduser() if self.path else self._download()
         prompts = read_prompts(path, source=self.name)
@@ -107,64 +124,55 @@ class FilePrompts:
         import huggingface_hub as hub
         from huggingface_hub.constants import ENDPOINT
 
-        what: dict[str, Any] = {
+        location: dict[str, Any] = {
             "repo_id": self.repository,
             "filename": self.file,
             "repo_type": "dataset",
             "revision": self.revision,
         }
         try:
-            if not isinstance(hub.try_to_load_from_cache(**what), str):
-                hub.get_session().head(
-                    ENDPOINT, timeout=PROBE_SECONDS
-                )  # else a machine without a network tries again for half a minute
-            return Path(hub.hf_hub_download(**what))
-        except (
-            Exception
-        ) as error:  # the hub's HTTP client has changed its name, and with it its errors, between versions
+            if not isinstance(hub.try_to_load_from_cache(**location), str):
+                # Without this probe the hub's client retries for half a minute where there is no network.
+                hub.get_session().head(ENDPOINT, timeout=PROBE_SECONDS)
+            return Path(hub.hf_hub_download(**location))
+        except Exception as error:  # the hub's HTTP client, and so the class of its errors, differs between versions
             reason = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
-            way_out = OFFLINE.format(name=self.name)
-            what_for = f"prompts={self.name} cannot be had from the hub ({self.repository}, {self.file})"
-            raise SftdivError(f"{what_for}: {reason}. {way_out}") from error
+            raise SftdivError(
+                f"prompts={self.name} cannot be downloaded from the hub ({self.repository}, {self.file}): {reason}. "
+                f"{OFFLINE.format(name=self.name)}"
+            ) from error
 
 
-def _check_limit(name: str, limit: int | None) -> None:
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise SftdivError(
-            f"prompts.{name}.limit={limit!r} (or eval.limit, which it follows) must be a whole number of at least 1, or null"
-        )
-
-
-def load_prompts(sources: Mapping[str, PromptSource], exam: EvalContext) -> list[Prompt]:
-    """The distinct prompts of all sources, in the order given.
+def load_prompts(sources: Mapping[str, PromptSource], context: EvalContext) -> list[Prompt]:
+    """The distinct prompts of all sources, in the order of the sources.
 
     Raises:
-        SftdivError: No source is chosen, one cannot be read, or none holds a prompt.
+        SftdivError: If no source is chosen, one cannot be read, or none holds a prompt.
     """
     if not sources:
         raise SftdivError(
             "no prompts are chosen: prompts=heldout, alpaca_eval, arena_hard, mt_bench or files, or several as a list"
         )
-    found = [prompt for source in sources.values() for prompt in source.load(exam)]
-    prompts = distinct(found)
+    loaded = [prompt for source in sources.values() for prompt in source.load(context)]
+    prompts = distinct(loaded)
     if not prompts:
         raise SftdivError(f"prompts={','.join(sources)} hold no prompt")
-    if len(prompts) < len(found):
-        log.info("%d of %d prompts repeat others and are asked once", len(found) - len(prompts), len(found))
+    if len(prompts) < len(loaded):
+        log.info("%d of %d prompts are duplicates and are left out", len(loaded) - len(prompts), len(loaded))
     return prompts
 
 
 def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
     """The first prompt of each content."""
-    kept: dict[str, Prompt] = {}
+    first: dict[str, Prompt] = {}
     for prompt in prompts:
-        kept.setdefault(prompt.key, prompt)
-    return list(kept.values())
+        first.setdefault(prompt.key, prompt)
+    return list(first.values())
 
 
 def spread(prompts: Sequence[Prompt], limit: int | None) -> list[Prompt]:
-    """At most ``limit`` prompts, evenly over the sources; the same ones whenever it is asked."""
+    """At most ``limit`` prompts, evenly over the sources; deterministic."""
     if limit is None or limit >= len(prompts):
         return list(prompts)
     by_source = sorted(range(len(prompts)), key=lambda row: (prompts[row].source, row))
-    return [prompts[by_source[place]] for place in np.linspace(0, len(prompts) - 1, limit).astype(int)]
+    return [prompts[by_source[position]] for position in np.linspace(0, len(prompts) - 1, limit).astype(int)]

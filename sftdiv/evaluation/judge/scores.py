@@ -1,15 +1,15 @@
-"""The scores of one cell from its verdicts.
+"""Scores of one cell from its verdicts.
 
-In: the columns of ``verdicts.parquet``, one row a verdict. Out: named scores, shares in [0, 1] and
-lengths in characters. The trade: a prompt's preference is the mean over the orders that could be
-read, so that one unreadable verdict does not cost its prompt; ``unreadable`` says how many there
-are, and a prompt that no order could read is left out of every score but that one.
+The columns of ``verdicts.parquet`` come in, one row per verdict; named scores go out, shares in [0, 1]
+and lengths in characters. A prompt's preference is the mean over its readable orders, so that one
+unreadable verdict does not cost its prompt; ``unreadable`` is their share. A prompt without a readable
+verdict is left out of every other score.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,52 +21,58 @@ from sftdiv.evaluation.judge.noise_floor import noise_floor
 from sftdiv.evaluation.judge.position_bias import order_agreement, position_bias, position_rate
 from sftdiv.evaluation.judge.win_rate import bootstrap, standard_error, win_rate
 from sftdiv.records import Score, SftdivError
+from sftdiv.storage.validate import check_one_of
 
+Floats = NDArray[np.float64]
 ORDERS = ("candidate_first", "baseline_first")
 NEEDED = ("prompt", "order", "repeat", "preference", "first", "candidate_chars", "baseline_chars")
-IDENTICAL = "identical"  # state of a verdict that was not asked for, the answers being equal
-DRAWN = 1e-9  # a preference this near one half is a draw
+IDENTICAL = "identical"  # state of a verdict that was not requested, because the answers are equal
+TIE_TOLERANCE = 1e-9  # a preference this close to one half is a tie
 
 
 @dataclass(frozen=True)
-class Prompts:
-    """Verdicts by prompt, in the order in which prompts first come: ``preferences`` (repeats, 2 orders, prompts), NaN where there is none.
+class PromptVerdicts:
+    """Verdicts by prompt, in the order in which the prompts first appear.
 
-    ``length_delta``: characters of the candidate's answer less those of the baseline's, shape (prompts,).
+    Attributes:
+        names: Keys of the prompts, shape (prompts,).
+        preferences: Probability that the candidate wins, shape (repeats, 2 orders, prompts); NaN where
+            there is no verdict.
+        length_delta: Characters of the candidate's answer minus those of the baseline's, shape (prompts,).
     """
 
     names: NDArray[np.str_]
-    preferences: NDArray[np.float64]
-    length_delta: NDArray[np.float64]
+    preferences: Floats
+    length_delta: Floats
 
-    def once(self, repeat: int = 0) -> NDArray[np.float64]:
-        """Mean preference over the orders that could be read, shape (prompts,)."""
-        return mean_of_known(self.preferences[repeat])
+    def mean_preference(self) -> Floats:
+        """Mean preference over the readable orders of the first repeat, shape (prompts,)."""
+        return mean_of_known(self.preferences[0])
 
 
-def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the first axis of what is not NaN; NaN where all is."""
+def mean_of_known(values: Floats) -> Floats:
+    """Mean over the first axis of all values that are not NaN; NaN where all are."""
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
     return np.where(counts > 0, np.where(known, values, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
 
-def by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> Prompts:
+def verdicts_by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> PromptVerdicts:
     """Arrange verdicts by prompt, order and repeat.
 
     Args:
-        verdicts: Columns of one length, at least ``NEEDED``.
+        verdicts: Columns of equal length, at least ``NEEDED``.
 
     Raises:
-        SftdivError: If a column is missing, there are no verdicts, an order is unknown, or one
-            verdict is there twice.
+        SftdivError: If a column is missing, there are no verdicts, an order is unknown, or a verdict
+            is duplicated.
     """
     if missing := [name for name in NEEDED if name not in verdicts]:
         raise SftdivError(f"verdicts lack the columns {', '.join(missing)}; they have {', '.join(sorted(verdicts))}")
     if not len(verdicts["prompt"]):
         raise SftdivError("there are no verdicts to score")
-    if strange := sorted(set(map(str, verdicts["order"])) - set(ORDERS)):
-        raise SftdivError(f"order={strange[0]!r} is unknown. Known: {', '.join(ORDERS)}")
+    for value in sorted(set(map(str, verdicts["order"]))):
+        check_one_of("order", value, ORDERS)
     keys, first, prompt = np.unique(np.asarray(verdicts["prompt"], dtype=str), return_index=True, return_inverse=True)
     rank = np.empty(len(keys), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(keys))
@@ -74,13 +80,11 @@ def by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> Prompts:
     repeat = np.asarray(verdicts["repeat"], dtype=np.int64)
     shape = (int(repeat.max()) + 1, len(ORDERS), len(keys))
     if np.bincount(np.ravel_multi_index((repeat, order, prompt), shape)).max() > 1:
-        raise SftdivError("one verdict is there twice: a prompt has one of each order and repeat")
+        raise SftdivError("a verdict is duplicated: a prompt has one verdict per order and repeat")
     preferences, delta = np.full(shape, np.nan), np.zeros(len(keys))
-    preferences[repeat, order, prompt] = np.asarray(verdicts["preference"], dtype=np.float64)
-    delta[prompt] = np.asarray(verdicts["candidate_chars"], dtype=np.float64) - np.asarray(
-        verdicts["baseline_chars"], dtype=np.float64
-    )
-    return Prompts(keys[np.argsort(rank)], preferences, delta)
+    preferences[repeat, order, prompt] = _floats(verdicts["preference"])
+    delta[prompt] = _floats(verdicts["candidate_chars"]) - _floats(verdicts["baseline_chars"])
+    return PromptVerdicts(keys[np.argsort(rank)], preferences, delta)
 
 
 def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) -> dict[str, Score]:
@@ -88,82 +92,96 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
 
     ``win_rate``, ``length_controlled_win_rate`` (each with ``_low`` and ``_high``, 95 %),
     ``position_bias``, ``position_rate``, ``order_agreement``, ``draws`` (share of prompts),
-    ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``, ``baseline_chars`` and, where
-    verdicts were repeated, ``noise`` (standard deviation to expect of the difference of two runs'
-    win rates over all prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample).
-    Repeats count for the noise alone. Pairs of equal answers (``state`` identical) are draws and
-    say nothing of the judge: bias, agreement and ``unreadable`` leave them out.
+    ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``, ``baseline_chars`` and, with
+    repeats, ``noise`` (expected standard deviation of the difference of two runs' win rates over all
+    prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample). Repeats count for the
+    noise only. Pairs of equal answers (``state`` identical) are ties and say nothing about the judge:
+    bias, agreement and ``unreadable`` leave them out.
 
     Args:
         verdicts: Columns of ``verdicts.parquet``.
-        seed: Of the bootstraps.
-        draws: Of each bootstrap.
+        seed: Seed of the bootstrap.
+        draws: Number of bootstrap resamples.
 
     Raises:
-        SftdivError: As ``by_prompt``.
+        SftdivError: As ``verdicts_by_prompt``.
     """
-    prompts = by_prompt(verdicts)
-    once = prompts.once()
+    prompts = verdicts_by_prompt(verdicts)
+    preferences = prompts.mean_preference()
     counted = np.asarray(verdicts["repeat"]) == 0
-    asked = counted & (np.asarray(verdicts.get("state", counted), dtype=str) != IDENTICAL)
-    first = np.asarray(verdicts["first"], dtype=np.float64)[asked]
-    both = prompts.preferences[0][:, np.isin(prompts.names, np.asarray(verdicts["prompt"], dtype=str)[asked])]
-    known = once[~np.isnan(once)]
+    requested = counted & (np.asarray(verdicts.get("state", counted), dtype=str) != IDENTICAL)
+    requested_prompts = np.isin(prompts.names, np.asarray(verdicts["prompt"], dtype=str)[requested])
+    known = preferences[~np.isnan(preferences)]
+    unread = np.isnan(_floats(verdicts["first"])[requested])
     rng = np.random.default_rng(seed)
-    scores = _with_interval("win_rate", win_rate, (once,), draws=draws, rng=rng)
+    scores = _with_interval("win_rate", win_rate, (preferences,), draws=draws, rng=rng)
     scores |= _with_interval(
-        "length_controlled_win_rate", length_controlled_win_rate, (once, prompts.length_delta), draws=draws, rng=rng
+        "length_controlled_win_rate",
+        length_controlled_win_rate,
+        (preferences, prompts.length_delta),
+        draws=draws,
+        rng=rng,
     )
+    scores |= _position_scores(*prompts.preferences[0][:, requested_prompts])
     scores |= {
-        "position_bias": _position_bias(*both),
-        "position_rate": _share(position_rate(*both), int((~np.isnan(both).any(axis=0)).sum())),
-        "order_agreement": _share(order_agreement(*both), int((~np.isnan(both).any(axis=0)).sum())),
-        "draws": _share(float((np.abs(known - 0.5) < DRAWN).mean()) if len(known) else math.nan, len(known)),
-        "unreadable": _share(float(np.isnan(first).mean()) if len(first) else 0.0, len(first)),
+        "draws": _share(float((np.abs(known - 0.5) < TIE_TOLERANCE).mean()) if len(known) else math.nan, len(known)),
+        "unreadable": _share(float(unread.mean()) if len(unread) else 0.0, len(unread)),
         "prompts": Score(float(len(known)), math.nan),
-        "answer_chars": _mean(np.asarray(verdicts["candidate_chars"], dtype=np.float64)[counted]),
-        "baseline_chars": _mean(np.asarray(verdicts["baseline_chars"], dtype=np.float64)[counted]),
+        "answer_chars": _mean(_floats(verdicts["candidate_chars"])[counted]),
+        "baseline_chars": _mean(_floats(verdicts["baseline_chars"])[counted]),
     }
-    return scores | (_noise(prompts) if len(prompts.preferences) > 1 else {})
+    return scores | (_noise_scores(prompts) if len(prompts.preferences) > 1 else {})
 
 
 def _with_interval(
-    name: str, statistic: Any, arrays: tuple[NDArray[np.float64], ...], *, draws: int, rng: np.random.Generator
-) -> Any:
+    name: str, statistic: Callable[..., float], arrays: tuple[Floats, ...], *, draws: int, rng: np.random.Generator
+) -> dict[str, Score]:
+    """A statistic with its bootstrap standard error, and the ends of its interval."""
     interval = bootstrap(statistic, *arrays, draws=draws, rng=rng)
-    ends = {f"{name}_low": Score(interval.low, math.nan), f"{name}_high": Score(interval.high, math.nan)}
-    return {name: Score(statistic(*arrays), interval.stderr)} | ends
+    return {
+        name: Score(statistic(*arrays), interval.stderr),
+        f"{name}_low": Score(interval.low, math.nan),
+        f"{name}_high": Score(interval.high, math.nan),
+    }
 
 
-def _position_bias(candidate_first: NDArray[np.float64], baseline_first: NDArray[np.float64]) -> Score:
-    """Over prompts read in both orders, so that who is better cancels, in the value and in its error."""
+def _position_scores(candidate_first: Floats, baseline_first: Floats) -> dict[str, Score]:
+    """Effects of the order, over prompts that are readable in both, so that differences in quality cancel."""
     first = np.stack([candidate_first, 1 - baseline_first])
     first = first[:, ~np.isnan(first).any(axis=0)]
-    return Score(position_bias(first.ravel()), 2 * standard_error(first.mean(axis=0)))
+    count = first.shape[1]
+    return {
+        "position_bias": Score(position_bias(first.ravel()), 2 * standard_error(first.mean(axis=0))),
+        "position_rate": _share(position_rate(candidate_first, baseline_first), count),
+        "order_agreement": _share(order_agreement(candidate_first, baseline_first), count),
+    }
 
 
-def _noise(prompts: Prompts) -> dict[str, Score]:
-    """The first two runs, on the verdicts that both have: an order that was judged once does not count."""
-    once, again = prompts.preferences[0], prompts.preferences[1]
-    both = ~(np.isnan(once) | np.isnan(again))
-    counted = int((~np.isnan(prompts.once())).sum())
-    found = noise_floor(
-        mean_of_known(np.where(both, once, np.nan)),
-        mean_of_known(np.where(both, again, np.nan)),
+def _noise_scores(prompts: PromptVerdicts) -> dict[str, Score]:
+    """Noise from the first two runs, on the orders that are readable in both."""
+    first, second = prompts.preferences[0], prompts.preferences[1]
+    both = ~(np.isnan(first) | np.isnan(second))
+    counted = int((~np.isnan(prompts.mean_preference())).sum())
+    noise = noise_floor(
+        mean_of_known(np.where(both, first, np.nan)),
+        mean_of_known(np.where(both, second, np.nan)),
         prompts=counted or None,
     )
     return {
-        "noise": Score(found.stderr, math.nan),
-        "noise_observed": Score(found.observed, math.nan),
-        "noise_flipped": _share(found.flipped, found.prompts),
+        "noise": Score(noise.stderr, math.nan),
+        "noise_observed": Score(noise.observed, math.nan),
+        "noise_flipped": _share(noise.flipped, noise.prompts),
     }
+
+
+def _floats(values: NDArray[Any]) -> Floats:
+    return np.asarray(values, dtype=np.float64)
 
 
 def _share(value: float, count: int) -> Score:
     return Score(value, math.sqrt(value * (1 - value) / count) if count and not math.isnan(value) else math.nan)
 
 
-def _mean(values: NDArray[np.float64]) -> Score:
-    return Score(
-        float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-    )
+def _mean(values: Floats) -> Score:
+    stderr = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return Score(float(values.mean()), stderr)

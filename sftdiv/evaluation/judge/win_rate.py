@@ -1,9 +1,9 @@
 """Win rates and their intervals.
 
-In: for each prompt the probability that the candidate wins. Out: the mean, and percentile intervals
-of any statistic of the prompts. The trade: prompts are what is drawn again, so that the interval
-says what other prompts would have given, not what the judge would say again (see ``noise``). What
-could not be read is NaN and is left out; whoever calls counts it.
+The probability that the candidate wins comes in for each prompt; the mean goes out, and percentile
+intervals of any statistic of the prompts. The bootstrap resamples prompts: the interval describes
+other prompts, not another run of the judge (see ``noise_floor``). Unreadable preferences are NaN and
+are left out; the caller counts them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sftdiv.records import SftdivError
 
 COVERAGE = 0.95
-FEWEST_DRAWS = 0.5  # share of the draws that must give a number
+MIN_VALID_SHARE = 0.5  # of the resamples that must give a number
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval and the standard error, both of a bootstrap; NaN where none can be given."""
+    """A 95 % bootstrap interval and the bootstrap standard error; NaN where neither exists."""
 
     low: float
     high: float
@@ -34,8 +34,8 @@ def win_rate(preferences: NDArray[np.float64]) -> float:
     """The mean preference: AlpacaEval 2's win rate (``metrics/helpers.py``), as a share.
 
     Args:
-        preferences: Probability that the candidate wins, shape (prompts,): 0.5 is a draw, NaN an
-            answer that could not be read.
+        preferences: Probability that the candidate wins, shape (prompts,): 0.5 is a tie, NaN an
+            unreadable answer.
 
     Returns:
         A number in [0, 1]; NaN where no preference is known.
@@ -48,19 +48,26 @@ def win_rate(preferences: NDArray[np.float64]) -> float:
 
 
 def standard_error(preferences: NDArray[np.float64]) -> float:
-    """Standard error of the win rate, ``sd / sqrt(n)`` with n - 1 in the variance, as AlpacaEval publishes it; NaN for fewer than two."""
+    """Standard error of the win rate, as AlpacaEval publishes it; NaN for fewer than two known preferences.
+
+    ``sd / sqrt(n)`` with n - 1 in the variance.
+    """
     known = known_preferences(preferences)
     return float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
 
 
 def known_preferences(preferences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The preferences that are numbers; raises if one lies outside [0, 1]."""
+    """The preferences that are not NaN.
+
+    Raises:
+        SftdivError: If a preference lies outside [0, 1].
+    """
     values = np.asarray(preferences, dtype=np.float64)
     outside = np.flatnonzero((values < 0) | (values > 1))
     if len(outside):
         raise SftdivError(
-            f"preference {values[outside[0]]:g} at place {outside[0]}: it must be the probability, in [0, 1], that the candidate "
-            "wins, or NaN; AlpacaEval's files hold 1 + that probability"
+            f"preference {values[outside[0]]:g} at place {outside[0]}: it must be the probability, in [0, 1], that the "
+            "candidate wins, or NaN; AlpacaEval's files hold 1 + that probability"
         )
     return values[~np.isnan(values)]
 
@@ -68,25 +75,25 @@ def known_preferences(preferences: NDArray[np.float64]) -> NDArray[np.float64]:
 def bootstrap(
     statistic: Callable[..., float], *arrays: NDArray[np.float64], draws: int, rng: np.random.Generator
 ) -> Interval:
-    """The percentile interval of a statistic of prompts (Efron 1979), drawing whole prompts with replacement.
+    """The percentile interval of a statistic of prompts (Efron 1979), resampling whole prompts with replacement.
 
     Args:
-        statistic: Takes the arrays, with prompts drawn again, and gives a number.
-        arrays: Whatever belongs to prompts, each of shape (prompts, ...); the first is (prompts,),
-            NaN where a prompt says nothing.
-        draws: How often.
-        rng: For the draws.
+        statistic: Function of the resampled arrays that returns a number.
+        arrays: Values per prompt, each of shape (prompts, ...); the first is (prompts,), NaN where
+            unknown.
+        draws: Number of resamples.
+        rng: Random generator.
 
     Returns:
-        NaN for fewer than two prompts that say something, and where half the draws or more give no number.
+        NaN for fewer than two known prompts, and where half the resamples or more give no number.
     """
     prompts = len(arrays[0])
     if np.count_nonzero(~np.isnan(arrays[0])) < 2 or draws < 2:
         return Interval(math.nan, math.nan, math.nan)
-    drawn = (rng.integers(prompts, size=prompts) for _ in range(draws))
-    values = np.array([statistic(*(array[rows] for array in arrays)) for rows in drawn], dtype=np.float64)
+    samples = (rng.integers(prompts, size=prompts) for _ in range(draws))
+    values = np.array([statistic(*(array[rows] for array in arrays)) for rows in samples], dtype=np.float64)
     values = values[~np.isnan(values)]
-    if len(values) <= FEWEST_DRAWS * draws:
+    if len(values) <= MIN_VALID_SHARE * draws:
         return Interval(math.nan, math.nan, math.nan)
     low, high = np.quantile(values, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Interval(float(low), float(high), float(values.std(ddof=1)))

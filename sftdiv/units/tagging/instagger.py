@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sftdiv.llm.batch_requests import summary
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import ModelRef, RawTags, SftdivError
 from sftdiv.storage.hashing import content_hash, settings_identity
 from sftdiv.units.tagging.llm import PLACEHOLDER, check_prompt
@@ -81,7 +81,7 @@ class LocalTagger:
             SftdivError: If the model cannot be loaded, or if more texts than ``max_failed`` allows
                 end without a parsable answer.
         """
-        with Ledger(partial / FILE) as journal:
+        with Journal(partial / FILE) as journal:
             # failed texts are not repeated: decoding is greedy
             missing = [text for text in texts if journal.state(text_key(text)) is None]
             if missing:
@@ -94,7 +94,7 @@ class LocalTagger:
                 )
             return RawTags(tags_of(journal, texts), {"prompt": self.prompt, **counts})
 
-    def _answer(self, texts: list[str], journal: Ledger) -> None:
+    def _answer(self, texts: list[str], journal: Journal) -> None:
         """Generate an answer to each text and append it to the journal."""
         import torch
 

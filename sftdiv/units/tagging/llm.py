@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sftdiv.llm.batch_requests import Asker, Question, UnansweredError, interview, summary
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests, summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import RawTags, SftdivError
 from sftdiv.storage.hashing import content_hash, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
@@ -93,10 +93,10 @@ class LlmTagger:
         """
         self.endpoint.key()  # fails early where the key is missing
         requests = _Requests(self)
-        with Ledger(partial / FILE) as journal:
+        with Journal(partial / FILE) as journal:
             url = self.endpoint.base_url
             log.info("%d of %d texts have an answer; requesting the others from %s", len(journal), len(texts), url)
-            interview(
+            run_requests(
                 self.endpoint,
                 (requests.question(text) for text in texts),
                 journal,
@@ -148,19 +148,19 @@ class _Requests:
         self._tagger = tagger
         self._schema = tagger.structured != "none"
 
-    def question(self, text: str) -> Question:
+    def question(self, text: str) -> RequestTask:
         """The question about one text, repeated until its answer can be parsed."""
 
-        async def ask(asker: Asker) -> dict[str, Any]:
+        async def ask(asker: ChatSession) -> dict[str, Any]:
             try:
                 return await self._parsable(asker, text)
             except UnansweredError as refusal:
                 self._drop_schema(refusal)
                 return await self._parsable(asker, text)
 
-        return Question(text_key(text), ask)
+        return RequestTask(text_key(text), ask)
 
-    async def _parsable(self, asker: Asker, text: str) -> dict[str, Any]:
+    async def _parsable(self, asker: ChatSession, text: str) -> dict[str, Any]:
         """A journal line with tags.
 
         A truncated list is requested again, unless its own token limit truncated it; it is used if
@@ -178,7 +178,7 @@ class _Requests:
         def request(attempt: int) -> dict[str, Any]:
             return self._tagger.request(text, attempt=attempt, schema=self._schema)
 
-        line = await asker.readable(request, parse, tries=self._tagger.retries + 1)
+        line = await asker.read_text(request, parse, tries=self._tagger.retries + 1)
         return truncated or line if line["state"] == FAILED else line
 
     def _drop_schema(self, refusal: UnansweredError) -> None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sftdiv.llm.journal import FAILED, Ledger
+from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.units.tagging.parsing import parse_tags
 
 FILE = "answers.jsonl"
@@ -29,6 +29,6 @@ def answer_line(answer: str) -> dict[str, Any]:
     return {"answer": None, "state": FAILED} if state == "malformed" else {"answer": answer, "state": state}
 
 
-def tags_of(journal: Ledger, texts: Sequence[str]) -> list[list[str]]:
+def tags_of(journal: Journal, texts: Sequence[str]) -> list[list[str]]:
     """Tags of each text; empty where no answer could be parsed."""
     return [parse_tags((journal.line(text_key(text)) or {}).get("answer") or "").tags for text in texts]

@@ -18,17 +18,18 @@ from fake_judges import MODEL, always_first, longer, weighing
 from fake_openai_server import HTTP, Behaviour, often, serving, text_of
 
 from sftdiv.config.app import conf_dir
-from sftdiv.evaluation.judge.client import Asking, check_judge, judge_cases
+from sftdiv.evaluation.judge.client import check_judge, judge_cases
 from sftdiv.evaluation.judge.comparisons import Pair, cases_of, pairs_of, tabulate
+from sftdiv.evaluation.judge.judge_config import JudgeConfig
 from sftdiv.evaluation.judge.position_bias import position_bias
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import read_prompts
 from sftdiv.evaluation.judge.prompts import FilePrompts, distinct, load_prompts, spread
-from sftdiv.evaluation.judge.templates import Template, weighed
+from sftdiv.evaluation.judge.templates import Template, logprob_preference
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.records import SftdivError
 
 NAMES = {"candidate": "a", "baseline": "b", "judge": MODEL, "template": "alpaca_eval"}
@@ -44,7 +45,7 @@ def template(name: str) -> Template:
 
 def asking(
     address: str, *, judge: str = "alpaca_eval", api_key_env: str | None = None, timeout: float = 30, **changes: Any
-) -> Asking:
+) -> JudgeConfig:
     hurried: dict[str, Any] = {
         "tries": 12,
         "wait": 0.002,
@@ -61,7 +62,7 @@ def asking(
         "seed": 0,
     }
     settings |= {"max_tokens": 8, "retries": 2, "extra": {}}
-    return Asking(endpoint=endpoint, model=MODEL, template=template(judge), **{**settings, **changes})
+    return JudgeConfig(endpoint=endpoint, model=MODEL, template=template(judge), **{**settings, **changes})
 
 
 def judged(
@@ -94,18 +95,20 @@ def test_swapping_candidate_and_baseline_gives_one_minus_the_win_rate(name: str,
 def test_the_preference_is_the_logistic_of_two_logprobs() -> None:
     likely = [{"token": "A", "logprob": -0.4}, {"token": " B", "logprob": -1.9}, {"token": "The", "logprob": -3.0}]
     said = {"content": [{"token": "\n", "logprob": -0.1, "top_logprobs": []}, {**likely[0], "top_logprobs": likely}]}
-    assert weighed({"choices": [{"logprobs": said}]}, ("A", "B")) == pytest.approx(1 / (1 + math.exp(-1.5)), rel=1e-12)
+    assert logprob_preference({"choices": [{"logprobs": said}]}, ("A", "B")) == pytest.approx(
+        1 / (1 + math.exp(-1.5)), rel=1e-12
+    )
     alone = {"content": [{**likely[0], "top_logprobs": likely[:1]}]}
     assert (
-        weighed({"choices": [{"logprobs": alone}]}, ("A", "B")) == 1.0
+        logprob_preference({"choices": [{"logprobs": alone}]}, ("A", "B")) == 1.0
     )  # what is not among the likeliest is impossible
-    assert weighed({"choices": [{"logprobs": alone}]}, ("m", "M")) is None
+    assert logprob_preference({"choices": [{"logprobs": alone}]}, ("m", "M")) is None
     begun = {
         "content": [
             {"token": "Answer", "logprob": -0.1, "top_logprobs": [{"token": "Answer", "logprob": -0.1}, likely[0]]}
         ]
     }
-    assert weighed({"choices": [{"logprobs": begun}]}, ("A", "B")) is None  # "Answer B" is no verdict for A
+    assert logprob_preference({"choices": [{"logprobs": begun}]}, ("A", "B")) is None  # "Answer B" is no verdict for A
     strangers: tuple[Any, ...] = (
         [],
         {"content": "A"},
@@ -113,7 +116,7 @@ def test_the_preference_is_the_logistic_of_two_logprobs() -> None:
         {"tokens": ["A"], "token_logprobs": [-0.1]},
     )
     for strange in strangers:
-        assert weighed({"choices": [{"logprobs": strange}]}, ("A", "B")) is None
+        assert logprob_preference({"choices": [{"logprobs": strange}]}, ("A", "B")) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_nothing_is_lost_and_nothing_judged_twice_with_30_percent_faults(tmp_pat
     rough = Behaviour(reply=weighing, models=[MODEL], faults=often(0.3, HTTP), slow=2.0)
     assert np.array_equal(judged(rough, tmp_path / "rough", timeout=1.5)["first"], smooth["first"])
     assert sum(rough.served.values()) - rough.served["None"] > 20 and len(rough.served) == len(HTTP) + 1
-    with Ledger(tmp_path / "rough" / "verdicts.jsonl") as ledger:
+    with Journal(tmp_path / "rough" / "verdicts.jsonl") as ledger:
         too_slow = (
             summary(ledger.lines())["errors"]["timeout"] - rough.served["slow"]
         )  # on a busy machine also what was no fault
@@ -229,9 +232,9 @@ def test_a_server_that_refuses_logprobs_is_asked_without_and_that_is_told(
     behaviour = Behaviour(reply=longer, models=[MODEL], knows_logprobs=False)
     columns = judged(behaviour, tmp_path)
     assert set(columns["verdict"]) == {"A", "B"} and not np.isnan(columns["first"]).any()
-    assert caplog.text.count("asked for its choice alone, for with log-probabilities it answers: ") == 1
+    assert caplog.text.count("without log-probabilities, because with them the judge answers: ") == 1
     assert len(behaviour.requests) == 120
-    with Ledger(tmp_path / "verdicts.jsonl") as ledger:
+    with Journal(tmp_path / "verdicts.jsonl") as ledger:
         assert ledger.calls == 121  # the first question finds out, before others are asked
 
 
@@ -299,7 +302,7 @@ def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:
         lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
         (tmp_path / name).write_text(json.dumps(entries) if name.endswith(".json") else lines)
     read = [prompt for name in rows for prompt in read_prompts(tmp_path / name, source="mine")]
-    assert [(prompt.instruction, prompt.answers, prompt.source, prompt.references) for prompt in read] == [
+    assert [(prompt.instruction, prompt.answer_count, prompt.source, prompt.references) for prompt in read] == [
         ("Who?", 1, "helpful_base", ("You.",)),
         ("How?", 1, "arena-hard-v0.1", ()),
         ("Write zig.", 1, "coding", ()),

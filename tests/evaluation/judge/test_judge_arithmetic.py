@@ -7,7 +7,8 @@ import pytest
 from synthetic_study import synthetic_row, write_cell
 from synthetic_verdicts import synthetic_verdicts, write_verdicts
 
-from sftdiv.evaluation.judge.arena import arena_scores, difficulties, drawn_again, ends, read_arena
+from sftdiv.evaluation.judge.arena import read_arena
+from sftdiv.evaluation.judge.arena_fit import arena_scores, difficulties, interval_ends, resample_games
 from sftdiv.evaluation.judge.bradley_terry import bradley_terry, star_scores
 from sftdiv.evaluation.judge.length_control import (
     ALPACA_EVAL,
@@ -303,8 +304,8 @@ def test_cells_that_do_not_compare_are_refused(tmp_path, rng, changed, message):
 def test_arena_intervals_are_of_the_prompts(rng):
     preferences = (rng.random((2, 300)) < 0.6) * 1.0
     scores = arena_scores(preferences)
-    wins, games = drawn_again(preferences, draws=300, rng=rng)
-    low, high = ends(star_scores(wins, games))
+    wins, games = resample_games(preferences, draws=300, rng=rng)
+    low, high = interval_ends(star_scores(wins, games))
     slope = 400 / math.log(10) / (0.6 * 0.4)  # points a unit of win rate
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.24 / 300) * slope, rel=0.25)
     assert ((low < scores) & (scores < high)).all()
@@ -317,7 +318,9 @@ def test_a_star_needs_no_fit_and_cells_without_a_verdict_have_no_score(rng):
     assert star_scores(np.nansum(preferences, axis=1), known.sum(axis=1)) == pytest.approx(
         arena_scores(preferences), nan_ok=True
     )
-    low, high = ends(star_scores(*drawn_again(preferences, draws=50, rng=rng)))
+    low, high = interval_ends(star_scores(*resample_games(preferences, draws=50, rng=rng)))
     assert np.isnan([low[2], high[2]]).all() and (low < high)[:2].all()
     for few in ({"draws": 0}, {"draws": 50, "of": 1}):
-        assert np.isnan(ends(star_scores(*drawn_again(preferences[:, : few.pop("of", 50)], rng=rng, **few)))).all()
+        assert np.isnan(
+            interval_ends(star_scores(*resample_games(preferences[:, : few.pop("of", 50)], rng=rng, **few)))
+        ).all()

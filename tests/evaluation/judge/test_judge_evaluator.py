@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from fake_judges import MODEL, weighing
 from fake_openai_server import Behaviour, serving
 from hydra.utils import instantiate
@@ -21,7 +20,7 @@ from sftdiv.evaluation.judge.baseline import find_baseline
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.protocols import EvalContext
-from sftdiv.records import Heldout, SftdivError
+from sftdiv.records import Heldout, ModelRef, SftdivError
 from sftdiv.storage.cache import Store
 
 SAID = ["the cat", "the dog says", "moo", "woof woof", "says the cow", "meow says the cat the cat"]
@@ -40,14 +39,6 @@ LEVEL = {
     "universe_of": "own",
 }
 LEVEL |= {"model": "tiny", "corpus": "embedded", "seed": 0}
-CONFIG = {
-    "strategy": {"name": "micro_token", "side": "response"},
-    "size": {"n": 100, "label_tokens": None},
-    "selection": {"match": "none", "universe": "own"},
-    "model": {"name": "tiny"},
-    "corpus": {"name": "embedded"},
-    "seed": 0,
-}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +48,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tiny_model(folder / "base", seed=0), tiny_model(folder / "tuned", seed=1)
 
 
-def exam_of(study: Path, base: Path, *, cell: str = "cell-d1", level: float = 1.0) -> EvalContext:
+def exam_of(
+    study: Path, base: Path, *, cell: str = "cell-d1", level: float = 1.0, positions: int | None = None
+) -> EvalContext:
     store = Store(study.parent / "cache")
 
     def keep(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
@@ -65,13 +58,13 @@ def exam_of(study: Path, base: Path, *, cell: str = "cell-d1", level: float = 1.
 
     folder = study / cell
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "diversity_level": level}))
     places: dict[str, Any] = {"folder": folder / "evaluation", "study": study, "cell": cell}
     has: dict[str, Any] = {
         "heldout": lambda: HELD,
         "world_tasks": lambda: study,
-        "base": lambda: str(base),
-        "revision": None,
+        "base": lambda: ModelRef(str(base)),
+        "positions": lambda: positions,
+        "columns": {**LEVEL, "level": level},
         "keep": keep,
     }
     return EvalContext(**has, **places, device="cpu", max_length=64, loss_turns="all", seed=0)
@@ -140,17 +133,9 @@ def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(
 def test_answers_too_long_for_the_model_are_refused_before_training(
     composed: Any, models: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    evaluator, exam = (
-        judge(composed, "http://a/v1", "judge.generation.max_new_tokens=128"),
-        exam_of(tmp_path / "study", models[0]),
-    )
-    for model in (
-        {"source": "scratch", "architecture": {"positions": 128}},
-        {"source": "pretrained", "path": str(models[0])},
-    ):
-        (exam.folder.parent / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "model": model}))
-        with pytest.raises(SftdivError, match="max_new_tokens=128 leaves no room for a prompt in 128 positions"):
-            evaluator.check(exam)
+    evaluator = judge(composed, "http://a/v1", "judge.generation.max_new_tokens=128")
+    with pytest.raises(SftdivError, match="max_new_tokens=128 leaves no room for a prompt in 128 positions"):
+        evaluator.check(exam_of(tmp_path / "study", models[0], positions=128))
 
 
 def test_no_seed_is_sent_and_yet_sample_and_bootstrap_have_one(composed: Any) -> None:
@@ -191,7 +176,7 @@ def test_another_cell_is_found_by_name_pattern_or_level(tmp_path: Path) -> None:
         "micro-d0.5-s1*": "micro-d0.5-s1",
         "level:0": "micro-d0-s0",
     }
-    assert find_baseline("level:1", PROMPTS, exam).own and find_baseline("cell-*", PROMPTS, exam).own
+    assert find_baseline("level:1", PROMPTS, exam).is_candidate and find_baseline("cell-*", PROMPTS, exam).is_candidate
     with pytest.raises(
         SftdivError, match=r"no finished cell with level=0\.25, strategy=micro_token, .*run diversity_level=0\.25 first"
     ):

@@ -12,11 +12,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sftdiv.evaluation.judge.answers import Generation, read_answers, write_answers
 from sftdiv.evaluation.judge.prompt import Prompt
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, OwnDraws, Sampling
 from sftdiv.modeling.generate_vllm import check_vllm
-from sftdiv.records import SftdivError
+from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.hashing import content_hash
 from sftdiv.training.tokenizer import train_tokenizer
 
@@ -108,12 +108,24 @@ def test_the_second_turn_follows_on_the_answer_to_the_first(model: Path, tmp_pat
     generation = Generation(**GREEDY, batch_size=4, backend="hf")  # type: ignore[arg-type]
     two = Prompt((("user", "the cat"),), ("the dog",))
     replies = write_answers(
-        model, model, [two], tmp_path / "answers.jsonl", generation=generation, max_length=100, device="cpu"
+        ModelRef(str(model)),
+        model,
+        [two],
+        tmp_path / "answers.jsonl",
+        generation=generation,
+        max_length=100,
+        device="cpu",
     )
     first, second = replies[two.key]
     whole = Prompt((("user", "the cat"), ("assistant", first), ("user", "the dog")))
     again = write_answers(
-        model, model, [whole], tmp_path / "whole.jsonl", generation=generation, max_length=100, device="cpu"
+        ModelRef(str(model)),
+        model,
+        [whole],
+        tmp_path / "whole.jsonl",
+        generation=generation,
+        max_length=100,
+        device="cpu",
     )
     assert again[whole.key] == (second,)
 
@@ -125,15 +137,15 @@ def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_pa
         tmp_path / "answers.jsonl",
     )
     how: dict[str, Any] = {"generation": generation, "max_length": 100}
-    whole = write_answers(model, model, prompts, path, device="cpu", **how)
+    whole = write_answers(ModelRef(str(model)), model, prompts, path, device="cpu", **how)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:2]) + lines[2][:20])  # what a kill leaves
     assert read_answers(path, prompts, **how) is None
-    assert write_answers(model, model, prompts, path, device="cpu", **how) == whole
+    assert write_answers(ModelRef(str(model)), model, prompts, path, device="cpu", **how) == whole
     assert path.read_text().splitlines(keepends=True) == lines
     nowhere = tmp_path / "no-model"  # nothing is missing, so no model is loaded
     assert (
-        write_answers(nowhere, nowhere, prompts, path, device="cpu", **how)
+        write_answers(ModelRef(str(nowhere)), nowhere, prompts, path, device="cpu", **how)
         == whole
         == read_answers(path, prompts, **how)
     )
@@ -141,8 +153,8 @@ def test_answers_are_kept_as_they_come_and_not_written_twice(model: Path, tmp_pa
 
 def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> None:
     generation, prompt = Generation(**GREEDY, batch_size=2, backend="hf"), Prompt((("user", "the cat"),))  # type: ignore[arg-type]
-    key = content_hash([prompt.key, 0, generation.identity(max_length=100)])
-    with Ledger(tmp_path / "answers.jsonl") as ledger:
+    key = content_hash([prompt.key, 0, generation.artifact_key(max_length=100)])
+    with Journal(tmp_path / "answers.jsonl") as ledger:
         ledger.add({"key": key, "state": "answered", "text": "one\u2028two\u0085three"})
     read = read_answers(tmp_path / "answers.jsonl", [prompt], generation=generation, max_length=100)
     assert read == {prompt.key: ("one\u2028two\u0085three",)}
@@ -151,7 +163,7 @@ def test_an_answer_may_hold_what_python_takes_for_line_ends(tmp_path: Path) -> N
 def test_what_cannot_work_is_said_with_the_way_out(model: Path) -> None:
     with pytest.raises(SftdivError, match=r"pip install 'sftdiv\[vllm\]', or backend=hf"):
         check_vllm()
-    assert Generation(**GREEDY, batch_size="auto", backend="hf").at_once == 16  # type: ignore[arg-type]
+    assert Generation(**GREEDY, batch_size="auto", backend="hf").initial_batch_size == 16  # type: ignore[arg-type]
     with pytest.raises(SftdivError, match="batch_size='atuo' must be auto or a whole number"):
         Generation(**GREEDY, batch_size="atuo", backend="hf")  # type: ignore[arg-type]
     with pytest.raises(SftdivError, match="max_new_tokens=128 leaves no room for a prompt in 128 positions"):

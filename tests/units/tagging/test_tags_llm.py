@@ -14,7 +14,7 @@ import pytest
 from fake_openai_server import FAULTS, Behaviour, often, serving, tags_of
 
 from sftdiv.llm.endpoint import Endpoint
-from sftdiv.llm.journal import Ledger
+from sftdiv.llm.journal import Journal
 from sftdiv.records import SftdivError
 from sftdiv.units.tagging.llm import LlmTagger
 from sftdiv.units.tagging.parsing import parse_tags
@@ -194,7 +194,7 @@ def test_wrong_model_names_those_that_are_there(tmp_path: Path) -> None:
 def test_an_unreachable_server_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SftdivError, match=r"http://127.0.0.1:9/v1 cannot be reached: connection"):
         tagger("http://127.0.0.1:9/v1").tag(TEXTS, tmp_path)
-    with pytest.raises(SftdivError, match="base_url='localhost:8000' is no address"):
+    with pytest.raises(SftdivError, match="base_url='localhost:8000' is not a URL"):
         tagger("localhost:8000")
 
 
@@ -235,7 +235,7 @@ def test_identity_is_what_is_asked_and_not_where_or_how_fast() -> None:
 def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
     good = json.dumps({"key": text_key("red"), "answer": '[{"tag": "colour"}]', "state": "clean"})
     (tmp_path / "answers.jsonl").write_text(f"{good}\nnot json\n[1]\n")
-    with Ledger(tmp_path / "answers.jsonl") as ledger:
+    with Journal(tmp_path / "answers.jsonl") as ledger:
         assert [ledger.done(text_key(text)) for text in ("red", "green")] == [True, False]
         assert tags_in(ledger, ["red", "green"]) == [["colour"], []]
 
