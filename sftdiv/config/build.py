@@ -1,8 +1,7 @@
-"""What the config says of a training, as the records that the stage ``training`` takes.
+"""Builds the settings of a training from the config groups ``model``, ``data``, ``loss``, ``train`` and ``trainer``.
 
-In: the groups ``model``, ``data``, ``loss`` and ``train``. Out: their values in the four records,
-whose own checks refuse what cannot be right. Nothing heavy is imported, so that a sweep checks all
-of its cells before the first begins.
+The classes validate their values. Nothing heavy is imported, so that a sweep checks all of its cells
+before the first one starts.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig
+from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 
-OF_METHOD = (
+FINE_TUNING = (
     "gradient_checkpointing",
     "neftune",
     "liger",
@@ -27,17 +26,17 @@ OF_METHOD = (
 )
 
 
-def training_settings(config: DictConfig) -> dict[str, Any]:
-    """What `fine_tune` takes of the groups ``model``, ``data``, ``loss`` and ``train``.
+def training_settings(config: DictConfig) -> TrainingConfig:
+    """Settings of a fine-tuning, with an unresolved trainer.
 
     Raises:
-        SftdivError: A value cannot be right.
+        SftdivError: A value is invalid, or two of them cannot work together.
     """
     model, how, data = config.model, config.train, config.data
     tuning: dict[str, Any] = OmegaConf.to_container(model.finetune, resolve=True)  # type: ignore[assignment]
     epochs, batch_size, micro_batch = (tuning.pop(name) for name in ("epochs", "batch_size", "micro_batch"))
-    return {
-        "reading": DataConfig(
+    return TrainingConfig(
+        data=DataConfig(
             template=model.template.jinja,
             prefer_own=model.template.prefer_own,
             max_length=model.max_length,
@@ -48,7 +47,7 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             max_masked_share=data.max_masked_share,
             validation=data.validation,
         ),
-        "length": ScheduleConfig(
+        schedule=ScheduleConfig(
             epochs=epochs,
             steps=how.steps,
             batch_size=batch_size,
@@ -56,9 +55,10 @@ def training_settings(config: DictConfig) -> dict[str, Any]:
             validate_every=how.validate_every,
             patience=how.patience,
         ),
-        "method": FineTuningConfig(adapter=made(how.adapter), **{name: how[name] for name in OF_METHOD}),
-        "optimizer": OptimizerConfig(**tuning, name=how.optimizer, schedule=how.schedule),
-    }
+        fine_tuning=FineTuningConfig(adapter=made(how.adapter), **{name: how[name] for name in FINE_TUNING}),
+        optimizer=OptimizerConfig(**tuning, name=how.optimizer, schedule=how.schedule),
+        trainer=made(config.trainer),
+    )
 
 
 def made(node: Any) -> Any:

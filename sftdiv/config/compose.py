@@ -26,7 +26,6 @@ from sftdiv.release.export.write_export import FORMATS
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import flatten
 from sftdiv.storage.hashing import file_digest, folder_identity
-from sftdiv.training.config import check_together
 
 STOPS = (None, "select", "train")
 CHOICES = {
@@ -106,8 +105,7 @@ def check(config: DictConfig) -> None:
         _number(name, OmegaConf.select(config, name), least=0, whole=True)
     for name in ("epochs", "batch_size", "micro_batch"):
         _number(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)
-    training = training_settings(config)
-    check_together(training["method"], training["optimizer"], made(config.trainer))
+    training_settings(config)
     check_publishing(config)
     metric_families(OmegaConf.to_container(config.diversity).get("metrics"))  # type: ignore[union-attr, arg-type]
     _check_size(config)

@@ -205,7 +205,7 @@ class Artifacts:
             folder,
             architecture=instantiate(model.architecture),
             **plain(model.pretrain),
-            hardware=self.hardware,
+            trainer=self.hardware,
             seed=model.seed,
         )
 

@@ -27,7 +27,7 @@ from sftdiv.diversity.entropy import entropy
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.artifacts import Artifacts, plain
 from sftdiv.protocols import Tracker
-from sftdiv.records import SIDES, Corpus, Ladder, SftdivError, Subset, Units, Universe
+from sftdiv.records import SIDES, Corpus, Ladder, ModelRef, SftdivError, Subset, Units, Universe
 from sftdiv.selection.choose import choose
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.files import write_atomically
@@ -138,14 +138,12 @@ def train(
 
     chosen = artifacts.corpus.table.select(selection.subset.indices)
     record = launch(
-        base,
+        ModelRef(base, config.model.revision),
         chosen["messages"][:],
         chosen["id"][:],
         folder,
         groups=chosen["group"][:],
-        revision=config.model.revision,
-        **training_settings(config),
-        hardware=artifacts.hardware,
+        config=training_settings(config),
         seed=config.seed,
         tracker=tracker,
     )
@@ -159,7 +157,7 @@ def export_base_model(config: DictConfig, base: str, folder: Path) -> dict[str, 
     if not (folder / FILE).exists():
         template = config.model.template
         save_untrained(
-            base, folder, revision=config.model.revision, template=template.jinja, prefer_own=template.prefer_own
+            ModelRef(base, config.model.revision), folder, template=template.jinja, prefer_own=template.prefer_own
         )
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 

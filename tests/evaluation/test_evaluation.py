@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_models import fine_tuning
+from tiny_models import fine_tuning, ref
 
 from sftdiv.evaluation.harness import _set_up, mean_score, run_tasks
 from sftdiv.evaluation.heldout import ratio_score, response_loss
@@ -24,7 +24,7 @@ from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, Score, SftdivError
 from sftdiv.reporting.paired_scores import _plain, main
 from sftdiv.storage.cache import Store
-from sftdiv.training.config import Architecture
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
@@ -46,10 +46,10 @@ def parrot(tmp_path_factory):
     train_tokenizer([turn["content"] for talk in [*TALKS, ROOSTER] for turn in talk], folder / "base", vocab_size=300)
     tokenizer = load_tokenizer(folder / "base")
     make_model(
-        Architecture(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
+        ArchitectureConfig(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
     ).save_pretrained(folder / "base")
     fine_tune(
-        folder / "base",
+        ref(folder / "base"),
         [*TALKS, ROOSTER],
         [*SOUNDS, "rooster"],
         folder / "model",

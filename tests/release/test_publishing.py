@@ -32,7 +32,7 @@ from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import repository
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import Cell
-from sftdiv.training.config import Architecture
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
 
@@ -106,7 +106,7 @@ def model(tmp_path_factory):
     train_tokenizer(["the cow says moo"], folder / "tokenizer", vocab_size=300)
     tokenizer = load_tokenizer(folder / "tokenizer", template=TEMPLATE)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|system|>", "<|user|>", "<|assistant|>", TURN_END]})
-    shape = Architecture(width=16, layers=1, heads=2, mlp_width=32, positions=64)
+    shape = ArchitectureConfig(width=16, layers=1, heads=2, mlp_width=32, positions=64)
     learner = make_model(shape, tokenizer, seed=0)
     (example,) = label_conversations(tokenizer, [TALK], max_length=64)
     ids, labels = torch.tensor(example.input_ids)[None], torch.tensor(example.labels)

@@ -21,7 +21,7 @@ from sftdiv.llm.request_progress import progress
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
 from sftdiv.modeling.generate_vllm import VllmModel, check_vllm
-from sftdiv.records import SftdivError
+from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.hashing import content_hash
 
 FILE = "answers.jsonl"
@@ -163,14 +163,10 @@ def _load(
     max_length: int,
     device: str,
 ) -> BatchedModel | VllmModel:
-    ready = load_tokenizer(tokenizer)
+    ready, reference = load_tokenizer(tokenizer), ModelRef(str(model), revision)
     if generation.backend == "vllm":
-        return VllmModel(
-            model, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens, revision=revision
-        )
-    return BatchedModel(
-        model, ready, max_length=max_length, batch_size=generation.at_once, device=device, revision=revision
-    )
+        return VllmModel(reference, ready, max_length=max_length, max_new_tokens=generation.max_new_tokens)
+    return BatchedModel(reference, ready, max_length=max_length, batch_size=generation.at_once, device=device)
 
 
 def _conversation(prompt: Prompt, said: Sequence[str]) -> list[dict[str, str]]:

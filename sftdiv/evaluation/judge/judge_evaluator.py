@@ -32,7 +32,7 @@ from sftdiv.llm.batch_requests import summary
 from sftdiv.modeling.checkpoint import load_config
 from sftdiv.modeling.generate import positions_of
 from sftdiv.protocols import EvalContext
-from sftdiv.records import Score, SftdivError
+from sftdiv.records import ModelRef, Score, SftdivError
 from sftdiv.storage.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -191,6 +191,6 @@ def _positions(exam: EvalContext) -> int | None:
     if model.get("source") == "scratch":
         return int(model["architecture"]["positions"])
     try:
-        return positions_of(load_config(model["path"], revision=exam.revision)) if model.get("path") else None
+        return positions_of(load_config(ModelRef(model["path"], exam.revision))) if model.get("path") else None
     except SftdivError:
         return None  # an adapter, or nothing at all: whoever loads it next tells which
