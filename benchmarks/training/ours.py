@@ -31,48 +31,58 @@ def _train(case: Case, clock: Clock, *, seed: int, packing: bool) -> PreTrainedM
     import torch
     from transformers import AutoModelForCausalLM
 
-    from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainerConfig
+    from sftdiv.records import ModelRef
+    from sftdiv.training.config import (
+        DataConfig,
+        FineTuningConfig,
+        OptimizerConfig,
+        ScheduleConfig,
+        TrainerConfig,
+        TrainingConfig,
+    )
     from sftdiv.training.fine_tune import fine_tune
 
     _watch(clock)
     rows, size = case.conversations("train"), case.settings["batch_size"]
     folder = Path(tempfile.mkdtemp()) / "model"
     fine_tune(
-        case.base,
+        ModelRef(str(case.base)),
         [
             [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]
             for row in rows
         ],
         [row["id"] for row in rows],
         folder,
-        reading=DataConfig(
-            template=None,
-            prefer_own=False,
-            max_length=case.settings["positions"],
-            too_long="truncate",
-            packing=packing,
-            loss_on="response",
-            loss_turns="all",
-            max_masked_share=0.0,
-            validation=0.0,
+        config=TrainingConfig(
+            data=DataConfig(
+                template=None,
+                prefer_own=False,
+                max_length=case.settings["positions"],
+                too_long="truncate",
+                packing=packing,
+                loss_on="response",
+                loss_turns="all",
+                max_masked_share=0.0,
+                validation=0.0,
+            ),
+            schedule=ScheduleConfig(
+                epochs=1, steps=None, batch_size=size, micro_batch=size, validate_every=0.25, patience=None
+            ),
+            fine_tuning=FineTuningConfig(
+                adapter=None,
+                gradient_checkpointing=False,
+                neftune=0.0,
+                liger=False,
+                compile=False,
+                attention="auto",
+                checkpoint_minutes=10,
+                checkpoint_steps=None,
+            ),
+            optimizer=OptimizerConfig(
+                learning_rate=case.settings["learning_rate"], warmup=WARMUP, weight_decay=WEIGHT_DECAY, clip=CLIP
+            ),
+            trainer=TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=case.threads),
         ),
-        length=ScheduleConfig(
-            epochs=1, steps=None, batch_size=size, micro_batch=size, validate_every=0.25, patience=None
-        ),
-        method=FineTuningConfig(
-            adapter=None,
-            gradient_checkpointing=False,
-            neftune=0.0,
-            liger=False,
-            compile=False,
-            attention="auto",
-            checkpoint_minutes=10,
-            checkpoint_steps=None,
-        ),
-        optimizer=OptimizerConfig(
-            learning_rate=case.settings["learning_rate"], warmup=WARMUP, weight_decay=WEIGHT_DECAY, clip=CLIP
-        ),
-        hardware=TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=case.threads),
         seed=seed,
         tracker=Watch(clock),
     )

@@ -20,7 +20,8 @@ from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
-from sftdiv.training.config import ArchitectureConfig, TrainingConfig
+from sftdiv.training.architecture import ArchitectureConfig
+from sftdiv.training.config import TrainingConfig
 
 __all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "SelectionSpec", "SizeSpec", "StrategySpec"]
 

@@ -1,1 +1,1 @@
-"""What training and evaluation share about a causal language model: its folder, its chat format, its loss. Not a stage."""
+"""Shared by training and evaluation: model folders, chat format, generation and loss of causal language models."""

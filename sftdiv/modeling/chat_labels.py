@@ -1,11 +1,9 @@
-"""Conversations as token ids with labels: what is learned of each, by default the responses and the token that ends each of them.
+"""Tokenizes conversations and labels the tokens that enter the loss: by default the responses with their end tokens.
 
-In: messages and a tokenizer with a chat template. Out: ids and labels of each conversation. A
-response is found by construction, not by searching for markers: the conversation is rendered up to
-the response, once as a prompt and once with it, and what the second adds to the first is the
-response. The trade: a template that renders earlier turns differently from the last (as reasoning
-models' do) is refused for conversations of several turns, unless the last response alone is
-learned.
+A response is found by construction, not by searching for markers: the conversation is rendered up to
+the response, once as a prompt and once including it, and the difference is the response. The
+trade-off: a template that renders earlier turns differently from the last (as those of reasoning
+models do) is rejected for conversations of several turns, unless only the last response is labelled.
 """
 
 from __future__ import annotations
@@ -20,21 +18,25 @@ from numpy.typing import NDArray
 
 from sftdiv.modeling.prompt_boundaries import Spans, tokenize_spans
 from sftdiv.records import SftdivError
+from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Mapping[str, str]]
-IGNORED = -100  # the label that torch's cross entropy leaves out
+IGNORED = -100  # the label that torch's cross entropy ignores
 LOSS_ON, LOSS_TURNS, TOO_LONG = ("response", "all"), ("all", "last"), ("truncate", "drop")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One conversation: ``input_ids`` and ``labels`` (the id where it is learned, else ``IGNORED``), both (tokens,) int64.
+    """One tokenized conversation.
 
-    ``truncated`` where it was cut to fit; ``dropped`` where it is whole but longer than is allowed,
-    and is to be left out.
+    Attributes:
+        input_ids: Token ids, shape (tokens,).
+        labels: Token ids, or ``IGNORED`` for tokens outside the loss, shape (tokens,).
+        truncated: Whether the conversation was truncated to the maximum length.
+        dropped: Whether the conversation is whole but too long, and must be left out.
     """
 
     input_ids: NDArray[np.int64]
@@ -47,7 +49,7 @@ class Labelled:
 
     @property
     def label_tokens(self) -> int:
-        """How many tokens are learned; nothing stands before the first one, so that it never is."""
+        """Number of label tokens; the first token has no context and never is one."""
         return int((self.labels[1:] != IGNORED).sum())
 
 
@@ -60,26 +62,25 @@ def label_conversations(
     loss_turns: str = "all",
     too_long: str = "truncate",
 ) -> list[Labelled]:
-    """Tokenize conversations and label what is learned of them, in the order given.
+    """Tokenize and label conversations, in the order given.
 
     Args:
-        tokenizer: A fast tokenizer with a chat template.
+        tokenizer: Fast tokenizer with a chat template.
         conversations: Messages of each conversation.
-        max_length: Tokens at most.
-        loss_on: "response": the tokens of the assistant's turns and the special token that ends
-            each. "all": every token but a
-        begin-of-sequence token at the start. loss_turns: Which of the assistant's turns: "all", or
-        "last", which leaves out what comes after the last one, and needs a template that renders
-        only that turn as a prompt would. too_long: What becomes of a conversation over
-        ``max_length``: "truncate" (see `shorten`), or "drop": it comes back whole and marked as
-        ``dropped``.
+        max_length: Maximum number of tokens.
+        loss_on: "response": labels on the tokens of the assistant's turns and their end tokens.
+            "all": labels on every token but a begin-of-sequence token at the start.
+        loss_turns: Labelled assistant turns: "all", or "last". The latter omits what follows the
+            last one, and needs a template that renders only that turn as a prompt would.
+        too_long: "truncate" a conversation over ``max_length`` (see `shorten`), or "drop" it: it is
+            returned whole and marked as ``dropped``.
 
     Raises:
-        SftdivError: A setting is unknown, the template refuses a conversation, ends a response with
-            no special token, or renders earlier
-        turns differently from the last, or a prompt cannot be tokenized for itself.
+        SftdivError: A setting is unknown; the template rejects a conversation, ends a response with
+            no special token, or renders earlier turns differently from the last; or a prompt cannot
+            be tokenized separately.
     """
-    _check(loss_on, loss_turns, too_long)
+    _check_settings(loss_on, loss_turns, too_long)
     responses = "none" if loss_on == "all" else loss_turns
     rendered = (render(tokenizer, messages, responses=responses) for messages in conversations)
     examples = []
@@ -87,7 +88,9 @@ def label_conversations(
         input_ids = np.array(ids, dtype=np.int64)
         if loss_on == "all":
             spans = [(int(ids[:1] == [tokenizer.bos_token_id]), len(ids))]
-        labels = _labels(input_ids, spans)
+        labels = np.full_like(input_ids, IGNORED)
+        for start, end in spans:
+            labels[start:end] = input_ids[start:end]
         if too_long == "drop" and len(ids) > max_length:
             examples.append(Labelled(input_ids, labels, truncated=False, dropped=True))
         else:
@@ -96,84 +99,73 @@ def label_conversations(
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of the token that ends a response; in some chat formats it is not the tokenizer's end-of-sequence token."""
+    """Id of the token that ends a response; in some chat formats it is not the tokenizer's end-of-sequence token."""
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     (example,) = label_conversations(tokenizer, [turns], max_length=sys.maxsize)
     return int(example.labels[example.labels != IGNORED][-1])
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, responses: str = "all") -> tuple[str, Spans]:
-    """The text of a conversation and the characters [start, end) of its responses, each with its end token.
+    """Text of a conversation and the character spans [start, end) of its responses, each with its end token.
 
     Args:
-        tokenizer: Its chat template renders.
-        messages: The conversation. What opens it answers nothing, also where the assistant says it.
-        responses: Which are found: "all", "last" (the text then ends with it), or "none".
+        tokenizer: Tokenizer with a chat template.
+        messages: Messages of the conversation. The first one is no response, even from the assistant.
+        responses: Responses to find: "all", "last" (the text then ends with it), or "none".
     """
     turns = [dict(message) for message in messages]
-    answers = [position for position, turn in enumerate(turns) if turn["role"] == "assistant" and position > 0]
+    answers = [index for index, turn in enumerate(turns) if turn["role"] == "assistant" and index > 0]
     if responses == "last" and answers:
         turns, answers = turns[: answers[-1] + 1], answers[-1:]
-    text = _apply(tokenizer, turns)
-    return text, [] if responses == "none" else [_response(tokenizer, turns, position, text) for position in answers]
+    text = _apply_template(tokenizer, turns)
+    return text, [] if responses == "none" else [_response_span(tokenizer, turns, index, text) for index in answers]
 
 
-def _response(
-    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], position: int, text: str
+def _response_span(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], index: int, text: str
 ) -> tuple[int, int]:
-    prompt = _apply(tokenizer, turns[:position], prompt=True)
-    whole = text if position == len(turns) - 1 else _apply(tokenizer, turns[: position + 1])
-    if not whole.startswith(prompt):
+    prompt = _apply_template(tokenizer, turns[:index], prompt=True)
+    with_response = text if index == len(turns) - 1 else _apply_template(tokenizer, turns[: index + 1])
+    if not with_response.startswith(prompt):
         raise SftdivError(
-            f"the chat template writes a prompt for turn {position + 1} of {len(turns)} that the turn does not begin with: it ends with "
-            f"{prompt[-40:]!r}; give another template: model/template=chatml"
+            f"the chat template's prompt for turn {index + 1} of {len(turns)} is not how the turn begins: "
+            f"it ends with {prompt[-40:]!r}; use another template: model/template=chatml"
         )
-    if not text.startswith(whole):
+    if not text.startswith(with_response):
         raise SftdivError(
-            f"the chat template renders turn {position + 1} of {len(turns)} differently once more turns follow, so its labels "
-            "are not defined; learn the last response alone with loss.turns=last, or give another template: model/template=chatml"
+            f"the chat template renders turn {index + 1} of {len(turns)} differently once more turns follow, so that "
+            "its labels are undefined; label only the last response with loss.turns=last, or use another template: "
+            "model/template=chatml"
         )
-    return len(prompt), len(whole.rstrip())  # a template may write white space after the end token
+    return len(prompt), len(with_response.rstrip())  # a template may write whitespace after the end token
 
 
 def shorten(input_ids: NDArray[np.int64], labels: NDArray[np.int64], *, max_length: int) -> Labelled:
-    """Cut a conversation to ``max_length`` so that something to learn is left.
+    """Truncate a conversation to ``max_length`` so that label tokens remain.
 
-    First the start of the prompt goes, until the prompt takes half of the length (evaluation cuts
-    prompts at the same end), then the end of the response. No example is lost, so that a subset of
-    N trains on N.
+    First the start of the prompt is removed, until the prompt takes half of the length (evaluation
+    truncates prompts at the same end), then the end of the response. No example is lost, so that a
+    subset of N examples trains on N.
     """
     excess = len(input_ids) - max_length
     if excess <= 0:
         return Labelled(input_ids, labels, truncated=False)
-    learned = np.flatnonzero(labels != IGNORED)
-    prompt = int(learned[0]) if len(learned) else 0
-    first = min(excess, max(prompt - max_length // 2, 0))
-    window = slice(first, first + max_length)
+    labelled = np.flatnonzero(labels != IGNORED)
+    prompt_length = int(labelled[0]) if len(labelled) else 0
+    start = min(excess, max(prompt_length - max_length // 2, 0))
+    window = slice(start, start + max_length)
     return Labelled(input_ids[window], labels[window], truncated=True)
 
 
-def _check(loss_on: str, loss_turns: str, too_long: str) -> None:
-    settings = {
-        "loss.on": (loss_on, LOSS_ON),
-        "loss.turns": (loss_turns, LOSS_TURNS),
-        "data.too_long": (too_long, TOO_LONG),
-    }
-    for name, (value, known) in settings.items():
-        if value not in known:
-            raise SftdivError(f"{name} is {value!r}; known: {', '.join(known)}")
+def _check_settings(loss_on: str, loss_turns: str, too_long: str) -> None:
+    check_one_of("loss.on", loss_on, LOSS_ON)
+    check_one_of("loss.turns", loss_turns, LOSS_TURNS)
+    check_one_of("data.too_long", too_long, TOO_LONG)
     if (loss_on, loss_turns) == ("all", "last"):
-        raise SftdivError("loss.on=all learns every token of every turn; loss.turns=last goes with loss.on=response")
+        raise SftdivError("loss.on=all puts every turn into the loss; loss.turns=last needs loss.on=response")
 
 
-def _labels(input_ids: NDArray[np.int64], spans: Spans) -> NDArray[np.int64]:
-    labels = np.full_like(input_ids, IGNORED)
-    for start, end in spans:
-        labels[start:end] = input_ids[start:end]
-    return labels
-
-
-def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool = False) -> str:
+def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool = False) -> str:
     from jinja2 import TemplateError
 
     try:
@@ -181,5 +173,5 @@ def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, p
     except TemplateError as error:
         roles = ", ".join(turn["role"] for turn in turns)
         raise SftdivError(
-            f"the chat template refuses the turns {roles}: {error}; give another: model/template=chatml"
+            f"the chat template rejects the turns {roles}: {error}; use another one: model/template=chatml"
         ) from error

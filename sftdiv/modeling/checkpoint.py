@@ -1,8 +1,7 @@
-"""A language model as a folder in the hub's format: loaded here, saved here.
+"""Loads language models and tokenizers, and saves them as folders in the hub's format.
 
-In: a local folder or a hub id. Out: a `transformers` model or tokenizer, ready for use; or a folder
-that any other tool reads too. The trade: a folder is written under a temporary name beside its
-place and renamed, so that a half-written model never has the name.
+A model is given by a `ModelRef`, or by the path of a local folder. A folder is written under a
+temporary name beside its target and renamed, so that an incomplete model never has the final name.
 """
 
 from __future__ import annotations
@@ -15,137 +14,152 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sftdiv.records import SftdivError
+from sftdiv.records import ModelRef, SftdivError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Loaded = TypeVar("Loaded")
+ModelSource = ModelRef | str | Path  # a path is a local folder
+
+
+def as_model_ref(source: ModelSource) -> ModelRef:
+    """The reference itself, or that of a local folder."""
+    return source if isinstance(source, ModelRef) else ModelRef(str(source))
 
 
 def load_tokenizer(
-    path: str | Path, *, revision: str | None = None, template: str | None = None, prefer_own: bool = False
+    source: ModelSource, *, template: str | None = None, prefer_own: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, with a chat template and a token to pad with.
+    """The tokenizer of a model, with a chat template and a padding token.
 
     Args:
-        path: A folder or a hub id.
-        revision: A branch, tag or commit of the hub; None is its main branch.
-        template: A Jinja chat template that replaces the tokenizer's own; None keeps its own.
-        prefer_own: Let the template replace none, but stand in where there is none.
+        source: Model or tokenizer.
+        template: Jinja chat template that replaces the tokenizer's own; None keeps its own.
+        prefer_own: Whether the tokenizer's own template, if it has one, takes precedence.
 
     Raises:
-        SftdivError: It cannot be loaded, has no template of its own and none is given, or has no
-            end-of-sequence token.
+        SftdivError: The tokenizer cannot be loaded, or has no chat template or end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
+    model = as_model_ref(source)
     tokenizer: PreTrainedTokenizerBase = _load(
-        path, lambda name: AutoTokenizer.from_pretrained(name, revision=revision)
+        model, lambda path: AutoTokenizer.from_pretrained(path, revision=model.revision)
     )
     if template is not None and not (prefer_own and tokenizer.chat_template):
         tokenizer.chat_template = template
     if tokenizer.chat_template is None:
         raise SftdivError(
-            f"the tokenizer of {str(path)!r} has no chat template; give one: model/template=plain, alpaca or chatml"
+            f"the tokenizer of {model.path!r} has no chat template; give one: model/template=plain, alpaca or chatml"
         )
     if tokenizer.eos_token is None:
-        raise SftdivError(f"the tokenizer of {str(path)!r} has no end-of-sequence token, so a response could never end")
+        raise SftdivError(f"the tokenizer of {model.path!r} has no end-of-sequence token, so a response would not end")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_model(
-    path: str | Path,
+    source: ModelSource,
     *,
     dtype: torch.dtype | Literal["auto"],
-    revision: str | None = None,
     device: str = "cpu",
     attention: str | None = None,
     quantization: Any = None,
 ) -> PreTrainedModel:
-    """A causal language model from a folder or a hub id; of an adapter's folder, its base with the adapter.
+    """A causal language model in evaluation mode; for an adapter's folder, its base with the adapter.
 
     Args:
-        path: A folder or a hub id.
-        dtype: Its precision; "auto" is the one that it was saved in.
-        revision: Of the hub.
-        device: Where it is put.
-        attention: One of `transformers`' implementations; None leaves it to the model.
-        quantization: How weights are held, as `transformers` takes it; None holds them as they are.
+        source: Model.
+        dtype: Type of the weights; "auto" is the one that they were saved in.
+        device: Torch's name of the device.
+        attention: Attention implementation of `transformers`; None for the model's default.
+        quantization: Quantization config of `transformers`; None for none.
 
     Raises:
-        SftdivError: It cannot be found or reached.
+        SftdivError: The model cannot be found or reached.
     """
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    how: dict[str, Any] = {
-        "revision": revision,
+    reference = as_model_ref(source)
+    settings: dict[str, Any] = {
+        "revision": reference.revision,
         "dtype": dtype,
         "attn_implementation": attention,
         "quantization_config": quantization,
     }
-    how = {name: value for name, value in how.items() if value is not None}
+    settings = {name: value for name, value in settings.items() if value is not None}
     if quantization is not None:
-        how["device_map"] = {"": device}
+        settings["device_map"] = {"": device}
     elif device == "cuda" and torch.cuda.device_count() > 1:
-        how["device_map"] = "sequential"  # what does not fit the first GPU goes on to the next
-    with peft_is_late():
-        model: PreTrainedModel = _load(path, lambda name: AutoModelForCausalLM.from_pretrained(name, **how))
-    if (Path(path) / "adapter_config.json").exists() and (Path(path) / "generation_config.json").exists():
-        model.generation_config = GenerationConfig.from_pretrained(
-            path
-        )  # not the base's, which ends with another token
-    if "device_map" not in how:
-        model.to(device)  # type: ignore[arg-type]
+        settings["device_map"] = "sequential"  # what does not fit on the first GPU goes to the next
+    with peft_warnings_ignored():
+        model: PreTrainedModel = _load(reference, lambda path: AutoModelForCausalLM.from_pretrained(path, **settings))
+    _use_adapter_generation_config(model, Path(reference.path))
+    if "device_map" not in settings:
+        model.to(device)
     return model.eval()
 
 
-def load_config(path: str | Path, *, revision: str | None = None) -> PretrainedConfig:
-    """What a model's folder or hub id says of its shape.
+def _use_adapter_generation_config(model: PreTrainedModel, folder: Path) -> None:
+    """Use an adapter's own generation config: that of its base has another end token."""
+    from transformers import GenerationConfig
+
+    if (folder / "adapter_config.json").exists() and (folder / "generation_config.json").exists():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+
+
+def load_config(source: ModelSource) -> PretrainedConfig:
+    """The config of a model.
 
     Raises:
-        SftdivError: It cannot be found or reached.
+        SftdivError: The model cannot be found or reached.
     """
     from transformers import AutoConfig
 
-    config: PretrainedConfig = _load(path, lambda name: AutoConfig.from_pretrained(name, revision=revision))
-    return config
+    model = as_model_ref(source)
+    return _load(model, lambda path: AutoConfig.from_pretrained(path, revision=model.revision))
 
 
-def load_outline(
-    path: str | Path, *, dtype: torch.dtype | None = None, revision: str | None = None, attention: str | None = None
+def load_meta_model(
+    source: ModelSource, *, dtype: torch.dtype | None = None, attention: str | None = None
 ) -> PreTrainedModel:
     """A model without its weights, on the meta device: its modules, shapes and names, in no memory.
 
     Args:
-        path: A folder or a hub id, of which the config alone is read.
-        dtype: Of its parameters; None is torch's default.
-        revision: Of the hub.
-        attention: As `load_model` takes it.
+        source: Model, of which only the config is read.
+        dtype: Type of the parameters; None for torch's default.
+        attention: Attention implementation of `transformers`; None for the model's default.
 
     Raises:
-        SftdivError: It cannot be found or reached.
+        SftdivError: The model cannot be found or reached.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = load_config(path, revision=revision)
+    config = load_config(source)
     with torch.device("meta"):
-        how = {} if attention is None else {"attn_implementation": attention}
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, **how)
+        settings = {} if attention is None else {"attn_implementation": attention}
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, **settings)
     return model.eval()
 
 
 def save_checkpoint(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, files: Mapping[str, str] | None = None
 ) -> None:
-    """Write a model, its tokenizer and more text ``files`` as one folder, whole or not at all; what ``folder`` held before is replaced."""
+    """Write a model, its tokenizer and further text files as one folder, completely or not at all.
+
+    Args:
+        model: Model.
+        tokenizer: Its tokenizer.
+        folder: Output folder; its previous content is replaced.
+        files: Content of further files, by name.
+    """
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -157,10 +171,8 @@ def save_checkpoint(
         for name, text in (files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
         if getattr(model, "peft_config", None) and model.generation_config is not None:
-            model.generation_config.save_pretrained(
-                temporary
-            )  # peft saves none, and the base's names another end token
-        temporary.chmod(0o755)  # mkdtemp makes it private, safetensors its files: others shall read them too
+            model.generation_config.save_pretrained(temporary)  # peft saves none, and the base's has another end token
+        temporary.chmod(0o755)  # mkdtemp and safetensors make files private; others may read these
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.rmtree(folder, ignore_errors=True)
@@ -170,20 +182,20 @@ def save_checkpoint(
 
 
 @contextmanager
-def peft_is_late() -> Iterator[None]:
-    """Let peft 0.21 ask transformers 5.23 by names that it will lose, without a warning that no user can do anything about."""
+def peft_warnings_ignored() -> Iterator[None]:
+    """Ignore the warnings that peft 0.21 causes by using names that transformers 5.23 deprecates."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*_gradient_checkpointing.* is deprecated", category=FutureWarning)
-        warnings.filterwarnings(
-            "ignore", message=r".*gradient_checkpointing_enable.* is deprecated", category=FutureWarning
-        )
+        for name in ("_gradient_checkpointing", "gradient_checkpointing_enable"):
+            warnings.filterwarnings("ignore", message=rf".*{name}.* is deprecated", category=FutureWarning)
         yield
 
 
-def _load(path: str | Path, load: Callable[[str], Loaded]) -> Loaded:
+def _load(model: ModelRef, load: Callable[[str], Loaded]) -> Loaded:
     try:
-        return load(str(path))
-    except OSError as error:  # what transformers raises for a missing file, an unknown id, a gated one, and no network
+        return load(model.path)
+    except OSError as error:  # raised by transformers for a missing file, an unknown or gated id, and no network
         reason = str(error).strip().splitlines()[0]
-        hint = "model.path takes a local folder in the hub's format, or a hub id (gated ones need a login: `hf auth login`)"
-        raise SftdivError(f"cannot load {str(path)!r}: {reason} ({hint})") from error
+        raise SftdivError(
+            f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, or a hub id; "
+            "gated ones need a login: `hf auth login`)"
+        ) from error

@@ -1,12 +1,12 @@
-"""Which tokens the responses of a rendered conversation are, after a prompt in the very tokens that generation will read.
+"""Token boundaries of the responses in a rendered conversation, after prompts in exactly the tokens of generation.
 
-In: texts, each with the characters of its responses. Out: token ids, and the tokens of each
-response. A text is tokenized as a whole, and again up to each response. Mostly the second is the
-beginning of the first, and the response is what follows. Where it is not (a line break that merges
-with one at the start of the response, a segmentation that looks ahead), the ids are put together of
-the prompt's own and of the response's, tokenized apart; where that would change the text, the
-conversation is refused. The trade: prompts are tokenized twice, unless a special token stands
-before the response, where tokenizers cut, whatever follows.
+Input is texts with the character spans of their responses. Output is token ids and the token spans
+of the responses. A text is tokenized as a whole, and again up to each response. Usually the second
+result is the beginning of the first, and the response is the rest. If it is not (a line break that
+merges with one at the start of the response, a segmentation that looks ahead), the ids are those of
+the prompt followed by those of the response, tokenized separately; if that would change the text,
+the conversation is rejected. The trade-off: prompts are tokenized twice, unless a special token
+precedes the response, at which tokenizers always split.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Spans = list[tuple[int, int]]  # [start, end) each, ascending
-PORTION = 1000  # texts that are tokenized at once: what the tokenizer says of a token takes some hundred bytes
+TEXTS_PER_CALL = 1000  # an encoding takes some hundred bytes per token
 
 
-class _Whole(NamedTuple):
-    """A text as one piece: its ids, and the tokens at which its spans start (None: to be found from the prompt) and end."""
+class _TokenizedText(NamedTuple):
+    """A text tokenized as a whole.
+
+    Attributes:
+        text: The text.
+        spans: Character spans of the responses.
+        ids: Token ids of the text.
+        starts: First token of each span; None if it must be found from the prompt.
+        ends: Token after each span.
+    """
 
     text: str
     spans: Spans
@@ -43,45 +51,46 @@ def tokenize_spans(
     """Tokenize texts and find the tokens of their spans, in the order given.
 
     Args:
-        tokenizer: A fast one.
-        rendered: Texts, each with the characters of the spans that follow a prompt; a span ends
-            with a special token.
+        tokenizer: Fast tokenizer.
+        rendered: Texts with the character spans that follow a prompt; a span ends with a special token.
 
     Yields:
-        The token ids of each text, and the tokens of each of its spans.
+        Token ids of a text, and the token spans.
 
     Raises:
-        SftdivError: The tokenizer is no fast one, a span does not end with a special token, or the
-            tokens of a prompt change when the span
-        follows and a cut between them would change the text.
+        SftdivError: The tokenizer is not a fast one, a span does not end with a special token, or
+            the tokens of a prompt change when the span follows and separating them would change the
+            text.
     """
     if not tokenizer.is_fast:
         raise SftdivError(
-            f"{type(tokenizer).__name__} does not say which characters a token stands for; use one with a tokenizer.json"
+            f"{type(tokenizer).__name__} does not map tokens to characters; use a tokenizer with a tokenizer.json"
         )
     special = special_tokens(tokenizer)
-    continuation = cache(lambda: _continuing(tokenizer))
+    continuation = cache(lambda: _continuation_tokenizer(tokenizer))
     remaining = iter(rendered)
-    while portion := list(islice(remaining, PORTION)):
+    while portion := list(islice(remaining, TEXTS_PER_CALL)):
         encodings = _encode(tokenizer, [text for text, _ in portion])
-        wholes = [
-            _whole(text, spans, encoding, special) for (text, spans), encoding in zip(portion, encodings, strict=True)
+        tokenized = [
+            _tokenized(text, spans, encoding, special)
+            for (text, spans), encoding in zip(portion, encodings, strict=True)
         ]
-        open_prompts = [w.text[: w.spans[i][0]] for w in wholes for i, start in enumerate(w.starts) if start is None]
-        prompts = iter(_encode(tokenizer, open_prompts))
-        for whole in wholes:
-            yield _joined(
-                tokenizer, whole, [next(prompts).ids if start is None else None for start in whole.starts], continuation
-            )
+        prompts: list[str] = []
+        for whole in tokenized:
+            prompts += [whole.text[: whole.spans[i][0]] for i, start in enumerate(whole.starts) if start is None]
+        prompt_encodings = iter(_encode(tokenizer, prompts))
+        for whole in tokenized:
+            prompt_ids = [next(prompt_encodings).ids if start is None else None for start in whole.starts]
+            yield _joined(tokenizer, whole, prompt_ids, continuation)
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """The text of each token that a tokenizer cuts out of a text before anything else, and that may end a response."""
-    named = set(tokenizer.all_special_ids)
+    """Text of each token that a tokenizer splits off before anything else, and that may end a response."""
+    special_ids = set(tokenizer.all_special_ids)
     return {
         number: token.content
         for number, token in tokenizer.added_tokens_decoder.items()
-        if token.special or number in named
+        if token.special or number in special_ids
     }
 
 
@@ -94,61 +103,60 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Sequence[En
     return encoded.encodings or []
 
 
-def _whole(text: str, spans: Spans, encoding: Encoding, special: dict[int, str]) -> _Whole:
+def _tokenized(text: str, spans: Spans, encoding: Encoding, special: dict[int, str]) -> _TokenizedText:
     ids = encoding.ids
     starts = [_after_special(text, start, encoding, ids, special) for start, _ in spans]
     ends = [_after_special(text, end, encoding, ids, special) for _, end in spans]
-    found = [end for end in ends if end is not None]
-    if len(found) < len(spans):
+    known_ends = [end for end in ends if end is not None]
+    if len(known_ends) < len(spans):
         raise SftdivError(
             "the chat template ends a response with no special token, so generation would not stop: add {{ eos_token }}"
         )
-    return _Whole(text, spans, ids, starts, found)
+    return _TokenizedText(text, spans, ids, starts, known_ends)
 
 
 def _after_special(text: str, position: int, encoding: Encoding, ids: list[int], special: dict[int, str]) -> int | None:
-    """The token that follows the special token whose text ends at a character; None where none does."""
+    """Index of the token after the special token whose text ends at a character; None if there is no such token."""
     token = encoding.char_to_token(position - 1) if position else None
-    # An unknown token is special too, but its text does not stand there.
-    return (
-        token + 1
-        if token is not None and ids[token] in special and text.endswith(special[ids[token]], 0, position)
-        else None
-    )
+    # An unknown token is special too, but its text is not in the conversation
+    if token is not None and ids[token] in special and text.endswith(special[ids[token]], 0, position):
+        return token + 1
+    return None
 
 
 def _joined(
     tokenizer: PreTrainedTokenizerBase,
-    whole: _Whole,
+    whole: _TokenizedText,
     prompts: Sequence[list[int] | None],
     continuation: Callable[[], Tokenizer],
 ) -> tuple[list[int], Spans]:
-    """The ids of a text and the tokens of its spans, each span after the ids of its prompt (None: as in the whole)."""
+    """Token ids of a text and its token spans, each span after the ids of its prompt (None: as in the whole text)."""
     ids: list[int] = []
-    found: Spans = []
-    done = 0  # tokens of the whole that are taken over
+    spans: Spans = []
+    done = 0  # tokens of the whole text that are copied or replaced
     for turn, ((start, end), first, last, prompt) in enumerate(
         zip(whole.spans, whole.starts, whole.ends, prompts, strict=True)
     ):
         if prompt is None or whole.ids[: len(prompt)] == prompt:
-            cut = first if prompt is None else len(prompt)
-            before, response = whole.ids[done:cut], whole.ids[cut:last]
+            boundary = first if prompt is None else len(prompt)
+            before, response = whole.ids[done:boundary], whole.ids[boundary:last]
         else:
-            before, response = prompt[done:], continuation().encode(whole.text[start:end], add_special_tokens=False).ids
-            if _text(tokenizer, before + response) != _text(tokenizer, whole.ids[done:last]):
-                raise SftdivError(_refusal(tokenizer, whole, turn, prompt))
-        found.append((len(ids) + len(before), len(ids) + len(before) + len(response)))
+            response = continuation().encode(whole.text[start:end], add_special_tokens=False).ids
+            before = prompt[done:]
+            if _decode(tokenizer, before + response) != _decode(tokenizer, whole.ids[done:last]):
+                raise SftdivError(_rejection(tokenizer, whole, turn, prompt))
+        spans.append((len(ids) + len(before), len(ids) + len(before) + len(response)))
         ids += before + response
         done = last
-    return ids + whole.ids[done:], found
+    return ids + whole.ids[done:], spans
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def _continuing(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """The same tokenizer for a text that another one precedes: without the space that SentencePiece puts before a text."""
+def _continuation_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The same tokenizer for a text that follows another one: without the space that SentencePiece prepends."""
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -157,25 +165,28 @@ def _continuing(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 def _without_prefix(part: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What a tokenizer.json says of a step, with nothing put before the text."""
+    """A normalizer or pre-tokenizer of a tokenizer.json that prepends nothing to the text."""
     if part is None or part["type"] == "Prepend":
         return None
     if part["type"] == "Sequence":
         name = "normalizers" if "normalizers" in part else "pretokenizers"
-        return part | {name: [step for each in part[name] if (step := _without_prefix(each)) is not None]}
-    nothing = {"prepend_scheme": "never", "add_prefix_space": False}  # of Metaspace, of ByteLevel
-    return part | {key: value for key, value in nothing.items() if key in part}
+        steps = [_without_prefix(step) for step in part[name]]
+        return part | {name: [step for step in steps if step is not None]}
+    no_prefix = {"prepend_scheme": "never", "add_prefix_space": False}  # of Metaspace, of ByteLevel
+    return part | {key: value for key, value in no_prefix.items() if key in part}
 
 
-def _refusal(tokenizer: PreTrainedTokenizerBase, whole: _Whole, turn: int, prompt: list[int]) -> str:
-    """Why a conversation cannot be learned, shown from the last token that the prompt and the whole share."""
+def _rejection(tokenizer: PreTrainedTokenizerBase, whole: _TokenizedText, turn: int, prompt: list[int]) -> str:
+    """Error message that shows the tokens from the last one that the prompt and the whole text share."""
     start, end = whole.spans[turn]
-    ends, begins = whole.text[max(start - 40, 0) : start], whole.text[start : min(end, start + 40)]
-    same = next((i for i, (one, other) in enumerate(zip(prompt, whole.ids, strict=False)) if one != other), 0)
-    shown = slice(max(same - 1, 0), len(prompt) + 1)
-    alone, together = (tokenizer.convert_ids_to_tokens(ids[shown]) for ids in (prompt, whole.ids))
+    prompt_end, response_start = whole.text[max(start - 40, 0) : start], whole.text[start : min(end, start + 40)]
+    pairs = enumerate(zip(prompt, whole.ids, strict=False))
+    first_difference = next((i for i, (in_prompt, in_text) in pairs if in_prompt != in_text), 0)
+    shown = slice(max(first_difference - 1, 0), len(prompt) + 1)
+    separate, together = (tokenizer.convert_ids_to_tokens(ids[shown]) for ids in (prompt, whole.ids))
     return (
-        f"the prompt of response {turn + 1} of {len(whole.spans)} ends with {ends!r}, in the tokens {alone}; with the response {begins!r} "
-        f"they are {together}, and a cut between the two would change the text, so that generation would not see what was learned: "
-        "give a template whose prompt ends with a special token or a line break, such as model/template=chatml"
+        f"the prompt of response {turn + 1} of {len(whole.spans)} ends with {prompt_end!r}, in the tokens {separate}; "
+        f"with the response {response_start!r} they are {together}, and separating the two would change the text: "
+        "generation would not see the tokens of training; use a template whose prompt ends with a special token or a "
+        "line break, such as model/template=chatml"
     )

@@ -1,1 +1,1 @@
-"""Training: a tokenizer, a base model from scratch, and the fine-tuning of any causal model on a subset."""
+"""Training: a tokenizer, a base model from scratch, and fine-tuning of any causal model on a subset."""

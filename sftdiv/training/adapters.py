@@ -1,19 +1,14 @@
-"""Low-rank adapters: what is trained when the base stays as it is, and how they become a model folder again.
-
-In: a model and the settings of LoRA. Out: the same model with adapters in its linear layers
-(`peft`), of which alone gradients are taken.
-"""
+"""Low-rank adapters of `peft`: adding them to a model whose own weights stay frozen, and merging them into it."""
 
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftdiv.modeling.checkpoint import load_model, peft_is_late
-from sftdiv.records import SftdivError
+from sftdiv.modeling.checkpoint import load_model, peft_warnings_ignored
+from sftdiv.records import ModelRef, SftdivError
 from sftdiv.training.config import AdapterConfig
 
 if TYPE_CHECKING:
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def quantization(adapter: AdapterConfig | None) -> Any:
-    """How the base is held, for `transformers`: 4-bit NormalFloat with double quantization as in the paper of QLoRA, or None."""
+    """Quantization of the base for `transformers`: 4-bit NormalFloat with double quantization (QLoRA), or None."""
     if adapter is None or adapter.quantize is None:
         return None
     from transformers import BitsAndBytesConfig
@@ -34,7 +29,7 @@ def quantization(adapter: AdapterConfig | None) -> Any:
 
 
 def add_adapter(model: PreTrainedModel, adapter: AdapterConfig, *, seed: int) -> PeftModel:
-    """Put adapters into a model: matrix A drawn by the seed, B zero, so that it begins as the base.
+    """Add adapters to a model: matrix A is drawn by the seed, B is zero, so that the model starts as the base.
 
     Raises:
         SftdivError: No module has one of the names in ``targets``.
@@ -51,30 +46,25 @@ def add_adapter(model: PreTrainedModel, adapter: AdapterConfig, *, seed: int) ->
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(), peft_is_late():
+    with torch.random.fork_rng(), peft_warnings_ignored():
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, settings, autocast_adapter_dtype=False)  # type: ignore[return-value]
+            return get_peft_model(model, settings, autocast_adapter_dtype=False)
         except ValueError as error:
-            linear = sorted(
-                {
-                    name.rpartition(".")[2]
-                    for name, module in model.named_modules()
-                    if isinstance(module, torch.nn.Linear)
-                }
-            )
+            named = model.named_modules()
+            linear = {name.rpartition(".")[2] for name, module in named if isinstance(module, torch.nn.Linear)}
             raise SftdivError(
-                f"train.adapter.targets={targets} fit no module; the model has: all-linear, {', '.join(linear)}"
+                f"train.adapter.targets={targets} match no module; "
+                f"the model has: all-linear, {', '.join(sorted(linear))}"
             ) from error
 
 
-def merged(adapted: PeftModel, base: str | Path, *, revision: str | None, adapter: AdapterConfig) -> PreTrainedModel:
-    """The base with the updates added to its weights; where the base was quantized, to its weights read anew."""
+def merged(adapted: PeftModel, base: ModelRef, *, adapter: AdapterConfig) -> PreTrainedModel:
+    """The base with the update added to its weights; a quantized base is loaded again unquantized."""
     if adapter.quantize is None:
-        return adapted.merge_and_unload()  # type: ignore[operator, no-any-return]
+        return adapted.merge_and_unload()
     from peft import PeftModel
 
-    with tempfile.TemporaryDirectory() as folder, peft_is_late():
+    with tempfile.TemporaryDirectory() as folder, peft_warnings_ignored():
         adapted.save_pretrained(folder)
-        whole = PeftModel.from_pretrained(load_model(base, revision=revision, dtype="auto"), folder)
-        return whole.merge_and_unload()  # type: ignore[operator, no-any-return]
+        return PeftModel.from_pretrained(load_model(base, dtype="auto"), folder).merge_and_unload()

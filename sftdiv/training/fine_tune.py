@@ -1,9 +1,9 @@
-"""Fine-tune a causal language model on conversations.
+"""Fine-tunes a causal language model on conversations.
 
-In: a base model (a folder or a hub id) and messages. Out: a model folder in the hub's format, with
-the record of the training in it. Every label token of an optimizer step has equal weight, however
-the step is cut into micro-batches, rows and ranks. Where ranks share the work, each of them calls
-this with the same arguments (see `launch`).
+Input is a base model and messages. Output is a model folder in the hub's format, which includes the
+record of the training. Every label token of an optimizer step has equal weight, however the step is
+split into micro-batches, rows and ranks. If ranks share the work, each of them calls `fine_tune`
+with the same arguments (see `launch`).
 """
 
 from __future__ import annotations
@@ -12,36 +12,33 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sftdiv.modeling.chat_labels import Messages
-from sftdiv.modeling.checkpoint import load_model, load_outline, load_tokenizer
+from sftdiv.modeling.checkpoint import load_meta_model, load_model, load_tokenizer
 from sftdiv.protocols import Tracker
+from sftdiv.records import ModelRef
 from sftdiv.storage.files import write_atomically
-from sftdiv.training.batching.batches import Steps
-from sftdiv.training.batching.conversations import Named, read_conversations
+from sftdiv.training.batching.batches import StepDataset
+from sftdiv.training.batching.conversations import NamedExamples, TokenizedConversations, tokenize_conversations
 from sftdiv.training.batching.example_checks import preview
-from sftdiv.training.batching.packing_check import check_confined
+from sftdiv.training.batching.packing_check import check_packing
 from sftdiv.training.batching.training_plan import plan_training
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
-from sftdiv.training.config import (
-    DataConfig,
-    FineTuningConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainerConfig,
-    check_together,
-)
+from sftdiv.training.callbacks.training_progress import ThroughputMeter
+from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.training.distributed.shard import shard
 from sftdiv.training.loop import this_rank, train
-from sftdiv.training.model_setup import attention, prepare_model, save_model, save_ready
+from sftdiv.training.model_setup import attention, prepare_model, save_model, save_with_end_tokens
+from sftdiv.training.module import CausalModule
 from sftdiv.training.record import TrainingRecord, record_of
-from sftdiv.training.resources.micro_batch import Size, size_up, try_out
+from sftdiv.training.resources.memory_advice import memory_advice, memory_errors_explained
+from sftdiv.training.resources.micro_batch import ResourcePlan, plan_resources, probe_micro_batch
 from sftdiv.training.summary import FILE
 
 if TYPE_CHECKING:
@@ -52,159 +49,177 @@ log = logging.getLogger(__name__)
 CHECKPOINT, PREVIEW = "checkpoint", "preview.txt"  # beside the model
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """Everything that is determined before a weight is loaded."""
+
+    tokenizer: PreTrainedTokenizerBase
+    conversations: TokenizedConversations
+    resources: ResourcePlan
+
+
 def fine_tune(
-    base: str | Path,
-    messages: Sequence[Messages],
+    base: ModelRef,
+    conversations: Sequence[Messages],
     names: Sequence[str],
     folder: Path,
     *,
     groups: Sequence[str] | None = None,
-    revision: str | None = None,
-    reading: DataConfig,
-    length: ScheduleConfig,
-    method: FineTuningConfig,
-    optimizer: OptimizerConfig,
-    hardware: TrainerConfig,
+    config: TrainingConfig,
     seed: int,
     tracker: Tracker | None = None,
 ) -> TrainingRecord:
-    """Train ``base`` on conversations and save it.
+    """Train a base model on conversations and save it.
 
     Args:
-        base: The model to start from.
-        messages: The conversations.
-        names: What errors call each of them.
-        folder: Where the model is saved; what it held before is replaced. Beside it lie
-            ``preview.txt`` and, until the end, checkpoints.
-        groups: Of each conversation; a group is validated on or trained on as a whole. None: each
-            conversation for itself.
-        revision: A branch, tag or commit, where the base is a hub id; None is its main branch.
-        reading: What of the conversations is read and learned.
-        length: How long is trained, in what portions.
-        method: How the weights are trained.
-        optimizer: Settings of AdamW.
-        hardware: Where it runs.
-        seed: Decides the order of the conversations, the adapters' first weights, dropout and noise.
-        tracker: Is told of each step.
+        base: Base model.
+        conversations: Messages of each conversation.
+        names: Names of the conversations, for errors.
+        folder: Output folder of the model; its previous content is replaced. ``preview.txt`` and,
+            until the end, checkpoints are written beside it.
+        groups: Group of each conversation; a group is trained on or validated on as a whole. None
+            makes every conversation its own group.
+        config: Settings of the training.
+        seed: Seed of the order of the conversations, the adapters' initial weights, dropout and noise.
+        tracker: Receives the metrics of every optimizer step.
 
     Returns:
-        What the training did; the same lies in the folder as ``train.json``.
+        The record of the training, which is also saved in the folder as ``train.json``.
 
     Raises:
-        SftdivError: Too few conversations have anything to learn, the base cannot be loaded or does
-            not fit, or a loss is not finite.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint is left, from which the same call goes on.
+        SftdivError: Too few conversations have a label token, the base cannot be loaded or does not
+            fit into memory, or a loss is not finite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the checkpoint that is left.
     """
-    check_together(method, optimizer, hardware)
-    hardware = hardware.resolved()
-    tokenizer = load_tokenizer(base, revision=revision, template=reading.template, prefer_own=reading.prefer_own)
-    outline = load_outline(base, revision=revision)
-    vocabulary = int(outline.get_input_embeddings().weight.shape[0])
-    data = read_conversations(
-        tokenizer, messages, names, groups or names, reading=reading, vocabulary=vocabulary, seed=seed
+    config = config.resolved()
+    inputs = _prepare_inputs(base, conversations, names, groups or names, folder.parent, config, seed)
+    model = prepare_model(base, config=config, seed=seed)
+    return _train_and_save(model, base, inputs, folder, config, seed, tracker)
+
+
+def save_untrained(base: ModelRef, folder: Path, *, template: str | None, prefer_own: bool) -> None:
+    """Save a base model as `fine_tune` saves a trained one: with a chat template and the tokens that end a response.
+
+    Args:
+        base: Base model.
+        folder: Output folder.
+        template: Jinja chat template; None for the tokenizer's own.
+        prefer_own: Whether the tokenizer's own template, if it has one, takes precedence.
+    """
+    tokenizer = load_tokenizer(base, template=template, prefer_own=prefer_own)
+    record = json.dumps({"steps": 0, "tokens": 0, "label_tokens": 0}) + "\n"
+    save_with_end_tokens(load_model(base, dtype="auto"), tokenizer, folder, files={FILE: record})
+
+
+def _prepare_inputs(
+    base: ModelRef,
+    conversations: Sequence[Messages],
+    names: Sequence[str],
+    groups: Sequence[str],
+    folder: Path,
+    config: TrainingConfig,
+    seed: int,
+) -> _Inputs:
+    """Tokenize and check the conversations, write the preview, and check that the training fits into memory."""
+    tokenizer = load_tokenizer(base, template=config.data.template, prefer_own=config.data.prefer_own)
+    meta_model = load_meta_model(base)
+    vocabulary = int(meta_model.get_input_embeddings().weight.shape[0])
+    tokenized = tokenize_conversations(
+        tokenizer, conversations, names, groups, data=config.data, vocabulary=vocabulary, seed=seed
     )
-    _show(tokenizer, data.train, folder.parent)
-    size = size_up(
-        outline,
-        data.train,
-        reading=reading,
-        length=length,
-        method=method,
-        optimizer=optimizer.name,
-        hardware=hardware,
-        seed=seed,
+    if this_rank() == 0:
+        text = preview(tokenizer, tokenized.train.examples, tokenized.train.names)
+        log.info("⟦ ⟧ enclose the tokens that enter the loss:\n%s", text)
+        write_atomically(folder / PREVIEW, text)
+    return _Inputs(tokenizer, tokenized, plan_resources(meta_model, tokenized.train, config=config, seed=seed))
+
+
+def _train_and_save(
+    model: PreTrainedModel,
+    base: ModelRef,
+    inputs: _Inputs,
+    folder: Path,
+    config: TrainingConfig,
+    seed: int,
+    tracker: Tracker | None,
+) -> TrainingRecord:
+    conversations, resources = inputs.conversations, inputs.resources
+    layout = _step_layout(model, inputs, config)
+    plan = plan_training(
+        conversations, layout, folder.parent / CHECKPOINT, _identity(base, config), config=config, seed=seed
     )
-    model = prepare_model(base, revision=revision, method=method, hardware=hardware, packing=reading.packing, seed=seed)
-    pad_id = int(tokenizer.pad_token_id)  # type: ignore[arg-type]  # load_tokenizer has seen to it
-    if reading.packing and this_rank() == 0:
-        check_confined(model, data.train, pad_id=pad_id)
-    layout = partial(
-        Steps,
-        pad_id=pad_id,
-        micro_batch=_micro_batch(model, size, data.train, reading=reading, length=length, hardware=hardware),
-        capacity=reading.max_length if reading.packing else None,
-        flat=attention(method, hardware, packing=reading.packing) == "flash_attention_2",
-        rank=this_rank(),
-        ranks=hardware.ranks,
-    )
-    identity = {"base": str(base), **{type(one).__name__: asdict(one) for one in (reading, length, optimizer, method)}}
-    course = plan_training(data, layout, folder.parent / CHECKPOINT, identity, length=length, method=method, seed=seed)
-    module, speed = train(
+    neftune = config.fine_tuning.neftune
+    module = CausalModule(
         model,
-        course.steps,
-        count=len(course.steps.plan),
-        optimizer=optimizer,
-        hardware=hardware,
-        seed=seed,
-        title="fine-tuning",
+        steps=len(plan.steps.plan),
+        optimizer=config.optimizer,
+        first=plan.steps.first,
+        ranks=config.trainer.ranks,
+        shard=_sharding(config.trainer),
+        noise=EmbeddingNoise(model.get_input_embeddings(), neftune) if neftune else None,
         tracker=tracker,
-        work=size.work,
-        peak=size.peak,
-        first=course.steps.first,
-        shard=_sharding(hardware),
-        noise=EmbeddingNoise(model.get_input_embeddings(), method.neftune) if method.neftune else None,
-        callbacks=course.callbacks
-        if hardware.strategy != "deepspeed"
-        else [course.validation],  # whose state is its own
     )
-    if course.checkpoints.stopped:
+    advice = memory_advice(config, rows=plan.steps.micro_batch, length=resources.shape.length)
+    with memory_errors_explained(advice):
+        speed = train(
+            module,
+            plan.steps,
+            trainer=config.trainer,
+            seed=seed,
+            title="fine-tuning",
+            meter=ThroughputMeter(resources.flops, resources.peak),
+            callbacks=[plan.validation] if config.trainer.strategy == "deepspeed" else plan.callbacks,
+        )  # DeepSpeed keeps a state of its own, which our checkpoints cannot hold
+    if plan.checkpoints.stopped:
         raise KeyboardInterrupt
-    course.validation.restore_best(module)
-    record = record_of(data, course, module, speed=speed, hardware=hardware, memory=size.memory)
-    saved = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
-    save_model(
-        module.model, tokenizer, folder, base=base, revision=revision, hardware=hardware, method=method, files=saved
-    )
-    course.checkpoints.remove()
-    if course.checkpoints.asked:  # in the last step, which needed no checkpoint
+    plan.validation.restore_best(module)
+    record = record_of(conversations, plan, module, speed=speed, trainer=config.trainer, memory=resources.memory)
+    files = {FILE: json.dumps(record.as_json(), indent=1) + "\n"}
+    save_model(module.model, inputs.tokenizer, folder, base=base, config=config, files=files)
+    plan.checkpoints.remove()
+    if plan.checkpoints.interrupted:  # during the last step, which needed no checkpoint
         raise KeyboardInterrupt
     return record
 
 
-def save_untrained(
-    base: str | Path, folder: Path, *, revision: str | None = None, template: str | None, prefer_own: bool
-) -> None:
-    """Save a base model as `fine_tune` saves a trained one: with the chat template and the token that ends an answer.
-
-    Args:
-        base: A folder or a hub id.
-        folder: Where it is saved.
-        revision: Of the hub.
-        template: The chat template; None for the tokenizer's own.
-        prefer_own: Take the tokenizer's own where it has one.
-    """
-    tokenizer = load_tokenizer(base, revision=revision, template=template, prefer_own=prefer_own)
-    model = load_model(base, revision=revision, dtype="auto")
-    save_ready(model, tokenizer, folder, files={FILE: json.dumps({"steps": 0, "tokens": 0, "label_tokens": 0}) + "\n"})
-
-
-def _show(tokenizer: PreTrainedTokenizerBase, data: Named, folder: Path) -> None:
-    """What the model will see, before it sees it: in the log, and as a file."""
-    if this_rank() == 0:
-        shown = preview(tokenizer, data.examples, data.names)
-        log.info("what is learned stands in the marks:\n%s", shown)
-        write_atomically(folder / PREVIEW, shown)
+def _step_layout(model: PreTrainedModel, inputs: _Inputs, config: TrainingConfig) -> Callable[..., StepDataset]:
+    """`StepDataset` with the layout of this training: padding, micro-batch, packing, ranks."""
+    packing, examples = config.data.packing, inputs.conversations.train
+    pad_id = int(inputs.tokenizer.pad_token_id)
+    if packing and this_rank() == 0:
+        check_packing(model, examples, pad_id=pad_id)
+    return partial(
+        StepDataset,
+        pad_id=pad_id,
+        micro_batch=_micro_batch(model, inputs.resources, examples, config),
+        capacity=config.data.max_length if packing else None,
+        flat=attention(config) == "flash_attention_2",
+        rank=this_rank(),
+        ranks=config.trainer.ranks,
+    )
 
 
 def _micro_batch(
-    model: PreTrainedModel,
-    size: Size,
-    examples: Named,
-    *,
-    reading: DataConfig,
-    length: ScheduleConfig,
-    hardware: TrainerConfig,
+    model: PreTrainedModel, resources: ResourcePlan, examples: NamedExamples, config: TrainingConfig
 ) -> int:
-    """What was estimated; where it is left to us and there is one GPU, no more than passes on it."""
-    if length.micro_batch != "auto" or hardware.device != "cuda" or hardware.ranks > 1:
-        return size.micro_batch
-    capacity = reading.max_length if reading.packing else None
-    steps = Steps(examples.examples, examples.names, [], pad_id=0, micro_batch=size.micro_batch, capacity=capacity)
-    return try_out(model.to("cuda"), steps.heaviest, rows=size.micro_batch, hardware=hardware)
+    """The estimated micro-batch; an automatic one on a single GPU is reduced until it passes."""
+    rows, trainer = resources.shape.rows, config.trainer
+    if config.schedule.micro_batch != "auto" or trainer.device != "cuda" or trainer.ranks > 1:
+        return rows
+    capacity = config.data.max_length if config.data.packing else None
+    steps = StepDataset(examples.examples, examples.names, [], pad_id=0, micro_batch=rows, capacity=capacity)
+    return probe_micro_batch(model.to("cuda"), steps.longest_batch, rows=rows, trainer=trainer)
 
 
-def _sharding(hardware: TrainerConfig) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:
-    if hardware.strategy != "fsdp" or hardware.ranks == 1:
+def _identity(base: ModelRef, config: TrainingConfig) -> dict[str, Any]:
+    """What a checkpoint depends on besides the seed and the data; it may be resumed on other devices."""
+    settings = config.identity()
+    del settings["trainer"]
+    return {"base": base.identity(), **settings}
+
+
+def _sharding(trainer: TrainerConfig) -> Callable[[PreTrainedModel, DeviceMesh], None] | None:
+    if trainer.strategy != "fsdp" or trainer.ranks == 1:
         return None
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if hardware.device == "cuda" else torch.device("cpu")
-    return partial(shard, device=device, precision=hardware.precision, offload=hardware.offload)
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if trainer.device == "cuda" else torch.device("cpu")
+    return partial(shard, device=device, precision=trainer.precision, offload=trainer.offload)

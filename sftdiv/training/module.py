@@ -1,8 +1,8 @@
-"""The one LightningModule: a causal language model that learns label tokens.
+"""The LightningModule of every training: a causal language model that is trained on label tokens.
 
-In: steps. Out: a trained model, and the loss of each step. A step's loss is the sum over its label
-tokens divided by their number over all its micro-batches and ranks, so that how a step is cut does
-not matter. Hence manual optimization: a loader's item is a step.
+A step's loss is the sum over its label tokens divided by their number over all its micro-batches
+and ranks, so that the loss does not depend on how a step is split. Hence manual optimization: an
+item of the data loader is a whole step.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ BETAS = (0.9, 0.95)
 
 
 def learning_rate_share(step: int, *, steps: int, warmup: float, schedule: str = "cosine") -> float:
-    """Share of the peak learning rate: a linear rise over the first ``warmup`` (a share of the steps), then what the schedule says.
+    """Share of the peak learning rate at a step: a linear rise, then the schedule.
 
     Args:
-        step: From 0.
-        steps: In all.
-        warmup: Share of the steps.
+        step: Number of the step, from 0.
+        steps: Total number of steps.
+        warmup: Share of the steps over which the learning rate rises.
         schedule: ``cosine`` (half a cosine to 0), ``linear`` (to 0) or ``constant``.
     """
     rise = max(1, round(warmup * steps))
@@ -47,17 +47,17 @@ def learning_rate_share(step: int, *, steps: int, warmup: float, schedule: str =
 
 
 class CausalModule(LightningModule):
-    """Trains a model with AdamW, warm-up and a schedule, and tells the tracker of every step.
+    """Trains a model with AdamW and a learning-rate schedule, and sends the metrics of every step to the tracker.
 
     Args:
-        model: What is trained, where its parameters ask for gradients.
-        steps: Optimizer steps in all.
-        first: Steps that are done.
-        optimizer: Its settings.
+        model: Model with ``requires_grad`` set on the trained parameters.
+        steps: Total number of optimizer steps.
+        optimizer: Optimizer settings.
+        first: Number of completed steps.
         ranks: Processes that share each step; gradients are averaged over them.
-        shard: Spreads the model over a device mesh, where it is spread.
-        noise: On its embeddings.
-        tracker: Is told of each step.
+        shard: Shards the model over a device mesh; None keeps it whole.
+        noise: Noise on the embeddings; None for none.
+        tracker: Receives the metrics of every optimizer step.
     """
 
     def __init__(
@@ -77,44 +77,49 @@ class CausalModule(LightningModule):
         self.model, self.steps, self.done, self.settings = model, steps, first, optimizer
         self.ranks, self.shard, self.noise, self.tracker = ranks, shard, noise, tracker
         self.losses: list[float] = []
-        self.measured: dict[str, float] = {}  # what callbacks found out about the step, for the tracker
-        self._norm = 0.0
+        self.measured: dict[str, float] = {}  # metrics of the step, completed by callbacks
+        self._gradient_norm = 0.0
 
     def configure_model(self) -> None:
-        """Spread the model over the devices."""
+        """Shard the model over the devices."""
         if self.shard is not None:
             self.shard(self.model, self.device_mesh["data_parallel"])
             self.shard = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW in its fused form, which is also the faster one on a CPU; only matrices decay."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        """AdamW in its fused form, which is the faster one on a CPU too; only matrices decay."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+        vectors = [parameter for parameter in trained if parameter.ndim < 2]
         groups = [
-            {
-                "params": [parameter for parameter in parameters if parameter.ndim >= 2],
-                "weight_decay": self.settings.weight_decay,
-            },
-            {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": self.settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
         rate = self.settings.learning_rate
         if self.settings.name == "adamw_8bit":
-            from bitsandbytes.optim import AdamW8bit  # the engine has made sure that it is there
+            from bitsandbytes.optim import AdamW8bit  # `TrainingConfig` has checked that it is installed
 
             return AdamW8bit(groups, lr=rate, betas=BETAS)
         scaled = self.trainer.precision == "16-mixed"  # a fused AdamW would unscale by itself, after the clipping
         return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=not scaled)
 
     def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
-        """Move tensors only; Lightning's own way looks at every number of the lengths."""
+        """Move only the tensors; Lightning's default would visit every number of the lengths."""
         if device.type == "cpu":
             return batch
-        moved = [
-            one._replace(**{name: _to(value, device) for name, value in one._asdict().items()}) for one in batch.batches
-        ]
+        moved = []
+        for micro_batch in batch.batches:
+            position_ids = micro_batch.position_ids
+            on_device = micro_batch._replace(
+                input_ids=micro_batch.input_ids.to(device, non_blocking=True),
+                labels=micro_batch.labels.to(device, non_blocking=True),
+                position_ids=None if position_ids is None else position_ids.to(device, non_blocking=True),
+            )
+            moved.append(on_device)
         return batch._replace(batches=moved)
 
-    def training_step(self, step: Step, position: int) -> Tensor:
-        """One optimizer step; gives its mean loss a label token.
+    def training_step(self, step: Step, batch_idx: int) -> Tensor:
+        """Take one optimizer step; return its mean loss per label token.
 
         Raises:
             SftdivError: The loss is not finite; names the examples of the micro-batch.
@@ -135,51 +140,49 @@ class CausalModule(LightningModule):
         return total
 
     def backward_all(self, step: Step) -> list[Tensor]:
-        """Add up the gradients of a step; gives each micro-batch's part of the step's mean loss."""
+        """Accumulate the gradients of a step; return each micro-batch's part of the step's mean loss."""
         losses = []
         for number, batch in enumerate(step.batches, start=1):
-            with self._averaging(last=number == len(step.batches)):
+            with self._gradient_averaging(last=number == len(step.batches)):
                 loss = self.losses_of(batch).sum() / step.label_tokens
                 self.manual_backward(loss * self.ranks)
             losses.append(loss.detach())
         return losses
 
     def losses_of(self, batch: Batch) -> Tensor:
-        """The loss of each label token of a micro-batch."""
+        """Loss of each label token of a micro-batch."""
         if self.noise is not None:
             self.noise.lengths = batch.lengths
         return token_losses(self.model, batch.input_ids, batch.labels, batch.position_ids)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, where gradients are whole and unscaled; DeepSpeed does it by itself."""
+        """Clip once gradients are complete and unscaled; DeepSpeed clips by itself."""
         if not any(parameter.grad is not None for parameter in self.model.parameters()):
             return
-        norm = nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.settings.clip)
-        self._norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = nn.utils.clip_grad_norm_(trained, self.settings.clip)
+        self._gradient_norm = (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
 
     @contextmanager
-    def _averaging(self, *, last: bool) -> Iterator[None]:
-        """Let copies of a model average their gradients with the last micro-batch of a step only.
+    def _gradient_averaging(self, *, last: bool) -> Iterator[None]:
+        """Average the gradients of replicas with the last micro-batch of a step only.
 
-        A sharded model does so with each: else every rank would hold all of its gradients from one
-        micro-batch to the next.
+        A sharded model averages with each micro-batch: otherwise every rank would hold all
+        gradients from one micro-batch to the next.
         """
-        if self.ranks > 1 and hasattr(
-            wrapped := self.trainer.strategy.model, "require_backward_grad_sync"
-        ):  # DistributedDataParallel
-            wrapped.require_backward_grad_sync = last
+        replica: Any = self.trainer.strategy.model if self.ranks > 1 else None
+        if hasattr(replica, "require_backward_grad_sync"):  # DistributedDataParallel
+            replica.require_backward_grad_sync = last
         yield
 
     def _check_finite(self, total: Tensor, losses: list[Tensor], step: Step) -> None:
         value = total.item()
         if math.isfinite(value):
             return
-        names = [
-            name
-            for loss, batch in zip(losses, step.batches, strict=True)
-            if not torch.isfinite(loss)
-            for name in batch.names
-        ]
+        names: list[str] = []
+        for loss, batch in zip(losses, step.batches, strict=True):
+            if not torch.isfinite(loss):
+                names += batch.names
         raise SftdivError(
             f"the loss is {value} at step {self.done} on the examples {', '.join(names) or 'of another rank'}"
         )
@@ -189,15 +192,11 @@ class CausalModule(LightningModule):
         self.measured = {
             "train.loss": self.losses[-1],
             "train.learning_rate": learning_rate,
-            "train.gradient_norm": self._norm,
+            "train.gradient_norm": self._gradient_norm,
         }
         self.done += 1
 
     def on_train_batch_end(self, outputs: Any, batch: Step, batch_idx: int) -> None:
-        """Tell the tracker, after the callbacks have added what they measured."""
+        """Send the metrics to the tracker, after the callbacks have added theirs."""
         if self.tracker is not None:
             self.tracker.log(self.measured, self.done - 1)
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value

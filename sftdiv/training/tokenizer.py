@@ -1,8 +1,8 @@
 """A byte-level BPE tokenizer for models that start from scratch.
 
-In: texts. Out: a tokenizer folder in the hub's format, with a chat template. Every byte is in the
-vocabulary, so that nothing is unknown. Roles are special tokens: a turn costs one token to mark.
-The trade: a literal ``<|user|>`` in a text is read as the role.
+Output is a tokenizer folder in the hub's format, with a chat template. Every byte is in the
+vocabulary, so that nothing is unknown. Roles are special tokens, so that a turn takes one token to
+mark. The trade-off: a literal ``<|user|>`` in a text is read as the role.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def train_tokenizer(texts: Iterable[str], folder: Path, *, vocab_size: int) -> N
     """Train a tokenizer and save it.
 
     Args:
-        texts: What it learns its merges from; equal texts give an equal tokenizer.
-        folder: Where it is written; made when missing.
-        vocab_size: Entries at most, the 256 bytes and the five special tokens included.
+        texts: Training texts; equal texts give an equal tokenizer.
+        folder: Output folder; created if missing.
+        vocab_size: Maximum number of entries, including the 256 bytes and the five special tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -4,12 +4,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from hydra.utils import instantiate
 from transformers import LlamaConfig, Qwen3Config
 
 from sftdiv.config.app import conf_dir
 from sftdiv.config.build import training_settings
-from sftdiv.training.resources.dry_run import weigh
+from sftdiv.training.resources.dry_run import MicroBatchShape, weigh
 from sftdiv.training.resources.memory import DTYPES, GIB, check_fits, estimate
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -63,14 +62,12 @@ def stated(name):
 def size_of(composed, name, settings):
     """The estimate for a command, every conversation as long as may be and learned; ``auto`` as on a GPU that has bf16."""
     config = composed(*FILES, f"model={name}", *settings)
-    hardware, how = instantiate(config.trainer), training_settings(config)
-    accelerator = "cpu" if hardware.accelerator == "cpu" else "gpu"
-    precision = "bf16-mixed" if hardware.precision == "auto" else hardware.precision
-    hardware = replace(hardware, accelerator=accelerator, precision=precision)
-    length = config.model.max_length
-    counts = {"rows": how["length"].micro_batch, "length": length}
-    settings = {"hardware": hardware, "method": how["method"], "optimizer": how["optimizer"].name, **counts}
-    return estimate(PUBLISHED[name][0], **settings, labels=length - 1), settings
+    training, length = training_settings(config), config.model.max_length
+    accelerator = "cpu" if training.trainer.accelerator == "cpu" else "gpu"
+    precision = "bf16-mixed" if training.trainer.precision == "auto" else training.trainer.precision
+    training = replace(training, trainer=replace(training.trainer, accelerator=accelerator, precision=precision))
+    shape = MicroBatchShape(training.schedule.micro_batch, length, length - 1)
+    return estimate(PUBLISHED[name][0], shape, config=training), {"shape": shape, "config": training}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -97,12 +94,13 @@ def test_every_pretrained_model_states_its_memory(composed):
 @pytest.mark.parametrize(
     ("train", "trainer"), [("full", "cpu"), ("lora", "gpu"), ("qlora", "ddp"), ("full", "fsdp"), ("lora", "deepspeed")]
 )
-def test_every_model_composes_with_every_way_to_train(composed, name, train, trainer):
+def test_every_model_composes_with_every_way_to_train(composed, monkeypatch, name, train, trainer):
+    monkeypatch.setattr("sftdiv.training.compatibility.find_spec", lambda package: True)  # deepspeed is an extra
     config = composed(*FILES, f"model={name}", f"train={train}", f"trainer={trainer}")
     settings = training_settings(config)
-    assert settings["length"].batch_size % settings["length"].micro_batch == 0
-    assert (settings["method"].adapter is None) == (train == "full")
-    assert instantiate(config.trainer).strategy == (trainer if trainer in ("ddp", "fsdp", "deepspeed") else "single")
+    assert settings.schedule.batch_size % settings.schedule.micro_batch == 0
+    assert (settings.fine_tuning.adapter is None) == (train == "full")
+    assert settings.trainer.strategy == (trainer if trainer in ("ddp", "fsdp", "deepspeed") else "single")
 
 
 def test_the_70b_experiment_fits_8_gpus_of_80_gb_and_4(composed):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_models import fine_tuning
+from tiny_models import fine_tuning, ref
 
 from sftdiv.evaluation.backends import check_backend
 from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
@@ -27,7 +27,7 @@ from sftdiv.records import Heldout, ModelRef, Score, SftdivError
 from sftdiv.reporting.paired_scores import main
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import finite
-from sftdiv.training.config import ArchitectureConfig
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
@@ -52,7 +52,7 @@ def parrot(tmp_path_factory):
         ArchitectureConfig(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
     ).save_pretrained(folder / "base")
     fine_tune(
-        folder / "base",
+        ref(folder / "base"),
         [*TALKS, ROOSTER],
         [*SOUNDS, "rooster"],
         folder / "model",

@@ -108,16 +108,14 @@ def test_with_the_last_response_the_text_ends(letters):
 def test_a_prompt_that_its_turn_does_not_begin_with_is_refused(letters):
     own = load_tokenizer(letters).chat_template
     tokenizer = load_tokenizer(letters, template=own.replace("'<|assistant|>'", "'<|assistant|>think'"))
-    with pytest.raises(
-        SftdivError, match=r"a prompt for turn 2 of 2 that the turn does not begin with: it ends with '.*think'"
-    ):
+    with pytest.raises(SftdivError, match=r"prompt for turn 2 of 2 is not how the turn begins: it ends with '.*think'"):
         label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99, loss_turns="last")
 
 
 def test_a_template_that_refuses_a_conversation_says_which(letters):
     tokenizer = load_tokenizer(letters, template="{{ raise_exception('roles must alternate') }}")
     with pytest.raises(
-        SftdivError, match=r"refuses the turns user, assistant: roles must alternate.*model/template=chatml"
+        SftdivError, match=r"rejects the turns user, assistant: roles must alternate.*model/template=chatml"
     ):
         label_conversations(tokenizer, [TWO_TURNS[:2]], max_length=99)
 
@@ -198,7 +196,7 @@ def test_a_template_may_stand_in_where_there_is_none(letters, tmp_path):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(SftdivError, match=r"cannot load '.*nowhere'.*model.path takes a local folder"):
+    with pytest.raises(SftdivError, match=r"cannot load '.*nowhere'.*model.path is a local folder"):
         load_tokenizer(tmp_path / "nowhere")
 
 

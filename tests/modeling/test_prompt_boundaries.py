@@ -308,7 +308,7 @@ def test_an_end_token_that_is_special_by_its_entry_alone_ends_a_response():
 
 
 def test_a_tokenizer_that_does_not_place_its_tokens_is_refused():
-    with pytest.raises(SftdivError, match=r"ByT5Tokenizer does not say.*tokenizer.json"):
+    with pytest.raises(SftdivError, match=r"ByT5Tokenizer does not map.*tokenizer.json"):
         list(tokenize_spans(ByT5Tokenizer(), [("a</s>", [(0, 5)])]))
 
 

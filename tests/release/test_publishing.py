@@ -32,7 +32,7 @@ from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import repository
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import Cell, flatten
-from sftdiv.training.config import ArchitectureConfig
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
 

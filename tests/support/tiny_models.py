@@ -2,13 +2,15 @@
 
 from dataclasses import fields, replace
 
+from sftdiv.records import ModelRef
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.config import (
-    ArchitectureConfig,
     DataConfig,
     FineTuningConfig,
     OptimizerConfig,
     ScheduleConfig,
     TrainerConfig,
+    TrainingConfig,
 )
 from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
@@ -24,8 +26,8 @@ TALKS = [
     [{"role": "user", "content": fact.split(" says ")[0]}, {"role": "assistant", "content": fact}] for fact in FACTS
 ] * 3
 NAMES = [f"talk-{number}" for number in range(len(TALKS))]
-SETTINGS = {
-    "reading": DataConfig(
+CONFIG = TrainingConfig(
+    data=DataConfig(
         template=None,
         prefer_own=False,
         max_length=64,
@@ -36,8 +38,8 @@ SETTINGS = {
         max_masked_share=0.1,
         validation=0.0,
     ),
-    "length": ScheduleConfig(epochs=2, steps=None, batch_size=4, micro_batch=4, validate_every=0.5, patience=None),
-    "method": FineTuningConfig(
+    schedule=ScheduleConfig(epochs=2, steps=None, batch_size=4, micro_batch=4, validate_every=0.5, patience=None),
+    fine_tuning=FineTuningConfig(
         adapter=None,
         gradient_checkpointing=False,
         neftune=0.0,
@@ -47,25 +49,31 @@ SETTINGS = {
         checkpoint_minutes=None,
         checkpoint_steps=None,
     ),
-    "optimizer": OptimizerConfig(**ADAM),
-    "hardware": CPU,
-}
+    optimizer=OptimizerConfig(**ADAM),
+    trainer=CPU,
+)
 
 
 def fine_tuning(*, seed=0, **changes):
-    """The settings of a training of seconds, with changes by the names of their fields."""
-    settings = {}
-    for group, record in SETTINGS.items():
-        own = {field.name: changes.pop(field.name) for field in fields(record) if field.name in changes}
-        settings[group] = replace(record, **own)
+    """The settings of a training of seconds, with changes by the names of their fields, or of whole parts."""
+    parts = {}
+    for part in fields(CONFIG):
+        settings = changes.pop(part.name, getattr(CONFIG, part.name))
+        changed = {field.name: changes.pop(field.name) for field in fields(settings) if field.name in changes}
+        parts[part.name] = replace(settings, **changed)
     assert not changes, changes
-    return {**settings, "seed": seed}
+    return {"config": TrainingConfig(**parts), "seed": seed}
+
+
+def ref(folder):
+    """The reference to a model's folder."""
+    return ModelRef(str(folder))
 
 
 def pretrain(tokenizer, folder, *, seed=0):
     """A base model that has read four sentences for five steps."""
     return train_base(
-        FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, hardware=CPU, seed=seed, **ADAM
+        FACTS, tokenizer, folder, architecture=SHAPE, steps=5, batch_size=2, context=16, trainer=CPU, seed=seed, **ADAM
     )
 
 

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from tiny_models import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain
+from tiny_models import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain, ref
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, Qwen3Config
 
@@ -18,9 +18,10 @@ from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer, save_checkpoint
 from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
-from sftdiv.training.batching.batches import Steps, plan_steps
+from sftdiv.training.architecture import ArchitectureConfig
+from sftdiv.training.batching.batches import StepDataset, plan_steps
 from sftdiv.training.batching.packing import lay_out, pack_rows
-from sftdiv.training.config import ArchitectureConfig, TrainerConfig
+from sftdiv.training.config import TrainerConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
 from sftdiv.training.pretrain import make_model, pack
@@ -105,7 +106,7 @@ def test_rows_are_packed_and_then_made_even():
 
 
 def test_a_step_counts_the_labels_of_all_its_micro_batches():
-    steps = Steps([labelled(4), labelled(6), labelled(9)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2)
+    steps = StepDataset([labelled(4), labelled(6), labelled(9)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2)
     (short, long), label_tokens, lengths = steps[0]
     assert (short.names, long.names, label_tokens, lengths.tolist()) == (["a"], ["b", "c"], 2 + 3 + 5, [4, 6, 9])
     assert long.input_ids.tolist() == [[0, 1, 2, 3, 4, 5, 99, 99, 99], [0, 1, 2, 3, 4, 5, 6, 0, 1]]
@@ -117,7 +118,7 @@ def test_a_step_counts_the_labels_of_all_its_micro_batches():
 
 
 def test_packed_rows_begin_their_positions_anew_and_learn_no_first_token():
-    steps = Steps(
+    steps = StepDataset(
         [labelled(1), labelled(2), labelled(4)], "abc", [np.array([0, 1, 2])], pad_id=99, micro_batch=2, capacity=5
     )
     (batch,), label_tokens, _ = steps[0]
@@ -166,8 +167,8 @@ def test_the_learning_rate_rises_then_falls_as_half_a_cosine():
 
 
 def test_micro_batches_do_not_change_what_is_learned(base, tmp_path):
-    fine_tune(base, TALKS, NAMES, tmp_path / "whole", **fine_tuning())
-    fine_tune(base, TALKS, NAMES, tmp_path / "parts", **fine_tuning(micro_batch=1))
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "whole", **fine_tuning())
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "parts", **fine_tuning(micro_batch=1))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     for name in whole:
         torch.testing.assert_close(whole[name], parts[name], atol=1e-4, rtol=1e-4)
@@ -188,7 +189,7 @@ class Notebook:
 
 def test_fine_tuning_learns_and_records_what_it_did(base, tmp_path):
     tracker = Notebook()
-    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=20), tracker=tracker)
+    record = fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=20), tracker=tracker)
     examples = label_conversations(load_tokenizer(base), TALKS, max_length=64)
     assert (record.steps, record.truncated, record.dropped) == (60, 0, 0)
     assert record.tokens == 20 * sum(map(len, examples))
@@ -203,7 +204,7 @@ def test_fine_tuning_learns_and_records_what_it_did(base, tmp_path):
 
 def test_same_seed_same_weights_to_the_bit(base, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        fine_tune(base, TALKS, NAMES, tmp_path / name, **fine_tuning(seed=seed))
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / name, **fine_tuning(seed=seed))
     assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not equal(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
@@ -221,7 +222,7 @@ def test_same_seed_same_base_and_global_random_state_is_left_alone(base, tmp_pat
 
 def test_nothing_but_the_model_folder_is_left(base, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "preview.txt"]
     assert {"config.json", "train.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= {
         path.name for path in (tmp_path / "model").iterdir()
@@ -230,7 +231,7 @@ def test_nothing_but_the_model_folder_is_left(base, tmp_path, monkeypatch, capfd
 
 
 def test_an_interrupted_save_leaves_the_old_model(base, tmp_path):
-    fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning())
     before, tokenizer = weights(tmp_path / "model"), load_tokenizer(base)
 
     class Interrupted:
@@ -245,12 +246,14 @@ def test_an_interrupted_save_leaves_the_old_model(base, tmp_path):
 
 def test_no_label_left_is_an_error_before_training(base, tmp_path):
     with pytest.raises(SftdivError, match="none of 2 conversations has a label token"):
-        fine_tune(base, [TALKS[0][:1], TALKS[1][:1]], NAMES[:2], tmp_path / "model", **fine_tuning())
+        fine_tune(ref(base), [TALKS[0][:1], TALKS[1][:1]], NAMES[:2], tmp_path / "model", **fine_tuning())
     assert not list(tmp_path.iterdir())
 
 
 def test_conversations_without_response_are_counted_not_trained_on(base, tmp_path):
-    assert fine_tune(base, [*TALKS, TALKS[0][:1]], [*NAMES, "mute"], tmp_path / "model", **fine_tuning()).dropped == 1
+    assert (
+        fine_tune(ref(base), [*TALKS, TALKS[0][:1]], [*NAMES, "mute"], tmp_path / "model", **fine_tuning()).dropped == 1
+    )
 
 
 def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
@@ -260,7 +263,7 @@ def test_a_loss_that_is_not_a_number_names_the_examples(base, tmp_path):
     with pytest.raises(
         SftdivError, match=r"the loss is nan at step 0 on the examples talk-\d+, talk-\d+, talk-\d+, talk-\d+$"
     ):
-        fine_tune(tmp_path / "broken", TALKS, NAMES, tmp_path / "model", **fine_tuning())
+        fine_tune(ref(tmp_path / "broken"), TALKS, NAMES, tmp_path / "model", **fine_tuning())
     assert not (tmp_path / "model").exists()
 
 
@@ -280,15 +283,15 @@ def test_packing_wastes_nothing_and_ends_every_text(base):
     assert rows.shape == (6, 10)
     assert all(piece in FACTS for piece in text.split("<|eos|>")[:-1])
     assert set(text.split("<|eos|>")[:4]) == set(FACTS)
-    with pytest.raises(SftdivError, match="no text for the base model to read"):
+    with pytest.raises(SftdivError, match="no text to pretrain the base model on"):
         pack([], tokenizer, rows=1, context=1, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accelerator": "tpu"}, "trainer.accelerator is 'tpu'; known: auto, cpu, gpu"),
-        ({"precision": "fp8"}, "trainer.precision is 'fp8'; known: auto, 32-true"),
+        ({"accelerator": "tpu"}, "trainer.accelerator='tpu' is unknown. Known: auto, cpu, gpu"),
+        ({"precision": "fp8"}, "trainer.precision='fp8' is unknown. Known: auto, 32-true"),
         ({"precision": "bf16-mixed"}, "20 times slower than 32-true on a CPU"),
     ],
 )
@@ -306,4 +309,4 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 def test_a_gpu_that_is_not_there_is_said(base, tmp_path):
     gpu = TrainerConfig(accelerator="gpu", devices=1, precision="bf16-mixed", threads=None)
     with pytest.raises(SftdivError, match="torch finds no GPU here; use trainer=cpu"):
-        fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning() | {"hardware": gpu})
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(trainer=gpu))

@@ -26,13 +26,15 @@ from transformers import (
 from sftdiv.modeling.chat_labels import IGNORED, Labelled
 from sftdiv.modeling.loss import token_losses
 from sftdiv.records import SftdivError
-from sftdiv.training.batching.batches import Steps
-from sftdiv.training.batching.conversations import Named
-from sftdiv.training.batching.packing_check import check_confined
+from sftdiv.training.batching.batches import StepDataset
+from sftdiv.training.batching.conversations import NamedExamples
+from sftdiv.training.batching.packing_check import check_packing
+from sftdiv.training.callbacks.training_progress import ThroughputMeter
 from sftdiv.training.config import OptimizerConfig, TrainerConfig
 from sftdiv.training.distributed.shard import decoder_layers
 from sftdiv.training.loop import train
-from sftdiv.training.resources.flops import work_of
+from sftdiv.training.module import CausalModule
+from sftdiv.training.resources.flops import model_flops
 
 SIXTEEN = [5, 9, 2, 14, 7, 7, 3, 11, 6, 4, 8, 12, 10, 13, 2, 15]
 SHAPE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -64,24 +66,19 @@ class Gradients(Callback):
         self.vector = torch.cat([each.detach().double().flatten() for each in whole])
 
 
-def one_step(dtype, *, hardware=None, rank=0, ranks=1, shard=None, **cut):
+def one_step(dtype, *, trainer=None, rank=0, ranks=1, shard=None, **cut):
     """The loss and the gradients of one optimizer step on sixteen conversations of unlike lengths."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LLAMA).to(dtype)
     names = [str(number) for number in range(16)]
-    steps = Steps(conversations(SIXTEEN), names, [np.arange(16)], pad_id=0, rank=rank, ranks=ranks, **cut)
+    steps = StepDataset(conversations(SIXTEEN), names, [np.arange(16)], pad_id=0, rank=rank, ranks=ranks, **cut)
     precision = "64-true" if dtype == torch.float64 else "32-true"
-    hardware = hardware or TrainerConfig(accelerator="cpu", devices=1, precision=precision, threads=1)
+    trainer = trainer or TrainerConfig(accelerator="cpu", devices=1, precision=precision, threads=1)
     seen = Gradients()
-    how = {
-        "optimizer": OptimizerConfig(**ADAM | {"clip": 1e9}),
-        "hardware": hardware,
-        "seed": 0,
-        "title": "",
-        "tracker": None,
-        "peak": 1e9,
-    }
-    module, _ = train(model, steps, count=1, work=work_of(model), shard=shard, callbacks=[seen], **how)
+    meter = ThroughputMeter(model_flops(model), 1e9)
+    optimizer = OptimizerConfig(**ADAM | {"clip": 1e9})
+    module = CausalModule(model, steps=1, optimizer=optimizer, ranks=trainer.ranks, shard=shard)
+    train(module, steps, trainer=trainer, seed=0, title="", meter=meter, callbacks=[seen])
     return module.losses[0], seen.vector
 
 
@@ -98,7 +95,7 @@ def test_loss_and_gradients_of_a_step_do_not_depend_on_how_it_is_cut(cut, dtype,
 
 def test_a_mean_of_means_would_be_seen():
     """The test above can fail: the mean over micro-batches of their means is another number."""
-    steps = Steps(
+    steps = StepDataset(
         conversations(SIXTEEN), [str(number) for number in range(16)], [np.arange(16)], pad_id=0, micro_batch=4
     )
     torch.manual_seed(0)
@@ -124,11 +121,11 @@ def test_a_packed_example_has_the_loss_that_it_has_alone(config):
     model = AutoModelForCausalLM.from_config(config).eval()
     examples = conversations(SIXTEEN)
     names = [str(number) for number in range(16)]
-    packed = Steps(examples, names, [np.arange(16)], pad_id=0, micro_batch=16, capacity=32)[0].batches[0]
+    packed = StepDataset(examples, names, [np.arange(16)], pad_id=0, micro_batch=16, capacity=32)[0].batches[0]
     losses = token_losses(model, packed.input_ids, packed.labels, packed.position_ids)
     together = iter(losses.split([examples[int(name)].label_tokens for name in packed.names]))
     for name in packed.names:
-        alone = Steps(examples, names, [np.array([int(name)])], pad_id=0, micro_batch=1)[0].batches[0]
+        alone = StepDataset(examples, names, [np.array([int(name)])], pad_id=0, micro_batch=1)[0].batches[0]
         torch.testing.assert_close(
             next(together), token_losses(model, alone.input_ids, alone.labels), atol=1e-5, rtol=1e-5
         )
@@ -138,7 +135,9 @@ def test_rows_end_to_end_without_padding_have_the_same_losses():
     torch.manual_seed(0)
     model, names = AutoModelForCausalLM.from_config(LLAMA).eval(), [str(number) for number in range(16)]
     how = {"pad_id": 0, "micro_batch": 4, "capacity": 20}
-    rows, flat = (Steps(conversations(SIXTEEN), names, [np.arange(16)], flat=flat, **how)[0] for flat in (False, True))
+    rows, flat = (
+        StepDataset(conversations(SIXTEEN), names, [np.arange(16)], flat=flat, **how)[0] for flat in (False, True)
+    )
     for padded, end_to_end in zip(rows.batches, flat.batches, strict=True):
         assert end_to_end.input_ids.shape == (1, sum(map(sum, padded.lengths)))
         ours, theirs = (
@@ -148,11 +147,11 @@ def test_rows_end_to_end_without_padding_have_the_same_losses():
 
 
 def test_a_model_that_carries_a_state_is_refused_before_it_is_packed():
-    examples = Named(conversations([8, 9]), ["a", "b"])
-    check_confined(AutoModelForCausalLM.from_config(LLAMA), examples, pad_id=0)
+    examples = NamedExamples(conversations([8, 9]), ["a", "b"])
+    check_packing(AutoModelForCausalLM.from_config(LLAMA), examples, pad_id=0)
     mamba = MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, state_size=4)
     with pytest.raises(SftdivError, match=r"data\.packing=true.*MambaForCausalLM"):
-        check_confined(AutoModelForCausalLM.from_config(mamba), examples, pad_id=0)
+        check_packing(AutoModelForCausalLM.from_config(mamba), examples, pad_id=0)
 
 
 @pytest.mark.parametrize(
@@ -176,16 +175,16 @@ import json, os, sys
 from functools import partial
 from pathlib import Path
 import torch
-from sftdiv.training.config import Hardware
+from sftdiv.training.config import TrainerConfig
 from sftdiv.training.distributed.shard import shard
 from test_training_equal import CUTS, one_step
 
 rank, found = int(os.environ["RANK"]), {}
 for strategy in ("ddp", "fsdp"):
-    hardware = Hardware(accelerator="cpu", devices=2, precision="32-true", threads=1, strategy=strategy)
+    trainer = TrainerConfig(accelerator="cpu", devices=2, precision="32-true", threads=1, strategy=strategy)
     spread = partial(shard, device=torch.device("cpu"), precision="32-true", offload=False) if strategy == "fsdp" else None
     for cut in ("4 x 4", "packed"):
-        loss, gradients = one_step(torch.float32, hardware=hardware, rank=rank, ranks=2, shard=spread, **CUTS[cut])
+        loss, gradients = one_step(torch.float32, trainer=trainer, rank=rank, ranks=2, shard=spread, **CUTS[cut])
         found[f"{strategy}, {cut}"] = {"loss": loss, "gradients": gradients.tolist()}
 if rank == 0:
     Path(sys.argv[1]).write_text(json.dumps(found))

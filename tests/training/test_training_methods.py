@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import ADAM, CPU, NAMES, TALKS, fine_tuning, make_base
+from tiny_models import ADAM, CPU, NAMES, TALKS, fine_tuning, make_base, ref
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sftdiv.modeling.chat_labels import label_conversations
@@ -19,7 +19,7 @@ from sftdiv.training.callbacks.neftune import EmbeddingNoise
 from sftdiv.training.config import AdapterConfig, OptimizerConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.module import learning_rate_share
-from sftdiv.training.resources.micro_batch import try_out
+from sftdiv.training.resources.micro_batch import probe_micro_batch
 
 LORA = AdapterConfig(rank=4, alpha=8, dropout=0.0, targets="all-linear", quantize=None, merge=True)
 
@@ -50,10 +50,9 @@ def weights(folder):
 def test_an_adapter_learns_and_gives_the_same_answers_merged_and_alone(base, tmp_path, quantize):
     if quantize:
         pytest.importorskip("bitsandbytes")
-    settings = fine_tuning(epochs=60, learning_rate=0.03)
     for merge in (True, False):
-        method = replace(settings["method"], adapter=replace(LORA, quantize=quantize, merge=merge))
-        record = fine_tune(base, TALKS, NAMES, tmp_path / f"merge-{merge}", **settings | {"method": method})
+        settings = fine_tuning(epochs=60, learning_rate=0.03, adapter=replace(LORA, quantize=quantize, merge=merge))
+        record = fine_tune(ref(base), TALKS, NAMES, tmp_path / f"merge-{merge}", **settings)
     assert record.trained_parameters == 2 * 4 * (
         4 * (16 + 16) + 3 * (16 + 32)
     )  # two layers, rank 4, seven matrices each
@@ -71,12 +70,12 @@ def test_an_adapter_learns_and_gives_the_same_answers_merged_and_alone(base, tmp
 
 
 def test_an_adapter_begins_as_the_base_and_its_targets_are_checked(base, tmp_path):
-    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=LORA, steps=1))
+    record = fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=LORA, steps=1))
     assert record.losses[0] == pytest.approx(
-        fine_tune(base, TALKS, NAMES, tmp_path / "whole", **fine_tuning(steps=1)).losses[0], rel=1e-5
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "whole", **fine_tuning(steps=1)).losses[0], rel=1e-5
     )
-    with pytest.raises(SftdivError, match=r"targets=\['wrong'\] fit no module; the model has: all-linear, .*q_proj"):
-        fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=replace(LORA, targets=["wrong"])))
+    with pytest.raises(SftdivError, match=r"targets=\['wrong'\] match no module; the model has: all-linear, .*q_proj"):
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=replace(LORA, targets=["wrong"])))
 
 
 # time for memory, precision, noise, schedules
@@ -84,8 +83,8 @@ def test_an_adapter_begins_as_the_base_and_its_targets_are_checked(base, tmp_pat
 
 @pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"attention": "eager"}], ids=str)
 def test_what_saves_memory_changes_no_weight(base, tmp_path, change):
-    fine_tune(base, TALKS, NAMES, tmp_path / "plain", **fine_tuning())
-    fine_tune(base, TALKS, NAMES, tmp_path / "other", **fine_tuning(**change))
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "plain", **fine_tuning())
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "other", **fine_tuning(**change))
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
     for name in plain:
         torch.testing.assert_close(plain[name], other[name], atol=1e-5, rtol=1e-5)
@@ -94,8 +93,8 @@ def test_what_saves_memory_changes_no_weight(base, tmp_path, change):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, of torch.jit and of gradients
 def test_a_compiled_model_learns_the_same(base, tmp_path):
-    plain = fine_tune(base, TALKS, NAMES, tmp_path / "plain", **fine_tuning())
-    compiled = fine_tune(base, TALKS, NAMES, tmp_path / "compiled", **fine_tuning(compile=True))
+    plain = fine_tune(ref(base), TALKS, NAMES, tmp_path / "plain", **fine_tuning())
+    compiled = fine_tune(ref(base), TALKS, NAMES, tmp_path / "compiled", **fine_tuning(compile=True))
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-4)
     assert loss_of(tmp_path / "compiled") == pytest.approx(loss_of(tmp_path / "plain"), rel=1e-4)
 
@@ -103,11 +102,11 @@ def test_a_compiled_model_learns_the_same(base, tmp_path):
 def test_an_8_bit_optimizer_learns(base, tmp_path):
     pytest.importorskip("bitsandbytes")
     record = fine_tune(
-        base,
+        ref(base),
         TALKS,
         NAMES,
         tmp_path / "model",
-        **fine_tuning(epochs=10) | {"optimizer": OptimizerConfig(**ADAM, name="adamw_8bit")},
+        **fine_tuning(epochs=10, optimizer=OptimizerConfig(**ADAM, name="adamw_8bit")),
     )
     assert record.losses[-1] < 0.8 * record.losses[0]
 
@@ -125,7 +124,8 @@ def test_noise_is_scaled_by_the_length_of_each_example_and_absent_in_evaluation(
 
 def test_noise_changes_what_is_learned_and_is_the_seeds(base, tmp_path):
     losses = [
-        fine_tune(base, TALKS, NAMES, tmp_path / "m", **fine_tuning(neftune=alpha)).losses for alpha in (0.0, 5.0, 5.0)
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "m", **fine_tuning(neftune=alpha)).losses
+        for alpha in (0.0, 5.0, 5.0)
     ]
     assert losses[1] == losses[2] != losses[0]
 
@@ -145,7 +145,7 @@ def test_schedules_by_hand():
 def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_path):
     groups = [str(number // 4) for number in range(12)]
     record = fine_tune(
-        base,
+        ref(base),
         TALKS,
         NAMES,
         tmp_path / "model",
@@ -157,7 +157,7 @@ def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_
     settings = fine_tuning(
         validation=0.3, validate_every=0.5, epochs=50, learning_rate=0.3, patience=2
     )  # too fast: it gets worse again
-    stopped = fine_tune(base, TALKS, NAMES, tmp_path / "stopped", groups=groups, **settings)
+    stopped = fine_tune(ref(base), TALKS, NAMES, tmp_path / "stopped", groups=groups, **settings)
     losses = [loss for _, loss in stopped.validation]
     assert stopped.steps == len(losses) < 100
     assert losses.index(min(losses)) == len(losses) - 3
@@ -171,11 +171,11 @@ def test_validation_takes_whole_groups_and_ends_with_the_best_weights(base, tmp_
 
 def held_group(base, groups):
     """The group that validates, as the seed decides."""
-    from sftdiv.training.batching.conversations import read_conversations
+    from sftdiv.training.batching.conversations import tokenize_conversations
 
-    reading = fine_tuning(validation=0.3)["reading"]
-    data = read_conversations(load_tokenizer(base), TALKS, NAMES, groups, reading=reading, vocabulary=300, seed=0)
-    return {groups[NAMES.index(name)] for name in data.held.names}.pop()
+    data = fine_tuning(validation=0.3)["config"].data
+    split = tokenize_conversations(load_tokenizer(base), TALKS, NAMES, groups, data=data, vocabulary=300, seed=0)
+    return {groups[NAMES.index(name)] for name in split.validation.names}.pop()
 
 
 # memory
@@ -198,15 +198,15 @@ class Hungry(torch.nn.Module):
 
 
 def test_a_micro_batch_is_halved_until_it_passes(base):
-    from sftdiv.training.batching.batches import Steps
+    from sftdiv.training.batching.batches import StepDataset
 
     examples = label_conversations(load_tokenizer(base), TALKS, max_length=64)
-    steps = Steps(examples, NAMES, [np.arange(12)], pad_id=0, micro_batch=12)
+    steps = StepDataset(examples, NAMES, [np.arange(12)], pad_id=0, micro_batch=12)
     model = load_model(base, dtype=torch.float32).train()
-    assert try_out(Hungry(model, 4), steps.heaviest, rows=12, hardware=CPU) == 3
+    assert probe_micro_batch(Hungry(model, 4), steps.longest_batch, rows=12, trainer=CPU) == 3
     assert all(parameter.grad is None for parameter in model.parameters())
-    with pytest.raises(SftdivError, match=r"not even one conversation of \d+ tokens passes: CUDA out of memory"):
-        try_out(Hungry(model, 0), steps.heaviest, rows=12, hardware=CPU)
+    with pytest.raises(SftdivError, match=r"not even one conversation of \d+ tokens fits: CUDA out of memory"):
+        probe_micro_batch(Hungry(model, 0), steps.longest_batch, rows=12, trainer=CPU)
 
 
 def test_out_of_memory_names_what_helps(base, tmp_path, monkeypatch):
@@ -216,22 +216,22 @@ def test_out_of_memory_names_what_helps(base, tmp_path, monkeypatch):
     with pytest.raises(
         SftdivError, match=r"CUDA out of memory.*train\.batch=auto.*gradient_checkpointing=true.*train=lora"
     ):
-        fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning())
 
 
 def test_the_micro_batch_may_be_left_to_the_estimate_and_keeps_the_step(base, tmp_path):
-    by_hand = fine_tune(base, TALKS, NAMES, tmp_path / "by_hand", **fine_tuning())
-    auto = fine_tune(base, TALKS, NAMES, tmp_path / "auto", **fine_tuning(micro_batch="auto"))
+    by_hand = fine_tune(ref(base), TALKS, NAMES, tmp_path / "by_hand", **fine_tuning())
+    auto = fine_tune(ref(base), TALKS, NAMES, tmp_path / "auto", **fine_tuning(micro_batch="auto"))
     assert auto.how["micro_batch"] == 4  # all of the step, where memory is plenty
     assert auto.losses == by_hand.losses
-    assert auto.how["memory"].startswith("memory a device in GiB: parameters 0.0")
+    assert auto.how["memory"].startswith("memory per device in GiB: parameters 0.0")
 
 
 # what is left behind
 
 
 def test_the_folder_loads_in_plain_transformers_and_stops(base, tmp_path):
-    record = fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=150))
+    record = fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(epochs=150))
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(tmp_path / "model"),
         AutoTokenizer.from_pretrained(tmp_path / "model"),
@@ -248,5 +248,5 @@ def test_the_folder_loads_in_plain_transformers_and_stops(base, tmp_path):
 
 
 def test_a_preview_marks_what_is_learned(base, tmp_path):
-    fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning())
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning())
     assert "<|user|>the cat<|assistant|>⟦the cat says meow<|eos|>⟧" in (tmp_path / "preview.txt").read_text()

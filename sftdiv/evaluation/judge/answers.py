@@ -164,21 +164,9 @@ def _load(
 ) -> BatchedModel | VllmModel:
     loaded_tokenizer = load_tokenizer(tokenizer)
     if generation.backend == "vllm":
-        return VllmModel(
-            model.path,
-            loaded_tokenizer,
-            max_length=max_length,
-            max_new_tokens=generation.max_new_tokens,
-            revision=model.revision,
-        )
-    return BatchedModel(
-        model.path,
-        loaded_tokenizer,
-        max_length=max_length,
-        batch_size=generation.initial_batch_size,
-        device=device,
-        revision=model.revision,
-    )
+        return VllmModel(model, loaded_tokenizer, max_length=max_length, max_new_tokens=generation.max_new_tokens)
+    batch_size = generation.initial_batch_size
+    return BatchedModel(model, loaded_tokenizer, max_length=max_length, batch_size=batch_size, device=device)
 
 
 def _conversation(prompt: Prompt, answers: Sequence[str]) -> list[dict[str, str]]:

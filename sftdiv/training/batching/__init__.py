@@ -1,1 +1,1 @@
-"""From conversations to batches: tokenizing, checks, packing, and the order of the optimizer steps."""
+"""From conversations to batches: tokenization, checks, packing, and the order of the optimizer steps."""

@@ -1,8 +1,8 @@
-"""What the optimizer sees at each step: examples of like length, in an order that the seed decides.
+"""Batches of the optimizer steps: examples of similar length, in an order that the seed decides.
 
-In: labelled examples. Out: one `Step` for each optimizer step, which holds this rank's
-micro-batches and the label tokens of all ranks. The trade: examples are sorted by length only
-within windows of some steps, which keeps the order random and most of the padding away.
+Input is labelled examples. Output is one `Step` per optimizer step, with this rank's micro-batches
+and the number of label tokens over all ranks. The trade-off: examples are sorted by length only
+within windows of some steps, which keeps the order random and avoids most of the padding.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from torch.utils.data import DataLoader, Dataset
 from sftdiv.modeling.chat_labels import IGNORED, Labelled
 from sftdiv.training.batching.packing import MicroBatch, lay_out, pack_rows
 
-WINDOW = 64  # steps among which examples are sorted by length: 1 to 4 % of padding is left on 2,000 examples in batches of 16
+# Steps within which examples are sorted by length: 1 to 4 % padding with 2,000 examples in batches of 16
+WINDOW = 64
 
 Plan = list[NDArray[np.int64]]
 
 
 class Batch(NamedTuple):
-    """One micro-batch: the names of its examples; their token ids and labels, each (rows, tokens); and the lengths in each row.
+    """One micro-batch.
 
-    ``position_ids`` (rows, tokens) begin again at 0 with every example of a packed row; None where
-    each row holds one example.
+    Attributes:
+        names: Names of the examples.
+        input_ids: Token ids, shape (rows, tokens).
+        labels: Labels, shape (rows, tokens).
+        position_ids: Positions that restart at 0 with every packed example, shape (rows, tokens);
+            None if every row is one example.
+        lengths: Tokens of each example of each row.
     """
 
     names: list[str]
@@ -40,9 +46,12 @@ class Batch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One optimizer step: this rank's micro-batches, and of all ranks the label tokens, by which the summed loss is divided.
+    """One optimizer step.
 
-    ``lengths`` are the tokens of each example of all ranks, from which the work of the step follows.
+    Attributes:
+        batches: Micro-batches of this rank.
+        label_tokens: Label tokens over all ranks, by which the summed loss is divided.
+        lengths: Tokens of each example over all ranks, from which the FLOPs of the step follow.
     """
 
     batches: list[Batch]
@@ -53,43 +62,43 @@ class Step(NamedTuple):
 def plan_steps(
     lengths: Sequence[int], *, epochs: int, batch_size: int, steps: int | None = None, rng: np.random.Generator
 ) -> Plan:
-    """Which examples make up each optimizer step; every example comes once an epoch.
+    """Example indices of each optimizer step; every example occurs once per epoch.
 
     Args:
         lengths: Tokens of each example.
         epochs: Passes over the examples.
-        batch_size: Examples in a step; the last step of an epoch may hold fewer.
-        steps: Plan so many steps, over as many epochs as they take, instead of ``epochs``.
-        rng: Decides the order.
+        batch_size: Examples per step; the last step of an epoch may have fewer.
+        steps: Number of steps, over as many epochs as they take; overrides ``epochs`` unless None.
+        rng: Generator that decides the order.
     """
     sizes = np.asarray(lengths)
-    an_epoch = -(-len(sizes) // batch_size)
-    passes = epochs if steps is None else -(-steps // an_epoch)
+    steps_per_epoch = -(-len(sizes) // batch_size)
+    passes = epochs if steps is None else -(-steps // steps_per_epoch)
     plan: Plan = []
     for _ in range(passes):
         order = rng.permutation(len(sizes))
         windows = [order[start : start + WINDOW * batch_size] for start in range(0, len(order), WINDOW * batch_size)]
         by_length = np.concatenate([window[np.argsort(sizes[window], kind="stable")] for window in windows])
-        portions = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-        plan += [portions[position] for position in rng.permutation(len(portions))]
+        batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+        plan += [batches[index] for index in rng.permutation(len(batches))]
     return plan[:steps]
 
 
-class Steps(Dataset[Step]):
-    """The steps of a plan for one rank, laid out and padded when they are asked for.
+class StepDataset(Dataset[Step]):
+    """Steps of a plan for one rank, laid out and padded on access.
 
     Args:
-        examples: Of the whole training.
-        names: What errors call them.
-        plan: From `plan_steps`.
-        pad_id: The token that fills rows up.
-        micro_batch: Rows that are computed at once.
-        capacity: Tokens of a row, where several examples are packed into one; None packs nothing.
-        flat: Put all packed rows of a micro-batch end to end into one, without padding: as varlen
-            flash attention wants them.
-        rank: This process, of ``ranks``.
+        examples: All training examples.
+        names: Names of the examples, for errors.
+        plan: Plan from `plan_steps`.
+        pad_id: Padding token.
+        micro_batch: Rows per forward pass.
+        capacity: Tokens of a packed sequence; None packs nothing.
+        flat: Whether to concatenate the packed sequences of a micro-batch into one row without padding,
+            as varlen flash attention requires.
+        rank: Number of this process.
         ranks: Processes that share each step.
-        first: The steps before this one are done and left out.
+        first: Number of completed steps, which are skipped.
     """
 
     def __init__(
@@ -115,13 +124,13 @@ class Steps(Dataset[Step]):
     def __len__(self) -> int:
         return len(self.plan) - self.first
 
-    def __getitem__(self, position: int) -> Step:
-        chosen = self.plan[self.first + position]
+    def __getitem__(self, index: int) -> Step:
+        chosen = self.plan[self.first + index]
         batches = [self._batch(rows) for rows in self.layout(chosen)[self.rank]]
         return Step(batches, int(self.label_tokens[chosen].sum()), self.lengths[chosen])
 
     def layout(self, chosen: NDArray[np.int64]) -> list[list[MicroBatch]]:
-        """The micro-batches of every rank."""
+        """Micro-batches of every rank for the examples of a step."""
         return lay_out(
             chosen.tolist(), self.lengths, micro_batch=self.micro_batch, ranks=self.ranks, capacity=self.capacity
         )
@@ -130,54 +139,55 @@ class Steps(Dataset[Step]):
         """Tokens and padding that all ranks compute in the first steps of the plan."""
         count = 0
         for chosen in self.plan[:steps]:
-            for rows in (rows for batches in self.layout(chosen) for rows in batches if rows):
-                count += len(rows) * max(int(self.lengths[row].sum()) for row in rows)
+            for batches in self.layout(chosen):
+                for rows in batches:
+                    count += len(rows) * max((int(self.lengths[row].sum()) for row in rows), default=0)
         return count
 
-    def heaviest(self, rows: int) -> Batch:
-        """A micro-batch of so many rows of the longest examples, of which none takes more memory."""
+    def longest_batch(self, rows: int) -> Batch:
+        """A micro-batch of the longest examples: none with as many rows takes more memory."""
         longest = np.argsort(-self.lengths, kind="stable")
         if self.capacity is None:
-            return self._batch([[int(i)] for i in longest[:rows]])
+            return self._batch([[int(index)] for index in longest[:rows]])
         per_row = max(1, self.capacity // max(1, int(self.lengths.min())))
         return self._batch(pack_rows(longest[: rows * per_row].tolist(), self.lengths, capacity=self.capacity)[:rows])
 
     def _batch(self, rows: MicroBatch) -> Batch:
         if not rows:
-            return self._nothing()
+            return self._empty_batch()
         if self.flat:
-            rows = [[i for row in rows for i in row]]
-        lengths = [[int(self.lengths[i]) for i in row] for row in rows]
+            rows = [[index for row in rows for index in row]]
+        lengths = [[int(self.lengths[index]) for index in row] for row in rows]
         width = max(map(sum, lengths))
         input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         labels = np.full((len(rows), width), IGNORED, dtype=np.int64)
         positions = np.zeros((len(rows), width), dtype=np.int64)
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             start = 0
-            for i in row:
-                example = self.examples[i]
+            for index in row:
+                example = self.examples[index]
                 end = start + len(example)
-                input_ids[place, start:end], labels[place, start:end] = example.input_ids, example.labels
-                labels[place, start] = IGNORED  # nothing of its own stands before an example's first token
-                positions[place, start:end] = np.arange(end - start)
+                input_ids[number, start:end], labels[number, start:end] = example.input_ids, example.labels
+                labels[number, start] = IGNORED  # an example's first token has no context of its own
+                positions[number, start:end] = np.arange(end - start)
                 start = end
-            positions[place, start:] = np.arange(width - start)
-        names = [self.names[i] for row in rows for i in row]
-        packed = None if self.capacity is None else torch.from_numpy(positions)
-        return Batch(names, torch.from_numpy(input_ids), torch.from_numpy(labels), packed, lengths)
+            positions[number, start:] = np.arange(width - start)
+        names = [self.names[index] for row in rows for index in row]
+        position_ids = None if self.capacity is None else torch.from_numpy(positions)
+        return Batch(names, torch.from_numpy(input_ids), torch.from_numpy(labels), position_ids, lengths)
 
-    def _nothing(self) -> Batch:
-        """What a rank computes while the others have more than it: one token, of which nothing is learned."""
+    def _empty_batch(self) -> Batch:
+        """Two tokens without a label, for a rank that has fewer micro-batches than the others."""
         return Batch([], torch.full((1, 2), self.pad_id), torch.full((1, 2), IGNORED), None, [[2]])
 
 
-class StepsModule(LightningDataModule):
-    """Serves steps to the trainer one by one, in their order."""
+class StepDataModule(LightningDataModule):
+    """Serves steps to Lightning's Trainer one by one, in their order."""
 
     def __init__(self, steps: Dataset[Step]) -> None:
         super().__init__()
         self.steps = steps
 
     def train_dataloader(self) -> DataLoader[Step]:
-        """One item is one step, already a batch."""
+        """A loader whose items are steps, which are batched already."""
         return DataLoader(self.steps, batch_size=None, shuffle=False)

@@ -1,8 +1,8 @@
-"""The conversations of a training, tokenized, labelled, guarded and split into those that are trained on and those that validate.
+"""Tokenizes, labels, validates and splits the conversations of a training.
 
-In: messages and a tokenizer. Out: labelled examples with their names, and how many were left out
-for which reason. Splits go by group, so that an instruction that is trained on is never validated
-on.
+Input is messages and a tokenizer. Output is labelled training and validation examples with their
+names, and the number of rejected ones by reason. Splits are by group, so that no instruction is
+both trained on and validated on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sftdiv.modeling.chat_labels import Labelled, Messages, end_token, label_conversations
 from sftdiv.records import SftdivError
-from sftdiv.training.batching.example_checks import Checked, check_examples
+from sftdiv.training.batching.example_checks import CheckedExamples, check_examples
 from sftdiv.training.config import DataConfig
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Named:
-    """Examples and what errors call them."""
+class NamedExamples:
+    """Labelled examples and their names, for errors."""
 
     examples: Sequence[Labelled]
     names: Sequence[str]
@@ -33,47 +33,51 @@ class Named:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def take(self, rows: NDArray[np.int64]) -> NamedExamples:
+        """The examples at some indices."""
+        return NamedExamples([self.examples[row] for row in rows], [self.names[row] for row in rows])
+
 
 @dataclass(frozen=True)
-class Conversations:
-    """What is trained on, what validates, and how many were left out, and why."""
+class TokenizedConversations:
+    """Training examples, validation examples, and the counts of the checks."""
 
-    train: Named
-    held: Named
-    checked: Checked
+    train: NamedExamples
+    validation: NamedExamples
+    checked: CheckedExamples
 
 
-def read_conversations(
+def tokenize_conversations(
     tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Messages],
+    conversations: Sequence[Messages],
     names: Sequence[str],
     groups: Sequence[str],
     *,
-    reading: DataConfig,
+    data: DataConfig,
     vocabulary: int,
     seed: int,
-) -> Conversations:
+) -> TokenizedConversations:
     """Tokenize, label, check and split conversations.
 
     Args:
-        tokenizer: With a chat template.
-        messages: The conversations.
-        names: Of each.
-        groups: Of each; a group is validated on or trained on as a whole.
-        reading: How they are read.
+        tokenizer: Tokenizer with a chat template.
+        conversations: Messages of each conversation.
+        names: Names of the conversations.
+        groups: Groups of the conversations; a group is trained on or validated on as a whole.
+        data: Tokenization settings.
         vocabulary: Rows of the model's embedding.
-        seed: Decides which groups validate.
+        seed: Seed of the validation split.
 
     Raises:
-        SftdivError: As `check_examples` does, or nothing is left to train on.
+        SftdivError: As `check_examples` does, or no conversation is left to train on.
     """
     labelled = label_conversations(
         tokenizer,
-        messages,
-        max_length=reading.max_length,
-        loss_on=reading.loss_on,
-        loss_turns=reading.loss_turns,
-        too_long=reading.too_long,
+        conversations,
+        max_length=data.max_length,
+        loss_on=data.loss_on,
+        loss_turns=data.loss_turns,
+        too_long=data.too_long,
     )
     checked = check_examples(
         labelled,
@@ -81,24 +85,25 @@ def read_conversations(
         vocabulary=vocabulary,
         entries=len(tokenizer),
         end_ids={end_token(tokenizer)},
-        pad_id=int(tokenizer.pad_token_id),  # type: ignore[arg-type]  # load_tokenizer has seen to it
-        max_masked_share=reading.max_masked_share,
+        pad_id=int(tokenizer.pad_token_id),
+        max_masked_share=data.max_masked_share,
     )
-    held = _held(np.array([groups[i] for i in checked.kept], dtype=object), reading.validation, seed=seed)
-    parts = [[i for i, out in zip(checked.kept, held, strict=True) if out == wanted] for wanted in (False, True)]
-    train, validation = (Named([labelled[i] for i in part], [names[i] for i in part]) for part in parts)
-    if not train:
-        raise SftdivError(f"data.validation={reading.validation} leaves none of {len(held)} conversations to train on")
-    return Conversations(train, validation, checked)
+    validates = _validation_mask(np.array([groups[i] for i in checked.valid], dtype=object), data.validation, seed=seed)
+    if validates.all():
+        raise SftdivError(
+            f"data.validation={data.validation} leaves none of {len(validates)} conversations for training"
+        )
+    examples, valid = NamedExamples(labelled, names), np.array(checked.valid)
+    return TokenizedConversations(examples.take(valid[~validates]), examples.take(valid[validates]), checked)
 
 
-def _held(groups: NDArray[np.object_], share: float, *, seed: int) -> NDArray[np.bool_]:
-    """Which conversations validate: whole groups, drawn until they hold the share, at least one where the share is above 0."""
+def _validation_mask(groups: NDArray[np.object_], share: float, *, seed: int) -> NDArray[np.bool_]:
+    """Conversations held out for validation: whole groups, drawn until they reach the share; none if it is 0."""
     if not share:
         return np.zeros(len(groups), dtype=bool)
-    named, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.random.default_rng([seed, 1]).permutation(len(named))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    chosen = np.zeros(len(named), dtype=bool)
-    chosen[order] = before < share * len(groups)
-    return chosen[member]
+    distinct, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng([seed, 1]).permutation(len(distinct))
+    drawn_before = np.cumsum(sizes[order]) - sizes[order]
+    chosen = np.zeros(len(distinct), dtype=bool)
+    chosen[order] = drawn_before < share * len(groups)
+    return chosen[group_of]

@@ -1,9 +1,9 @@
-"""What is checked of the examples before the first step, and a look at three of them.
+"""Validates tokenized examples before training; renders a preview.
 
-In: labelled examples, in the order of their names. Out: which of them are trained on, with the
-count of each that is left out and why; and a text in which what is trained on is marked. The trade:
-a few examples without anything to learn are dropped and counted, where many stop the training, for
-they are a sign of a wrong template or of too short a length.
+Input is labelled examples and their names. Output is the indices of the examples that are trained
+on, with the number of dropped ones by reason, and a text in which the trained tokens are marked. The
+trade-off: a few examples without a label token are dropped and counted; many stop the training,
+since they are a sign of a wrong template or a too small maximum length.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from sftdiv.records import SftdivError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CAUSES = "is there an assistant turn after a user turn, is model.max_length long enough, does model/template fit?"
+CAUSES = "is there an assistant turn after a user turn, is model.max_length large enough, does model/template fit?"
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Positions of the examples that are ``kept``, ascending, and how many are left out as ``too_long`` or as ``masked``: nothing to learn.
+class CheckedExamples:
+    """Result of the checks.
 
-    ``truncated`` of the kept are cut to fit; ``ended`` is the share of the others that learn to
-    end, None where there is none.
+    Attributes:
+        valid: Indices of the examples to train on, ascending.
+        too_long: Number of examples dropped for their length.
+        masked: Number of examples dropped because they have no label token.
+        truncated: Number of valid examples that were truncated.
+        ended: Share of the other valid examples with an end token among their labels; None if there are none.
     """
 
-    kept: list[int]
+    valid: list[int]
     too_long: int
     masked: int
     truncated: int
@@ -49,72 +53,76 @@ def check_examples(
     end_ids: Collection[int],
     pad_id: int,
     max_masked_share: float,
-) -> Checked:
-    """Leave out what cannot be trained on, and refuse a training that cannot be meant.
+) -> CheckedExamples:
+    """Drop examples without a label token, and reject a training set that is probably a mistake.
 
     Args:
-        examples: From `label_conversations`.
-        names: What errors call each of them.
+        examples: Examples from `label_conversations`.
+        names: Names of the examples, for errors.
         vocabulary: Rows of the model's embedding.
-        entries: Of the tokenizer, for the error that compares them.
-        end_ids: The tokens that end a response.
-        pad_id: The token that fills rows up.
-        max_masked_share: Above this share of examples without a label token the training is
-            refused. Those that are dropped for their
-        length by choice count neither as such nor in the whole.
+        entries: Entries of the tokenizer, for the error that compares the two.
+        end_ids: Tokens that end a response.
+        pad_id: Padding token.
+        max_masked_share: Maximum share of examples without a label token. Examples dropped for their length are
+            not counted.
 
     Raises:
-        SftdivError: No example is left, too many have nothing to learn, an id has no embedding, or
-            no example learns to end.
+        SftdivError: No example is left, too many have no label token, an id has no embedding, or no
+            response ends with an end token.
     """
-    fitting = [position for position, example in enumerate(examples) if not example.dropped]
-    kept = [position for position in fitting if examples[position].label_tokens]
-    masked = len(fitting) - len(kept)
-    _check_masked(kept, masked, examples, names, max_masked_share)
-    for position in kept:
-        _check_ids(examples[position].input_ids, f"of example {names[position]}", vocabulary, entries)
-    _check_ids(np.array([pad_id]), "that fills rows up", vocabulary, entries)
-    whole = [examples[position] for position in kept if not examples[position].truncated]
+    fitting = [index for index, example in enumerate(examples) if not example.dropped]
+    valid = [index for index in fitting if examples[index].label_tokens]
+    masked = len(fitting) - len(valid)
+    _check_masked(valid, masked, examples, names, max_masked_share)
+    for index in valid:
+        _check_ids(examples[index].input_ids, f"of example {names[index]}", vocabulary, entries)
+    _check_ids(np.array([pad_id]), "for padding", vocabulary, entries)
+    whole = [examples[index] for index in valid if not examples[index].truncated]
+    truncated = len(valid) - len(whole)
+    return CheckedExamples(valid, len(examples) - len(fitting), masked, truncated, _ended_share(whole, end_ids))
+
+
+def _ended_share(whole: Sequence[Labelled], end_ids: Collection[int]) -> float | None:
+    """Share of untruncated examples with an end token among their labels; None if there are no such examples."""
+    if not whole:
+        return None
     ended = sum(any(bool((example.labels[1:] == end).any()) for end in end_ids) for example in whole)
-    if whole and not ended:
+    if not ended:
         known = ", ".join(str(end) for end in sorted(end_ids))
         raise SftdivError(
-            f"none of {len(whole)} examples that are whole learns a token that ends a response ({known}), so that generation would not "
-            "stop: give a template that writes {{ eos_token }} after each response, such as model/template=chatml"
+            f"none of {len(whole)} untruncated examples has a label on a token that ends a response ({known}), so "
+            "generation would not stop: use a template that writes {{ eos_token }} after each response, such as "
+            "model/template=chatml"
         )
-    return Checked(
-        kept, len(examples) - len(fitting), masked, len(kept) - len(whole), ended / len(whole) if whole else None
-    )
+    return ended / len(whole)
 
 
 def _check_masked(
-    kept: list[int], masked: int, examples: Sequence[Labelled], names: Sequence[str], most: float
+    valid: list[int], masked: int, examples: Sequence[Labelled], names: Sequence[str], max_share: float
 ) -> None:
-    too_long = sum(example.dropped for example in examples)
-    if not kept:
-        dropped = (
-            f" ({too_long} are longer than model.max_length and dropped; data.too_long=truncate keeps them)"
-            if too_long
-            else ""
-        )
+    if not valid:
+        too_long = sum(example.dropped for example in examples)
+        dropped = ""
+        if too_long:
+            dropped = f" ({too_long} are longer than model.max_length and dropped; data.too_long=truncate keeps them)"
         raise SftdivError(f"none of {len(examples)} conversations has a label token{dropped}: {CAUSES}")
-    share = masked / (masked + len(kept))
-    if share > most:
-        found = [
+    share = masked / (masked + len(valid))
+    if share > max_share:
+        unlabelled = [
             name for name, example in zip(names, examples, strict=True) if not (example.dropped or example.label_tokens)
         ]
         raise SftdivError(
-            f"{masked} of {masked + len(kept)} conversations ({share:.1%}) have no label token, such as {', '.join(found[:3])}; "
-            f"data.max_masked_share={most} allows fewer: {CAUSES}"
+            f"{masked} of {masked + len(valid)} conversations ({share:.1%}) have no label token, such as "
+            f"{', '.join(unlabelled[:3])}; the limit is data.max_masked_share={max_share}: {CAUSES}"
         )
 
 
-def _check_ids(ids: NDArray[np.int64], whose: str, vocabulary: int, entries: int) -> None:
+def _check_ids(ids: NDArray[np.int64], origin: str, vocabulary: int, entries: int) -> None:
     outside = ids[(ids < 0) | (ids >= vocabulary)]
     if len(outside):
         raise SftdivError(
-            f"token {outside[0]} {whose} has no embedding: the tokenizer has {entries:,} entries, the model {vocabulary:,} rows; use the "
-            "tokenizer that belongs to the model, without tokens added to it"
+            f"token {outside[0]} {origin} has no embedding: the tokenizer has {entries:,} entries, "
+            f"the model {vocabulary:,} rows; use the model's own tokenizer, without added tokens"
         )
 
 
@@ -126,41 +134,40 @@ def preview(
     *,
     width: int = 600,
 ) -> str:
-    """Some examples, evenly spread over all, as text in which ⟦ ⟧ enclose what is trained on; special tokens are shown.
+    """Some examples, evenly spread over all, as text in which ⟦ ⟧ enclose the trained tokens; special tokens are shown.
 
     Args:
-        tokenizer: The one that made them.
-        examples: What is trained on.
-        names: What each is called.
-        count: Examples to show.
-        width: Characters of a stretch that is learned, or is not, that are shown; the middle of a
-            longer one is left out.
+        tokenizer: Tokenizer of the examples.
+        examples: Training examples.
+        names: Names of the examples.
+        count: Number of examples to show.
+        width: Maximum characters of a trained or untrained stretch; the middle of a longer one is omitted.
     """
     chosen = np.unique(np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int))
-    return "\n".join(_shown(tokenizer, examples[position], names[position], width) for position in chosen)
+    return "\n".join(_marked_text(tokenizer, examples[index], names[index], width) for index in chosen)
 
 
-def _shown(tokenizer: PreTrainedTokenizerBase, example: Labelled, name: str, width: int) -> str:
-    learned = example.labels != IGNORED
-    learned[:1] = False  # nothing stands before the first token, from which it could be learned
+def _marked_text(tokenizer: PreTrainedTokenizerBase, example: Labelled, name: str, width: int) -> str:
+    trained = example.labels != IGNORED
+    trained[:1] = False  # the first token has no context and is never predicted
     pieces, end, before = [], 0, ""
-    for is_learned, run in groupby(learned.tolist()):
+    for is_trained, run in groupby(trained.tolist()):
         end += len(list(run))
-        text = _decoded(tokenizer, example.input_ids[:end].tolist())
-        piece = _middle_out(
-            text[len(before) :], width
-        )  # decoded with what stands before: alone it would lose a space at its start
-        pieces.append(f"⟦{piece}⟧" if is_learned else piece)
+        # decoded with its context, since alone it could lose a leading space
+        text = str(
+            tokenizer.decode(
+                example.input_ids[:end].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
+        piece = _middle_omitted(text[len(before) :], width)
+        pieces.append(f"⟦{piece}⟧" if is_trained else piece)
         before = text
-    facts = f"{len(example)} tokens, {example.label_tokens} of them learned{', truncated' if example.truncated else ''}"
-    return f"--- {name}: {facts} ---\n{''.join(pieces)}\n"
+    truncated = ", truncated" if example.truncated else ""
+    header = f"--- {name}: {len(example)} tokens, {example.label_tokens} of them trained{truncated} ---"
+    return f"{header}\n{''.join(pieces)}\n"
 
 
-def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def _middle_out(text: str, width: int) -> str:
-    left_out = len(text) - width
+def _middle_omitted(text: str, width: int) -> str:
+    omitted = len(text) - width
     half = width // 2
-    return text if left_out <= 0 else f"{text[:half]} […{left_out:,} characters…] {text[len(text) - half :]}"
+    return text if omitted <= 0 else f"{text[:half]} […{omitted:,} characters…] {text[len(text) - half :]}"

@@ -1,7 +1,7 @@
-"""The course of a training before it begins: its steps, when it validates, where it is resumed.
+"""Training plan: optimizer steps, validation schedule and resume point.
 
-In: the conversations and the settings. Out: the steps of this rank that are left, and the callbacks
-that watch over them.
+Input is tokenized conversations and settings. Output is the remaining steps of this rank, and the
+callbacks that validate and write checkpoints.
 """
 
 from __future__ import annotations
@@ -15,69 +15,63 @@ import numpy as np
 from pytorch_lightning import Callback
 
 from sftdiv.storage.hashing import content_hash
-from sftdiv.training.batching.batches import Steps, plan_steps
-from sftdiv.training.batching.conversations import Conversations
-from sftdiv.training.callbacks.checkpointing import Checkpoints
-from sftdiv.training.callbacks.validation import Validation
-from sftdiv.training.config import FineTuningConfig, ScheduleConfig
+from sftdiv.training.batching.batches import StepDataset, plan_steps
+from sftdiv.training.batching.conversations import TokenizedConversations
+from sftdiv.training.callbacks.checkpointing import CheckpointCallback
+from sftdiv.training.callbacks.validation import ValidationCallback
+from sftdiv.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The steps that are left, and who watches them."""
+    """Remaining steps of a training, and its callbacks."""
 
-    steps: Steps
-    validation: Validation
-    checkpoints: Checkpoints
+    steps: StepDataset
+    validation: ValidationCallback
+    checkpoints: CheckpointCallback
 
     @property
     def callbacks(self) -> Sequence[Callback]:
-        """In the order in which they are called: a checkpoint holds what validation found."""
+        """Callbacks in calling order: a checkpoint includes the latest validation loss."""
         return [self.validation, self.checkpoints]
 
 
 def plan_training(
-    data: Conversations,
-    layout: Callable[..., Steps],
+    conversations: TokenizedConversations,
+    layout: Callable[..., StepDataset],
     folder: Path,
     identity: Mapping[str, Any],
     *,
-    length: ScheduleConfig,
-    method: FineTuningConfig,
+    config: TrainingConfig,
     seed: int,
 ) -> TrainingPlan:
-    """Plan the steps, from the checkpoint on that a training of the same identity has left.
+    """Plan the steps, starting at the checkpoint of an interrupted training of the same identity.
 
     Args:
-        data: What is trained on and what validates.
-        layout: Makes `Steps` of examples, names and a plan.
-        folder: Of the checkpoints.
-        identity: What else decides the weights.
-        length: How long is trained.
-        method: How often checkpoints are kept.
-        seed: Of the order.
+        conversations: Training and validation examples.
+        layout: Makes a `StepDataset` of examples, names and a plan.
+        folder: Folder of the checkpoints.
+        identity: Everything else that decides the weights.
+        config: Settings of the training.
+        seed: Seed of the order.
     """
-    lengths = [len(example) for example in data.train.examples]
-    plan = plan_steps(
-        lengths, epochs=length.epochs, batch_size=length.batch_size, steps=length.steps, rng=np.random.default_rng(seed)
+    schedule, train, heldout = config.schedule, conversations.train, conversations.validation
+    lengths, batch_size = [len(example) for example in train.examples], schedule.batch_size
+    rng = np.random.default_rng(seed)
+    plan = plan_steps(lengths, epochs=schedule.epochs, batch_size=batch_size, steps=schedule.steps, rng=rng)
+    starts = range(0, len(heldout), batch_size)
+    heldout_plan = [np.arange(start, min(start + batch_size, len(heldout))) for start in starts]
+    steps_per_epoch = -(-len(lengths) // batch_size)
+    validation = ValidationCallback(
+        layout(heldout.examples, heldout.names, heldout_plan),
+        every=max(1, round(schedule.validate_every * steps_per_epoch)),
+        patience=schedule.patience,
     )
-    held = [
-        np.arange(start, min(start + length.batch_size, len(data.held)))
-        for start in range(0, len(data.held), length.batch_size)
-    ]
-    an_epoch = -(-len(lengths) // length.batch_size)
-    validation = Validation(
-        layout(data.held.examples, data.held.names, held),
-        every=max(1, round(length.validate_every * an_epoch)),
-        patience=length.patience,
-    )
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointCallback(
         folder,
-        plan=content_hash([dict(identity), seed, list(data.train.names), [chosen.tolist() for chosen in plan]]),
-        minutes=method.checkpoint_minutes,
-        steps=method.checkpoint_steps,
+        plan=content_hash([dict(identity), seed, list(train.names), [chosen.tolist() for chosen in plan]]),
+        minutes=config.fine_tuning.checkpoint_minutes,
+        steps=config.fine_tuning.checkpoint_steps,
         validation=validation,
     )
-    return TrainingPlan(
-        layout(data.train.examples, data.train.names, plan, first=checkpoints.done), validation, checkpoints
-    )
+    return TrainingPlan(layout(train.examples, train.names, plan, first=checkpoints.done), validation, checkpoints)

@@ -1,10 +1,10 @@
-"""Checkpoints of a training under way, from which it goes on as if nothing had happened: to the bit, on a CPU.
+"""Checkpoints of a running training, from which it resumes to the same result: bit for bit on a CPU.
 
-In: the training's module, optimizer and validation after a step. Out: ``step-N/`` in a folder:
-trained weights and optimizer state as torch's distributed checkpoint (each rank writes what it
-holds, and another number of ranks can read it), the state of each rank's random generators, and
-``progress.json``, written last. A checkpoint is written under a hidden name and renamed, and only
-then is the one before removed: a kill at any moment leaves one that is whole.
+A checkpoint is a folder ``step-N/`` with the trained weights and optimizer state as torch's
+distributed checkpoint (each rank writes its own part, and another number of ranks can read it), the
+state of each rank's random generators, and ``progress.json``, written last. It is written under a
+hidden name and renamed, and only then is the previous one removed: a kill at any moment leaves a
+complete checkpoint.
 """
 
 from __future__ import annotations
@@ -31,47 +31,46 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.training.batching.batches import Step
-from sftdiv.training.callbacks.validation import Validation
+from sftdiv.training.callbacks.validation import ValidationCallback
 from sftdiv.training.module import CausalModule
 
 log = logging.getLogger(__name__)
 PROGRESS = "progress.json"
-TRAINED_ONLY = StateDictOptions(
-    ignore_frozen_params=True, strict=False
-)  # `load` is strict: what is trained must be there
+# `load` itself is strict: every trained weight must be in the checkpoint
+TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Checkpoints(Callback):
-    """Keeps one checkpoint: every so many steps or minutes, and when Ctrl-C or SIGTERM asks the training to end.
+class CheckpointCallback(Callback):
+    """Writes a checkpoint at intervals, and when Ctrl-C or SIGTERM requests the end of the training.
 
     Args:
-        folder: Where it lies; made when the first is written.
-        plan: What tells this training from others.
-        minutes: Between two checkpoints; None for none by the clock.
-        steps: Between two checkpoints; None for none by number.
-        validation: Whose losses and best weights belong to the state.
+        folder: Folder of the checkpoint; created with the first one.
+        plan: Digest that identifies this training.
+        minutes: Minutes between checkpoints; None for none by the clock.
+        steps: Optimizer steps between checkpoints; None for none by number.
+        validation: Callback whose losses and best weights belong to the state.
     """
 
     def __init__(
-        self, folder: Path, *, plan: str, minutes: float | None, steps: int | None, validation: Validation
+        self, folder: Path, *, plan: str, minutes: float | None, steps: int | None, validation: ValidationCallback
     ) -> None:
         self.folder, self.plan, self.minutes, self.steps, self.validation = folder, plan, minutes, steps, validation
         self.stopped = False
-        self._place = latest(folder, plan)
-        self._asked: int | None = None  # the signal that asked for the end
-        self._saved = time.monotonic()
+        self._checkpoint = latest_checkpoint(folder, plan)
+        self._signal: int | None = None  # the signal that requested the end
+        self._last_saved = time.monotonic()
         self._handlers: dict[int, Any] = {}
 
     @property
     def done(self) -> int:
-        """Steps that the checkpoint holds; 0 where there is none."""
-        return 0 if self._place is None else int(_progress(self._place)["done"])
+        """Completed steps of the checkpoint to resume from; 0 if there is none."""
+        return 0 if self._checkpoint is None else int(_read_progress(self._checkpoint)["done"])
 
     @property
-    def asked(self) -> bool:
-        """Whether a signal has asked for the end."""
-        return self._asked is not None
+    def interrupted(self) -> bool:
+        """Whether a signal has requested the end of the training."""
+        return self._signal is not None
 
     def remove(self) -> None:
         """Remove the folder, once the model is saved."""
@@ -79,81 +78,81 @@ class Checkpoints(Callback):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: CausalModule) -> None:
-        """Go on from the checkpoint, and listen to signals."""
-        if self._place is not None:
-            self._load(trainer, pl_module, self._place)
+        """Resume from the checkpoint and install the signal handlers."""
+        if self._checkpoint is not None:
+            self._load(trainer, pl_module, self._checkpoint)
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
     ) -> None:
-        """Save when it is time, and end when that was asked for; the last step needs neither."""
-        by_clock = self.minutes is not None and time.monotonic() - self._saved > 60 * self.minutes
+        """Save at the interval, and stop after a signal; after the last step neither is needed."""
+        by_clock = self.minutes is not None and time.monotonic() - self._last_saved > 60 * self.minutes
         by_steps = self.steps is not None and pl_module.done % self.steps == 0
-        save, stop = self._agree(pl_module, by_clock or by_steps)
-        if (save or stop) and pl_module.done < pl_module.steps:
+        save_now, stop = self._agree(pl_module, by_clock or by_steps)
+        if (save_now or stop) and pl_module.done < pl_module.steps:
             self._save(trainer, pl_module)
             self.stopped = stop
             trainer.should_stop = trainer.should_stop or stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave signals to whoever had them."""
+        """Restore the previous signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave signals to whoever had them."""
+        """Restore the previous signal handlers."""
         self.on_train_end(trainer, pl_module)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked is not None:  # the second time: at once
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:  # a second signal stops immediately
             raise KeyboardInterrupt
-        self._asked = number
+        self._signal = number
         log.warning(
-            "%s: the training ends after this step, with a checkpoint; once more ends it at once",
+            "%s: the training stops after this step, with a checkpoint; send it again to stop immediately",
             signal.Signals(number).name,
         )
 
-    def _agree(self, module: CausalModule, save: bool) -> tuple[bool, bool]:
-        """What any rank wants, all do: a checkpoint is written by all of them."""
+    def _agree(self, module: CausalModule, save_now: bool) -> tuple[bool, bool]:
+        """Whether any rank wants to save, and to stop: all ranks write a checkpoint together."""
         if module.ranks == 1:
-            return save, self._asked is not None
-        wanted = torch.tensor([save, self._asked is not None], dtype=torch.int32, device=module.device)
+            return save_now, self.interrupted
+        wanted = torch.tensor([save_now, self.interrupted], dtype=torch.int32, device=module.device)
         dist.all_reduce(wanted, op=dist.ReduceOp.MAX)
         return bool(wanted[0]), bool(wanted[1])
 
     def _save(self, trainer: Trainer, module: CausalModule) -> None:
-        place, temporary = self.folder / f"step-{module.done}", self.folder / f".step-{module.done}"
-        first = trainer.global_rank == 0
-        if first:
+        checkpoint, temporary = self.folder / f"step-{module.done}", self.folder / f".step-{module.done}"
+        is_first_rank = trainer.global_rank == 0
+        if is_first_rank:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        _wait(module)
+        _barrier(module)
         state = self._state(trainer, module)
-        with _alone_is_meant():
+        with _single_process_warning_ignored():
             save(state, checkpoint_id=temporary, no_dist=module.ranks == 1)
         _save_random_state(temporary / f"random-{trainer.global_rank}.pt")
-        _wait(module)
-        if first:
-            (temporary / PROGRESS).write_text(json.dumps(self._describe(trainer, module)), encoding="utf-8")
-            shutil.rmtree(place, ignore_errors=True)
-            temporary.replace(place)
-            for other in self.folder.glob("*step-*"):
-                if other != place:
-                    shutil.rmtree(other, ignore_errors=True)
-        _wait(module)
-        self._saved = time.monotonic()
+        _barrier(module)
+        if is_first_rank:
+            (temporary / PROGRESS).write_text(json.dumps(self._progress(trainer, module)), encoding="utf-8")
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            temporary.replace(checkpoint)
+            for path in self.folder.glob("*step-*"):
+                if path != checkpoint:
+                    shutil.rmtree(path, ignore_errors=True)
+        _barrier(module)
+        self._last_saved = time.monotonic()
 
-    def _load(self, trainer: Trainer, module: CausalModule, place: Path) -> None:
-        progress = _progress(place)
+    def _load(self, trainer: Trainer, module: CausalModule, checkpoint: Path) -> None:
+        progress = _read_progress(checkpoint)
         self.validation.losses = [(step, loss) for step, loss in progress["validation"]]
         if self.validation.losses:
-            self.validation.keep_best(module)  # which makes room for what is read
+            self.validation.keep_best(module)  # allocates the tensors that are read into
         state = self._state(trainer, module)
-        with _alone_is_meant():
-            load(state, checkpoint_id=place, no_dist=module.ranks == 1)
+        with _single_process_warning_ignored():
+            load(state, checkpoint_id=checkpoint, no_dist=module.ranks == 1)
         set_state_dict(
             module.model,
             trainer.optimizers,
@@ -164,60 +163,58 @@ class Checkpoints(Callback):
         module.losses, module.done = progress["losses"], progress["done"]
         if progress["scaler"]:
             trainer.precision_plugin.load_state_dict(progress["scaler"])
-        _load_random_state(place / f"random-{trainer.global_rank}.pt")
-        log.info("resumed at step %d of %d from %s", module.done, module.steps, place)
+        _load_random_state(checkpoint / f"random-{trainer.global_rank}.pt")
+        log.info("resumed at step %d of %d from %s", module.done, module.steps, checkpoint)
 
     def _state(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
         model, optimizer = get_state_dict(module.model, trainer.optimizers, options=TRAINED_ONLY)
-        return {"model": model, "optimizer": optimizer} | (
-            {"best": self.validation.best} if self.validation.best else {}
-        )
+        state = {"model": model, "optimizer": optimizer}
+        return state | {"best": self.validation.best} if self.validation.best else state
 
-    def _describe(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
-        scaler = trainer.precision_plugin.state_dict()
-        validation = self.validation.losses
+    def _progress(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
         return {
             "plan": self.plan,
             "done": module.done,
             "losses": module.losses,
-            "validation": validation,
-            "scaler": scaler,
+            "validation": self.validation.losses,
+            "scaler": trainer.precision_plugin.state_dict(),
         }
 
 
-def latest(folder: Path, plan: str) -> Path | None:
-    """The newest whole checkpoint of a folder that belongs to the plan, or None."""
-    found = sorted(
-        (path for path in folder.glob("step-*") if (path / PROGRESS).exists()), key=lambda path: int(path.name[5:])
-    )
-    return next((path for path in reversed(found) if _progress(path)["plan"] == plan), None)
+def latest_checkpoint(folder: Path, plan: str) -> Path | None:
+    """The newest complete checkpoint of the plan in a folder, or None."""
+    complete = [path for path in folder.glob("step-*") if (path / PROGRESS).exists()]
+    newest_first = sorted(complete, key=lambda path: -int(path.name.removeprefix("step-")))
+    return next((path for path in newest_first if _read_progress(path)["plan"] == plan), None)
 
 
-def _progress(checkpoint: Path) -> dict[str, Any]:
-    """What ``progress.json`` says: ``plan``, ``done``, ``losses``, ``validation``, ``scaler``."""
+def _read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Content of ``progress.json``: ``plan``, ``done``, ``losses``, ``validation``, ``scaler``."""
     return dict(json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
 
 
 @contextmanager
-def _alone_is_meant() -> Iterator[None]:
-    """Torch warns where there is one process, as if several had been forgotten."""
+def _single_process_warning_ignored() -> Iterator[None]:
+    """Ignore torch's warning that a single process might be a mistake."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
 
 
-def _wait(module: CausalModule) -> None:
+def _barrier(module: CausalModule) -> None:
     if module.ranks > 1:
         dist.barrier()
 
 
 def _save_random_state(path: Path) -> None:
-    state = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
     torch.save(state, path)
 
 
 def _load_random_state(path: Path) -> None:
-    if not path.exists():  # a rank that was not there when the checkpoint was written
+    if not path.exists():  # the checkpoint was written by fewer ranks
         return
     state = torch.load(path, weights_only=True)
     torch.set_rng_state(state["cpu"])

@@ -1,1 +1,1 @@
-"""Training on several devices: launching ranks with torchrun, the worker that each rank runs, and sharding."""
+"""Training on several devices: launching ranks with torchrun, the worker process of a rank, and sharding."""

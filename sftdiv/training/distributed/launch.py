@@ -1,9 +1,8 @@
-"""A training on as many devices as are asked for: in this process on one, by torchrun on several.
+"""Runs a training on the configured devices: in this process on one device, with torchrun on several.
 
-In: what `fine_tune` takes. Out: the model's folder, with ``train.json`` in it. With several devices
-each has a process of its own, which knows nothing of Hydra and takes its settings from a file; this
-process waits, and passes the numbers of each step on to the tracker. What passes between the
-processes are plain files in a folder beside the model, which is removed when the training is done.
+On several devices each rank is a process of its own, which knows nothing of Hydra and reads its
+settings from a file. This process waits, and forwards the metrics of each step to the tracker. The
+processes exchange plain files in a folder beside the model, which is removed after the training.
 """
 
 from __future__ import annotations
@@ -24,140 +23,135 @@ from typing import Any
 
 from sftdiv.modeling.chat_labels import Messages
 from sftdiv.protocols import Tracker
-from sftdiv.records import SftdivError
-from sftdiv.training.config import TrainerConfig
-from sftdiv.training.distributed.worker import ERROR, MESSAGES, SPEC, STEPS
+from sftdiv.records import ModelRef, SftdivError
+from sftdiv.training.config import TrainerConfig, TrainingConfig
+from sftdiv.training.distributed.worker import CONVERSATIONS, ERROR, SPEC, STEPS
 from sftdiv.training.summary import FILE
 
-SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_TO_STOP = 60.0  # in which ranks end their step and write a checkpoint
+SECONDS_BETWEEN_POLLS = 0.2
+SECONDS_TO_STOP = 60.0  # for the ranks to end their step and write a checkpoint
 
 
 def launch(
-    base: str | Path,
-    messages: Sequence[Messages],
+    base: ModelRef,
+    conversations: Sequence[Messages],
     names: Sequence[str],
     folder: Path,
     *,
     groups: Sequence[str],
-    hardware: TrainerConfig,
+    config: TrainingConfig,
+    seed: int,
     tracker: Tracker | None,
-    **settings: Any,
 ) -> dict[str, Any]:
-    """Fine-tune on the devices of ``hardware``; see `fine_tune` for the arguments.
+    """Fine-tune on the devices of ``config.trainer``; see `fine_tune` for the arguments.
 
     Returns:
-        What ``train.json`` says.
+        The content of ``train.json``.
 
     Raises:
-        SftdivError: As `fine_tune` does; or a rank died, with the end of what the ranks wrote in
-            the log above.
+        SftdivError: As `fine_tune` does; or a rank failed, with the end of its output in the log.
     """
-    hardware = hardware.resolved()
-    if hardware.ranks == 1 and hardware.strategy != "deepspeed":
+    config = config.resolved()
+    trainer = config.trainer
+    if trainer.ranks == 1 and trainer.strategy != "deepspeed":
         from sftdiv.training.fine_tune import fine_tune
 
-        fine_tune(base, messages, names, folder, groups=groups, hardware=hardware, tracker=tracker, **settings)
+        fine_tune(base, conversations, names, folder, groups=groups, config=config, seed=seed, tracker=tracker)
     else:
-        place = folder.parent / "ranks"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        _write(place, base, messages, names, groups, folder, hardware, settings)
-        _run(command(place, hardware), place, tracker)
-        shutil.rmtree(place)
+        exchange = folder.parent / "ranks"
+        shutil.rmtree(exchange, ignore_errors=True)
+        exchange.mkdir(parents=True)
+        spec = {
+            "base": asdict(base),
+            "folder": str(folder.absolute()),
+            "config": asdict(config),
+            "seed": seed,
+            "launcher": {"host": socket.gethostname(), "process": os.getpid()},
+        }
+        (exchange / SPEC).write_text(json.dumps(spec), encoding="utf-8")
+        _write_conversations(exchange / CONVERSATIONS, conversations, names, groups)
+        _run(torchrun_command(exchange, trainer), exchange, tracker)
+        shutil.rmtree(exchange)
     return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def command(place: Path, hardware: TrainerConfig) -> list[str]:
-    """The words that start the ranks: torchrun on this machine, or on each of several by way of the prefix, which meet at this one."""
+def torchrun_command(exchange: Path, trainer: TrainerConfig) -> list[str]:
+    """Command that starts the ranks: torchrun on this machine, or, through the prefix, on several that meet here.
+
+    Args:
+        exchange: Folder of the files for the ranks.
+        trainer: Resolved settings.
+    """
     torchrun = [
         sys.executable,
         "-m",
         "torch.distributed.run",
-        f"--nproc-per-node={hardware.devices}",
-        f"--nnodes={hardware.nodes}",
+        f"--nproc-per-node={trainer.devices}",
+        f"--nnodes={trainer.nodes}",
     ]
-    if hardware.nodes == 1:
+    if trainer.nodes == 1:
         torchrun.append("--standalone")
     else:
         torchrun += [
             "--rdzv-backend=c10d",
             f"--rdzv-endpoint={socket.gethostname()}:{_free_port()}",
-            f"--rdzv-id={place.parent.name}",
+            f"--rdzv-id={exchange.parent.name}",
         ]
-    return [*shlex.split(hardware.prefix or ""), *torchrun, "-m", "sftdiv.training.distributed.worker", str(place)]
+    return [*shlex.split(trainer.prefix or ""), *torchrun, "-m", "sftdiv.training.distributed.worker", str(exchange)]
 
 
-def _write(
-    place: Path,
-    base: str | Path,
-    messages: Sequence[Messages],
-    names: Sequence[str],
-    groups: Sequence[str],
-    folder: Path,
-    hardware: TrainerConfig,
-    settings: dict[str, Any],
+def _write_conversations(
+    path: Path, conversations: Sequence[Messages], names: Sequence[str], groups: Sequence[str]
 ) -> None:
-    plain = {
-        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in settings.items()
-    }
-    launcher = {"host": socket.gethostname(), "process": os.getpid()}
-    spec = {
-        "base": str(base),
-        "folder": str(folder.absolute()),
-        "hardware": asdict(hardware),
-        "launcher": launcher,
-        **plain,
-    }
-    (place / SPEC).write_text(json.dumps(spec), encoding="utf-8")
-    with (place / MESSAGES).open("w", encoding="utf-8") as stream:
-        for turns, name, group in zip(messages, names, groups, strict=True):
-            stream.write(json.dumps({"messages": [dict(turn) for turn in turns], "name": name, "group": group}) + "\n")
+    with path.open("w", encoding="utf-8") as stream:
+        for messages, name, group in zip(conversations, names, groups, strict=True):
+            line = {"messages": [dict(message) for message in messages], "name": name, "group": group}
+            stream.write(json.dumps(line) + "\n")
 
 
-def _run(words: Sequence[str], place: Path, tracker: Tracker | None) -> None:
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # torchrun would set it so, and warn
-    process = subprocess.Popen(words, env=os.environ | threads, start_new_session=True)
-    told = 0
+def _run(command: Sequence[str], exchange: Path, tracker: Tracker | None) -> None:
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # torchrun's default, without its warning
+    process = subprocess.Popen(command, env=os.environ | threads, start_new_session=True)
+    offset = 0
     try:
         while process.poll() is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            told = _pass_on(place / STEPS, told, tracker)
-    except BaseException:  # Ctrl-C, above all: the ranks are told, and write a checkpoint
+            time.sleep(SECONDS_BETWEEN_POLLS)
+            offset = _forward_metrics(exchange / STEPS, offset, tracker)
+    except BaseException:  # above all Ctrl-C: the ranks write a checkpoint
         _stop(process)
         raise
-    _pass_on(place / STEPS, told, tracker)
-    if (place / ERROR).exists():
-        raise SftdivError((place / ERROR).read_text(encoding="utf-8"))
+    _forward_metrics(exchange / STEPS, offset, tracker)
+    if (exchange / ERROR).exists():
+        raise SftdivError((exchange / ERROR).read_text(encoding="utf-8"))
     if process.returncode:
         raise SftdivError(
-            f"a rank of the training ended with exit code {process.returncode}; what it wrote stands in the log above"
+            f"a rank of the training failed with exit code {process.returncode}; its output is in the log above"
         )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)  # torchrun passes it on to every rank
+    process.send_signal(signal.SIGTERM)  # torchrun forwards it to every rank
     try:
         process.wait(SECONDS_TO_STOP)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _pass_on(path: Path, told: int, tracker: Tracker | None) -> int:
-    """Tell the tracker of the whole lines that are new; gives how many bytes are told of."""
+def _forward_metrics(path: Path, offset: int, tracker: Tracker | None) -> int:
+    """Send the complete lines after a byte offset to the tracker; return the new offset."""
     if tracker is None or not path.exists():
-        return told
+        return offset
     with path.open("rb") as stream:
-        stream.seek(told)
-        new = stream.read()
-    whole = new[: new.rfind(b"\n") + 1]
-    for line in whole.splitlines():
+        stream.seek(offset)
+        unread = stream.read()
+    complete = unread[: unread.rfind(b"\n") + 1]
+    for line in complete.splitlines():
         step, metrics = json.loads(line)
         tracker.log(metrics, step)
-    return told + len(whole)
+    return offset + len(complete)
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as server:
+        server.bind(("", 0))
+        return int(server.getsockname()[1])

@@ -1,8 +1,7 @@
-"""How much memory there is for a training: of a GPU, or of the machine.
+"""Memory available to a training, in bytes per process: of a GPU, or of the machine.
 
-In: where the training runs. Out: bytes that each of its processes may take. The machine's are what
-the kernel could hand out without swapping, or what the control group of a container leaves,
-whichever is less.
+The machine's is what the kernel could hand out without swapping, or what the control groups of a
+container leave, whichever is less.
 """
 
 from __future__ import annotations
@@ -16,82 +15,76 @@ from sftdiv.training.config import TrainerConfig
 GROUPS, MEMBERSHIPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def available(hardware: TrainerConfig) -> float:
-    """Bytes for each device; on a CPU the processes of a machine share its memory.
+def available(trainer: TrainerConfig) -> float:
+    """Bytes per device; on a CPU the processes share the machine's memory.
 
     Args:
-        hardware: Resolved.
+        trainer: Resolved settings.
     """
-    if hardware.accelerator != "gpu":
-        return machine_memory() / int(hardware.devices)
+    if trainer.accelerator != "gpu":
+        return machine_memory() / int(trainer.devices)
     import torch
 
-    free = []
-    for device in range(int(hardware.devices)):
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
-            device
-        )  # this process's own, for new tensors
-        free.append(torch.cuda.mem_get_info(device)[0] + cached)
-    return float(min(free))
+    free_bytes = []
+    for device in range(int(trainer.devices)):
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # this process's cache
+        free_bytes.append(torch.cuda.mem_get_info(device)[0] + reusable)
+    return float(min(free_bytes))
 
 
 def machine_memory() -> float:
     """Bytes that this machine, or the container on it, has left."""
-    free = _kernel()
-    return min([free, *_groups()])
+    return min([_kernel_free(), *_group_limits()])
 
 
 def peak_memory() -> float:
-    """Bytes that this process has held at most; getrusage would also count the process that started it."""
+    """Peak resident bytes of this process; getrusage would also count the process that started it."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return float(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
-    return float(most)
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # macOS: in bytes
 
 
-def _kernel() -> float:
+def _kernel_free() -> float:
     information = Path("/proc/meminfo")
     if information.is_file():
         for line in information.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return float(line.split()[1]) * 1024
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))  # macOS: all that there is
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))  # macOS: total memory
 
 
-def _groups() -> list[float]:
-    """What each control group above this process leaves: its limit less its use, where files that can be dropped are no use."""
+def _group_limits() -> list[float]:
+    """Bytes left in each control group above this process: its limit minus its usage, without droppable file caches."""
     if not MEMBERSHIPS.is_file():
         return []
-    left = []
+    left: list[float] = []
     for line in MEMBERSHIPS.read_text(encoding="ascii").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers in ("", "memory"):
-            names = (
-                ("memory.max", "memory.current")
-                if controllers == ""
-                else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            )
-            root = GROUPS / controllers
-            folder = root / path.lstrip("/")
-            for group in (folder, *folder.parents):
-                if group.is_relative_to(root):
-                    left += _left(group, *names)
+        if controllers == "":  # cgroup v2
+            names = ("memory.max", "memory.current")
+        elif controllers == "memory":  # cgroup v1
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        root = GROUPS / controllers
+        folder = root / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            if group.is_relative_to(root):
+                left += _group_left(group, *names)
     return left
 
 
-def _left(group: Path, limit_file: str, use_file: str) -> list[float]:
+def _group_left(group: Path, limit_file: str, usage_file: str) -> list[float]:
     try:
-        limit, use = (
-            (group / limit_file).read_text(encoding="ascii").strip(),
-            int((group / use_file).read_text(encoding="ascii")),
-        )
+        limit = (group / limit_file).read_text(encoding="ascii").strip()
+        usage = int((group / usage_file).read_text(encoding="ascii"))
         statistics = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-    except OSError:  # no such group is seen from within a container
+    except OSError:  # the group is not visible from within a container
         return []
     if limit == "max":
         return []
     droppable = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))
-    return [max(0.0, float(limit) - use + droppable)]
+    return [max(0.0, float(limit) - usage + droppable)]

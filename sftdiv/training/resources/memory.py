@@ -1,41 +1,39 @@
-"""Does a training fit? Its memory on each device, before a weight is loaded, and the largest micro-batch for which it does.
+"""Memory of a training per device, estimated before a weight is loaded, and the largest micro-batch that fits.
 
-In: a model's config, the settings of the training, the memory that there is. Out: an estimate in
-four parts, or a refusal that names what helps. Weights, gradients and optimizer are counted;
-activations come from a step that is run without content (`dry_run`). This is what tensors take,
-within 4 % of 13 real trainings on a CPU. Left out is what allocators hold beside: on a CPU up to as
-much again, on a GPU some (not measured). So a refusal can be relied on, and a training that is let
-through may still run out of memory.
+Input is a model's config, the settings of the training and the available memory. Output is an
+estimate in four parts, or a rejection that names the settings that help. Weights, gradients and
+optimizer state are counted; activations come from a step that is run without content (`dry_run`).
+The estimate is of tensors only, within 4 % of 13 real trainings on a CPU. Allocators take more: on a
+CPU up to as much again, on a GPU some (not measured). So a rejection can be relied on, and an
+accepted training may still run out of memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import FineTuningConfig, TrainerConfig
+from sftdiv.training.config import FineTuningConfig, TrainerConfig, TrainingConfig
 from sftdiv.training.resources.available_memory import machine_memory
-from sftdiv.training.resources.dry_run import DTYPES, Weights, peak_activations, weigh
+from sftdiv.training.resources.dry_run import DTYPES, MicroBatchShape, Weights, peak_activations, weigh
+from sftdiv.training.resources.memory_advice import memory_advice
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 GIB = 2**30
-FILLED = {
-    "gpu": 0.9,
-    "cpu": 0.5,
-}  # of the memory, by a micro-batch that is chosen here: glibc was seen to hold twice what the tensors take
-BITS_8 = (
-    1 + 4 / 256
-)  # bytes a number of an 8-bit optimizer: each 256 share a scale of 32 bits (Dettmers et al. 2022, arXiv 2110.02861)
+# Share of the memory that an automatic micro-batch may fill: glibc was seen to hold twice the tensors' bytes
+FILLED = {"gpu": 0.9, "cpu": 0.5}
+# Bytes per number of an 8-bit optimizer: 256 share a scale of 32 bits (Dettmers et al. 2022, arXiv 2110.02861)
+OPTIMIZER_8_BIT_BYTES = 1 + 4 / 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes on each device; ``offloaded`` is what each device keeps in the machine's memory instead."""
+    """Bytes per device; ``offloaded`` is what each device keeps in the machine's memory instead."""
 
     parameters: float
     gradients: float
@@ -45,214 +43,132 @@ class MemoryEstimate:
 
     @property
     def total(self) -> float:
-        """On the device."""
+        """Bytes on the device itself."""
         return self.parameters + self.gradients + self.optimizer + self.activations
 
     def describe(self, available: float | None = None) -> str:
-        """One line, in GiB; with what there is, where it is given."""
+        """The estimate as one line, in GiB, optionally with the available bytes."""
         names = ("parameters", "gradients", "optimizer", "activations")
         parts = ", ".join(f"{name} {gib(getattr(self, name))}" for name in names)
-        offloaded = f", and {gib(self.offloaded)} in the machine's" if self.offloaded else ""
-        there = "" if available is None else f" of {gib(available)}"
-        return f"memory a device in GiB: {parts}: {gib(self.total)}{there}{offloaded}"
+        of_available = "" if available is None else f" of {gib(available)}"
+        offloaded = f", plus {gib(self.offloaded)} in the machine's memory" if self.offloaded else ""
+        return f"memory per device in GiB: {parts}: {gib(self.total)}{of_available}{offloaded}"
 
 
-def estimate(
-    config: PretrainedConfig,
-    *,
-    hardware: TrainerConfig,
-    method: FineTuningConfig,
-    optimizer: str,
-    rows: int,
-    length: int,
-    labels: int,
-) -> MemoryEstimate:
-    """The peak of a training's memory.
+def estimate(model_config: PretrainedConfig, shape: MicroBatchShape, *, config: TrainingConfig) -> MemoryEstimate:
+    """Peak memory of a training.
 
     The gradients of earlier micro-batches are counted in full, so that a step of one micro-batch
     takes somewhat less. A sharded model (ZeRO 3, Rajbhandari et al. 2020, arXiv 1910.02054) holds
-    its share of everything, and gathers what lies outside of its layers, the layer that computes
-    and the one that comes next; that layer's gradients are whole until they are spread.
+    its share of everything, and gathers the weights outside of its layers, the layer in use and the
+    next one; the gradients of the layer in use are whole until they are scattered.
 
     Args:
-        config: Of the model.
-        hardware: Resolved.
-        method: How the weights are trained.
-        optimizer: ``adamw`` or ``adamw_8bit``.
-        rows: Conversations, or packed rows, in a micro-batch.
-        length: Tokens of each.
-        labels: Label tokens of each.
+        model_config: Config of the model.
+        shape: Shape of the micro-batch.
+        config: Settings of the training, with a resolved trainer.
     """
-    dtype, autocast = arithmetic(hardware, method)
-    activations = peak_activations(
-        config,
-        dtype=dtype,
-        autocast=autocast,
-        adapter=method.adapter,
-        attention=method.attention,
-        gradient_checkpointing=method.gradient_checkpointing,
-        rows=rows,
-        length=length,
-        labels=labels,
-    )
-    weights = weigh(config, dtype=_stored(hardware), adapter=method.adapter)
-    states = 2 * (BITS_8 * weights.trained_count if optimizer == "adamw_8bit" else weights.trained)
+    trainer, fine_tuning = config.trainer, config.fine_tuning
+    dtype, autocast = arithmetic(trainer, fine_tuning)
+    activations = peak_activations(model_config, shape, dtype=dtype, autocast=autocast, fine_tuning=fine_tuning)
+    weights = weigh(model_config, dtype=_storage_dtype(trainer), adapter=fine_tuning.adapter)
+    eight_bit = config.optimizer.name == "adamw_8bit"
+    states = 2 * (OPTIMIZER_8_BIT_BYTES * weights.trained_count if eight_bit else weights.trained)
+    gathered_size = dtype.itemsize / _storage_dtype(trainer).itemsize
+    if trainer.shards_model and trainer.strategy == "deepspeed" and trainer.precision != "32-true":
+        # DeepSpeed keeps 16-bit weights and gradients, and master weights in 32 bits
+        states = 4 * weights.trained_count + (states if eight_bit else 8 * weights.trained_count)
+        weights = weigh(model_config, dtype=torch.bfloat16, adapter=fine_tuning.adapter)
+        gathered_size = 1.0
     whole = MemoryEstimate(
         parameters=weights.frozen + weights.trained,
         gradients=weights.trained,
         optimizer=states,
         activations=activations,
     )
-    if not _sharded(hardware):
-        return whole
-    if (
-        hardware.strategy == "deepspeed" and hardware.precision != "32-true"
-    ):  # 16-bit weights and gradients, master weights in 32 bits
-        small = weigh(config, dtype=torch.bfloat16, adapter=method.adapter)
-        states = 4 * weights.trained_count + (states if optimizer == "adamw_8bit" else 8 * weights.trained_count)
-        whole = MemoryEstimate(
-            parameters=small.frozen + small.trained, gradients=small.trained, optimizer=states, activations=activations
-        )
-        return _shared(whole, small, hardware, compute=1.0)
-    return _shared(whole, weights, hardware, compute=dtype.itemsize / _stored(hardware).itemsize)
+    return _per_rank(whole, weights, trainer, gathered_size=gathered_size) if trainer.shards_model else whole
 
 
-def arithmetic(hardware: TrainerConfig, method: FineTuningConfig) -> tuple[torch.dtype, bool]:
-    """The type that the weights have when they compute, and whether torch casts operation by operation."""
-    mixed = hardware.precision in ("bf16-mixed", "16-mixed")
-    if _sharded(hardware) and mixed:
-        return torch.bfloat16, False  # cast when they are gathered
-    quantized = method.adapter is not None and method.adapter.quantize is not None
-    return _stored(hardware), mixed or quantized
+def arithmetic(trainer: TrainerConfig, fine_tuning: FineTuningConfig) -> tuple[torch.dtype, bool]:
+    """Type of the weights when they compute, and whether torch casts each operation (autocast)."""
+    mixed = trainer.precision in ("bf16-mixed", "16-mixed")
+    if trainer.shards_model and mixed:
+        return torch.bfloat16, False  # cast when gathered
+    return _storage_dtype(trainer), mixed or fine_tuning.quantized
 
 
-def check_fits(
-    needed: MemoryEstimate,
-    available: float,
-    *,
-    hardware: TrainerConfig,
-    method: FineTuningConfig,
-    optimizer: str,
-    rows: int,
-    length: int,
-) -> None:
-    """Refuse a training that cannot fit.
+def check_fits(needed: MemoryEstimate, available: float, shape: MicroBatchShape, *, config: TrainingConfig) -> None:
+    """Reject a training that cannot fit.
 
     Args:
-        needed: From `estimate`.
-        available: Bytes for each device, from `sftdiv.training.resources.available_memory.available`.
-        hardware: Resolved.
-        method: How the weights are trained.
-        optimizer: ``adamw`` or ``adamw_8bit``.
-        rows: Conversations in a micro-batch.
-        length: Tokens of each.
+        needed: Estimate from `estimate`.
+        available: Bytes per device, from `sftdiv.training.resources.available_memory.available`.
+        shape: Shape of the micro-batch.
+        config: Settings of the training, with a resolved trainer.
 
     Raises:
-        SftdivError: With the numbers, and the settings that lessen them and are not taken yet.
+        SftdivError: With the numbers, and the settings that reduce them and are not in use yet.
     """
+    trainer = config.trainer
     if needed.total > available:
-        fixed = needed.total - needed.activations
-        reason = "" if fixed <= available else "; without any activations it would not fit either"
-        knobs = _knobs(
-            hardware,
-            method,
-            optimizer,
-            rows=rows if fixed <= available else 1,
-            length=length if fixed <= available else None,
-        )
+        activations_matter = needed.total - needed.activations <= available
+        reason = "" if activations_matter else "; it would not fit without any activations either"
+        rows, length = (shape.rows, shape.length) if activations_matter else (1, None)
         raise SftdivError(
-            f"the training does not fit: {needed.describe(available)}{reason}. Less is needed with {', '.join(knobs)}"
+            f"the training does not fit: {needed.describe(available)}{reason}. "
+            f"{memory_advice(config, rows=rows, length=length)}"
         )
-    if needed.offloaded and needed.offloaded * int(hardware.devices) > (machine := machine_memory()):
+    if needed.offloaded and needed.offloaded * int(trainer.devices) > (free := machine_memory()):
         raise SftdivError(
-            f"the training does not fit: trainer.offload=true puts {gib(needed.offloaded)} GiB for each of {hardware.devices} devices "
-            f"into the machine's memory, of which {gib(machine)} GiB are free. Less is needed with more trainer.nodes, train=lora, or "
-            "trainer.offload=false"
+            f"the training does not fit: trainer.offload=true moves {gib(needed.offloaded)} GiB for each of "
+            f"{trainer.devices} devices into the machine's memory, of which {gib(free)} GiB are free. "
+            "Settings that need less: more trainer.nodes, train=lora, or trainer.offload=false"
         )
 
 
 def largest_micro_batch(
-    config: PretrainedConfig,
-    available: float,
-    *,
-    hardware: TrainerConfig,
-    method: FineTuningConfig,
-    optimizer: str,
-    most: int,
-    length: int,
-    labels: int,
+    model_config: PretrainedConfig, available: float, step: MicroBatchShape, *, config: TrainingConfig
 ) -> int:
-    """The most rows in a micro-batch that leave some memory free, a tenth of a GPU's; activations are linear in them.
+    """Most rows per micro-batch that leave some memory free, a tenth of a GPU's; activations are linear in the rows.
 
     Args:
-        config: Of the model.
-        available: Bytes for each device.
-        hardware: Resolved.
-        method: How the weights are trained.
-        optimizer: ``adamw`` or ``adamw_8bit``.
-        most: Rows of a whole step on one device.
-        length: Tokens of the longest row.
-        labels: Its label tokens.
+        model_config: Config of the model.
+        available: Bytes per device.
+        step: Shape of a whole step on one device, an upper bound.
+        config: Settings of the training, with a resolved trainer.
 
     Raises:
         SftdivError: Not even one row fits.
     """
-
-    def needs(rows: int) -> MemoryEstimate:
-        return estimate(
-            config, hardware=hardware, method=method, optimizer=optimizer, rows=rows, length=length, labels=labels
-        )
-
-    one = needs(1)
-    check_fits(one, available, hardware=hardware, method=method, optimizer=optimizer, rows=1, length=length)
-    if most == 1:
+    single_row = replace(step, rows=1)
+    needed = estimate(model_config, single_row, config=config)
+    check_fits(needed, available, single_row, config=config)
+    if step.rows == 1:
         return 1
-    a_row = needs(2).total - one.total
-    return max(1, min(most, 1 + int((FILLED[hardware.accelerator] * available - one.total) / max(a_row, 1.0))))
+    per_row = estimate(model_config, replace(step, rows=2), config=config).total - needed.total
+    further_rows = (FILLED[config.trainer.accelerator] * available - needed.total) / max(per_row, 1.0)
+    return max(1, min(step.rows, 1 + int(further_rows)))
 
 
 def gib(size: float) -> str:
-    """Bytes as GiB, to a tenth, and small ones to a thousandth."""
+    """Bytes as GiB with one decimal, small values with three."""
     return f"{size / GIB:.1f}" if size >= 0.1 * GIB or not size else f"{size / GIB:.3f}"
 
 
-def _sharded(hardware: TrainerConfig) -> bool:
-    return hardware.strategy in ("fsdp", "deepspeed") and hardware.ranks > 1
+def _storage_dtype(trainer: TrainerConfig) -> torch.dtype:
+    return DTYPES[trainer.precision]
 
 
-def _stored(hardware: TrainerConfig) -> torch.dtype:
-    return DTYPES[hardware.precision]
-
-
-def _shared(whole: MemoryEstimate, weights: Weights, hardware: TrainerConfig, *, compute: float) -> MemoryEstimate:
-    """A rank's part; ``compute`` is the size of a gathered weight to that of a stored one."""
-    shares = [each / hardware.ranks for each in (whole.parameters, whole.gradients, whole.optimizer)]
-    kept = [0.0, 0.0, 0.0] if hardware.offload else shares
+def _per_rank(
+    whole: MemoryEstimate, weights: Weights, trainer: TrainerConfig, *, gathered_size: float
+) -> MemoryEstimate:
+    """A rank's share of a sharded training; ``gathered_size`` is the size of a gathered weight over a stored one."""
+    shares = [part / trainer.ranks for part in (whole.parameters, whole.gradients, whole.optimizer)]
+    parameters, gradients, optimizer = (0.0, 0.0, 0.0) if trainer.offload else shares
     return MemoryEstimate(
-        parameters=kept[0] + compute * (2 * weights.largest_layer + weights.outside),
-        gradients=kept[1] + weights.largest_layer_trained + weights.outside_trained,
-        optimizer=kept[2],
+        parameters=parameters + gathered_size * (2 * weights.largest_layer + weights.outside),
+        gradients=gradients + weights.largest_layer_trained + weights.outside_trained,
+        optimizer=optimizer,
         activations=whole.activations,
-        offloaded=sum(shares) if hardware.offload else 0.0,
+        offloaded=sum(shares) if trainer.offload else 0.0,
     )
-
-
-def _knobs(
-    hardware: TrainerConfig, method: FineTuningConfig, optimizer: str, *, rows: int, length: int | None
-) -> list[str]:
-    """What lessens the memory, the cheapest first; ``length`` None where activations are not what is too much."""
-    gpu, adapter = hardware.accelerator == "gpu", method.adapter
-    knobs = [
-        (rows > 1, f"train.batch below {rows} (or train.batch=auto)"),
-        (length is not None and not method.gradient_checkpointing, "train.gradient_checkpointing=true"),
-        (length is not None, f"model.max_length below {length}"),
-        (adapter is None, "train=lora"),
-        (gpu and (adapter is None or adapter.quantize is None), "train=qlora"),
-        (gpu and hardware.precision != "bf16-true", "trainer.precision=bf16-true"),
-        (gpu and adapter is None and optimizer == "adamw", "train.optimizer=adamw_8bit"),
-        (gpu and not _sharded(hardware), "trainer=fsdp with more devices"),
-        (gpu and _sharded(hardware), f"more than {hardware.ranks} devices (trainer.devices, trainer.nodes)"),
-        (_sharded(hardware) and gpu and not hardware.offload, "trainer.offload=true"),
-        (True, "a smaller model"),
-    ]
-    return [text for holds, text in knobs if holds]

@@ -14,7 +14,7 @@ from sftdiv.evaluation.judge.answers import Generation, read_answers, write_answ
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.llm.journal import Journal
 from sftdiv.modeling.checkpoint import load_tokenizer
-from sftdiv.modeling.generate import BatchedModel, OwnDraws, Sampling
+from sftdiv.modeling.generate import BatchedModel, PerRowSampler, Sampling
 from sftdiv.modeling.generate_vllm import check_vllm
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.hashing import content_hash
@@ -95,9 +95,9 @@ def test_another_seed_draws_other_answers(model: Path) -> None:
 def test_a_token_is_drawn_from_the_nucleus_by_its_share() -> None:
     scores = torch.log(torch.tensor([[0.2, 0.5, 0.3]] * 2000))
     randoms = [np.random.default_rng(seed) for seed in range(2000)]
-    drawn = OwnDraws(randoms, Sampling(max_new_tokens=1, temperature=1.0, top_p=0.7, seed=0))(scores, scores).argmax(
-        dim=-1
-    )
+    drawn = PerRowSampler(randoms, Sampling(max_new_tokens=1, temperature=1.0, top_p=0.7, seed=0))(
+        scores, scores
+    ).argmax(dim=-1)
     shares = (
         torch.bincount(drawn, minlength=3) / 2000
     )  # the nucleus of 0.7 is the tokens of 0.5 and 0.3: 5/8 and 3/8 of the draws

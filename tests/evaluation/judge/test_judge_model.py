@@ -12,11 +12,11 @@ import torch
 from fake_judges import MODEL
 from fake_openai_server import HTTP, Behaviour, often
 from test_judge import BASELINE, CANDIDATE, PROMPTS, judged, template
-from tiny_models import CPU, fine_tuning
+from tiny_models import CPU, fine_tuning, ref
 
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-from sftdiv.training.config import ArchitectureConfig
+from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.fine_tune import fine_tune
 from sftdiv.training.pretrain import train_base
 from sftdiv.training.tokenizer import train_tokenizer
@@ -60,13 +60,13 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> ModelJudge:
         steps=5,
         batch_size=2,
         context=64,
-        hardware=CPU,
+        trainer=CPU,
         seed=0,
         **HOW,
     )
     talks = [[*turns, {"role": "assistant", "content": "AB"[row % 2]}] for row, turns in enumerate(ASKED[:24])]
     names = [f"talk-{row}" for row in range(len(talks))]
-    fine_tune(folder / "base", talks, names, folder / "tuned", **fine_tuning(epochs=6, max_length=512))
+    fine_tune(ref(folder / "base"), talks, names, folder / "tuned", **fine_tuning(epochs=6, max_length=512))
     return ModelJudge(folder / "tuned")
 
 

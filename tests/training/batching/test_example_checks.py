@@ -6,7 +6,7 @@ import pytest
 from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.records import SftdivError
-from sftdiv.training.batching.example_checks import Checked, check_examples, preview
+from sftdiv.training.batching.example_checks import CheckedExamples, check_examples, preview
 from sftdiv.training.tokenizer import train_tokenizer
 
 END = 2
@@ -29,25 +29,27 @@ def check(*examples, **settings):
 
 
 def test_what_has_nothing_to_learn_and_what_is_too_long_are_left_out_and_counted_apart():
-    assert check(GOOD, MASKED, CUT, LONG, GOOD) == Checked(kept=[0, 2, 4], too_long=1, masked=1, truncated=1, ended=1.0)
+    assert check(GOOD, MASKED, CUT, LONG, GOOD) == CheckedExamples(
+        valid=[0, 2, 4], too_long=1, masked=1, truncated=1, ended=1.0
+    )
 
 
 def test_only_the_first_token_labelled_is_nothing_to_learn():
-    assert check(GOOD, example([END], 1)).kept == [0]
+    assert check(GOOD, example([END], 1)).valid == [0]
 
 
 def test_more_masked_examples_than_allowed_are_refused_and_named():
     assert check(GOOD, MASKED, max_masked_share=0.5).masked == 1
     with pytest.raises(
         SftdivError,
-        match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; data.max_masked_share",
+        match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; the limit is data.max_masked_share",
     ):
         check(MASKED, LONG, GOOD, MASKED)
 
 
 def test_what_is_dropped_for_its_length_by_choice_is_no_error():
-    assert check(GOOD, LONG, LONG, LONG, max_masked_share=0.0) == Checked(
-        kept=[0], too_long=3, masked=0, truncated=0, ended=1.0
+    assert check(GOOD, LONG, LONG, LONG, max_masked_share=0.0) == CheckedExamples(
+        valid=[0], too_long=3, masked=0, truncated=0, ended=1.0
     )
 
 
@@ -66,11 +68,11 @@ def test_nothing_left_is_refused_whatever_the_share():
 
 
 def test_an_id_without_embedding_is_refused_with_the_example_and_both_sizes():
-    assert check(GOOD, vocabulary=8).kept == [0]
+    assert check(GOOD, vocabulary=8).valid == [0]
     message = r"token 7 of example talk-1 has no embedding: the tokenizer has 10 entries, the model 7 rows"
     with pytest.raises(SftdivError, match=message):
         check(example([5, 6, END], 2), GOOD, vocabulary=7)
-    with pytest.raises(SftdivError, match="token 32000 that fills rows up has no embedding"):
+    with pytest.raises(SftdivError, match="token 32000 for padding has no embedding"):
         check(GOOD, pad_id=32000)
 
 
@@ -83,7 +85,8 @@ def test_the_share_that_learns_to_end_is_of_those_that_are_whole():
 def test_when_no_example_learns_to_end_the_training_is_refused():
     in_the_prompt = example([5, END, 6, 7], 2)
     with pytest.raises(
-        SftdivError, match=r"none of 2 examples that are whole learns a token that ends a response \(2\).*eos_token"
+        SftdivError,
+        match=r"none of 2 untruncated examples has a label on a token that ends a response \(2\).*eos_token",
     ):
         check(ENDLESS, in_the_prompt, CUT)
 
@@ -103,9 +106,9 @@ def talk(*turns):
 def test_a_preview_marks_what_is_learned_and_shows_special_tokens(letters):
     examples = label_conversations(letters, [talk("Hi?", "Hello."), talk("a", "b", "c", "d")], max_length=14)
     assert preview(letters, examples, ["one", "two"]) == (
-        "--- one: 12 tokens, 7 of them learned ---\n"
+        "--- one: 12 tokens, 7 of them trained ---\n"
         "<|user|>Hi?<|assistant|>⟦Hello.<|eos|>⟧\n\n"
-        "--- two: 10 tokens, 4 of them learned ---\n"
+        "--- two: 10 tokens, 4 of them trained ---\n"
         "<|user|>a<|assistant|>⟦b<|eos|>⟧<|user|>c<|assistant|>⟦d<|eos|>⟧\n"
     )
 
@@ -118,7 +121,7 @@ def test_a_preview_does_not_mark_the_first_token_which_nothing_precedes(letters)
 def test_a_preview_leaves_out_the_middle_of_a_long_stretch_and_says_what_was_cut(letters):
     (cut,) = label_conversations(letters, [talk("a", "bbbb" + "c" * 20 + "dddd")], max_length=30)
     assert preview(letters, [cut], ["long"], width=8) == (
-        "--- long: 30 tokens, 27 of them learned, truncated ---\n<|us […14 characters…] nt|>⟦bbbb […19 characters…] cddd⟧\n"
+        "--- long: 30 tokens, 27 of them trained, truncated ---\n<|us […14 characters…] nt|>⟦bbbb […19 characters…] cddd⟧\n"
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import CPU, NAMES, TALKS, fine_tuning, make_base
+from tiny_models import CPU, NAMES, TALKS, fine_tuning, make_base, ref
 
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
@@ -21,6 +21,13 @@ from sftdiv.training.distributed.launch import launch
 from sftdiv.training.fine_tune import fine_tune
 
 LORA = AdapterConfig(rank=4, alpha=8, dropout=0.1, targets="all-linear", quantize=None, merge=True)
+SHARDED = {
+    "adapter": replace(LORA, dropout=0.0),
+    "gradient_checkpointing": True,
+    "checkpoint_steps": 5,
+    "epochs": 20,
+}
+TWO_SHARDS = replace(CPU, strategy="fsdp", devices=2)
 KINDS = {
     "all weights": {},
     "adapter with dropout": {"adapter": LORA},
@@ -59,15 +66,15 @@ class SignalAt:
 def test_an_interrupted_training_goes_on_to_the_same_weights_to_the_bit(base, tmp_path, kind, number):
     handler = signal.getsignal(signal.SIGINT)
     settings = fine_tuning(checkpoint_steps=2, **KINDS[kind])
-    whole = fine_tune(base, TALKS, NAMES, tmp_path / "whole" / "model", **settings)
+    whole = fine_tune(ref(base), TALKS, NAMES, tmp_path / "whole" / "model", **settings)
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(base, TALKS, NAMES, tmp_path / "cut" / "model", **settings, tracker=SignalAt(2, number))
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "cut" / "model", **settings, tracker=SignalAt(2, number))
     assert signal.getsignal(signal.SIGINT) == handler
     assert [path.name for path in (tmp_path / "cut" / "checkpoint").iterdir()] == [
         "step-4"
     ]  # the next step sees the signal
     assert not (tmp_path / "cut" / "model").exists()
-    resumed = fine_tune(base, TALKS, NAMES, tmp_path / "cut" / "model", **settings)
+    resumed = fine_tune(ref(base), TALKS, NAMES, tmp_path / "cut" / "model", **settings)
     assert resumed.resumed_at == 4  # of six, in the middle of the second epoch
     assert (resumed.losses, resumed.validation) == (whole.losses, whole.validation)
     assert equal(weights(tmp_path / "whole" / "model"), weights(tmp_path / "cut" / "model"))
@@ -76,15 +83,15 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_to_the_bit(base, tm
 
 def test_other_settings_do_not_go_on_from_the_checkpoint(base, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(), tracker=SignalAt(2, signal.SIGINT))
-    assert fine_tune(base, TALKS, NAMES, tmp_path / "model", **fine_tuning(seed=1)).resumed_at == 0
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(), tracker=SignalAt(2, signal.SIGINT))
+    assert fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(seed=1)).resumed_at == 0
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tiny_models import NAMES, TALKS, fine_tuning
-from sftdiv.training import resume
+from tiny_models import NAMES, TALKS, fine_tuning, ref
+from sftdiv.training.callbacks import checkpointing
 from sftdiv.training.fine_tune import fine_tune
 
 moment, base, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -101,13 +108,13 @@ def second(function, then):
     return wrapped
 
 if moment == "before the weights":
-    resume.save = second(resume.save, die)
+    checkpointing.save = second(checkpointing.save, die)
 elif moment == "amid the weights":
-    whole = resume.save
+    whole = checkpointing.save
     def half(state, **settings):
         whole({"model": state["model"]}, **settings)
         die()
-    resume.save = second(whole, half)
+    checkpointing.save = second(whole, half)
 else:
     renamed = Path.replace
     def rename(self, target):
@@ -118,7 +125,7 @@ else:
             die()
         return done
     Path.replace = rename
-fine_tune(base, TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_steps=2))
+fine_tune(ref(base), TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_steps=2))
 """
 
 
@@ -141,8 +148,8 @@ def test_kill_9_in_a_checkpoint_leaves_a_whole_one(base, tmp_path, moment, left,
     whole = {path.name for path in (tmp_path / "checkpoint").iterdir() if not path.name.startswith(".")}
     assert whole == left
     settings = fine_tuning(checkpoint_steps=2)
-    assert fine_tune(base, TALKS, NAMES, tmp_path / "model", **settings).resumed_at == resumed_at
-    fine_tune(base, TALKS, NAMES, tmp_path / "whole" / "model", **settings)
+    assert fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **settings).resumed_at == resumed_at
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "whole" / "model", **settings)
     assert equal(weights(tmp_path / "whole" / "model"), weights(tmp_path / "model"))
 
 
@@ -162,18 +169,17 @@ class Notebook:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, tmp_path, strategy):
-    settings = fine_tuning(batch_size=5, validation=0.2)  # no step divides evenly among two
-    one = fine_tune(base, TALKS, NAMES, tmp_path / "one" / "model", groups=NAMES, **settings)
+    changes = {"batch_size": 5, "validation": 0.2}  # no step divides evenly among two
+    one = fine_tune(ref(base), TALKS, NAMES, tmp_path / "one" / "model", groups=NAMES, **fine_tuning(**changes))
     tracker = Notebook()
     two = launch(
-        base,
+        ref(base),
         TALKS,
         NAMES,
         tmp_path / "two" / "model",
         groups=NAMES,
         tracker=tracker,
-        revision=None,
-        **settings | {"hardware": replace(CPU, strategy=strategy, devices=2)},
+        **fine_tuning(**changes, trainer=replace(CPU, strategy=strategy, devices=2)),
     )
     assert two["losses"] == pytest.approx(one.losses, rel=1e-5)
     assert [loss for _, loss in two["validation"]] == pytest.approx([loss for _, loss in one.validation], rel=1e-5)
@@ -190,26 +196,22 @@ def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
     """Two torchruns of one process each, as srun would start them on two machines."""
     (tmp_path / "twice.sh").write_text('#!/bin/sh\n"$@" & one=$!\n"$@" & other=$!\nwait $one && wait $other\n')
     (tmp_path / "twice.sh").chmod(0o755)
-    hardware = replace(CPU, strategy="ddp", nodes=2, prefix=str(tmp_path / "twice.sh"))
-    how = {"groups": NAMES, "tracker": None, "revision": None, **fine_tuning()}
-    two = launch(base, TALKS, NAMES, tmp_path / "two" / "model", **how | {"hardware": hardware})
-    one = launch(base, TALKS, NAMES, tmp_path / "one" / "model", **how)
+    nodes = replace(CPU, strategy="ddp", nodes=2, prefix=str(tmp_path / "twice.sh"))
+    how = {"groups": NAMES, "tracker": None}
+    two = launch(ref(base), TALKS, NAMES, tmp_path / "two" / "model", **how, **fine_tuning(trainer=nodes))
+    one = launch(ref(base), TALKS, NAMES, tmp_path / "one" / "model", **how, **fine_tuning())
     assert two["how"]["ranks"] == 2
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
 
 
 @pytest.mark.slow
 def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
-    settings = fine_tuning(
-        adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20
-    )
-    hardware = replace(CPU, strategy="fsdp", devices=2)
-    one = fine_tune(base, TALKS, NAMES, tmp_path / "one" / "model", **settings)
-    how = {"groups": NAMES, "tracker": None, "revision": None, **settings, "hardware": hardware}
+    one = fine_tune(ref(base), TALKS, NAMES, tmp_path / "one" / "model", **fine_tuning(**SHARDED))
+    how = {"groups": NAMES, "tracker": None, **fine_tuning(**SHARDED, trainer=TWO_SHARDS)}
     process = start_sharded(base, tmp_path / "two")
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 130
-    two = launch(base, TALKS, NAMES, tmp_path / "two" / "model", **how)
+    two = launch(ref(base), TALKS, NAMES, tmp_path / "two" / "model", **how)
     assert 0 < two["resumed_at"] < 60
     assert two["losses"] == pytest.approx(one.losses, rel=1e-4)
 
@@ -249,33 +251,18 @@ def running(folder):
 
 def launch_for_ctrl_c(base, folder):
     """What the process that gets the Ctrl-C does."""
-    settings = fine_tuning(
-        adapter=replace(LORA, dropout=0.0), gradient_checkpointing=True, checkpoint_steps=5, epochs=20
-    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    how = {
-        "groups": NAMES,
-        "tracker": None,
-        "revision": None,
-        **settings,
-        "hardware": replace(CPU, strategy="fsdp", devices=2),
-    }
+    how = {"groups": NAMES, "tracker": None, **fine_tuning(**SHARDED, trainer=TWO_SHARDS)}
     try:
-        launch(base, TALKS, NAMES, Path(folder) / "model", **how)
+        launch(ref(base), TALKS, NAMES, Path(folder) / "model", **how)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 @pytest.mark.slow
 def test_an_error_in_a_rank_is_told_as_in_one_process(base, tmp_path):
-    hardware = replace(CPU, strategy="ddp", devices=2)
-    how = {
-        "groups": NAMES,
-        "tracker": None,
-        "revision": None,
-        **fine_tuning(learning_rate=1e38, clip=1e30),
-        "hardware": hardware,
-    }
+    replicas = replace(CPU, strategy="ddp", devices=2)
+    how = {"groups": NAMES, "tracker": None, **fine_tuning(learning_rate=1e38, clip=1e30, trainer=replicas)}
     with pytest.raises(SftdivError, match=r"the loss is (nan|inf) at step \d+ on the examples talk-\d+"):
-        launch(base, TALKS, NAMES, tmp_path / "model", **how)
+        launch(ref(base), TALKS, NAMES, tmp_path / "model", **how)
     assert not (tmp_path / "model").exists()

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
 
-from sftdiv.training.resources.flops import Work, peak_flops, work_of
+from sftdiv.training.resources.flops import ModelFlops, model_flops, peak_flops
 
 ROWS, LENGTH, LABELS = 2, 48, 16
 ENDS = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
@@ -33,13 +33,13 @@ def counted(model):
 
 
 def with_whole_scores(work):
-    return work.token * ROWS * LENGTH + work.label * ROWS * LABELS + work.pair * ROWS * LENGTH**2
+    return work.per_token * ROWS * LENGTH + work.per_label * ROWS * LABELS + work.per_pair * ROWS * LENGTH**2
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
 def test_work_is_what_torch_counts(config):
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    assert with_whole_scores(work_of(model)) == counted(model)
+    assert with_whole_scores(model_flops(model)) == counted(model)
 
 
 @pytest.mark.filterwarnings(
@@ -52,31 +52,37 @@ def test_the_weights_of_a_frozen_base_get_no_gradient():
     base.get_input_embeddings().register_forward_hook(
         lambda module, inputs, output: output.requires_grad_()
     )  # as if layers lay before
-    full = work_of(base)
+    full = model_flops(base)
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    assert with_whole_scores(work_of(adapted)) == counted(adapted)
-    assert 4 / 6 < work_of(adapted).token / full.token < 0.85  # adapters of rank 4 are no small part of a width of 64
+    assert with_whole_scores(model_flops(adapted)) == counted(adapted)
+    assert (
+        4 / 6 < model_flops(adapted).per_token / full.per_token < 0.85
+    )  # adapters of rank 4 are no small part of a width of 64
 
 
 def test_a_step_by_hand():
-    work = Work(token=100.0, label=10.0, pair=1.0)
+    work = ModelFlops(per_token=100.0, per_label=10.0, per_pair=1.0)
     assert work.of_step(np.array([3, 5]), label_tokens=4) == 100 * 8 + 10 * 4 + (1 + 2 + 3) + (1 + 2 + 3 + 4 + 5)
-    windowed = Work(token=0.0, label=0.0, pair=0.0, window_pair=1.0, window=2)
+    windowed = ModelFlops(per_token=0.0, per_label=0.0, per_pair=0.0, per_window_pair=1.0, window=2)
     assert windowed.of_step(np.array([4]), label_tokens=0) == 1 + 2 + 2 + 2
 
 
 def test_layers_of_a_window_see_no_more():
     config = Gemma2Config(vocab_size=97, head_dim=16, sliding_window=8, **WIDE, **ENDS)
-    work = work_of(AutoModelForCausalLM.from_config(config))
-    assert (work.pair, work.window_pair, work.window) == (1 * 12 * 64, 2 * 12 * 64, 8)  # every second layer sees all
+    work = model_flops(AutoModelForCausalLM.from_config(config))
+    assert (work.per_pair, work.per_window_pair, work.window) == (
+        1 * 12 * 64,
+        2 * 12 * 64,
+        8,
+    )  # every second layer sees all
 
 
 def test_the_model_may_be_without_weights():
     with torch.device("meta"):
-        assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])) == work_of(
+        assert model_flops(AutoModelForCausalLM.from_config(CONFIGS[0])) == model_flops(
             AutoModelForCausalLM.from_config(CONFIGS[0])
         )
-    assert work_of(AutoModelForCausalLM.from_config(CONFIGS[0])).token == 6 * 3 * (
+    assert model_flops(AutoModelForCausalLM.from_config(CONFIGS[0])).per_token == 6 * 3 * (
         64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 176
     )
 
@@ -89,4 +95,4 @@ def test_peak_is_measured_on_a_cpu_and_read_on_a_gpu(monkeypatch):
     from sftdiv.training.resources import flops
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
-    assert flops._listed(torch.device("cuda"), torch.bfloat16) == 312e12
+    assert flops._listed_peak(torch.device("cuda"), torch.bfloat16) == 312e12

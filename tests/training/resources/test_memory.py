@@ -4,17 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from tiny_models import fine_tuning
 from transformers import LlamaConfig
 
 from sftdiv.records import SftdivError
-from sftdiv.training.config import AdapterConfig, FineTuningConfig, TrainerConfig
+from sftdiv.training import compatibility
+from sftdiv.training.config import AdapterConfig, TrainerConfig
 from sftdiv.training.resources import available_memory as capacity
 from sftdiv.training.resources import dry_run
 from sftdiv.training.resources.available_memory import available, machine_memory
-from sftdiv.training.resources.dry_run import peak_activations, weigh
+from sftdiv.training.resources.dry_run import MicroBatchShape, peak_activations, weigh
 from sftdiv.training.resources.memory import GIB, MemoryEstimate, check_fits, estimate, largest_micro_batch
 
 SMALL = {
@@ -49,22 +52,21 @@ def gpus(count=1, strategy="single", precision="bf16-mixed", **settings):
 
 
 def method(adapter=None, *, checkpointing=False, attention="auto"):
-    return FineTuningConfig(
-        adapter=adapter,
-        gradient_checkpointing=checkpointing,
-        neftune=0.0,
-        liger=False,
-        compile=False,
-        attention=attention,
-        checkpoint_minutes=None,
-        checkpoint_steps=None,
-    )
+    return {"adapter": adapter, "gradient_checkpointing": checkpointing, "attention": attention}
 
 
-def needed(hardware, how=None, config=CONFIG, *, optimizer="adamw", rows=2, length=32, labels=8):
-    return estimate(
-        config, hardware=hardware, method=how or method(), optimizer=optimizer, rows=rows, length=length, labels=labels
-    )
+def training(trainer, how=None, optimizer="adamw"):
+    return fine_tuning(trainer=trainer, **how or method(), name=optimizer)["config"]
+
+
+def needed(trainer, how=None, config=CONFIG, *, optimizer="adamw", rows=2, length=32, labels=8):
+    return estimate(config, MicroBatchShape(rows, length, labels), config=training(trainer, how, optimizer))
+
+
+@pytest.fixture(autouse=True)
+def every_package(monkeypatch):
+    """Estimates need no optional package."""
+    monkeypatch.setattr(compatibility, "find_spec", lambda package: True)
 
 
 def weights_of(memory):
@@ -82,17 +84,9 @@ def activations(
     dtype=torch.float32,
     autocast=False,
 ):
-    return peak_activations(
-        config,
-        dtype=dtype,
-        autocast=autocast,
-        adapter=None,
-        attention=attention,
-        gradient_checkpointing=checkpointing,
-        rows=rows,
-        length=length,
-        labels=labels,
-    )
+    settings = fine_tuning(**method(checkpointing=checkpointing, attention=attention))["config"].fine_tuning
+    shape = MicroBatchShape(rows, length, labels)
+    return peak_activations(config, shape, dtype=dtype, autocast=autocast, fine_tuning=settings)
 
 
 # weights, gradients, optimizer
@@ -235,25 +229,18 @@ def test_autocast_holds_a_copy_of_each_weight():
 
 def refusal(available_bytes, hardware, how, **settings):
     with pytest.raises(SftdivError) as caught:
-        check_fits(
-            needed(hardware, how, **settings),
-            available_bytes,
-            hardware=hardware,
-            method=how,
-            optimizer="adamw",
-            rows=4,
-            length=2048,
-        )
+        check_fits(needed(hardware, how, **settings), available_bytes, FOUR_ROWS, config=training(hardware, how))
     return str(caught.value)
 
 
+FOUR_ROWS = MicroBatchShape(4, 2048, 2047)
 REAL = {"config": LLAMA_7B, "rows": 4, "length": 2048, "labels": 2047}
 
 
 def test_a_7b_model_does_not_fit_24_gib():
     told = refusal(24 * GIB, gpus(), method(), **REAL)
     assert "parameters 25.1, gradients 25.1, optimizer 50.2, activations 71." in told and "of 24.0" in told
-    assert "without any activations it would not fit either" in told
+    assert "it would not fit without any activations either" in told
     ways = [
         "train=lora",
         "train=qlora",
@@ -269,14 +256,14 @@ def test_a_7b_model_does_not_fit_24_gib():
 def test_a_7b_model_fits_an_h200_in_bf16():
     hardware, how = gpus(precision="bf16-true"), method(checkpointing=True)
     memory = needed(hardware, how, **REAL)
-    check_fits(memory, 139.8 * GIB, hardware=hardware, method=how, optimizer="adamw", rows=4, length=2048)
+    check_fits(memory, 139.8 * GIB, FOUR_ROWS, config=training(hardware, how))
     assert 50 * GIB < memory.total < 62 * GIB
 
 
 def test_an_adapter_of_a_70b_model_fits_8_gpus_of_80_gb():
     hardware, how = gpus(8, "fsdp", precision="bf16-true"), method(LORA, checkpointing=True)
     memory = needed(hardware, how, LLAMA_70B, rows=1, length=2048, labels=2047)
-    check_fits(memory, 79 * GIB, hardware=hardware, method=how, optimizer="adamw", rows=1, length=2048)
+    check_fits(memory, 79 * GIB, MicroBatchShape(1, 2048, 2047), config=training(hardware, how))
     assert memory.parameters == pytest.approx((68_976_648_192 * 2 / 8) + 4.2 * GIB, rel=0.02)
 
 
@@ -293,42 +280,43 @@ def test_what_is_on_already_is_not_advised():
         for word in ("gradient_checkpointing", "train=lora", "adamw_8bit", "without any activations")
         if word in told
     ]
-    told = refusal(1e4, gpus(2, "fsdp"), method(NF4), rows=1)
+    told = refusal(1e4, gpus(2, "fsdp"), method(LORA), rows=1)
     assert "more than 2 devices (trainer.devices, trainer.nodes), trainer.offload=true" in told
     told = refusal(
         1e4, TrainerConfig(accelerator="cpu", devices=1, precision="32-true", threads=None), method(), rows=1
     )
-    assert told.endswith("Less is needed with train=lora, a smaller model")
+    assert told.endswith("Settings that need less: train=lora, a smaller model")
 
 
 def test_offloading_needs_the_machine_s_memory(monkeypatch):
     hardware = gpus(4, "fsdp", offload=True)
     memory = needed(hardware)
     monkeypatch.setattr("sftdiv.training.resources.memory.machine_memory", lambda: 3.9 * memory.offloaded)
-    with pytest.raises(SftdivError, match=r"offload=true puts .* for each of 4 devices into the machine's memory"):
-        check_fits(memory, GIB, hardware=hardware, method=method(), optimizer="adamw", rows=2, length=32)
+    with pytest.raises(SftdivError, match=r"offload=true moves .* for each of 4 devices into the machine's memory"):
+        check_fits(memory, GIB, MicroBatchShape(2, 32, 8), config=training(hardware))
     monkeypatch.setattr("sftdiv.training.resources.memory.machine_memory", lambda: 4.1 * memory.offloaded)
-    check_fits(memory, GIB, hardware=hardware, method=method(), optimizer="adamw", rows=2, length=32)
+    check_fits(memory, GIB, MicroBatchShape(2, 32, 8), config=training(hardware))
 
 
 def test_the_largest_micro_batch_leaves_a_tenth_and_one_more_does_not():
     hardware = gpus()
     there = needed(hardware, rows=10).total / 0.9 + 1
-    given = {"hardware": hardware, "method": method(), "optimizer": "adamw", "length": 32, "labels": 8}
-    assert largest_micro_batch(CONFIG, there, most=64, **given) == 10
-    assert largest_micro_batch(CONFIG, there, most=4, **given) == 4
+    step, config = MicroBatchShape(64, 32, 8), training(hardware)
+    assert largest_micro_batch(CONFIG, there, step, config=config) == 10
+    assert largest_micro_batch(CONFIG, there, replace(step, rows=4), config=config) == 4
     with pytest.raises(SftdivError, match="does not fit"):
-        largest_micro_batch(CONFIG, needed(hardware, rows=1).total - 1, most=64, **given)
+        largest_micro_batch(CONFIG, needed(hardware, rows=1).total - 1, step, config=config)
 
 
 def test_the_line_that_is_logged():
     memory = MemoryEstimate(parameters=12.6 * GIB, gradients=12.6 * GIB, optimizer=25.1 * GIB, activations=8.3 * GIB)
     assert memory.describe(139.8 * GIB) == (
-        "memory a device in GiB: parameters 12.6, gradients 12.6, optimizer 25.1, activations 8.3: 58.6 of 139.8"
+        "memory per device in GiB: parameters 12.6, gradients 12.6, optimizer 25.1, activations 8.3: 58.6 of 139.8"
     )
     small = MemoryEstimate(parameters=0.002 * GIB, gradients=0, optimizer=0, activations=0.1 * GIB, offloaded=3 * GIB)
     assert small.describe() == (
-        "memory a device in GiB: parameters 0.002, gradients 0.0, optimizer 0.0, activations 0.1: 0.1, and 3.0 in the machine's"
+        "memory per device in GiB: parameters 0.002, gradients 0.0, optimizer 0.0, activations 0.1: 0.1, "
+        "plus 3.0 in the machine's memory"
     )
 
 
