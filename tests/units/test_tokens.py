@@ -39,7 +39,8 @@ def test_unit_matrix_of_three_sentences_equals_a_literal(monkeypatch):
 
 def test_a_band_that_leaves_too_little_says_so():
     with pytest.raises(
-        SftdivError, match=r"2 to 2 occurrences contains 4 token types .* of 8 types that occur, 3 are rarer and 1 more common"
+        SftdivError,
+        match=r"2 to 2 occurrences contains 4 token types .* of 8 types that occur, 3 are rarer and 1 more common",
     ):
         band(low=2, high=2).extract(side_of(SENTENCES, encode(SENTENCES, "words")))
     with pytest.raises(SftdivError, match="0 < low <= high, got low=5, high=2"):
