@@ -84,6 +84,12 @@ def test_no_word_in_enough_texts_is_an_error_with_the_numbers() -> None:
         vectors_of(embedder(min_documents=3, max_share=0.5), ["a text", "some words"])
 
 
+def test_the_identity_of_lsa_is_its_settings() -> None:
+    settings = {"dimensions": 2, "min_documents": 1, "max_share": 1.0, "max_words": 1000, "iterations": 4, "seed": 0}
+    assert embedder().identity() == {"kind": "lsa", **settings}
+    assert LsaEmbedder.libraries == ("scikit-learn",)
+
+
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -141,6 +147,14 @@ def test_the_identity_is_the_model_s_content_not_its_place(tmp_path: Path) -> No
     assert minilm(max_tokens=64).identity() != minilm().identity()
     (copy / "modules.json").write_text((copy / "modules.json").read_text() + " ")
     assert minilm(path=str(copy)).identity() != minilm().identity()
+
+
+def test_a_revision_counts_for_a_hub_model_alone(tmp_path: Path) -> None:
+    hub, local = minilm(path="org/model", revision="v1"), minilm(path=str(tmp_path), revision="v1")
+    limits = {"max_tokens": None, "prompt": None}
+    assert hub.identity() == {"kind": "sentence", "path": "org/model", "revision": "v1", **limits}
+    assert local.identity() == minilm(path=str(tmp_path)).identity()
+    assert minilm(revision="v1").identity() == minilm().identity(), "the packaged model has no revisions"
 
 
 def test_an_unknown_model_is_an_error_with_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
