@@ -21,6 +21,7 @@ from urllib.parse import urlparse
 from sftdiv.records import SftdivError, TrackedRun
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.validate import check_one_of
 from sftdiv.tracking.offline import read_run
 
 if TYPE_CHECKING:
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
 FAILURES = Exception  # W&B raises errors of many families, private ones among them, and none of them may end a training
-PROCESS_VARIABLES = (
-    "WANDB_SERVICE",
-)  # name this process's W&B service: a child that inherits it dies with its parent's
-UNREACHABLE_FOR = (
-    600.0  # seconds after a failed start without a new try by `auto`, else every cell of a sweep would wait
-)
+PROCESS_VARIABLES = ("WANDB_SERVICE",)  # of this process's W&B service: a child that inherits it dies with its parent's
+UNREACHABLE_FOR = 600.0  # seconds after a failed start in which `auto` stays offline, else each cell of a sweep waits
 LONGEST_TAG = 64  # characters; W&B refuses more
 
 
@@ -55,8 +52,7 @@ class Destination:
     timeout: float
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SftdivError(f"tracking.mode={self.mode!r} is unknown. Known: {', '.join(MODES)}")
+        check_one_of("tracking.mode", self.mode, MODES)
         if not self.timeout > 0:
             raise SftdivError(f"tracking.timeout={self.timeout!r} must be a number of seconds above 0")
 

@@ -73,7 +73,7 @@ def test_all_options_of_the_issues_are_there():
         "trainer": "cpu gpu ddp fsdp deepspeed",
         "train": "full lora qlora",
         "model/template": "auto own plain alpaca chatml",
-        "tracking": "wandb none",
+        "tracking": "wandb tensorboard mlflow csv none",
         "sweep": "plain grid",
         "judge": "alpaca_eval arena_hard",
         "prompts": "heldout alpaca_eval arena_hard mt_bench files",

@@ -91,7 +91,7 @@ def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"mode": "on"}, r"tracking.mode='on' is unknown. Known: auto, online, offline"),
+        ({"mode": "on"}, r"tracking.mode='on' is unknown. Did you mean 'online'\? Known: auto, online, offline"),
         ({"timeout": 0}, "tracking.timeout=0 must be"),
     ],
 )
@@ -195,7 +195,7 @@ time.sleep(60)
 
 
 def kill_a_cell(folder, steps):
-    """A cell that logs some steps and is then killed with its W&B service, which would else go on writing; and its log."""
+    """The log of a cell that logs some steps and is then killed, with its W&B service, which would go on writing."""
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(folder), str(steps)], stdout=subprocess.PIPE, text=True
     ) as child:
