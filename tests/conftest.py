@@ -1,8 +1,12 @@
-"""What several tests share: composed configs, and a world that is small enough to train on in seconds."""
+"""What the tests share: composed configs, folders that are built once a session, and a warm artifact cache."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two pytest processes share two cores; read when torch is imported
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +17,19 @@ from sftdiv.config.app import conf_dir, register_resolvers
 TESTS = Path(__file__).parent
 # Child processes of tests import the package of this checkout, and the helper modules.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, [TESTS.parent, TESTS, TESTS / "support"]))
+os.environ.pop("WANDB_SERVICE", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all pytest processes of this session share (`warm_process.SHARED`)."""
+    if not hasattr(config, "workerinput"):  # the only process, or the one that starts xdist's workers
+        os.environ["SFTDIV_TEST_SHARED"] = tempfile.mkdtemp(prefix="sftdiv-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that folder."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["SFTDIV_TEST_SHARED"], ignore_errors=True)
 
 
 @pytest.fixture

@@ -114,6 +114,11 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
     return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
 
 
+def _unknown_option(group: str, option: str) -> str:
+    options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
+
+
 def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
     """A message about an unknown setting, with those that exist beside it."""
     root = re.split(r"[./@]", setting)[0]

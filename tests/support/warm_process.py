@@ -1,0 +1,219 @@
+"""Runs a command of sftdiv in a process forked from one that has imported the heavy libraries.
+
+A cold interpreter takes ten seconds to import torch, transformers, Lightning and lm-eval; a fork of one that
+has them takes a twentieth of a second. `run_program` and `start_program` mirror `subprocess.run` and
+`subprocess.Popen` for ``python -m MODULE ARGUMENTS``. One server (`warm_server.py`) serves all pytest processes
+of a test session; it has no Python thread and has never computed anything, so its forks begin like new interpreters.
+
+What a fork cannot show is left to real processes: which modules a command imports, what environment
+variables change that are read at import (refused here, see `FIXED`), and that the installed command starts.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock
+
+SHARED = "SFTDIV_TEST_SHARED"  # a folder of this test session, set by conftest.py for all pytest processes
+FIXED = ("HF_", "TRANSFORMERS_", "OMP_", "MKL_", "KMP_", "NUMBA_", "MALLOC_", "PYTORCH_", "TORCH_", "PYTHONHASHSEED")
+ENVIRONMENT = dict(os.environ)  # the server's
+SERVER = Path(__file__).with_name("warm_server.py")
+MESSAGE = 1 << 20  # bytes, at most
+SECONDS_TO_START = 120
+PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
+
+
+def run_program(module, *arguments, cwd=None, env=None, forkserver=False, timeout=280):
+    """Run ``python -m MODULE ARGUMENTS`` to its end, like `subprocess.run` with ``capture_output`` and ``text``.
+
+    Args:
+        module: Module to run as ``__main__``.
+        *arguments: Command-line arguments.
+        cwd: Working directory; by default this process's.
+        env: Environment variables; by default this process's.
+        forkserver: Whether `multiprocessing`'s fork server of the program is warm as well (sweeps).
+        timeout: Seconds after which the process group is killed and `subprocess.TimeoutExpired` raised.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
+        process = start_program(module, *arguments, cwd=cwd, env=env, forkserver=forkserver, stdout=out, stderr=error)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill_group()
+            raise
+        texts = []
+        for stream in (out, error):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+        return subprocess.CompletedProcess(process.args, process.returncode, *texts)
+
+
+def start_program(module, *arguments, cwd=None, env=None, forkserver=False, stdout=None, stderr=None):
+    """Start ``python -m MODULE ARGUMENTS`` in a session of its own, like `subprocess.Popen` with ``text``.
+
+    Args:
+        module: Module to run as ``__main__``.
+        *arguments: Command-line arguments.
+        cwd: Working directory; by default this process's.
+        env: Environment variables; by default this process's.
+        forkserver: Whether `multiprocessing`'s fork server of the program is warm as well (sweeps).
+        stdout: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
+        stderr: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
+    """
+    return WarmProcess(module, [str(argument) for argument in arguments], cwd, env, forkserver, stdout, stderr)
+
+
+class WarmProcess:
+    """A forked process, with the part of `subprocess.Popen` that tests use. It is killed when this object goes."""
+
+    def __init__(self, module, arguments, cwd, env, forkserver, stdout, stderr):
+        environment = dict(os.environ if env is None else env)
+        _refuse_fixed(environment)
+        self.args = ["python", "-m", module, *arguments]
+        self.returncode = self.stdout = self.stderr = None
+        request = {"module": module, "arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": environment}
+        request["forkserver"] = forkserver
+        opened = [os.open(os.devnull, os.O_RDWR)]
+        try:
+            descriptors = [opened[0]]
+            for name, given in (("stdout", stdout), ("stderr", stderr)):
+                if given == PIPE:
+                    read, write = os.pipe()
+                    opened.append(write)
+                    setattr(self, name, os.fdopen(read, encoding="utf-8"))
+                    descriptors.append(write)
+                elif given == DEVNULL:
+                    descriptors.append(opened[0])
+                else:
+                    descriptors.append(given.fileno() if given else {"stdout": 1, "stderr": 2}[name])
+            self._connection = _connect()
+            socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        self.pid = self._receive(SECONDS_TO_START)["pid"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for stream in (self.stdout, self.stderr):
+            if stream:
+                stream.close()
+        self.wait()
+
+    def _receive(self, timeout):
+        """The server's next message.
+
+        Raises:
+            subprocess.TimeoutExpired: There is none in time.
+        """
+        if not select.select([self._connection], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        message = self._connection.recv(MESSAGE)
+        assert message, "the server of warm processes has ended"
+        return json.loads(message)
+
+    def poll(self):
+        """The exit code, or None while the process runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout=None):
+        """Wait for the end; the exit code, or minus the number of the signal that ended it."""
+        if self.returncode is None:
+            self.returncode = self._receive(timeout)["returncode"]
+            self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """Read the pipe to its end and wait; with two pipes the output must fit into their buffers."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        texts = [stream.read() if stream else None for stream in (self.stderr, self.stdout)]
+        self.wait(None if deadline is None else max(0, deadline - time.monotonic()))
+        return texts[1], texts[0]
+
+    def send_signal(self, number):
+        """Send a signal to the process alone, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """Kill the process alone."""
+        self.send_signal(signal.SIGKILL)
+
+    def kill_group(self):
+        """Kill the process and what it started, unless that left its group."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait(10)
+
+    def session(self):
+        """Process ids of this process and everything it started that still run, also after its own end."""
+        return session_members(self.pid)
+
+
+def session_members(leader):
+    """Ids of the processes in a session that are no zombies."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == leader and state != "Z":
+            members.append(int(entry.name))
+    return members
+
+
+def _refuse_fixed(environment):
+    """A variable that libraries read when they are imported must be as it was when the server started."""
+    for name in {*environment, *ENVIRONMENT}:
+        if name.startswith(FIXED) and environment.get(name) != ENVIRONMENT.get(name):
+            raise ValueError(f"{name} is read at import: a test that changes it needs a real process")
+
+
+_alive = []  # this process's use of the server
+
+
+def _connect():
+    """A connection to the server, which is started by the first process of the session that needs it."""
+    path = Path(os.environ[SHARED]) / "warm.socket"
+    if not _alive:
+        with FileLock(f"{path}.lock"):
+            try:
+                _alive.append(_open(path))
+            except OSError:
+                _start_server(path)
+                _alive.append(_open(path))
+            _alive[0].send(b"{}")
+    return _open(path)
+
+
+def _open(path):
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _start_server(path):
+    """Start the server and wait until it answers; it goes on by itself."""
+    path.unlink(missing_ok=True)
+    log = path.with_suffix(".log")
+    with log.open("a") as stream:
+        command = [sys.executable, str(SERVER), str(path)]
+        done = subprocess.run(command, env=ENVIRONMENT, stdin=DEVNULL, stdout=stream, stderr=stream, check=False)
+    assert done.returncode == 0, log.read_text()
