@@ -148,7 +148,7 @@ class CorpusArtifacts:
         elif strategy.needs == "embeddings":
             inputs = self.embeddings_key(strategy.side)
         identity = strategy.identity()
-        del identity["name"]  # two strategies that extract the same units share them
+        del identity["name"], identity["side"]  # strategies that extract the same units share them
         return self._key(strategy.side, **identity, inputs=inputs, versions=versions(strategy.extractor))
 
     def _extract(self, strategy: StrategySpec) -> Units:

@@ -4,6 +4,7 @@ Generated over all settings: in each context below, every leaf of the composed c
 the name of the cell is compared with the unchanged one.
 """
 
+import copy
 import json
 from fnmatch import fnmatch
 
@@ -34,8 +35,9 @@ WITHOUT_EFFECT = {
     "trainer.prefix": "how ranks are started",
     "trainer.offload": "where shards are kept",
     "embedder.name": "the name of an option whose settings count",
-    "embedder.devices": "who shares the work",
-    "embedder.batch_tokens": "how many texts at once",
+    "*embedder.devices": "who shares the work",
+    "*embedder.batch_tokens": "how many texts at once",
+    "*.template.name": "the name of an option whose settings count",
     "*.batch_size:eval": "how many items at once",
     "eval.cache_requests": "whether prompts are kept",
     "eval.*.cache_requests": "whether prompts are kept",
@@ -52,21 +54,31 @@ WITHOUT_EFFECT = {
     "strategy.units.tagger.max_failed": "when a run fails",
     "strategy.needs": "the kind of input that the extractor uses, which is part of the extractor",
     "universe_strategy.*": "composed from selection.universe and the strategy's file",
-    "model.template.name": "the name of an option whose settings count",
     "model.source": "which of two ways the other settings of model are read",
 }
 # Settings that are inert in a context, because what would read them is not chosen there; another context shows their effect.
+CORPUS = {
+    "corpus.near.*": "read with corpus.dedup=near",
+    "corpus.length_band": "read by experiment=ablation_length",
+    "corpus.prefer_long": "read by strategy/tagger=keyphrase",
+}
+SCRATCH = {
+    "model.path": "refused for a model from scratch",
+    "model.revision": "a model from scratch has none",
+    "model.pretrain_share": "read with model.reads=corpus",
+}
+EVALUATION = {f"eval.{name}": "not read by the chosen options" for name in ("tasks", "include_path", "backend")}
+EVALUATION |= {f"eval.{name}": "not read by eval=judge" for name in ("chat_template", "num_fewshot", "limit")}
+PACKAGED = {"*embedder.revision": "the model comes from the installed package, and is known by its files"}
 INERT = {
-    "default": {
-        "corpus.near.*": "read with corpus.dedup=near",
-        "corpus.length_band": "read by experiment=ablation_length",
-        "model.path": "refused for a model from scratch",
-        "model.revision": "a model from scratch has none",
-        "model.pretrain_share": "read with model.reads=corpus",
-        "eval.tasks": "read with eval=custom",
-        "eval.include_path": "read with eval=custom",
-        "embedder.seed": "",
-    },
+    "default": CORPUS | SCRATCH | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"},
+    "corpus": {"model.path": SCRATCH["model.path"], "model.revision": SCRATCH["model.revision"]},
+    "files": CORPUS,
+    "keyphrase": PACKAGED,
+    "instagger": PACKAGED,
+    "topics": PACKAGED,
+    "judge": EVALUATION,
+    "minilm": PACKAGED,
 }
 CONTEXTS = {
     "default": ([], "*"),
@@ -91,7 +103,7 @@ def changed_values(value):
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, value - 1, 1]
+        return [value - 1, value + 1, 1] if value > 1 else [value + 1]
     if isinstance(value, float):
         return [value * 0.5, value + 0.25, 1.0, 0.5]
     if isinstance(value, list):
@@ -125,8 +137,10 @@ def pairs(tmp_path, monkeypatch):
 def names_after_changes(composed, overrides, pattern):
     """For each matching setting, the names of cells after it was changed to each value that is accepted; and the unchanged name."""
 
+    original = composed(*overrides)
+
     def request(change=None):
-        config = composed(*overrides)
+        config = copy.deepcopy(original)
         if change is not None:
             OmegaConf.set_struct(config, False)
             OmegaConf.update(config, change[0], change[1], merge=False)
@@ -134,8 +148,8 @@ def names_after_changes(composed, overrides, pattern):
         prepare(config, overrides)
         return build_request(config).single_cell().name
 
-    unresolved = flatten(OmegaConf.to_container(composed(*overrides), resolve=False))
-    resolved = flatten(OmegaConf.to_container(composed(*overrides), resolve=True))
+    unresolved = flatten(OmegaConf.to_container(original, resolve=False))
+    resolved = flatten(OmegaConf.to_container(original, resolve=True))
     plain = {key: resolved[key] for key, value in unresolved.items() if not (isinstance(value, str) and "${" in value)}
     names = {}
     for key, value in plain.items():
@@ -148,7 +162,15 @@ def names_after_changes(composed, overrides, pattern):
                 try:
                     names[key].add(request((key, candidate)))
                     break
-                except (SftdivError, ValueError, TypeError, ImportError, OSError, InstantiationException):
+                except (
+                    SftdivError,
+                    AttributeError,
+                    ValueError,
+                    TypeError,
+                    ImportError,
+                    OSError,
+                    InstantiationException,
+                ):
                     continue  # a value that is refused shares no result
     return names, request()
 

@@ -7,7 +7,7 @@ import pytest
 from transformers import LlamaConfig, Qwen3Config
 
 from sftdiv.config.app import conf_dir
-from sftdiv.config.build import training_settings
+from sftdiv.config.build import build_training
 from sftdiv.training.resources.dry_run import MicroBatchShape, weigh
 from sftdiv.training.resources.memory import DTYPES, GIB, check_fits, estimate
 
@@ -62,7 +62,7 @@ def stated(name):
 def size_of(composed, name, settings):
     """The estimate for a command, every conversation as long as may be and learned; ``auto`` as on a GPU that has bf16."""
     config = composed(*FILES, f"model={name}", *settings)
-    training, length = training_settings(config), config.model.max_length
+    training, length = build_training(config), config.model.max_length
     accelerator = "cpu" if training.trainer.accelerator == "cpu" else "gpu"
     precision = "bf16-mixed" if training.trainer.precision == "auto" else training.trainer.precision
     training = replace(training, trainer=replace(training.trainer, accelerator=accelerator, precision=precision))
@@ -97,7 +97,7 @@ def test_every_pretrained_model_states_its_memory(composed):
 def test_every_model_composes_with_every_way_to_train(composed, monkeypatch, name, train, trainer):
     monkeypatch.setattr("sftdiv.training.compatibility.find_spec", lambda package: True)  # deepspeed is an extra
     config = composed(*FILES, f"model={name}", f"train={train}", f"trainer={trainer}")
-    settings = training_settings(config)
+    settings = build_training(config)
     assert settings.schedule.batch_size % settings.schedule.micro_batch == 0
     assert (settings.fine_tuning.adapter is None) == (train == "full")
     assert settings.trainer.strategy == (trainer if trainer in ("ddp", "fsdp", "deepspeed") else "single")

@@ -200,7 +200,7 @@ def test_metrics_of_a_subset_are_a_setting(tmp_path, pairs):
 
 def test_how_the_embeddings_were_made_is_told(tmp_path, pairs):
     artifacts = artifacts_of(tmp_path, pairs, "embedder.max_share=1.0")
-    told = stages.how_counted(artifacts.config, artifacts)
+    told = stages.counting_columns(artifacts)
     assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]
 
 

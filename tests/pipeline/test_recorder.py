@@ -4,43 +4,34 @@ import json
 
 import pytest
 
+from sftdiv.config.from_python import compose_run
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import Cell, flatten, plan_cell
+from sftdiv.storage.cell import Cell, flatten
 from sftdiv.storage.files import write_json
 
 
-def settings(**changes):
-    size = {"n": changes.pop("n", 2000), "label_tokens": changes.pop("label_tokens", None)}
-    strategy = {"name": "micro_token", "side": "response", "low": changes.pop("low", 5)}
-    return {
-        "study": "s",
-        "strategy": strategy,
-        "size": size,
-        "model": {"name": "tiny", "lr": 1},
-        "seed": 0,
-        "diversity_level": 0.8,
-        "paths": {},
-        "tracking": {},
-    } | changes
+def cell_of(*overrides):
+    return compose_run(["study=s", "diversity_level=0.8", *overrides]).single_cell()
 
 
-def test_a_cell_is_named_as_in_the_design(tmp_path):
-    cell = plan_cell(settings(), tmp_path)
+def test_a_cell_is_named_as_in_the_design():
+    cell = cell_of()
     assert cell.name.rpartition("-h")[0] == "micro_token-response-n2000-d0.8-tiny-s0"
-    assert cell.folder == tmp_path / "s" / cell.name
-    assert plan_cell(settings(label_tokens=5000), tmp_path).name.startswith("micro_token-response-t5000-d0.8")
+    assert cell.folder.parts[-3:] == ("outputs", "s", cell.name)
+    assert cell_of("size.label_tokens=5000").name.startswith("micro_token-response-t5000-d0.8")
 
 
-def test_settings_that_change_the_result_change_the_name_and_others_do_not(tmp_path):
-    name = plan_cell(settings(), tmp_path).name
-    assert plan_cell(settings(paths={"outputs": "x"}, tracking={"mode": "online"}, study="t"), tmp_path).name == name
-    for change in ({"low": 6}, {"n": 1}, {"seed": 1}, {"diversity_level": 0.9}, {"model": {"name": "tiny", "lr": 2}}):
-        assert plan_cell(settings(**change), tmp_path).name != name
+def test_settings_that_change_the_result_change_the_name_and_others_do_not():
+    """Some of them; tests/config/test_identity.py tries all."""
+    name = cell_of().name
+    assert cell_of("paths.outputs=x", "tracking.mode=online", "study=t").name == name
+    changes = ("corpus.band.low=6", "size.n=1", "seed=1", "diversity_level=0.9", "model.finetune.learning_rate=2")
+    assert len({name, *(cell_of(change).name for change in changes)}) == 6
 
 
-def test_levels_that_print_alike_have_two_folders_and_one_hash(tmp_path):
-    sixth, rounded = (plan_cell(settings(diversity_level=level), tmp_path) for level in (1 / 6, 0.167))
+def test_levels_that_print_alike_have_two_folders_and_one_hash():
+    sixth, rounded = (cell_of(f"diversity_level={level}") for level in ("1/6", "0.167"))
     assert sixth.name != rounded.name
     assert sixth.hash == rounded.hash
 
