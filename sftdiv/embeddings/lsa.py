@@ -1,10 +1,9 @@
 """Latent semantic analysis: vectors of texts without a model to download, in seconds on a laptop.
 
-Texts come in; row-normalised vectors go out, from the TF-IDF of words by truncated SVD (Deerwester
-et al. 1990). The SVD is fitted on the distinct texts in alphabetical order, so that neither
-repetition nor order of the corpus matters, and on one thread, so that a rerun gives the same bits.
-The trade-off: synonyms are similar only if they occur with the same words; a sentence encoder is
-better at this and needs a download.
+Vectors are the TF-IDF of words, reduced by truncated SVD (Deerwester et al. 1990) and normalised.
+The SVD is fitted on the distinct texts in alphabetical order, so that neither repetition nor order
+of the corpus matters, and on one thread, so that a rerun gives the same bits. Synonyms are similar
+only if they occur with the same words; a sentence encoder is better at this and needs a download.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Sentence embeddings: vectors of texts by any sentence-transformers model, in shards that survive a killed run.
 
-Texts and a folder for intermediate results come in; row-normalised float32 vectors go out. Equal
-texts are embedded once. Texts are sorted by their number of tokens, longest first, so that batches
-hold little padding, memory runs out at once or never, and the estimated remaining time is not too
-low. Each shard of the sorted texts is a file that is renamed into place; existing shards are not
-computed again. The trade-off: values can differ in the last bits between machines and batch sizes,
-so the array is an artifact that is computed once and cached.
+Equal texts are embedded once. Texts are sorted by their number of tokens, longest first, so that
+batches hold little padding, memory runs out at once or never, and the estimated remaining time is
+not too low. Each shard of the sorted texts is a file that is renamed into place; existing shards
+are not computed again. Values can differ in the last bits between machines and batch sizes, so the
+array is an artifact that is computed once and cached.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"  # installed as a Python package by the extra `offline`
-MANY = 20_000  # texts from which a user without a GPU is told about the other embedders
+MANY = 20_000  # texts from which a user without a GPU is informed of the other embedders
 SHARD = 2_048  # texts: about 30 s of work on two cores, 3 MB at 384 dimensions
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens per batch; on two cores 8,192 was a quarter slower
 

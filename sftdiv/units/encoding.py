@@ -1,10 +1,9 @@
 """Token ids of texts, by any tokenizer: a folder in the hub's format, a hub id, ``words`` or ``lexical``.
 
-Texts and the name of a tokenizer come in; ``TokenIds`` go out, without special tokens, even where
-the texts spell them out. The trade-off: a folder with a ``tokenizer.json`` is read by the Rust
-library alone (all cores, no 6 s import of transformers); everything else goes through
-``AutoTokenizer``. Ids are appended to one growing array of four bytes per id, so that 180 million
-tokens take 0.7 GiB during and after tokenization.
+`encode` leaves special tokens out, even where the texts spell them out. A folder with a
+``tokenizer.json`` is read by the Rust library alone (all cores, no 6 s import of transformers);
+everything else goes through ``AutoTokenizer``. Ids are appended to one growing array of four bytes
+per id, so that 180 million tokens take 0.7 GiB during and after tokenization.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Encoder(NamedTuple):
 
 
 def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str | None]:
-    """What decides a tokenizer's result: the content of a local folder's files, else the hub id and revision.
+    """Identity of a tokenizer: the content of a local folder's files, else the hub id and revision.
 
     Args:
         name: ``words``, ``lexical``, a tokenizer folder, or a hub id.

@@ -1,10 +1,10 @@
 """The tokenizer ``lexical``: words and signs by a fixed rule, comparable between datasets.
 
-Texts come in, one at a time; ``TokenIds`` go out. A token is a run of letters and digits (with
-inner apostrophes), a single sign, or, in scripts written without spaces, a single character.
-Nothing is learned or downloaded. The trade-off: a model sees other tokens; where the model's view
-is wanted, use its tokenizer. The alternative ``words`` (``str.split``) attaches the full stop to
-its word and treats a Chinese sentence as one word, which makes every text look diverse.
+A token is a run of letters and digits (with inner apostrophes), a single sign, or, in scripts
+written without spaces, a single character. Nothing is learned or downloaded, so datasets measured
+at different times are counted alike. A model sees other tokens; where the model's view is wanted,
+use its tokenizer. The alternative ``words`` (``str.split``) attaches the full stop to its word and
+treats a Chinese sentence as one word, which makes every text look diverse.
 """
 
 from __future__ import annotations

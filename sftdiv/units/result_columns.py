@@ -1,8 +1,7 @@
-"""Result-row columns that describe a component of an extractor: a tagger, a normalisation step or an embedder.
+"""Result-row columns that describe a part of an extractor: a tagger, a normalisation step or an embedder.
 
-A component comes in; its settings and library versions go out as JSON. The trade-off: columns keep
-the names that finished studies have, so they differ from ``identity()``, which names cells and
-holds neither versions nor these names.
+They keep the names that finished studies have and include library versions. They therefore differ
+from ``identity()``, which names cells and holds settings alone.
 """
 
 from __future__ import annotations

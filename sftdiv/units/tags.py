@@ -1,11 +1,10 @@
 """Mesoscopic units: a few tags per example, from a tagger or from a column of the data, normalised.
 
-One side of a corpus comes in; a matrix examples x final tags goes out, each tag counted once per
-example. Raw tags are a cached artifact of their own (``tagging.raw``), so that a change of the
-normalisation does not repeat the tagging; equal texts are tagged once. The record holds the map
-from raw to final tags, which can be edited and passed as ``tag_map``, and the effect of each
-normalisation step. The trade-off: an example whose tags were all dropped has no unit and is never
-drawn; the record and ``made_by`` count these.
+Raw tags are a cached artifact of their own (``tagging.raw``), so that a change of the normalisation
+does not repeat the tagging; equal texts are tagged once. In the matrix, examples x final tags, each
+tag counts once per example. The record holds the map from raw to final tags, which can be edited
+and passed as ``tag_map``, and the effect of each normalisation step. An example whose tags were all
+dropped has no unit and is never drawn; ``made_by`` counts these examples.
 """
 
 from __future__ import annotations
@@ -153,5 +152,5 @@ def read_tag_map(path: str | None) -> TagMap | None:
 
 
 def naming_identity(normaliser: Normaliser, tag_map: TagMap | None) -> dict[str, Any]:
-    """What decides the final tags of given raw ones: the steps, or the content of the map."""
+    """The part of an identity that decides the final tags: the steps, or the content of the map."""
     return {"normaliser": normaliser.identity()} if tag_map is None else {"tag_map": content_hash(dict(tag_map))}

@@ -1,11 +1,10 @@
 """Microscopic units: the mid-frequency tokens of a side.
 
-The side's token ids come in; ``Units`` go out whose types are the tokens with a frequency between
-``low`` and ``high``. Above this band are function words and affixes, below it names, foreign words
-and typos; in it are the tokens that carry meaning (the paper, section on microscopic diversity).
-The paper does not say whether occurrences or documents are counted; its thresholds fit occurrences,
-which are the default. The trade-off: the matrix is built in blocks of rows, so that memory grows
-with the tokens in the band and not with all tokens.
+The types are the tokens with a frequency between ``low`` and ``high``. Above this band are function
+words and affixes, below it names, foreign words and typos; in it are the tokens that carry meaning
+(the paper, section on microscopic diversity). The paper does not say whether occurrences or
+documents are counted; its thresholds fit occurrences, which are the default. The matrix is built in
+blocks of rows, so that memory grows with the tokens in the band and not with all tokens.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Descriptions of topics: their most characteristic words, and the texts nearest to their centre.
 
-Texts, vectors and the topic of each text come in; words and examples per topic go out.
 Characteristic words have the highest c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 2):
-frequent in the topic's concatenated texts and rare in those of other topics. The trade-off: only
-the first thousand texts of a topic are counted, so that a million texts are described in bounded
-memory. Texts are sorted by hash, so these are a random sample.
+frequent in the topic's concatenated texts and rare in those of other topics. Only the first
+thousand texts of a topic are counted, so that a million texts are described in bounded memory.
+Texts are sorted by hash, so these are a random sample.
 """
 
 from __future__ import annotations

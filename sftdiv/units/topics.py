@@ -1,11 +1,12 @@
 """Macroscopic units: one topic per example, found by clustering the embeddings of one side.
 
-A side's texts and embeddings and a clusterer come in; a matrix examples x topics goes out, with at
-most a single 1 per row. Topics are sorted from largest to smallest and named by their most
-characteristic words. Only distinct texts are clustered, sorted by their hash: equal texts share a
-topic, a text repeated 50 times is not a dense region of its own, and the order of the corpus has no
-effect. The trade-off: density clustering leaves many texts outside all clusters; ``noise`` sets
-whether these have no unit (and are never drawn), the nearest topic, or a topic of their own.
+The resulting matrix, examples x topics, has at most a single 1 per row. Topics are sorted from
+largest to smallest and named by their most characteristic words. Only distinct texts are clustered,
+sorted by their hash: equal texts share a topic, a text repeated 50 times is not a dense region of
+its own, and the order of the corpus has no effect.
+
+Density clustering leaves many texts outside all clusters; ``noise`` sets whether these have no unit
+(and are never drawn), the nearest topic, or a topic of their own.
 """
 
 from __future__ import annotations

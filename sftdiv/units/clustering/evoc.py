@@ -1,9 +1,9 @@
 """EVoC: a graph layout and a density clustering of embeddings, designed for each other.
 
-Vectors come in; a cluster per row, or noise, goes out. The package ``evoc`` (Tutte Institute) is
-installed by the extra of that name. Of the layers of clusterings that it computes, the most
-persistent one is used. The trade-off: its parallel kernels give results that depend on the number
-of numba threads, so it runs on one thread and is slower than it could be.
+`EvocClusterer` wraps the package ``evoc`` (Tutte Institute), which the extra of that name installs,
+and uses the most persistent of the layers of clusterings that it computes. EVoC's parallel kernels
+give results that depend on the number of numba threads. It therefore runs on one thread here,
+slower but reproducible.
 """
 
 from __future__ import annotations

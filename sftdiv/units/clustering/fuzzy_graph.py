@@ -1,11 +1,10 @@
 """UMAP's fuzzy graph: the strength of the connection between each row and its neighbours.
 
-Nearest neighbours and their distances come in; a symmetric sparse matrix of weights in (0, 1] goes
-out. Distances are measured from each row's nearest neighbour and scaled by a width of the row's
-own, so that dense and sparse regions count alike (McInnes et al. 2018, arXiv 1802.03426, algorithms
-2 and 3). The result equals ``umap.umap_.fuzzy_simplicial_set`` up to its tolerance (tested). The
-trade-off: 30 lines of code here instead of a package that compiles for half a minute on its first
-import.
+`fuzzy_graph` turns nearest neighbours and their distances into a symmetric sparse matrix of weights
+in (0, 1]. Distances are measured from each row's nearest neighbour and scaled by a width of the
+row's own, so that dense and sparse regions count alike (McInnes et al. 2018, arXiv 1802.03426,
+algorithms 2 and 3). The result equals ``umap.umap_.fuzzy_simplicial_set`` up to its tolerance
+(tested), without a package that compiles for half a minute on its first import.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Spherical k-means: a given number of clusters, each around a direction, without noise.
 
-Vectors of unit length come in; a cluster per row goes out. Lloyd's algorithm with cosine similarity
-(Dhillon and Modha 2001) runs on all rows, initialised by k-means++ (Arthur and Vassilvitskii 2007)
-on a sample. The trade-off: own code instead of scikit-learn's, which copies the data and sums in
-the order in which its threads finish. Here every sum has a fixed order, whatever the number of
-threads.
+Lloyd's algorithm with cosine similarity (Dhillon and Modha 2001) on vectors of unit length,
+initialised by k-means++ (Arthur and Vassilvitskii 2007) on a sample of the rows. scikit-learn's
+k-means copies the data and sums in the order in which its threads finish. This one needs no copy,
+and every sum has a fixed order, whatever the number of threads.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """UMAP's layout: points in few dimensions, close where their fuzzy graph has weight and apart elsewhere.
 
-A symmetric weighted graph and initial positions come in; the optimised positions go out. They
-follow the gradient of UMAP's cross entropy with negative sampling (McInnes et al. 2018, arXiv
-1802.03426, algorithm 5). umap-learn moves both ends of an edge at once, so that its threads race,
-and with a seed it uses a single one. Here each point moves itself relative to the other points'
-positions at the start of the epoch, and draws its negatives from a hash of seed, epoch and edge.
-Points can be moved in any order, on any number of threads, to the same bits. The trade-off: a
-second copy of the positions, and updates become visible once per epoch.
+`layout` moves initial positions along the gradient of UMAP's cross entropy with negative sampling
+(McInnes et al. 2018, arXiv 1802.03426, algorithm 5). umap-learn moves both ends of an edge at once,
+so that its threads race, and with a seed it uses a single one. Here each point moves itself
+relative to the other points' positions at the start of the epoch, and draws its negatives from a
+hash of seed, epoch and edge. Points can be moved in any order, on any number of threads, to the
+same bits. This needs a second copy of the positions, and updates become visible only once per
+epoch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Exact nearest neighbours by cosine similarity, in blocks.
 
-Vectors come in; the nearest other rows of each row and their cosine distances go out. Similarities
-are computed in blocks by matrix products, and each row keeps its best so far, so that no rows x
-rows matrix is held in memory. The trade-off: the work is quadratic (69,000 rows of 384 dimensions
-take half a minute on two cores), but nothing is approximate, seeded or dependent on the number of
+Similarities are computed in blocks by matrix products, and each row keeps its best so far, so that
+no rows x rows matrix is held in memory. The work is quadratic (69,000 rows of 384 dimensions take
+half a minute on two cores). In return, nothing is approximate, seeded or dependent on the number of
 threads, as it is in graph descent.
 """
 

@@ -1,10 +1,9 @@
 """HDBSCAN: clusters as regions denser than their surroundings; their number is not fixed in advance.
 
-Vectors come in; a cluster per row, or noise, goes out. Scikit-learn's implementation (Campello et
-al. 2013) runs on the leading principal components. The trade-off: its cost is quadratic in the rows
-and grows with the dimensions, so that 67,000 rows in 20 dimensions take 35 s on one core, but a
-million rows are out of reach. It has no seed and runs on one thread, so that a rerun gives the same
-topics.
+Scikit-learn's implementation (Campello et al. 2013) on the leading principal components of the
+vectors. It has no seed and runs on one thread, so that a rerun gives the same topics. The price is
+a cost quadratic in the rows that also grows with the dimensions: 67,000 rows in 20 dimensions take
+35 s on one core, but a million rows are out of reach.
 """
 
 from __future__ import annotations

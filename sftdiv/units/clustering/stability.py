@@ -1,12 +1,13 @@
 """Stability of a clustering: the agreement of repeated runs.
 
-A clusterer and vectors come in; the adjusted Rand index (Hubert and Arabie 1985) and the adjusted
-mutual information (Vinh et al. 2010) go out, averaged over all pairs of runs: 1 is full agreement,
-0 is chance. All runs use the same sample, the first rows (rows are sorted by the hash of their
-texts). Runs differ in the clusterer's seed, if it has one, and in the share of the sample that they
-cluster, so that a clusterer without a seed can be assessed too. A pair is compared on the rows that
-both clustered. The trade-off: a minimum cluster size is a larger share of a sample than of all
-rows, so the result describes coarser clusters.
+Agreement is the adjusted Rand index (Hubert and Arabie 1985) and the adjusted mutual information
+(Vinh et al. 2010), averaged over all pairs of runs: 1 is full agreement, 0 is chance. All runs use
+the same sample, the first rows (rows are sorted by the hash of their texts). Runs differ in the
+clusterer's seed, if it has one, and in the share of the sample that they cluster, so that a
+clusterer without a seed can be assessed too. A pair is compared on the rows that both clustered.
+
+A minimum cluster size is a larger share of a sample than of all rows, so the result describes
+coarser clusters than those of the full data.
 """
 
 from __future__ import annotations

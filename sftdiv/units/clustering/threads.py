@@ -1,10 +1,9 @@
 """Work on several cores with a result that does not depend on their number.
 
-A function of a range of rows comes in; it fills its rows in place and returns nothing. Each range
-has a fixed size and is computed by one thread, BLAS included, so that 1 and 64 cores give the same
-bits. The trade-off: Python threads around kernels that release the GIL instead of numba's
-``prange``. They need no second compilation, leave no thread pool to a later fork, and change no
-global setting.
+The caller passes a function that fills a range of rows in place. Each range has a fixed size and is
+computed by one thread, BLAS included, so that 1 and 64 cores give the same bits. Python threads
+around kernels that release the GIL are used instead of numba's ``prange``: they need no second
+compilation, leave no thread pool to a later fork, and change no global setting.
 """
 
 from __future__ import annotations

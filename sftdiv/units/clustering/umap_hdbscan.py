@@ -1,13 +1,13 @@
 """UMAP and HDBSCAN, combined as in BERTopic: a layout of the vectors in a few dimensions, and its dense regions.
 
-Vectors come in; a cluster per row, or noise, goes out. These are the steps of BERTopic
-(Grootendorst 2022, arXiv 2203.05794) without the package, so that every seed and thread is
-controlled here. umap-learn is not used either: with a seed its layout runs on one thread, and
-without one it is not reproducible. Neighbours are exact, the graph equals umap-learn's, the layout
-applies the same forces in an order that does not matter (`layout`), and HDBSCAN is the package
-``hdbscan`` (Boruvka, n log n; scikit-learn's is quadratic). The trade-off: positions are
-initialised by principal components and not by the graph's spectrum, and the quadratic neighbour
-search does not scale to a million rows.
+These are the steps of BERTopic (Grootendorst 2022, arXiv 2203.05794) without the package, so that
+every seed and thread is controlled here. umap-learn is not used either: with a seed its layout runs
+on one thread, and without one it is not reproducible. Neighbours are exact, the graph equals
+umap-learn's, the layout applies the same forces in an order that does not matter (`layout`), and
+HDBSCAN is the package ``hdbscan`` (Boruvka, n log n; scikit-learn's is quadratic).
+
+Two differences remain: positions are initialised by principal components and not by the graph's
+spectrum, and the quadratic neighbour search does not scale to a million rows.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Normalisation, step 4: tags that almost always occur together are merged.
 
-The matrix of texts and tags comes in; the more common name of each such pair goes out. InsTag
-(arXiv 2308.07074, section 3.2) mines rules by FP-growth (Han et al. 2000; at least 40 texts,
+InsTag (arXiv 2308.07074, section 3.2) mines rules by FP-growth (Han et al. 2000; at least 40 texts,
 confidence 99 %) and merges the associated tags recursively; so does this module, with mlxtend. Only
 pairs are mined: a rule between single tags needs no larger set, and merging follows chains of
-pairs. The trade-off is ``mutual``: a rule in one direction ("fractions" implies "mathematics")
-merges the specific tag into the general one, which shrinks the vocabulary and loses the specific
-tag.
+pairs. Without ``mutual``, a rule in one direction ("fractions" implies "mathematics") merges the
+specific tag into the general one, which shrinks the vocabulary and loses the specific tag.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Vectors of tags from their letters: an embedder of tags that needs no model.
 
-Short texts come in; row-normalised counts of hashed character n-grams go out. The trade-off: "data
-analysis" and "analysis of data", or "colour" and "color", are similar, but "maths" and "arithmetic"
-are not, as they are to a sentence encoder.
+A vector holds the normalised counts of a tag's hashed character n-grams. "data analysis" and
+"analysis of data", or "colour" and "color", are similar, but "maths" and "arithmetic" are not, as
+they are to a sentence encoder.
 """
 
 from __future__ import annotations

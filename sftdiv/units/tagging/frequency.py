@@ -1,7 +1,6 @@
 """Normalisation, step 1: rare tags are dropped.
 
-The matrix of texts and tags comes in; the name of each tag, or None, goes out. The trade-off is
-InsTag's (Lu et al. 2023, arXiv 2308.07074, section 3.2, alpha = 20): rare spellings are dropped
+As in InsTag (Lu et al. 2023, arXiv 2308.07074, section 3.2, alpha = 20), rare spellings are dropped
 before they could be merged. This keeps the later steps small and leaves texts that have only rare
 tags without any.
 """

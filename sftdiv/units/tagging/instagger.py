@@ -1,11 +1,10 @@
 """Tags from a local causal language model such as InsTagger, without a server.
 
-Distinct texts and a transformers model come in; the tags of each text go out, and every answer is
-stored (``llm.journal``), so that a killed run resumes where it stopped. InsTagger (Lu et al. 2023,
-arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's template, which is the
-prompt in YAML. Batches are sorted by length, longest first, padded on the left and decoded
-greedily. The trade-off: plain ``generate`` on one device; for several devices or many texts, serve
-the model with vLLM and use the tagger ``llm``.
+InsTagger (Lu et al. 2023, arXiv 2308.07074) is LLaMA-2 7B trained on ChatGPT's tags with Vicuna's
+template, which is the prompt in YAML. Batches are sorted by length, longest first, padded on the
+left and decoded greedily. Every answer is stored (``llm.journal``), so that a killed run resumes
+where it stopped. Generation is plain ``generate`` on one device; for several devices or many texts,
+serve the model with vLLM and use the tagger ``llm``.
 """
 
 from __future__ import annotations

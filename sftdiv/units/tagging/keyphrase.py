@@ -1,12 +1,11 @@
 """Tags without a model: the key phrases of a text.
 
-Distinct texts come in; the words and word pairs of highest TF-IDF of each text go out, without
-overlapping words. Key phrases replace the paper's LLM-written tags where no LLM is available. The
-trade-off: a phrase must occur in the text, so a tag names the subject and not the task. Nothing is
-downloaded, and phrases must be shared by enough texts: on 68,000 distinct instructions of the pool,
-97 % have a tag that 20 texts share; with RAKE (rake-nltk) 78 %. YAKE is about 28 times slower
-(``benchmarks/pool_tags.py``). With ``prefer_long=1``, tags describe tasks almost as well as RAKE's,
-without losing those texts.
+Key phrases are the words and word pairs of highest TF-IDF that have no word in common. They replace
+the paper's LLM-written tags where no LLM is available. A phrase must occur in the text, so a tag
+names the subject and not the task. Nothing is downloaded, and phrases must be shared by enough
+texts: on 68,000 distinct instructions of the pool, 97 % have a tag that 20 texts share; with RAKE
+(rake-nltk) 78 %. YAKE is about 28 times slower (``benchmarks/pool_tags.py``). With
+``prefer_long=1``, tags describe tasks almost as well as RAKE's, without losing those texts.
 """
 
 from __future__ import annotations

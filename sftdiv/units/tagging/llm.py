@@ -1,11 +1,10 @@
 """Tags from a language model behind an OpenAI-compatible endpoint (vLLM, transformers serve, hosted), as in InsTag.
 
-Distinct texts and an endpoint come in; the tags of each text go out, and every answer is stored
-(``llm.journal``). The prompt is InsTag's (Lu et al. 2023, arXiv 2308.07074), set in YAML; where the
-server supports it, the answer must follow a JSON schema. A malformed answer is requested again at a
-higher temperature, since at temperature 0 a model repeats itself; texts without a parsable answer
-are counted and have no tags. The trade-off: the model's name identifies the tags, the address does
-not, so that a run can resume on another server.
+The prompt is InsTag's (Lu et al. 2023, arXiv 2308.07074), set in YAML; where the server supports
+it, the answer must follow a JSON schema. Every answer is stored (``llm.journal``). A malformed
+answer is requested again at a higher temperature, since at temperature 0 a model repeats itself;
+texts without a parsable answer are counted and have no tags. The model's name identifies the tags,
+the address does not, so that a run can resume on another server.
 """
 
 from __future__ import annotations

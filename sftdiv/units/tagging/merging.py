@@ -1,9 +1,8 @@
 """The matrix of texts x tags, and the effect of merging or dropping tags on it.
 
-Lists of tags, or a matrix and a new name for each of its tags, come in; a CSR matrix of ones goes
-out, with tags in alphabetical order and a repeated tag counted once. The trade-off: names express
-the merge (tags with equal new names are one tag, None is dropped), so that a map of names describes
-the whole normalisation.
+The matrix is CSR with ones as entries: tags are in alphabetical order, and a repeated tag counts
+once. A merge is expressed by names (tags with equal new names are one tag, None is dropped), so
+that a map of names describes the whole normalisation.
 """
 
 from __future__ import annotations

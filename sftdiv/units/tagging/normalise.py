@@ -1,9 +1,9 @@
 """From raw tags to final ones: InsTag's four steps (Lu et al. 2023, arXiv 2308.07074, section 3.2), or a given map.
 
-Raw tags and the matrix of texts and tags come in; the final tag of each raw one and a record of
-each step go out. Order and thresholds are the paper's: frequency, rules, semantics, association.
-The trade-off: every step renames tags and is fitted on distinct texts, so that a text repeated
-fifty times does not make its tags common, and the result can be read, edited and applied again.
+Order and thresholds are the paper's: frequency, rules, semantics, association. Every step renames
+tags and is fitted on distinct texts, so that a text repeated fifty times does not make its tags
+common. The result is one map of names, which can be read, edited and applied again, and a record of
+the effect of each step.
 """
 
 from __future__ import annotations

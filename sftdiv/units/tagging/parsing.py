@@ -1,10 +1,9 @@
 """Tags from a language model's answer.
 
-An answer that should be a JSON list of ``{"tag": ..., "explanation": ...}`` comes in; the tags go
-out, and how well formed the answer was. Code fences, prose around the list, trailing commas, Python
-quotes and lists in pieces are repaired without loss; of a truncated list the complete entries are
-kept. The trade-off: an incomplete entry is discarded rather than completed by a guess, as general
-JSON repairers do.
+The answer should be a JSON list of ``{"tag": ..., "explanation": ...}``. Code fences, prose around
+the list, trailing commas, Python quotes and lists in pieces are repaired without loss; of a
+truncated list the complete entries are kept. An incomplete entry is discarded rather than completed
+by a guess, as general JSON repairers do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Raw tags on disk: the tags of each text as a tagger gave them, before anything is merged or dropped.
 
-Texts and a tagger come in; a folder goes out with ``tags.jsonl`` (a list of tags per text, in the
-order of the texts), ``record.json`` and the files that the tagger wrote, such as every answer of a
-model. The trade-off: raw tags are an artifact of their own, some megabytes, so that a change of the
-normalisation needs no further model calls.
+The folder holds ``tags.jsonl`` (a list of tags per text, in the order of the texts),
+``record.json`` and the files that the tagger wrote, such as every answer of a model. Raw tags are
+an artifact of their own, some megabytes, so that a change of the normalisation needs no further
+model calls.
 """
 
 from __future__ import annotations

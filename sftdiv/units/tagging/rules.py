@@ -1,11 +1,11 @@
 """Normalisation, step 2: tags that differ only by case, punctuation or inflection are merged.
 
-Tags come in; the most common spelling among those with the same lemmas goes out. InsTag (arXiv
-2308.07074, section 3.2) lowers the case, replaces special characters by spaces and stems with NLTK.
-Here words are lemmatised by simplemma: its dictionaries are part of the wheel, whereas NLTK's
-WordNet is a download, and lemmas keep "universe" and "university" apart, which Porter's stemmer
-merges. "+" and "#" after a letter are kept, or C, C++ and C# would be merged. The trade-off: a
-word's lemma ignores its context ("left" is always "leave").
+Tags with the same lemmas get the most common of their spellings. InsTag (arXiv 2308.07074, section
+3.2) lowers the case, replaces special characters by spaces and stems with NLTK. Here words are
+lemmatised by simplemma: its dictionaries are part of the wheel, whereas NLTK's WordNet is a
+download, and lemmas keep "universe" and "university" apart, which Porter's stemmer merges. "+" and
+"#" after a letter are kept, or C, C++ and C# would be merged. A word's lemma ignores its context
+("left" is always "leave").
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Normalisation, step 3: tags of the same meaning are merged.
 
-Tags and an embedder come in; the most common name of each cluster of their vectors goes out. This
-is InsTag's method (arXiv 2308.07074, section 3.2: DBSCAN on phrase embeddings, threshold 0.05) with
-any embedder instead of PhraseBERT. The trade-off: DBSCAN chains (a near b and b near c merge a with
-c). A small distance limits this; the record lists the largest clusters, so that excessive merging
-is visible.
+Tags in one cluster of the embedded tags get the most common of their names. This is InsTag's method
+(arXiv 2308.07074, section 3.2: DBSCAN on phrase embeddings, threshold 0.05) with any embedder
+instead of PhraseBERT. DBSCAN chains (a near b and b near c merge a with c). A small distance limits
+this; the record lists the largest clusters, so that excessive merging is visible.
 """
 
 from __future__ import annotations

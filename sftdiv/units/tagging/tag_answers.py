@@ -1,8 +1,7 @@
 """Lines of a tagger's journal: a model's answer to each text, unchanged.
 
-Texts and an open journal come in; the tags of each text go out. The trade-off: answers are stored
-as the model gave them, some hundred bytes per text, so that a better parser needs no further model
-calls.
+Answers are stored as the model gave them, some hundred bytes per text, and parsed when they are
+read, so that a better parser needs no further model calls.
 """
 
 from __future__ import annotations

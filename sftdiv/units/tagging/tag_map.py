@@ -1,8 +1,7 @@
 """The map from raw to final tags as a file that can be read, edited and passed as ``tag_map``.
 
-A map (None: dropped) and the number of texts with each raw tag come in; CSV with the columns
-``raw_tag,tag,texts``, or JSON, goes out, the most common raw tags first. The trade-off: an edited
-file is applied as it is; no step of the normalisation runs in addition.
+The file is CSV with the columns ``raw_tag,tag,texts``, or JSON, the most common raw tags first. An
+edited file is applied as it is; no step of the normalisation runs in addition.
 """
 
 from __future__ import annotations
