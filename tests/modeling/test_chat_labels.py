@@ -149,10 +149,10 @@ def test_what_is_too_long_is_cut_or_marked_and_left_whole(letters):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss_on": "answer"}, "loss.on is 'answer'; known: response, all"),
-        ({"loss_turns": "first"}, "loss.turns is 'first'; known: all, last"),
-        ({"too_long": "cut"}, "data.too_long is 'cut'; known: truncate, drop"),
-        ({"loss_on": "all", "loss_turns": "last"}, "loss.turns=last goes with loss.on=response"),
+        ({"loss_on": "answer"}, "loss.on='answer' is unknown. Known: response, all"),
+        ({"loss_turns": "first"}, "loss.turns='first' is unknown. Known: all, last"),
+        ({"too_long": "cut"}, "data.too_long='cut' is unknown. Known: truncate, drop"),
+        ({"loss_on": "all", "loss_turns": "last"}, "loss.turns=last needs loss.on=response"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_the_known_ones(letters, settings, message):
