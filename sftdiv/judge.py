@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sftdiv.evaluation.judge.arena import Arena
 
 DRAWS = 1000
@@ -52,17 +56,15 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
 
     file = read_annotations(path, scale=scale)
     preferences, delta = file.preferences, file.candidate_chars - file.baseline_chars
-    known = ~np.isnan(preferences)
-    if not known.any():
-        raise SftdivError(f"no preference in {path} could be read ({len(known)} entries, all null)")
+    if np.isnan(preferences).all():
+        raise SftdivError(f"no preference in {path} could be read ({len(preferences)} entries, all null)")
     length_prior = {"alpaca_eval": ALPACA_EVAL, "any": ANY_JUDGE}.get(prior) or choose_prior(file)
     arrays = (preferences, delta) if file.difficulty is None else (preferences, delta, file.difficulty)
     fit = fit_length(*arrays, prior=length_prior)
     rng = np.random.default_rng(seed)
     raw = bootstrap(win_rate, preferences, draws=draws, rng=rng)
-    controlled = bootstrap(
-        lambda *resampled: length_controlled_win_rate(*resampled, prior=length_prior), *arrays, draws=draws, rng=rng
-    )
+    controlled_rate = partial(length_controlled_win_rate, prior=length_prior)
+    controlled = bootstrap(controlled_rate, *arrays, draws=draws, rng=rng)
     return {
         "win_rate": 100 * win_rate(preferences),
         "length_controlled_win_rate": 100 * fit.controlled,
@@ -70,17 +72,27 @@ def score(path: Path, *, scale: str | None, prior: str, draws: int, seed: int) -
         "length_controlled_standard_error": 100 * controlled.stderr,
         "win_rate_interval": [100 * raw.low, 100 * raw.high],
         "length_controlled_win_rate_interval": [100 * controlled.low, 100 * controlled.high],
-        "n": int(known.sum()),
-        "unreadable": int((~known).sum()),
-        "wins": int((preferences[known] > 0.5).sum()),
-        "losses": int((preferences[known] < 0.5).sum()),
-        "draws": int((preferences[known] == 0.5).sum()),
+        **_counts(preferences),
         "candidate_chars": float(file.candidate_chars.mean()),
         "baseline_chars": float(file.baseline_chars.mean()),
         "length_coefficient": fit.length,
         "length_prior": "alpaca_eval" if length_prior is ALPACA_EVAL else "any",
         "difficulty": file.difficulty is not None,
         **file.names,
+    }
+
+
+def _counts(preferences: NDArray[np.float64]) -> dict[str, int]:
+    """Numbers of readable and unreadable preferences, and of wins, losses and ties among the readable ones."""
+    import numpy as np
+
+    unreadable = int(np.isnan(preferences).sum())
+    return {
+        "n": len(preferences) - unreadable,
+        "unreadable": unreadable,
+        "wins": int((preferences > 0.5).sum()),
+        "losses": int((preferences < 0.5).sum()),
+        "draws": int((preferences == 0.5).sum()),
     }
 
 

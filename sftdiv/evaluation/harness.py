@@ -58,28 +58,36 @@ def run_tasks(
     Raises:
         SftdivError: If a task is unknown or cannot be loaded, or the backend is missing.
     """
-    from lm_eval.evaluator import evaluate
-
     loaded = load_tasks(tasks, include_path)
     set_fewshot(loaded, num_fewshot, seed)
     model = language_model(
         model_folder, backend=backend, batch_size=batch_size, chat_template=chat_template, device=device, seed=seed
     )
     cache_requests(loaded.tasks, keep, seed=seed)
-    with hide_progress_bars():
-        results = evaluate(
-            model,
-            {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
-            limit=limit,
-            bootstrap_iters=BOOTSTRAP_DRAWS,
-            log_samples=samples is not None,
-            apply_chat_template=chat_template,
-            fewshot_as_multiturn=chat_template,
-        )
+    results = _evaluate(model, loaded, limit=limit, log_samples=samples is not None, chat_template=chat_template)
     if samples is not None:
         for name, task_samples in results["samples"].items():
             write_samples(task_samples, samples / f"{name}.parquet")
     return _collect_scores(results["results"])
+
+
+def _evaluate(
+    model: Any, loaded: LoadedTasks, *, limit: int | None, log_samples: bool, chat_template: bool
+) -> dict[str, Any]:
+    """The harness's raw results."""
+    from lm_eval.evaluator import evaluate
+
+    with hide_progress_bars():
+        results: dict[str, Any] = evaluate(
+            model,
+            {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
+            limit=limit,
+            bootstrap_iters=BOOTSTRAP_DRAWS,
+            log_samples=log_samples,
+            apply_chat_template=chat_template,
+            fewshot_as_multiturn=chat_template,
+        )
+    return results
 
 
 def score_names(loaded: LoadedTasks) -> dict[str, bool | None]:
