@@ -42,18 +42,12 @@ def run_program(module, *arguments, cwd=None, env=None, timeout=280):
         env: Environment variables; by default this process's.
         timeout: Seconds after which the process group is killed and `subprocess.TimeoutExpired` raised.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
-        process = start_program(module, *arguments, cwd=cwd, env=env, stdout=out, stderr=error)
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.kill_group()
-            raise
-        texts = []
-        for stream in (out, error):
-            stream.seek(0)
-            texts.append(stream.read().decode())
-        return subprocess.CompletedProcess(process.args, process.returncode, *texts)
+    return _run({"module": module}, arguments, cwd, env, timeout)
+
+
+def run_code(code, *arguments, cwd=None, env=None, timeout=280):
+    """Run ``python -c CODE ARGUMENTS`` to its end; see `run_program`."""
+    return _run({"code": code}, arguments, cwd, env, timeout)
 
 
 def start_program(module, *arguments, cwd=None, env=None, stdout=None, stderr=None):
@@ -67,19 +61,39 @@ def start_program(module, *arguments, cwd=None, env=None, stdout=None, stderr=No
         stdout: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
         stderr: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
     """
-    return WarmProcess(module, [str(argument) for argument in arguments], cwd, env, stdout, stderr)
+    return WarmProcess({"module": module}, arguments, cwd, env, stdout, stderr)
+
+
+def start_code(code, *arguments, cwd=None, env=None, stdout=None, stderr=None):
+    """Start ``python -c CODE ARGUMENTS``; see `start_program`."""
+    return WarmProcess({"code": code}, arguments, cwd, env, stdout, stderr)
+
+
+def _run(program, arguments, cwd, env, timeout):
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
+        process = WarmProcess(program, arguments, cwd, env, out, error)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill_group()
+            raise
+        texts = []
+        for stream in (out, error):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+        return subprocess.CompletedProcess(process.args, process.returncode, *texts)
 
 
 class WarmProcess:
     """A forked process, with the part of `subprocess.Popen` that tests use. It is killed when this object goes."""
 
-    def __init__(self, module, arguments, cwd, env, stdout, stderr):
+    def __init__(self, program, arguments, cwd, env, stdout, stderr):
         environment = dict(os.environ if env is None else env)
         _refuse_fixed(environment)
         environment[HAND_OVER] = str(_server())
-        self.args = ["python", "-m", module, *arguments]
+        self.args = [*program.values(), *map(str, arguments)]
         self.returncode = self.stdout = self.stderr = None
-        request = {"module": module, "arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": environment}
+        request = {**program, "arguments": self.args[1:], "cwd": str(cwd or Path.cwd()), "env": environment}
         request["numbers"] = [0, 1, 2]
         opened = [os.open(os.devnull, os.O_RDWR)]
         try:

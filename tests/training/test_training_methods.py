@@ -90,7 +90,6 @@ def test_what_saves_memory_changes_no_weight(base, tmp_path, change):
         torch.testing.assert_close(plain[name], other[name], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, of torch.jit and of gradients
 def test_a_compiled_model_learns_the_same(base, tmp_path):
     plain = fine_tune(ref(base), TALKS, NAMES, tmp_path / "plain", **fine_tuning())

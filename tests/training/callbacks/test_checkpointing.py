@@ -129,7 +129,6 @@ fine_tune(ref(base), TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_st
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "left", "resumed_at"),
     [
@@ -166,7 +165,6 @@ class Notebook:
         self.pages.append((step, metrics["train.loss"]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, tmp_path, strategy):
     changes = {"batch_size": 5, "validation": 0.2}  # no step divides evenly among two
@@ -191,7 +189,6 @@ def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, 
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["model", "preview.txt"]
 
 
-@pytest.mark.slow
 def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
     """Two torchruns of one process each, as srun would start them on two machines."""
     (tmp_path / "twice.sh").write_text('#!/bin/sh\n"$@" & one=$!\n"$@" & other=$!\nwait $one && wait $other\n')
@@ -204,7 +201,6 @@ def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
 
 
-@pytest.mark.slow
 def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
     one = fine_tune(ref(base), TALKS, NAMES, tmp_path / "one" / "model", **fine_tuning(**SHARDED))
     how = {"groups": NAMES, "tracker": None, **fine_tuning(**SHARDED, trainer=TWO_SHARDS)}
@@ -216,7 +212,6 @@ def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
     assert two["losses"] == pytest.approx(one.losses, rel=1e-4)
 
 
-@pytest.mark.slow
 def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path):
     process = start_sharded(base, tmp_path)
     assert running(tmp_path)
@@ -259,7 +254,6 @@ def launch_for_ctrl_c(base, folder):
         sys.exit(130)
 
 
-@pytest.mark.slow
 def test_an_error_in_a_rank_is_told_as_in_one_process(base, tmp_path):
     replicas = replace(CPU, strategy="ddp", devices=2)
     how = {"groups": NAMES, "tracker": None, **fine_tuning(learning_rate=1e38, clip=1e30, trainer=replicas)}
