@@ -1,11 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit browser clean
+.PHONY: help setup demo test test-all lint types unit browser clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2  # pytest processes, one thread each
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: $(VENV)/.installed  ## create .venv and install with the pinned constraints
 
@@ -19,7 +20,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup  ## select at diversity 0.8, fine-tune, evaluate, record: the embedded default
 	$(BIN)/python -m sftdiv.run strategy=micro_token diversity_level=0.8
 
-test: setup lint types unit  ## everything that CI runs
+test: setup lint  ## lint, types and every test but the second proofs marked nightly
+	$(call types_beside,$(PYTEST) -m "not nightly")
+
+test-all: setup lint  ## everything that CI runs: lint, types and every test
+	$(call types_beside,$(PYTEST))
 
 lint: setup
 	$(BIN)/ruff check .
@@ -29,7 +34,17 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+PYTEST = $(BIN)/python -m pytest --numprocesses $(strip $(PROCESSES)) --dist worksteal
+
+# Run tests while mypy runs, and show what mypy says below; fail if one of them does.
+define types_beside
+	@report=$$(mktemp); $(BIN)/mypy > "$$report" 2>&1 & types=$$!; \
+	echo '$(1)'; $(1); tests=$$?; \
+	wait $$types; types=$$?; echo "mypy: $$(tail -1 "$$report")"; [ $$types = 0 ] || cat "$$report"; rm -f "$$report"; \
+	exit $$((tests | types))
+endef
 
 browser:  ## install Debian's chromium, with which the tests of the report run
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get update

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # two pytest processes share two cores; read when torch is imported
 
 import pytest
+import warm_process
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -23,13 +24,13 @@ os.environ.pop("WANDB_SERVICE", None)
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all pytest processes of this session share (`warm_process.SHARED`)."""
     if not hasattr(config, "workerinput"):  # the only process, or the one that starts xdist's workers
-        os.environ["SFTDIV_TEST_SHARED"] = tempfile.mkdtemp(prefix="sftdiv-tests-")
+        os.environ[warm_process.SHARED] = tempfile.mkdtemp(prefix="sftdiv-tests-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove that folder."""
     if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ["SFTDIV_TEST_SHARED"], ignore_errors=True)
+        shutil.rmtree(os.environ[warm_process.SHARED], ignore_errors=True)
 
 
 @pytest.fixture
@@ -38,3 +39,10 @@ def composed() -> Iterator[Callable[..., DictConfig]]:
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield lambda *overrides: compose("config", overrides=list(overrides))
+
+
+@pytest.fixture
+def warm_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torchrun, its ranks and fork servers that this process starts run in forks of the warm server."""
+    for name, value in warm_process.warm_children().items():
+        monkeypatch.setenv(name, value)

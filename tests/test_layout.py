@@ -9,8 +9,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 import sftdiv
 
 PACKAGE = Path(sftdiv.__file__).parent
@@ -80,7 +78,6 @@ def test_every_module_imports_with_the_core_dependencies():
         importlib.import_module(module.name)
 
 
-@pytest.mark.slow
 def test_the_wheel_works_from_any_folder(tmp_path):
     root = PACKAGE.parent
     subprocess.run(

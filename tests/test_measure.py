@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_dir
 from sftdiv.config.measure_spec import baseline_config
+from warm_process import run_program
 
 import sftdiv.pipeline.measure_dataset
 from sftdiv.config.app import conf_dir, register_resolvers
@@ -240,7 +241,6 @@ def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured):
     assert all(row["of_baseline"] == row["of_dataset"] == 1.0 for row in found["coverage"])
 
 
-@pytest.mark.slow
 def test_a_baseline_is_measured_once_for_all(tmp_path, measured, capsys):
     base = write_jsonl(tmp_path / "base.jsonl", examples(80))
     measured(base, "matched.size=20")
@@ -287,7 +287,6 @@ def write_all_formats(folder, rows):
     return paths
 
 
-@pytest.mark.slow
 def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
     found = {name: measured(path)["datasets"][0] for name, path in write_all_formats(tmp_path, examples(20)).items()}
     told = {
@@ -298,7 +297,6 @@ def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
     assert {name for name, text in told.items() if text != told["alpaca"]} == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
     [
@@ -389,9 +387,7 @@ def test_a_baseline_on_this_machine_is_read_as_files(tmp_path, monkeypatch, over
 
 
 def command(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "sftdiv.measure", *arguments], capture_output=True, text=True, check=False, cwd=cwd
-    )
+    return run_program("sftdiv.measure", *arguments, cwd=cwd)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +418,6 @@ def test_an_unknown_setting_names_its_neighbours():
     assert "unknown setting 'bseline'. Did you mean 'baseline'? Known: baseline, corpus, embedder" in wrong.stderr
 
 
-@pytest.mark.slow
 def test_the_command_by_its_own_and_its_rerun(tmp_path):
     write_jsonl(tmp_path / "mine.jsonl", examples(30))
     asked = ["corpus=files", "corpus.path=mine.jsonl", *QUICK, f"paths.cache={tmp_path}/cache"]
@@ -450,7 +445,6 @@ finally:
     assert "near_duplicates" in shown.stdout
 
 
-@pytest.mark.slow
 def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
     places = [f"paths.outputs={tmp_path}/outputs", f"paths.cache={tmp_path}/cache"]
     given = ["corpus.samples=2000", "embedder=lsa", "matched.draws=3", *places]

@@ -20,7 +20,6 @@ def test_outputs_are_stripped(notebook):
     assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
 
 
-@pytest.mark.slow
 def test_the_notebook_runs_on_a_small_study(notebook, tmp_path, monkeypatch):
     slopes = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
     folder = write_synthetic_study(tmp_path / "small", slopes=slopes, levels=(0.0, 0.5, 1.0), seeds=(0, 1))

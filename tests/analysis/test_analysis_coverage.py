@@ -19,7 +19,6 @@ from sftdiv.analysis.intercept import fit_random_intercept
 from sftdiv.analysis.regression import ONE_SIGMA, difference, fit_line
 
 SWEEPS = 2000
-pytestmark = pytest.mark.slow
 SLOPE, NOISE = 0.05, 0.02
 
 

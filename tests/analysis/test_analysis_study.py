@@ -249,7 +249,6 @@ def test_the_cells_can_be_written_as_parquet(made_up, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "cells.parquet"), study.cells, check_dtype=False)
 
 
-@pytest.mark.slow
 def test_three_hundred_cells_take_seconds(made_up):
     study, _ = made_up
     started = time.process_time()

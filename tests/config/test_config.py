@@ -8,6 +8,7 @@ import time
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from warm_process import run_program
 
 from sftdiv.config.app import conf_dir, study_of_command
 from sftdiv.config.build import evaluation_options
@@ -254,7 +255,7 @@ def test_study_is_single_or_a_hash_of_the_sweep():
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "sftdiv.run", *arguments], capture_output=True, text=True, check=False)
+    return run_program("sftdiv.run", *arguments)
 
 
 def test_unknown_keys_and_options_name_the_alternatives():

@@ -78,7 +78,6 @@ def test_the_architectures_are_the_published_ones(name):
     assert f"{count / unit:#.3g}".rstrip(".") + published[-1] == published
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_memory_in_the_comment_is_what_is_estimated(composed, name):
     lines = stated(name)

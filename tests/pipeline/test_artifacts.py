@@ -121,7 +121,6 @@ def test_the_order_of_the_corpus_does_not_matter(tmp_path, pairs, strategy, matc
     assert len(set(first)) == 50
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("side", ["instruction", "response"])
 @pytest.mark.parametrize("strategy", ["macro_topic", "meso_tag", "micro_token"])
 def test_units_rise_with_the_level_for_every_strategy(tmp_path_factory, strategy, side):

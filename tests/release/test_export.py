@@ -320,7 +320,6 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL sets what transformers has renamed
 @pytest.mark.parametrize("format", ["messages", "parquet"])
 def test_trl_trains_a_step_on_the_file_as_it_is(tmp_path, format):

@@ -440,7 +440,6 @@ def finished(model, tmp_path, settings):
     return folder
 
 
-@pytest.mark.slow
 def test_what_arrives_at_the_hub_is_the_folder_without_its_checkpoints(hub, finished, tmp_path):
     hub.faults += [("PUT", "/objects/", 500), ("POST", "/commit/", 500), ("POST", "/repos/create", 503)]
     done = elsewhere(PUSH, hub, tmp_path, finished, "me/cow", "private")

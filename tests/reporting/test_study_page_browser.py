@@ -178,7 +178,6 @@ def test_paper_keeps_what_the_screen_shows(opened):
     assert len(page.pdf(prefer_css_page_size=True)) > 10_000
 
 
-@pytest.mark.slow
 def test_three_hundred_cells_are_a_page_that_loads_at_once(browser, tmp_path):
     folder = write_synthetic_study(tmp_path / "large", seeds=(0, 1, 2))
     analyze_study(folder, draw=False)

@@ -50,7 +50,7 @@ def environment(**variables):
 def run_small(folder, *overrides, **variables):
     """Run ``python -m sftdiv.run`` in a warm process to its end."""
     given = arguments(folder, *overrides)
-    return run_program("sftdiv.run", *given, env=environment(**variables), forkserver="-m" in overrides)
+    return run_program("sftdiv.run", *given, env=environment(**variables))
 
 
 def start_small(folder, *overrides, stdout=None, stderr=None, **variables):

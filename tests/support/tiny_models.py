@@ -1,6 +1,8 @@
-"""Models that fit in a thimble, what they read, and how they are trained: shared by the tests of training and evaluation."""
+"""Models of a few thousand weights, their training data and settings: shared by the tests of training and evaluation."""
 
 from dataclasses import fields, replace
+
+from shared_folders import shared_folder
 
 from sftdiv.records import ModelRef
 from sftdiv.training.architecture import ArchitectureConfig
@@ -78,7 +80,12 @@ def pretrain(tokenizer, folder, *, seed=0):
 
 
 def make_base(folder):
-    """Its folder, with a tokenizer of its own beside it."""
+    """Train the base model and its tokenizer, which lie side by side; gives the model's folder."""
     train_tokenizer(FACTS, folder / "tokenizer", vocab_size=300)
     pretrain(folder / "tokenizer", folder / "model")
     return folder / "model"
+
+
+def tiny_base():
+    """The folder of the base model that all tests of a session share, with its tokenizer's beside it; not to be changed."""
+    return shared_folder("tiny-base", make_base) / "model"

@@ -23,7 +23,8 @@ from pathlib import Path
 from filelock import FileLock
 
 SHARED = "SFTDIV_TEST_SHARED"  # a folder of this test session, set by conftest.py for all pytest processes
-FIXED = ("HF_", "TRANSFORMERS_", "OMP_", "MKL_", "KMP_", "NUMBA_", "MALLOC_", "PYTORCH_", "TORCH_", "PYTHONHASHSEED")
+HAND_OVER = "SFTDIV_TEST_HAND_OVER"  # as in sitecustomize.py
+FIXED = ("HF_", "TRANSFORMERS_", "OMP_", "MALLOC_", "PYTHONHASHSEED")  # not what libraries set themselves
 ENVIRONMENT = dict(os.environ)  # the server's
 SERVER = Path(__file__).with_name("warm_server.py")
 MESSAGE = 1 << 20  # bytes, at most
@@ -31,7 +32,7 @@ SECONDS_TO_START = 120
 PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 
 
-def run_program(module, *arguments, cwd=None, env=None, forkserver=False, timeout=280):
+def run_program(module, *arguments, cwd=None, env=None, timeout=280):
     """Run ``python -m MODULE ARGUMENTS`` to its end, like `subprocess.run` with ``capture_output`` and ``text``.
 
     Args:
@@ -39,11 +40,38 @@ def run_program(module, *arguments, cwd=None, env=None, forkserver=False, timeou
         *arguments: Command-line arguments.
         cwd: Working directory; by default this process's.
         env: Environment variables; by default this process's.
-        forkserver: Whether `multiprocessing`'s fork server of the program is warm as well (sweeps).
         timeout: Seconds after which the process group is killed and `subprocess.TimeoutExpired` raised.
     """
+    return _run({"module": module}, arguments, cwd, env, timeout)
+
+
+def run_code(code, *arguments, cwd=None, env=None, timeout=280):
+    """Run ``python -c CODE ARGUMENTS`` to its end; see `run_program`."""
+    return _run({"code": code}, arguments, cwd, env, timeout)
+
+
+def start_program(module, *arguments, cwd=None, env=None, stdout=None, stderr=None):
+    """Start ``python -m MODULE ARGUMENTS`` in a session of its own, like `subprocess.Popen` with ``text``.
+
+    Args:
+        module: Module to run as ``__main__``.
+        *arguments: Command-line arguments.
+        cwd: Working directory; by default this process's.
+        env: Environment variables; by default this process's.
+        stdout: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
+        stderr: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
+    """
+    return WarmProcess({"module": module}, arguments, cwd, env, stdout, stderr)
+
+
+def start_code(code, *arguments, cwd=None, env=None, stdout=None, stderr=None):
+    """Start ``python -c CODE ARGUMENTS``; see `start_program`."""
+    return WarmProcess({"code": code}, arguments, cwd, env, stdout, stderr)
+
+
+def _run(program, arguments, cwd, env, timeout):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
-        process = start_program(module, *arguments, cwd=cwd, env=env, forkserver=forkserver, stdout=out, stderr=error)
+        process = WarmProcess(program, arguments, cwd, env, out, error)
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -56,31 +84,17 @@ def run_program(module, *arguments, cwd=None, env=None, forkserver=False, timeou
         return subprocess.CompletedProcess(process.args, process.returncode, *texts)
 
 
-def start_program(module, *arguments, cwd=None, env=None, forkserver=False, stdout=None, stderr=None):
-    """Start ``python -m MODULE ARGUMENTS`` in a session of its own, like `subprocess.Popen` with ``text``.
-
-    Args:
-        module: Module to run as ``__main__``.
-        *arguments: Command-line arguments.
-        cwd: Working directory; by default this process's.
-        env: Environment variables; by default this process's.
-        forkserver: Whether `multiprocessing`'s fork server of the program is warm as well (sweeps).
-        stdout: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
-        stderr: Open file, ``PIPE``, ``DEVNULL``, or None for this process's.
-    """
-    return WarmProcess(module, [str(argument) for argument in arguments], cwd, env, forkserver, stdout, stderr)
-
-
 class WarmProcess:
     """A forked process, with the part of `subprocess.Popen` that tests use. It is killed when this object goes."""
 
-    def __init__(self, module, arguments, cwd, env, forkserver, stdout, stderr):
+    def __init__(self, program, arguments, cwd, env, stdout, stderr):
         environment = dict(os.environ if env is None else env)
         _refuse_fixed(environment)
-        self.args = ["python", "-m", module, *arguments]
+        environment[HAND_OVER] = str(_server())
+        self.args = [*program.values(), *map(str, arguments)]
         self.returncode = self.stdout = self.stderr = None
-        request = {"module": module, "arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": environment}
-        request["forkserver"] = forkserver
+        request = {**program, "arguments": self.args[1:], "cwd": str(cwd or Path.cwd()), "env": environment}
+        request["numbers"] = [0, 1, 2]
         opened = [os.open(os.devnull, os.O_RDWR)]
         try:
             descriptors = [opened[0]]
@@ -94,7 +108,7 @@ class WarmProcess:
                     descriptors.append(opened[0])
                 else:
                     descriptors.append(given.fileno() if given else {"stdout": 1, "stderr": 2}[name])
-            self._connection = _connect()
+            self._connection = _open(_server())
             socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
         finally:
             for descriptor in opened:
@@ -185,8 +199,8 @@ def _refuse_fixed(environment):
 _alive = []  # this process's use of the server
 
 
-def _connect():
-    """A connection to the server, which is started by the first process of the session that needs it."""
+def _server():
+    """The socket of the server, which is started by the first process of the session that needs it."""
     path = Path(os.environ[SHARED]) / "warm.socket"
     if not _alive:
         with FileLock(f"{path}.lock"):
@@ -196,7 +210,37 @@ def _connect():
                 _start_server(path)
                 _alive.append(_open(path))
             _alive[0].send(b"{}")
-    return _open(path)
+    return path
+
+
+def warm_children():
+    """Variables that let this process's own children be handed over to the server (`sitecustomize`)."""
+    return {HAND_OVER: str(_server())}
+
+
+def hand_over(request, path):
+    """Let the server run what this interpreter was started for; never returns."""
+    numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    numbers = [number for number in numbers if _is_open(number)]  # without the one that listed them
+    request = request | {"numbers": numbers, "cwd": str(Path.cwd()), "env": dict(os.environ)}
+    connection = _open(path)
+    socket.send_fds(connection, [json.dumps(request).encode()], numbers)
+    pid = json.loads(connection.recv(MESSAGE))["pid"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: os.kill(pid, received))
+    code = json.loads(connection.recv(MESSAGE) or b'{"returncode": 1}')["returncode"]
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _open(path):

@@ -1,7 +1,6 @@
 """The process behind `warm_process`: it imports the heavy libraries once and forks a child for each request.
 
-Run as ``python warm_server.py SOCKET``. A request is one message with three file descriptors (standard input, output,
-error); the answers are the child's process id and, at its end, its exit code. A client that goes takes its
+Run as ``python warm_server.py SOCKET``. A request is one message with the child's open files; the answers are the child's process id and, at its end, its exit code. A client that goes takes its
 child with it; when no pytest process is connected any more the server ends.
 """
 
@@ -9,7 +8,6 @@ import atexit
 import contextlib
 import json
 import multiprocessing.process
-import multiprocessing.util
 import os
 import runpy
 import selectors
@@ -20,7 +18,7 @@ import threading
 import weakref
 from pathlib import Path
 
-MESSAGE = 1 << 20  # bytes, at most
+MESSAGE, DESCRIPTORS = 1 << 20, 64  # bytes and file descriptors of a request, at most
 PRELOADED = [
     "datasets",
     "lm_eval.models.huggingface",
@@ -37,6 +35,7 @@ PRELOADED = [
     "sftdiv.pipeline.run_cell",
     "sftdiv.training.fine_tune",
     "sftdiv.training.pretrain",
+    "torch.distributed.run",
     "wandb",
 ]
 
@@ -101,7 +100,7 @@ def serve(listener):
                 connection = key.fileobj
                 if connection.fileno() < 0:  # closed in this round
                     continue
-                message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE, 3)
+                message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE, DESCRIPTORS)
                 if not message:
                     forget(connection, children, selector)
                     processes.discard(connection)
@@ -177,11 +176,13 @@ def run_to_exit(program):
 def become(request):
     """Be the process that the request describes: in a child, on its main thread."""
     leave_temporary_folders()
-    take_place(request, {number: request["descriptors"][number] for number in range(3)})
-    sys.argv = [request["module"], *request["arguments"]]
-    if request["forkserver"]:
-        lend_forkserver()
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    take_place(request, dict(zip(request["numbers"], request["descriptors"], strict=True)))
+    if "code" in request:
+        sys.argv = ["-c", *request["arguments"]]
+        exec(request["code"], {"__name__": "__main__"})
+    else:
+        sys.argv = [request["module"], *request["arguments"]]
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 def leave_temporary_folders():
@@ -210,37 +211,6 @@ def take_place(request, descriptors):
     os.environ.update(request["env"])
     added = [request["cwd"], *filter(None, request["env"].get("PYTHONPATH", "").split(os.pathsep))]
     sys.path[:0] = [entry for entry in added if entry not in sys.path]
-
-
-def lend_forkserver():
-    """Let `multiprocessing` start its fork server, which would be a cold interpreter, in a fork of this process.
-
-    The fork is made now, before this process has threads, and waits until it is needed or this process ends.
-    """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    spare = os.fork()
-    if spare == 0:
-        ours.close()
-        message, received, _, _ = socket.recv_fds(theirs, MESSAGE, 16)
-        if message:
-            request = json.loads(message)
-            take_place(request, dict(zip(request["numbers"], received, strict=True)))
-            sys.argv = ["-c"]
-            run_to_exit(lambda: exec(request["code"], {"__name__": "__main__"}))
-        os._exit(0)
-    theirs.close()
-    spawn = multiprocessing.util.spawnv_passfds
-
-    def spawn_or_lend(path, arguments, passed):
-        if ours.fileno() < 0 or "multiprocessing.forkserver" not in str(arguments[-1]):
-            return spawn(path, arguments, passed)
-        numbers = [0, 1, 2, *passed]
-        request = {"code": arguments[-1], "numbers": numbers, "cwd": str(Path.cwd()), "env": dict(os.environ)}
-        socket.send_fds(ours, [json.dumps(request).encode()], numbers)
-        ours.close()
-        return spare
-
-    multiprocessing.util.spawnv_passfds = spawn_or_lend
 
 
 if __name__ == "__main__":

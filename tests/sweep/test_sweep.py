@@ -11,26 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from shared_folders import shared_folder
+from small_runs import COST, SMALL, environment, paths, warm_cache
+from warm_process import DEVNULL, PIPE, run_program, session_members, start_program
 
 from sftdiv.tracking.offline import read_runs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
-SMALL = [
-    "corpus.samples=1500",
-    "corpus.heldout=60",
-    "size.n=150",
-    "corpus.band.low=3",
-    "corpus.band.high=400",
-    "model.pretrain.steps=20",
-    "model.finetune.epochs=1",
-    "eval.embedded.tasks=[sftdiv_embedded_mc]",
-    "eval.limit=10",
-    "samples=1",
-    "trainer.threads=1",
-    "tracking=none",
-]
-COST = ("time.", "speed.", "memory.")
+CELL = [*SMALL, "eval.embedded.tasks=[sftdiv_embedded_mc]", "eval.limit=10", "samples=1", "tracking=none"]
 BAD = """
 import os, signal, sys
 from dataclasses import dataclass
@@ -57,25 +46,24 @@ class Bad:
 """
 
 
-def command(folder, *overrides, flags=("-m",)):
-    paths = [f"paths.multirun={folder}/multirun", f"paths.cache={folder}/cache"]
-    return [sys.executable, "-m", "sftdiv.run", *flags, *SMALL, *paths, *overrides]
+def arguments(folder, *overrides, flags=("-m",)):
+    return [*flags, *CELL, *paths(folder), *overrides]
 
 
-def environment(**more):
-    kept = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    return kept | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | more
+def sweep(folder, *overrides, flags=("-m",), **variables):
+    given = arguments(folder, *overrides, flags=flags)
+    return run_program("sftdiv.run", *given, env=environment(**variables), timeout=500)
 
 
-def sweep(folder, *overrides, flags=("-m",), **more):
-    return subprocess.run(
-        command(folder, *overrides, flags=flags),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(**more),
-        timeout=500,
-    )
+def start_sweep(folder, *overrides, stderr=DEVNULL):
+    given = arguments(folder, *overrides)
+    return start_program("sftdiv.run", *given, env=environment(), stdout=DEVNULL, stderr=stderr)
+
+
+@pytest.fixture
+def warm(tmp_path):
+    """A folder with a copy of the artifacts of a finished run."""
+    return warm_cache(tmp_path)
 
 
 def rows(study: Path):
@@ -90,32 +78,23 @@ def exported(study: Path):
     return table[[name for name in table.columns if not name.startswith(COST)]]
 
 
-def running_children(marker):
-    """Processes whose command line or environment holds the marker, this one and its parent left out."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if marker.encode() in told and int(entry.name) != os.getpid() and state != "Z":
-            found.append(int(entry.name))
-    return found
+SIX = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Six cells and two baselines, run one after the other without interruption."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = sweep(folder, "diversity_level=0,1/2,1", "seed=0,1", "study=six")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, done
+def undisturbed():
+    """Six cells, run one after the other without interruption, with what the sweep printed in ``printed``; not to be changed."""
+
+    def build(folder):
+        done = sweep(warm_cache(folder), *SIX)
+        assert done.returncode == 0, done.stderr[-3000:]
+        (folder / "printed").write_text(done.stderr + done.stdout)
+
+    return shared_folder("undisturbed-sweep", build)
 
 
 def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
-    folder, done = undisturbed
-    study = folder / "multirun" / "six"
+    study, printed = undisturbed / "multirun" / "six", (undisturbed / "printed").read_text()
     assert {(row["level"], row["seed"]) for row in rows(study).values()} == {
         (level, seed) for level in (0, 0.5, 1) for seed in (0, 1)
     }
@@ -132,28 +111,23 @@ def test_a_sweep_leaves_a_cell_a_combination_a_table_and_a_report(undisturbed):
         "samples.jsonl",
         "subset.parquet",
     ]
-    assert "6 of 6 done" in done.stderr
-    assert re.search(r"response micro|micro", done.stderr + done.stdout)
+    assert "6 of 6 done" in printed
+    assert re.search(r"response micro|micro", printed)
 
 
 def test_finished_cells_are_skipped_without_torch(undisturbed):
-    folder, _ = undisturbed
-    program = (
-        "import sys; sys.argv = sys.argv[1:]; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
-    )
-    arguments = command(folder, "diversity_level=0,1/2,1", "seed=0,1", "study=six")[2:]
-    again = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, env=environment()
-    )
+    program = "from sftdiv.run import main; main(); import sys; assert 'torch' not in sys.modules"
+    command = [sys.executable, "-c", program, *arguments(undisturbed, *SIX)]
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert again.returncode == 0, again.stderr[-3000:]
     assert "six: 6 cells, 6 done before, 0 to run" in again.stderr
 
 
 def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undisturbed, tmp_path):
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=6", "hydra.verbose=false"]
-    done = sweep(tmp_path, "diversity_level=0,1/2,1", "seed=0,1", "study=six", *parallel)
+    done = sweep(tmp_path, *SIX, *parallel)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert rows(tmp_path / "multirun" / "six") == rows(undisturbed[0] / "multirun" / "six")
+    assert rows(tmp_path / "multirun" / "six") == rows(undisturbed / "multirun" / "six")
     logs = "".join(path.read_text() for path in (tmp_path / "multirun" / "six").glob("*/log.txt"))
     built = re.findall(r"building (\w+) (\w+)", logs)
     there = {(path.parent.parent.name, path.parent.name) for path in (tmp_path / "cache").rglob("manifest.json")}
@@ -172,12 +146,10 @@ def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undistur
 
 def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
     """Killed three times, at a base model's training, in a cell's training and in the parent between; then resumed to the end."""
-    arguments = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
+    warm_cache(tmp_path, without=["base"])
     study = tmp_path / "multirun" / "six"
     for stage, whom in (("base", "child"), ("train", "parent"), ("evaluate", "parent")):
-        process = subprocess.Popen(
-            command(tmp_path, *arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment()
-        )
+        process = start_sweep(tmp_path, *SIX)
         pid = wait_for_stage(study, stage, process)
         os.kill(process.pid if whom == "parent" else pid, signal.SIGKILL)
         if whom == "child":
@@ -194,18 +166,18 @@ def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
             while alive(pid) and time.monotonic() < deadline:
                 time.sleep(0.1)
             assert not alive(pid)  # a cell does not outlive its sweep
-    done = sweep(tmp_path, *arguments)
+    done = sweep(tmp_path, *SIX)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not list(study.glob("*/failure.json")) and not list(study.glob("*/.running.json"))
-    pd.testing.assert_frame_equal(exported(study), exported(undisturbed[0] / "multirun" / "six"))
+    pd.testing.assert_frame_equal(exported(study), exported(undisturbed / "multirun" / "six"))
 
 
-def test_w_and_b_holds_every_cell_and_the_study_without_a_double(tmp_path):
+def test_w_and_b_holds_every_cell_and_the_study_without_a_double(warm):
     arguments = ["diversity_level=0,1/2,1", "study=told", "tracking=wandb", "tracking.mode=offline"]
     for _ in range(2):  # the second time every cell is skipped, and the summary continues its run
-        done = sweep(tmp_path, *arguments)
+        done = sweep(warm, *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
-    study = tmp_path / "multirun" / "told"
+    study = warm / "multirun" / "told"
     runs = {run.name: run for run in read_runs(study)}
     assert "W&B was offline; to send it all: python -m sftdiv.sync" in done.stderr
     assert len(read_runs(study)) == len(runs) == 4 and {run.group for run in runs.values()} == {"told"}
@@ -227,9 +199,7 @@ def test_w_and_b_holds_every_cell_and_the_study_without_a_double(tmp_path):
 
 def test_workers_of_a_launcher_end_with_their_sweep(tmp_path):
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2", "study=parallel"]
-    process = subprocess.Popen(
-        command(tmp_path, *parallel), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment()
-    )
+    process = start_sweep(tmp_path, *parallel)
     pid = wait_for_stage(tmp_path / "multirun" / "parallel", "base", process)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait(60) == -signal.SIGKILL
@@ -262,36 +232,8 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize("isolate", ["true", "spawn"])
-def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolate):
-    (tmp_path / "conf" / "eval").mkdir(parents=True)
-    for how in ("exits", "dies", "memory", "works"):
-        settings = {
-            "_target_": "bad_evaluator.Bad",
-            "name": how,
-            "how": how,
-            "primary": None,
-            "higher_is_better": None,
-            "needs_world": False,
-        }
-        (tmp_path / "conf" / "eval" / f"{how}.yaml").write_text(f"# @package eval.{how}\n{json.dumps(settings)}")
-    (tmp_path / "bad_evaluator.py").write_text(BAD)
-    small = [each for each in SMALL if not each.startswith("eval.")]
-    shared = [
-        f"paths.multirun={tmp_path}/multirun",
-        f"paths.cache={tmp_path}/cache",
-        "study=bad",
-        f"sweep.isolate={isolate}",
-    ]
-    swept = ["eval=exits,dies,memory,works", "model.finetune.learning_rate=0.002"]
-    flags = ["--config-dir", str(tmp_path / "conf"), "-m"]
-    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    bad = [sys.executable, "-m", "sftdiv.run", *flags, *small, *shared]
-    done = subprocess.run(
-        [*bad, *swept], capture_output=True, text=True, check=False, env=environment(**path), timeout=500
-    )
-    study = tmp_path / "multirun" / "bad"
-    assert done.returncode == 1, done.stderr[-3000:]
+def test_whatever_fails_is_written_down_and_stops_no_other_cell(warm):
+    done, study = bad_sweep(warm, "exits,dies,memory,works", isolate="true")
     failures = sorted(json.loads(each.read_text())["message"] for each in study.glob("*/failure.json"))
     assert failures[0] == "MemoryError: no more" and failures[1] == "SystemExit: 3"
     assert failures[2].startswith("the cell's process was killed by signal 9, SIGKILL")
@@ -304,16 +246,52 @@ def test_whatever_fails_is_written_down_and_stops_no_other_cell(tmp_path, isolat
     )
 
 
-def test_refused_settings_a_loss_that_explodes_and_a_subset_that_cannot_be_drawn(tmp_path):
+def test_a_cell_in_a_new_interpreter_may_die_too(warm):
+    done, study = bad_sweep(warm, "dies,works", isolate="spawn")
+    (failure,) = study.glob("*/failure.json")
+    assert json.loads(failure.read_text())["message"].startswith("the cell's process was killed by signal 9, SIGKILL")
+    assert len(list(study.glob("*/result.json"))) == 1 and "1 of 2 cells are not done" in done.stderr
+
+
+def bad_sweep(folder, swept, *, isolate):
+    """A sweep over evaluators that fail in several ways, and its study's folder."""
+    (folder / "conf" / "eval").mkdir(parents=True)
+    for how in ("exits", "dies", "memory", "works"):
+        settings = {
+            "_target_": "bad_evaluator.Bad",
+            "name": how,
+            "how": how,
+            "primary": None,
+            "higher_is_better": None,
+            "needs_world": False,
+        }
+        (folder / "conf" / "eval" / f"{how}.yaml").write_text(f"# @package eval.{how}\n{json.dumps(settings)}")
+    (folder / "bad_evaluator.py").write_text(BAD)
+    cell = [override for override in CELL if not override.startswith("eval.")]
+    given = [*cell, *paths(folder), "study=bad", f"sweep.isolate={isolate}", f"eval={swept}"]
+    path = {"PYTHONPATH": os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])}
+    flags = ["--config-dir", str(folder / "conf"), "-m"]
+    done = run_program(
+        "sftdiv.run",
+        *flags,
+        *given,
+        "model.finetune.learning_rate=0.002",
+        env=environment(**path),
+        timeout=500,
+    )
+    assert done.returncode == 1, done.stderr[-3000:]
+    return done, folder / "multirun" / "bad"
+
+
+def test_refused_settings_a_loss_that_explodes_and_a_subset_that_cannot_be_drawn(warm):
     swept = [
         "size.n=150,1400",
         "model.finetune.learning_rate=0.002,1e30",
         "selection.slack=0.5,1",
         "study=worse",
-        "model.pretrain.steps=5",
     ]
-    done = sweep(tmp_path, *swept)
-    study = tmp_path / "multirun" / "worse"
+    done = sweep(warm, *swept)
+    study = warm / "multirun" / "worse"
     assert done.returncode == 1
     failures = [json.loads(path.read_text()) for path in study.glob("*/failure.json")]
     told = sorted((failure["stage"], failure["message"]) for failure in failures)
@@ -328,7 +306,7 @@ def test_refused_settings_a_loss_that_explodes_and_a_subset_that_cannot_be_drawn
     assert "6 of 8 cells are not done" in done.stderr
 
 
-def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(tmp_path):
+def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(warm):
     arguments = [
         "stop_after=select",
         "size.n=1400,100",
@@ -337,38 +315,33 @@ def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(tmp_pa
         "study=stop",
         "sweep.isolate=false",
     ]
-    stopped = sweep(tmp_path, *arguments, "sweep.on_error=stop")
+    stopped = sweep(warm, *arguments, "sweep.on_error=stop")
     assert stopped.returncode == 1
     assert "2 of 2 cells are not done" in stopped.stderr and "the sweep was stopped before" in stopped.stderr
-    gone_on = sweep(tmp_path, *arguments)
+    gone_on = sweep(warm, *arguments)
     assert gone_on.returncode == 1
     assert "1 of 2 cells are not done" in gone_on.stderr and "largest feasible size" in gone_on.stderr
 
 
-def test_ctrl_c_stops_the_sweep_and_its_children(tmp_path):
-    process = subprocess.Popen(
-        command(tmp_path, "seed=0,1,2", "study=stopped"),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
-    )
-    pid = wait_for_stage(tmp_path / "multirun" / "stopped", "train", process)
+def test_ctrl_c_stops_the_sweep_and_its_children(warm):
+    process = start_sweep(warm, "seed=0,1,2", "study=stopped", stderr=PIPE)
+    pid = wait_for_stage(warm / "multirun" / "stopped", "train", process)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
+    process.stderr.close()
     assert process.returncode == 130, told[-2000:]
     assert (
         "stopped; what is finished is kept, and the same command goes on from there" in told and "Traceback" not in told
     )
     deadline = time.monotonic() + 20
-    while running_children(str(tmp_path)) and time.monotonic() < deadline:
+    while session_members(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not alive(pid) and not running_children(str(tmp_path))
+    assert not alive(pid) and not session_members(process.pid)
 
 
-def test_an_experiment_is_a_multirun_with_its_baselines(tmp_path):
+def test_an_experiment_is_a_multirun_with_its_baselines(warm):
     done = sweep(
-        tmp_path,
+        warm,
         "+experiment=embedded_grid",
         "stop_after=select",
         "strategy=micro_token",
@@ -376,7 +349,7 @@ def test_an_experiment_is_a_multirun_with_its_baselines(tmp_path):
         "selection.match=none",
         flags=(),
     )
-    study = tmp_path / "multirun" / "embedded_grid"
+    study = warm / "multirun" / "embedded_grid"
     found = rows(study)
     told = json.loads((study / "sweep.json").read_text())
     assert (
@@ -395,12 +368,12 @@ def test_an_experiment_is_a_multirun_with_its_baselines(tmp_path):
     assert "no cell has a performance: no slope" in re.sub(r"\s+", " ", done.stderr)
 
 
-def test_lowest_level_of_a_grid_over_sizes_is_that_of_the_largest(tmp_path):
+def test_lowest_level_of_a_grid_over_sizes_is_that_of_the_largest(warm):
     arguments = ["stop_after=select", "diversity_level=0,1", "size.n=100,300", "study=sizes", "sweep.isolate=false"]
-    assert sweep(tmp_path, *arguments, "selection.k_min_size=300").returncode == 0
-    assert sweep(tmp_path, *arguments[:-2], "study=own", "sweep.isolate=false").returncode == 0
+    assert sweep(warm, *arguments, "selection.k_min_size=300").returncode == 0
+    assert sweep(warm, *arguments[:-2], "study=own", "sweep.isolate=false").returncode == 0
     fixed, own = (
-        {(row["size"], row["level"]): row["k_asked"] for row in rows(tmp_path / "multirun" / name).values()}
+        {(row["size"], row["level"]): row["k_asked"] for row in rows(warm / "multirun" / name).values()}
         for name in ("sizes", "own")
     )
     assert fixed[100, 0] == fixed[300, 0] == own[300, 0] > own[100, 0]

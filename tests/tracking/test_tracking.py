@@ -210,7 +210,6 @@ def kill_a_cell(folder, steps):
     return log
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps", [2, 900]
 )  # with few steps W&B has written a header only, with many a log that ends within a record
@@ -229,7 +228,6 @@ def test_a_killed_cell_goes_on_in_one_run_with_the_steps_it_had(tmp_path, tracke
     ]
 
 
-@pytest.mark.slow
 def test_wandb_sync_sends_a_resumed_cell_and_is_stopped_by_a_dead_half(tmp_path, tracked, server):
     """Why the dead half has to go: W&B's own command then sends nothing at all."""
     dead = kill_a_cell(tmp_path / "grid", 2)
@@ -256,7 +254,6 @@ def test_wandb_sync_sends_a_resumed_cell_and_is_stopped_by_a_dead_half(tmp_path,
     assert server.lines(run.id, "wandb-summary.json")[-1]["score.acc"] == ROW["score.acc"]
 
 
-@pytest.mark.slow
 def test_online_a_resumed_cell_goes_on_in_its_run(tmp_path, tracked, server):
     import wandb
 
@@ -283,7 +280,6 @@ def test_online_a_resumed_cell_goes_on_in_its_run(tmp_path, tracked, server):
     assert sent_as(tmp_path, run, ROW) == "online"
 
 
-@pytest.mark.slow
 def test_where_wandb_does_not_answer_the_cell_is_kept_offline_and_the_next_does_not_wait(
     tmp_path, tracked, monkeypatch, caplog
 ):
@@ -301,7 +297,6 @@ def test_where_wandb_does_not_answer_the_cell_is_kept_offline_and_the_next_does_
     assert sorted((run.name, run.exit_code) for run in runs) == [("cell-a", 0), ("cell-b", 0)]
 
 
-@pytest.mark.slow
 def test_wandb_going_silent_in_a_run_costs_the_timeout_and_fails_nothing(tmp_path, tracked, server, caplog):
     tracker = tracked(mode="auto", timeout=3)
     server.deaf.set()
@@ -341,7 +336,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_the_log_of_a_cell_in_a_child_of_its_own_is_whole(tmp_path):
     (tmp_path / "child.py").write_text(CHILD)
     subprocess.run(

@@ -101,7 +101,6 @@ def test_finished_cells_are_replayed_once(tmp_path, capsys, monkeypatch):
     assert actions(capsys) == [("cell-a", "written offline"), ("cell-b", "written offline")]
 
 
-@pytest.mark.slow
 def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, monkeypatch, server):
     monkeypatch.setenv("COLUMNS", "160")
     study = tmp_path / "grid"
@@ -130,7 +129,6 @@ def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, 
     assert [line["train.loss"] for line in server.lines(ids["cell-a"], "wandb-history.jsonl")] == [2.0]
 
 
-@pytest.mark.slow
 def test_a_cell_that_was_killed_does_not_keep_the_others_from_being_sent(tmp_path, capsys, monkeypatch, server):
     monkeypatch.setenv("COLUMNS", "160")
     study = tmp_path / "grid"
@@ -146,7 +144,6 @@ def test_a_cell_that_was_killed_does_not_keep_the_others_from_being_sent(tmp_pat
     assert server.runs.keys() == {whole.id} and dead.exists()
 
 
-@pytest.mark.slow
 def test_unreachable_the_command_fails_clearly_and_marks_nothing(tmp_path, capsys, monkeypatch):
     study = tmp_path / "grid"
     row = finished_cell(study, "cell-a", tracking=TRACKING | {"timeout": 2})
@@ -229,7 +226,6 @@ def test_a_study_is_one_run_that_a_second_analysis_continues(tmp_path):
     assert run.artifacts["embedded-grid-report"] == "report"
 
 
-@pytest.mark.slow
 def test_wandb_failing_does_not_fail_an_analysis(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from tiny_models import FACTS, NAMES, SHAPE, TALKS, fine_tuning, make_base, pretrain, ref
+from tiny_models import FACTS, NAMES, SHAPE, TALKS, fine_tuning, pretrain, ref, tiny_base
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, Qwen3Config
 
@@ -31,9 +31,9 @@ OTHER |= {"num_attention_heads": 2, "num_key_value_heads": 1}
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base():
     """A base model that has read four sentences for five steps."""
-    return make_base(tmp_path_factory.mktemp("base"))
+    return tiny_base()
 
 
 def weights(folder):

@@ -191,7 +191,6 @@ if rank == 0:
 """
 
 
-@pytest.mark.slow
 def test_two_ranks_take_the_step_that_one_takes(tmp_path):
     (tmp_path / "ranks.py").write_text(RANKS)
     run_ranks(tmp_path / "ranks.py", tmp_path / "found.json")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import ADAM, CPU, NAMES, TALKS, fine_tuning, make_base, ref
+from tiny_models import ADAM, CPU, NAMES, TALKS, fine_tuning, ref, tiny_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sftdiv.modeling.chat_labels import label_conversations
@@ -25,9 +25,9 @@ LORA = AdapterConfig(rank=4, alpha=8, dropout=0.0, targets="all-linear", quantiz
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base():
     """A base model that has read four sentences for five steps."""
-    return make_base(tmp_path_factory.mktemp("base"))
+    return tiny_base()
 
 
 def loss_of(folder):
@@ -90,7 +90,6 @@ def test_what_saves_memory_changes_no_weight(base, tmp_path, change):
         torch.testing.assert_close(plain[name], other[name], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, of torch.jit and of gradients
 def test_a_compiled_model_learns_the_same(base, tmp_path):
     plain = fine_tune(ref(base), TALKS, NAMES, tmp_path / "plain", **fine_tuning())

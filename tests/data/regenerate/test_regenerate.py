@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 from hydra import compose, initialize_config_dir
+from warm_process import DEVNULL, start_program
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.data.regenerate.rewriter import THOUGHTS
@@ -182,12 +180,12 @@ def test_a_third_of_requests_failing_loses_no_row_and_the_corpus_is_read_as_the_
 def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path, run: Run) -> None:
     path, behaviour = written(tmp_path / "mine.jsonl", ROWS), Behaviour(reply=reply, delay=0.2)
     with serving(behaviour) as address:
-        command = [sys.executable, "-m", "sftdiv.regenerate", *overrides(tmp_path, address, path)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        given = overrides(tmp_path, address, path)
+        process = start_program("sftdiv.regenerate", *given, stdout=DEVNULL, stderr=DEVNULL)
         deadline = time.monotonic() + 200
         while sum(behaviour.seen.values()) < 30 and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         ledger = folder(tmp_path) / "answers.jsonl"
         with ledger.open("ab") as stream:

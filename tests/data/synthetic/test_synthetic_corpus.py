@@ -234,7 +234,6 @@ def test_settings_out_of_range_say_so(setting, reason):
         World(**{"seed": 0, "size": 10, "skew": 1.0} | setting)
 
 
-@pytest.mark.slow
 def test_lm_eval_loads_the_tasks_offline(world, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 import yaml
 from fake_judges import MODEL, always_first, longer, weighing
 from fake_openai_server import HTTP, Behaviour, often, serving, text_of
+from warm_process import start_code
 
 from sftdiv.config.app import conf_dir
 from sftdiv.evaluation.judge.client import check_judge, judge_cases
@@ -175,11 +173,11 @@ judge_cases(cases, asking(sys.argv[1]), Path(sys.argv[2]), max_unreadable=0.0, m
 def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> None:
     behaviour, store = Behaviour(reply=weighing, models=[MODEL], delay=0.1), tmp_path / "verdicts.jsonl"
     with serving(behaviour) as address:
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, address, str(tmp_path), str(Path(__file__).parent)])
+        process = start_code(SCRIPT, address, tmp_path, Path(__file__).parent)
         deadline = time.monotonic() + 100
         while (not store.exists() or store.read_bytes().count(b"\n") < 30) and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     done = store.read_bytes().count(b"\n")
     assert 30 <= done < 120

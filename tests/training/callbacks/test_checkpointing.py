@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import CPU, NAMES, TALKS, fine_tuning, make_base, ref
+from tiny_models import CPU, NAMES, TALKS, fine_tuning, ref, tiny_base
+from warm_process import run_code, start_code
 
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
@@ -37,9 +37,9 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base():
     """A base model that has read four sentences for five steps."""
-    return make_base(tmp_path_factory.mktemp("base"))
+    return tiny_base()
 
 
 def weights(folder):
@@ -129,7 +129,6 @@ fine_tune(ref(base), TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_st
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "left", "resumed_at"),
     [
@@ -140,10 +139,7 @@ fine_tune(ref(base), TALKS, NAMES, folder / "model", **fine_tuning(checkpoint_st
     ],
 )
 def test_kill_9_in_a_checkpoint_leaves_a_whole_one(base, tmp_path, moment, left, resumed_at):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]])}
-    died = subprocess.run(
-        [sys.executable, "-c", KILLED, moment, str(base), str(tmp_path)], env=environment, check=False, timeout=200
-    )
+    died = run_code(KILLED, moment, base, tmp_path)
     assert died.returncode == -signal.SIGKILL
     whole = {path.name for path in (tmp_path / "checkpoint").iterdir() if not path.name.startswith(".")}
     assert whole == left
@@ -166,9 +162,8 @@ class Notebook:
         self.pages.append((step, metrics["train.loss"]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, tmp_path, strategy):
+def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, tmp_path, warm_children, strategy):
     changes = {"batch_size": 5, "validation": 0.2}  # no step divides evenly among two
     one = fine_tune(ref(base), TALKS, NAMES, tmp_path / "one" / "model", groups=NAMES, **fine_tuning(**changes))
     tracker = Notebook()
@@ -191,8 +186,7 @@ def test_two_processes_train_to_the_losses_of_one_and_save_a_plain_folder(base, 
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["model", "preview.txt"]
 
 
-@pytest.mark.slow
-def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
+def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path, warm_children):
     """Two torchruns of one process each, as srun would start them on two machines."""
     (tmp_path / "twice.sh").write_text('#!/bin/sh\n"$@" & one=$!\n"$@" & other=$!\nwait $one && wait $other\n')
     (tmp_path / "twice.sh").chmod(0o755)
@@ -204,8 +198,7 @@ def test_two_machines_meet_by_way_of_the_prefix(base, tmp_path):
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
 
 
-@pytest.mark.slow
-def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
+def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path, warm_children):
     one = fine_tune(ref(base), TALKS, NAMES, tmp_path / "one" / "model", **fine_tuning(**SHARDED))
     how = {"groups": NAMES, "tracker": None, **fine_tuning(**SHARDED, trainer=TWO_SHARDS)}
     process = start_sharded(base, tmp_path / "two")
@@ -216,8 +209,7 @@ def test_an_adapter_is_sharded_interrupted_and_resumed(base, tmp_path):
     assert two["losses"] == pytest.approx(one.losses, rel=1e-4)
 
 
-@pytest.mark.slow
-def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path):
+def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path, warm_children):
     process = start_sharded(base, tmp_path)
     assert running(tmp_path)
     process.kill()
@@ -228,7 +220,7 @@ def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path):
 def start_sharded(base, folder):
     """A process that trains on two ranks, once its first checkpoint is written."""
     script = "import sys; sys.path.insert(0, sys.argv[1]); import test_checkpointing as t; t.launch_for_ctrl_c(*sys.argv[2:])"
-    process = subprocess.Popen([sys.executable, "-c", script, str(Path(__file__).parent), str(base), str(folder)])
+    process = start_code(script, Path(__file__).parent, base, folder)
     wait_until(lambda: list((folder / "checkpoint").glob(f"step-*/{PROGRESS}")))
     return process
 
@@ -259,8 +251,7 @@ def launch_for_ctrl_c(base, folder):
         sys.exit(130)
 
 
-@pytest.mark.slow
-def test_an_error_in_a_rank_is_told_as_in_one_process(base, tmp_path):
+def test_an_error_in_a_rank_is_told_as_in_one_process(base, tmp_path, warm_children):
     replicas = replace(CPU, strategy="ddp", devices=2)
     how = {"groups": NAMES, "tracker": None, **fine_tuning(learning_rate=1e38, clip=1e30, trainer=replicas)}
     with pytest.raises(SftdivError, match=r"the loss is (nan|inf) at step \d+ on the examples talk-\d+"):

@@ -171,7 +171,7 @@ print(int(peak_memory()) - now * 1024)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_estimate_is_what_a_real_step_takes(checkpointing):
     config = {"vocab_size": 2000, **SMALL, "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 5}
     case = (config, 8, 256, 128, checkpointing)

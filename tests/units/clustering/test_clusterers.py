@@ -84,7 +84,6 @@ def test_the_fuzzy_graph_of_three_points_by_hand() -> None:
     assert np.allclose(graph, expected, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 def test_the_fuzzy_graph_equals_umap_learns() -> None:
     from umap.umap_ import fuzzy_simplicial_set
@@ -218,7 +217,6 @@ def evoc() -> EvocClusterer:
     return EvocClusterer(neighbours=15, noise_level=0.5, min_cluster_size=20, min_samples=5, epochs=50, seed=0)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1_200)  # the package compiles for minutes when first used
 def test_evoc_finds_the_clouds_and_restores_numbas_threads() -> None:
     pytest.importorskip("evoc")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_openai_server import FAULTS, Behaviour, often, serving, tags_of
+from warm_process import start_code
 
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.llm.journal import Journal
@@ -99,11 +97,11 @@ tagger(sys.argv[1], concurrency=4).tag(TEXTS, Path(sys.argv[2]))
 def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> None:
     behaviour, answers = Behaviour(delay=0.05), tmp_path / "answers.jsonl"
     with serving(behaviour) as address:
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, address, str(tmp_path), str(Path(__file__).parent)])
+        process = start_code(SCRIPT, address, tmp_path, Path(__file__).parent)
         deadline = time.monotonic() + 200
         while (not answers.exists() or answers.read_bytes().count(b"\n") < 30) and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         with answers.open("ab") as stream:
             stream.write(b'{"key": "0123')  # a line that the kill tore

@@ -12,7 +12,6 @@ from sftdiv.records import SftdivError
 from sftdiv.units.tagging.instagger import LocalTagger
 from sftdiv.units.tagging.tag_answers import text_key
 
-pytestmark = pytest.mark.slow  # torch, transformers and a training of some seconds
 PROMPT = "Name the tags of: {text} Answer:"
 TAUGHT = {
     "sum two numbers": ["maths"],
