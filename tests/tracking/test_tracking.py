@@ -91,7 +91,7 @@ def test_wandb_is_offline_without_a_key_and_never_asks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"mode": "on"}, r"tracking.mode='on' is unknown. Did you mean 'online'\? Known: auto, online, offline"),
+        ({"mode": "on"}, r"tracking.mode='on' is unknown. Known: auto, online, offline"),
         ({"timeout": 0}, "tracking.timeout=0 must be"),
     ],
 )
@@ -242,6 +242,9 @@ def test_wandb_sync_sends_a_resumed_cell_and_is_stopped_by_a_dead_half(tmp_path,
         command = [sys.executable, "-m", "wandb", "sync", str(tmp_path / "grid" / "wandb")]
         subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
 
+    dead = (
+        tmp_path / "grid" / "wandb" / f"offline-run-20200101_000000-{run.id}" / dead.name
+    )  # both may be of one second
     dead.parent.mkdir()
     dead.write_bytes(half)
     send()
