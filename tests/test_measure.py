@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_dir
-from sftdiv.config.measure_spec import baseline_config
 from warm_process import run_program
 
 import sftdiv.pipeline.measure_dataset
 from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.measurement import baseline_config
 from sftdiv.embeddings.lsa import LsaEmbedder
 from sftdiv.measure import measure
 from sftdiv.pipeline.compare_datasets import FittedTogether

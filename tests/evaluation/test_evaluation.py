@@ -10,6 +10,8 @@ import pytest
 import torch
 from tiny_models import fine_tuning, ref
 
+from sftdiv.config.build import evaluation_options
+from sftdiv.config.from_python import compose_run
 from sftdiv.evaluation.backends import check_backend
 from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
 from sftdiv.evaluation.heldout import ratio_score, response_loss
@@ -20,8 +22,7 @@ from sftdiv.modeling.chat_labels import label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import generate
 from sftdiv.modeling.loss import pad_batch, token_losses
-from sftdiv.pipeline.result_table import _number
-from sftdiv.pipeline.scoring import check_evaluation, chosen
+from sftdiv.pipeline.scoring import check_evaluation
 from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, ModelRef, Score, SftdivError
 from sftdiv.reporting.paired_scores import main
@@ -234,7 +235,7 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
         compare_cells(tmp_path / "chat", tmp_path / "less")
 
 
-def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed, tasks, tmp_path):
+def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tasks, tmp_path):
     exam = EvalContext(
         heldout=lambda: Heldout([TALKS[0]], ["pet"], ["a"]),
         world_tasks=lambda: tmp_path,
@@ -253,7 +254,7 @@ def test_the_primary_score_is_one_that_a_chosen_way_gives_and_only_one(composed,
     custom = ["eval.tasks=[choose,say]", f"eval.include_path={tasks}"]
 
     def checked(*overrides):
-        return check_evaluation(composed(*custom, *overrides), exam)
+        return check_evaluation(compose_run([*custom, *overrides]).spec, exam)
 
     assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
@@ -291,7 +292,7 @@ def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_onc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     harness_tasks()  # to find the harness's 15,000 names takes most of this test
     for name in ("suite_small", "open_llm"):
-        (suite,) = chosen(composed(f"eval={name}")).values()
+        (suite,) = evaluation_options(composed(f"eval={name}")).values()
         averaged = [score.split(".")[0] for score in suite.mean]
         assert averaged == list(suite.tasks) and suite.primary == f"{name}.mean"
         started = time.perf_counter()
@@ -302,16 +303,6 @@ def test_all_tasks_of_the_suites_are_known_and_without_their_data_refused_at_onc
         assert (
             time.perf_counter() - started < 20
         )  # with the retries of the hub's libraries 24 s for each of 57 data sets
-
-
-def test_a_perplexity_without_end_can_be_shown():
-    assert [_number(value) for value in (float("inf"), float("nan"), 12345.0, 0.25, None)] == [
-        "inf",
-        "nan",
-        "12,345",
-        "0.25",
-        "none",
-    ]
 
 
 def test_a_missing_backend_is_told_before_training():

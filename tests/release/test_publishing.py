@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ from safetensors import safe_open
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
+from sftdiv.config.from_python import compose_run
 from sftdiv.modeling.chat_labels import end_token, label_conversations
 from sftdiv.modeling.checkpoint import load_tokenizer, save_checkpoint
-from sftdiv.pipeline.publish import check_names, write_card
+from sftdiv.pipeline.publish import check_distinct_targets, write_card
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import repository
@@ -303,20 +305,20 @@ def test_the_command_leaves_out_where_things_are_kept():
     )
 
 
-def test_without_a_command_the_card_points_to_the_runs_settings(composed, tmp_path):
+def test_without_a_command_the_card_points_to_the_runs_settings(tmp_path):
     cell = Cell("study", ROW["cell"], tmp_path / "my cell", "1f58f5")
-    write_card(composed(), cell, ROW)
+    write_card(replace(compose_run([]), command=""), cell, ROW)
     command = f"python -m sftdiv.run --config-path '{tmp_path}/my cell' --config-name config"
     assert command in (tmp_path / "my cell" / "model" / "README.md").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_card_lists_a_familys_summary_without_its_details(composed, tmp_path):
+def test_the_card_lists_a_familys_summary_without_its_details(tmp_path):
     ratios = {
         f"diversity.{side}.{name}": 0.25
         for side in ("instruction", "response")
         for name in ("ngram_ratio", "ngram_ratio_2")
     }
-    write_card(composed(), Cell("study", ROW["cell"], tmp_path, "1f58f5"), ROW | ratios)
+    write_card(compose_run([]), Cell("study", ROW["cell"], tmp_path, "1f58f5"), ROW | ratios)
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "ngram_ratio" in card and "ngram_ratio_2" not in card
 
@@ -543,11 +545,9 @@ def test_a_sweeps_models_are_called_like_their_cells():
     assert repository("me/cow", "cell-d0.5") == "me/cow"
 
 
-@pytest.mark.parametrize("target", ["null", "me/", "'me/cow-d${diversity_level}'"])
-def test_a_sweeps_models_do_not_replace_one_another(composed, target):
-    check_names(composed(f"train.push_to_hub={target}"), 4)
-    check_names(composed("train.push_to_hub=me/cow"), 1)
-    with pytest.raises(
-        SftdivError, match="me/cow names one model, and this sweep makes 4: me/ calls each like its cell"
-    ):
-        check_names(composed("train.push_to_hub=me/cow"), 4)
+@pytest.mark.parametrize("target", [None, "me/", "me/cow-d${diversity_level}"])
+def test_a_sweeps_models_do_not_replace_one_another(target):
+    check_distinct_targets(target, 4)
+    check_distinct_targets("me/cow", 1)
+    with pytest.raises(SftdivError, match="me/cow names one model, and this sweep makes 4: me/ names each after"):
+        check_distinct_targets("me/cow", 4)

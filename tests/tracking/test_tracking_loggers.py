@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.config.build import tracking_options
+from sftdiv.config.build import build_tracking
 from sftdiv.records import SftdivError, StudySummary, TrackedRun
 from sftdiv.sweep import study_summary
 from sftdiv.tracking.contents import config_of, numbers_of, results_of
@@ -294,21 +294,21 @@ def composed():
 
 
 def test_options_are_chosen_alone_and_together(composed, monkeypatch, local_mlflow):
-    assert tracking_options(composed("tracking=none")) == []
+    assert build_tracking(composed("tracking=none")) == []
     changed = ["tracking.mode=offline", "tracking.project=mine", "tracking.entity=me", "tracking.timeout=5"]
     wandb = WandbTracking(project="mine", entity="me", mode="offline", timeout=5)
-    assert tracking_options(composed(*changed)) == tracking_options(composed("tracking=wandb", *changed)) == [wandb]
+    assert build_tracking(composed(*changed)) == build_tracking(composed("tracking=wandb", *changed)) == [wandb]
     several = composed("tracking=[tensorboard,wandb,csv,mlflow]", *changed, "tracking.mlflow.experiment=mine")
-    assert tracking_options(several) == [
+    assert build_tracking(several) == [
         TensorBoardTracking(),
         wandb,
         CsvTracking(),
         MlflowTracking(experiment="mine"),
     ]
     with pytest.raises(SftdivError, match=r"tracking.mode='on' is unknown"):
-        tracking_options(composed("tracking.mode=on"))
+        build_tracking(composed("tracking.mode=on"))
     with pytest.raises(SftdivError, match=r"must begin with the line '# @package tracking.NAME'"):
-        tracking_options(OmegaConf.create({"tracking": {"_target_": "mine.Tracking"}}))
+        build_tracking(OmegaConf.create({"tracking": {"_target_": "mine.Tracking"}}))
 
 
 LIGHT = """

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.config.compose import check
+from sftdiv.config.compose import prepare
 from sftdiv.records import SftdivError
 from sftdiv.tracking.workspace import build_workspace, save_workspace
 
@@ -94,7 +94,7 @@ def test_every_run_of_the_sweep_is_a_command_of_sftdiv():
         for command in commands():
             assert command[:4] == ["env", "python", "-m", "sftdiv.run"]
             config = compose("config", overrides=command[4:])
-            check(config)
+            prepare(config, command[4:])
             assert config.study == "wandb_sweep" and config.tracking.project == "sftdiv"
             composed.add((config.strategy.name, config.strategy.side, config.diversity_level, config.seed))
     assert len(composed) == 3 * 2 * 5

@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_dir
 from warm_process import DEVNULL, start_program
 
 from sftdiv.config.app import conf_dir, register_resolvers
+from sftdiv.config.build import build_corpus_spec
 from sftdiv.data.regenerate.rewriter import THOUGHTS
-from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.pipeline.artifacts import load_corpus_of
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerate import regenerate
 from sftdiv.storage.cache import Store
@@ -90,7 +91,7 @@ def shards(tmp_path: Path) -> list[dict[str, Any]]:
 def corpus(tmp_path: Path, path: Path) -> Corpus:
     """What ``corpus=files`` reads there."""
     given = overrides(tmp_path, "http://a/v1", path, "corpus.columns=[level]", "corpus.dedup=none")
-    return Artifacts(config(*given), Store(tmp_path / "cache")).corpus
+    return load_corpus_of(build_corpus_spec(config(*given).corpus), Store(tmp_path / "cache"))
 
 
 def test_each_turn_is_asked_with_the_answers_before_it_and_system_turns_stay(tmp_path: Path, run: Run) -> None:
