@@ -193,7 +193,7 @@ def peft_warnings_ignored() -> Iterator[None]:
 def _load(model: ModelRef, load: Callable[[str], Loaded]) -> Loaded:
     try:
         return load(model.path)
-    except OSError as error:  # raised by transformers for a missing file, an unknown or gated id, and no network
+    except (OSError, ValueError) as error:  # transformers: a missing or damaged file, an unknown id, no network
         reason = str(error).strip().splitlines()[0]
         raise SftdivError(
             f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, or a hub id; "

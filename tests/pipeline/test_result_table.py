@@ -1,6 +1,6 @@
 """The row of a cell in the terminal."""
 
-from sftdiv.pipeline.result_table import show_result
+from sftdiv.pipeline.result_table import result_lines, show_result
 
 ROW = {
     "cell": "c",
@@ -20,4 +20,19 @@ def test_a_familys_summary_is_shown_without_its_details(tmp_path, capsys):
     ratios = {"diversity.response.ngram_ratio": 0.25, "diversity.response.ngram_ratio_2": 0.125}
     show_result(ROW | ratios | {"diversity.response.distinct_2": 0.5}, tmp_path, done_before=False)
     shown = capsys.readouterr().out
-    assert "ngram_ratio 0.25" in shown and "distinct_2 0.5" in shown and "ngram_ratio_2" not in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["ngram_ratio", "\u2014", "0.25"] in lines and ["distinct_2", "\u2014", "0.5"] in lines
+    assert "ngram_ratio_2" not in shown
+
+
+def test_the_scores_come_first_then_diversity_then_where_the_files_are(tmp_path):
+    scores = {"score.task": 0.5, "score.task.stderr": 0.01, "score.other.with_a_long_name": 0.25}
+    row = ROW | {"diversity.response.entropy": 7.5, "diversity.instruction.entropy": 7.0} | scores
+    lines = result_lines(row, tmp_path)
+    assert lines[:4] == [
+        "score.task                    0.5 \u00b1 0.01  primary",
+        "score.other.with_a_long_name  0.25",
+        "diversity  instruction  response",
+        "  entropy  7            7.5",
+    ]
+    assert lines[-1] == f"files     {tmp_path}"

@@ -307,7 +307,8 @@ def test_the_command_leaves_out_where_things_are_kept():
 
 def test_without_a_command_the_card_points_to_the_runs_settings(tmp_path):
     cell = Cell("study", ROW["cell"], tmp_path / "my cell", "1f58f5")
-    write_card(replace(compose_run([]), command=""), cell, ROW)
+    request = replace(compose_run([]), command="")
+    write_card(request, cell, ROW | flatten({"config": request.settings}))
     command = f"python -m sftdiv.run --config-path '{tmp_path}/my cell' --config-name config"
     assert command in (tmp_path / "my cell" / "model" / "README.md").read_text(encoding="utf-8").splitlines()
 
@@ -318,7 +319,9 @@ def test_the_card_lists_a_familys_summary_without_its_details(tmp_path):
         for side in ("instruction", "response")
         for name in ("ngram_ratio", "ngram_ratio_2")
     }
-    write_card(compose_run([]), Cell("study", ROW["cell"], tmp_path, "1f58f5"), ROW | ratios)
+    request = compose_run([])
+    row = ROW | ratios | flatten({"config": request.settings})
+    write_card(request, Cell("study", ROW["cell"], tmp_path, "1f58f5"), row)
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "ngram_ratio" in card and "ngram_ratio_2" not in card
 
