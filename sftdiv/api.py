@@ -138,17 +138,18 @@ def ladder(
         >>> low.report["diversity.units.types"] < high.report["diversity.units.types"]
         True
     """
-    from sftdiv.config.from_python import run_request
+    from sftdiv.config.from_python import dotted, run_request
     from sftdiv.config.sources import positions_of, source_settings
     from sftdiv.pipeline.select_subsets import select_levels
 
-    given = {**source_settings(data, settings), "size.n": n, "strategy": strategy, "stop_after": "select"}
-    given |= {} if side is None else {"strategy.side": side}
-    given |= {{"match": "selection.match"}.get(name, name): value for name, value in settings.items()}
-    if "embedder" not in given:
-        given |= _default_embedder(given)
-    request = run_request({**given, "diversity_level": levels[0]})
-    specs = [run_request({**given, "diversity_level": level}).spec for level in levels]
+    others = dotted({{"match": "selection.match"}.get(name, name): value for name, value in settings.items()})
+    shared = {**source_settings(data, others), "size.n": n, "strategy": strategy, "stop_after": "select", **others}
+    if side is not None:
+        shared["strategy.side"] = side
+    if "embedder" not in shared:
+        shared |= _default_embedder(shared)
+    request = run_request({**shared, "diversity_level": levels[0]})
+    specs = [run_request({**shared, "diversity_level": level}).spec for level in levels]
     subsets = []
     reader = request.spec.corpus.reader
     for table, report in select_levels(specs, request.paths.cache):
@@ -237,14 +238,15 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
     """
     from rich.console import Console
 
-    from sftdiv.config.from_python import measure_request
+    from sftdiv.config.from_python import dotted, measure_request
     from sftdiv.config.sources import source_settings
     from sftdiv.pipeline.compare_datasets import measure_request as run_measurement
 
-    given = {**source_settings(data, settings), **settings}
+    others = dotted(settings)
+    named = {**source_settings(data, others), **others}
     if baseline is not None:
-        given["baseline"] = source_settings(baseline, settings)["corpus.path"]
-    request = measure_request(given)
+        named["baseline"] = source_settings(baseline, others)["corpus.path"]
+    request = measure_request(named)
     return Report(run_measurement(request, Console(stderr=True)), request.folder)
 
 
@@ -304,7 +306,7 @@ def analyze(study: str | Path, *, seed: int = 0) -> Study:
     Example:
         >>> study = sftdiv.analyze(study_folder)
         >>> sorted(study.slopes["strategy"].unique())
-        ['micro_token', 'random']
+        ['micro_token']
     """
     from sftdiv.pipeline.analyze_study import analyze_cells
 

@@ -66,17 +66,20 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
     Args:
         settings: Setting to value: None, booleans, numbers, strings, paths, lists, mappings.
     """
-    overrides = []
+    return [f"{key}={_text(value)}" for key, value in dotted(settings).items()]
+
+
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword settings by the names that they have on a command line; see `overrides_of`."""
+    named: dict[str, Any] = {}
     for name, value in settings.items():
         key = name.replace("__", ".")
         group = key.replace(".", "/")
-        if (conf_dir() / group).is_dir() and not isinstance(value, Mapping):
-            key = group
         if isinstance(value, Mapping) and value:
-            overrides += overrides_of({f"{key}.{inner}": item for inner, item in value.items()})
+            named |= dotted({f"{key}.{inner}": item for inner, item in value.items()})
         else:
-            overrides.append(f"{key}={_text(value)}")
-    return overrides
+            named[group if (conf_dir() / group).is_dir() else key] = value
+    return named
 
 
 def _text(value: Any) -> str:

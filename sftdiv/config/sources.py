@@ -30,7 +30,7 @@ def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         data: A path, glob or hub id, or data in memory, which is written below the cache folder first.
-        settings: The call's other settings, among which ``paths.cache`` may be.
+        settings: The call's other settings by their dotted names.
 
     Raises:
         SftdivError: The data is of another type, or empty.
@@ -43,8 +43,7 @@ def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cache_folder(settings: Mapping[str, Any]) -> Path:
-    names = [name for name in settings if name in ("paths__cache", "paths.cache")]
-    cache = Path(settings[names[0]]) if names else run_request({}).paths.cache
+    cache = Path(settings["paths.cache"]) if "paths.cache" in settings else run_request({}).paths.cache
     return cache.expanduser().absolute() / "api"
 
 
@@ -52,19 +51,21 @@ def _write(data: Any, folder: Path) -> Path:
     """Write data in memory as a file named by its content."""
     if not hasattr(data, "__len__") or not len(data):
         raise SftdivError("the data is empty, or no sequence of examples; at least one example is needed")
-    folder.mkdir(parents=True, exist_ok=True)
     if callable(to_parquet := getattr(data, "to_parquet", None)):  # a datasets.Dataset or a pandas frame
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".data-", suffix=".parquet", delete=False) as stream:
             temporary = Path(stream.name)
         to_parquet(str(temporary))
-        return temporary.replace(folder / f"data-{file_digest(temporary)[:16]}.parquet")
+        path = folder / file_digest(temporary)[:16] / "data.parquet"
+        path.parent.mkdir(exist_ok=True)
+        return temporary.replace(path)
     if isinstance(data, Mapping) or not all(isinstance(row, Mapping) for row in data):
         kind = type(data).__name__
         raise SftdivError(
             f"data of type {kind} is not known; give a datasets.Dataset, a list of dicts, a pandas frame, or a path, glob or hub id"
         )
     lines = "".join(f"{json.dumps(dict(row), ensure_ascii=False, default=str)}\n" for row in data)
-    path = folder / f"data-{hashlib.blake2b(lines.encode(), digest_size=8).hexdigest()}.jsonl"
+    path = folder / hashlib.blake2b(lines.encode(), digest_size=8).hexdigest() / "data.jsonl"
     if not path.exists():
         write_atomically(path, lines)
     return path

@@ -30,10 +30,17 @@ from sftdiv.records import Corpus, Embeddings, Heldout, ModelRef, SftdivError, S
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import identity_of, libraries_of, library_versions
 from sftdiv.units.encoding import encode, tokenizer_identity
+from sftdiv.units.packages import check_packages
 
 
 def versions(*components: Any) -> dict[str, str]:
-    """Versions of this package and of the libraries that the components' results depend on."""
+    """Versions of this package and of the libraries that the components' results depend on.
+
+    Raises:
+        SftdivError: A library is not installed.
+    """
+    for component in components:
+        check_packages(component)
     libraries = set().union(*(libraries_of(component) for component in components))
     return {"sftdiv": sftdiv.__version__} | library_versions(libraries)
 
