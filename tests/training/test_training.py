@@ -290,7 +290,7 @@ def test_packing_wastes_nothing_and_ends_every_text(base):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accelerator": "tpu"}, r"trainer.accelerator='tpu' is unknown\. Did you mean 'cpu'\? Known: auto, cpu, gpu"),
+        ({"accelerator": "tpu"}, r"trainer.accelerator='tpu' is unknown\. Did you mean 'gpu'\? Known: auto, cpu, gpu"),
         ({"precision": "fp8"}, "trainer.precision='fp8' is unknown. Known: auto, 32-true"),
         ({"precision": "bf16-mixed"}, "20 times slower than 32-true on a CPU"),
     ],
