@@ -27,8 +27,8 @@ def test_positions_are_those_of_the_model_to_be_trained(tmp_path: Path) -> None:
     pretrained = context_of(tmp_path, "model=smollm2_135m", f"model.path={model}")
     assert pretrained.positions() == 128
     assert pretrained.base() == ModelRef(str(model), pretrained.base().revision)
-    (model / "config.json").unlink()  # as of an adapter
-    assert context_of(tmp_path, "model=smollm2_135m", f"model.path={model}").positions() is None
+    missing = tmp_path / "missing"  # training reports it
+    assert context_of(tmp_path, "model=smollm2_135m", f"model.path={missing}").positions() is None
 
 
 def test_evaluators_see_the_columns_of_their_cell(tmp_path: Path) -> None:
