@@ -24,7 +24,7 @@ from filelock import FileLock
 
 SHARED = "SFTDIV_TEST_SHARED"  # a folder of this test session, set by conftest.py for all pytest processes
 HAND_OVER = "SFTDIV_TEST_HAND_OVER"  # as in sitecustomize.py
-FIXED = ("HF_", "TRANSFORMERS_", "OMP_", "MALLOC_", "PYTHONHASHSEED")  # not what libraries set themselves
+FIXED = ("HF_", "TRANSFORMERS_", "OMP_NUM_THREADS", "MALLOC_", "PYTHONHASHSEED")
 ENVIRONMENT = dict(os.environ)  # the server's
 SERVER = Path(__file__).with_name("warm_server.py")
 MESSAGE = 1 << 20  # bytes, at most
