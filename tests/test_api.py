@@ -17,8 +17,24 @@ import sftdiv
 from sftdiv import api
 from sftdiv.records import SftdivError
 
-TOPICS = "river bread stone cloud violin harbour garden engine letter planet winter castle mirror forest bridge".split()
-TOPICS += "candle desert ladder market ribbon".split()
+TOPICS = [
+    "river",
+    "bread",
+    "stone",
+    "cloud",
+    "violin",
+    "harbour",
+    "garden",
+    "engine",
+    "letter",
+    "planet",
+    "winter",
+    "castle",
+    "mirror",
+    "forest",
+    "bridge",
+]
+TOPICS += ["candle", "desert", "ladder", "market", "ribbon"]
 ROWS = [
     {
         "instruction": f"Tell me about the {TOPICS[i % 20]} number {i}.",

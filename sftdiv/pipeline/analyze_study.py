@@ -134,4 +134,4 @@ def _yaml(settings: Mapping[str, Any]) -> str | None:
         for part in groups:
             group = group.setdefault(part, {})
         group[name] = value
-    return yaml.safe_dump(nested, allow_unicode=True, sort_keys=False).strip() if nested else None
+    return yaml.safe_dump(nested, allow_unicode=True, sort_keys=False, width=10_000).strip() if nested else None

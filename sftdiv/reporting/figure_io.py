@@ -1,4 +1,4 @@
-"""Matplotlib figures as bytes, without a date, so that equal figures give equal files."""
+"""Matplotlib figures: common parameters, and figures as bytes without a date, so that equal figures give equal files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from sftdiv.reporting.styles import GREY, INK
+
+LOOK = {
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 9,
+    "legend.frameon": False,
+    "svg.hashsalt": "sftdiv",  # otherwise the ids in the file are random
+    "text.color": INK,
+    "text.parse_math": False,  # names may contain dollar signs
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+}
 
 
 def figure_bytes(figure: Figure, kind: str, *, look: Mapping[str, Any], transparent: bool = False) -> bytes:

@@ -218,7 +218,7 @@ def test_the_page_names_the_command_of_the_sweep(tmp_path):
         ({"slopes": {}}, "No ladder has cells to draw."),
         (
             {"slopes": {("micro_token", "response"): 0.08}, "matches": ("none",)},
-            "No two ladders differ in strategy or side alone.",
+            "No two ladders differ only in strategy or only in side.",
         ),
     ],
 )

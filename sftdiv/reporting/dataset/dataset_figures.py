@@ -1,8 +1,8 @@
-"""The figures of a report: token frequency against rank with the three bands, and the lengths of the texts.
+"""The figures of a dataset report: token frequency against rank with the three bands, and text lengths.
 
-In: what was measured. Out: ``matplotlib.figure.Figure`` objects, and their bytes as png, or as svg
-that takes its colours from the page, so that one drawing serves light and dark. Only the object
-interface is used; equal input gives equal bytes.
+The input is the content of ``measure.json``. The output is ``matplotlib.figure.Figure`` objects,
+and their bytes as png, or as svg that takes its colours from the page, so that one drawing serves
+light and dark mode. Only the object interface is used. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -16,33 +16,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sftdiv.reporting.dataset.terms import SIDE_NAMES
+from sftdiv.reporting.figure_io import LOOK as BASE
 from sftdiv.reporting.figure_io import figure_bytes
 from sftdiv.reporting.format import format_count, format_percent
+from sftdiv.reporting.styles import GREY, INK, PALE
 
-INK, GREY, PALE, ONE, OTHER = "#1f2430", "#6b7280", "#e5e7eb", "#0072b2", "#d55e00"  # the last two: Okabe & Ito (2008)
-VARIABLES = {INK: "ink", GREY: "grey", PALE: "line", ONE: "one", OTHER: "other"}
+ONE, OTHER = "#0072b2", "#d55e00"  # Okabe & Ito (2008)
+CSS_VARIABLES = {INK: "ink", GREY: "grey", PALE: "line", ONE: "one", OTHER: "other"}
 STYLES = ({"color": ONE, "linestyle": "-"}, {"color": OTHER, "linestyle": "--"})
-LOOK = {
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 9,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sftdiv",  # else the ids in the file are random
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.color": GREY,
-    "ytick.labelcolor": INK,
-}
+LOOK = {**BASE, "svg.fonttype": "none"}
 Datasets = Sequence[Mapping[str, Any]]
 
 
 def draw_token_bands(datasets: Datasets) -> Figure:
-    """Figure 2 of the paper (arXiv 2505.24768): occurrences against rank, both axes logarithmic, the mid-frequency band shaded."""
+    """Figure 2 of the paper (arXiv 2505.24768): frequency against rank on logarithmic axes, with the mid band shaded."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(8.6, 3.7), layout="constrained")
         for axis, side in zip(figure.subplots(1, 2, sharey=True), ("instruction", "response"), strict=True):
@@ -65,7 +52,7 @@ def draw_token_bands(datasets: Datasets) -> Figure:
 
 
 def _name_bands(axis: Any, bands: Mapping[str, Any]) -> None:
-    """Name, types and share of the text of each band, where the falling curve leaves room in it."""
+    """Write name, number of types and share of tokens into each band, beside the falling curve."""
     axis.set_ylim(0.7, 2 * max([bands["high"] * 10, *(frequency for _, frequency in bands["curve"])]))
     corners = {
         "frequent": (0.985, 1.0, "right", "top"),
@@ -73,13 +60,13 @@ def _name_bands(axis: Any, bands: Mapping[str, Any]) -> None:
         "rare": (0.015, 0.8, "left", "bottom"),
     }
     for name, (x, y, horizontal, vertical) in corners.items():
-        told = f"{name}\n{format_count(bands[name]['types'])} types\n{format_percent(bands[name]['share'])} of tokens"
+        label = f"{name}\n{format_count(bands[name]['types'])} types\n{format_percent(bands[name]['share'])} of tokens"
         transform = axis.transAxes if name == "frequent" else axis.get_yaxis_transform()
-        axis.text(x, y, told, transform=transform, ha=horizontal, va=vertical, fontsize=8, linespacing=1.35)
+        axis.text(x, y, label, transform=transform, ha=horizontal, va=vertical, fontsize=8, linespacing=1.35)
 
 
 def draw_lengths(datasets: Datasets) -> Figure:
-    """Share of the texts by their number of tokens, in bins that grow by the square root of two."""
+    """Histogram of text lengths in tokens, in bins that grow by the square root of two."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(8.6, 2.9), layout="constrained")
         for axis, side in zip(figure.subplots(1, 2), ("instruction", "response"), strict=True):
@@ -87,13 +74,8 @@ def draw_lengths(datasets: Datasets) -> Figure:
                 histogram = dataset["sides"][side]["length"]["histogram"]
                 shares = np.array(histogram["texts"]) / max(sum(histogram["texts"]), 1)
                 edges = np.maximum(histogram["edges"], 0.5)
-                axis.stairs(
-                    100 * shares,
-                    edges,
-                    fill=style["color"] == ONE,
-                    alpha=0.25 if style["color"] == ONE else 1,
-                    color=style["color"],
-                )
+                fill = style["color"] == ONE
+                axis.stairs(100 * shares, edges, fill=fill, alpha=0.25 if fill else 1, color=style["color"])
                 axis.stairs(100 * shares, edges, linewidth=1.6, label=dataset["name"], **style)
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value < 1024 else f"{value / 1024:g}k")
@@ -112,10 +94,10 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an element of a page: colours by CSS variables, ids of its own, the page's font, as wide as there is room."""
+    """The figure as an svg element of full width, with CSS variables as colours, prefixed ids and the page's font."""
     svg = render(figure, "svg").decode("utf-8")
     svg = svg[svg.index("<svg") :]
-    for colour, variable in VARIABLES.items():
+    for colour, variable in CSS_VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)

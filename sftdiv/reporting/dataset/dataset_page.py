@@ -1,9 +1,9 @@
-"""``measure.html``: a dataset's diversity as one page that opens from disk, with no network and no script.
+"""``measure.html``: the diversity of a dataset as one page that opens from disk, without network access or scripts.
 
-In: the content of ``measure.json``. Out: HTML as text, the same for the same input. Whatever comes
-from data is escaped, and the page's own content policy forbids every script and every request. The
-trade: nothing to click but what folds; in return it prints, it can be sent as one small file, and
-it takes the reader's light or dark.
+The input is the content of ``measure.json``; the output is HTML text, the same for the same input.
+All data is escaped, and the page's content security policy forbids every script and every request.
+Nothing is interactive except folding sections. In return the page prints, can be sent as one small
+file, and follows the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -14,32 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sftdiv.reporting.dataset import dataset_figures as figures
 from sftdiv.reporting.dataset import dataset_provenance as provenance
 from sftdiv.reporting.dataset import dataset_views as views
-from sftdiv.reporting.dataset import verdict
+from sftdiv.reporting.dataset import repetition_views, verdict
 from sftdiv.reporting.dataset.terms import SIDE_NAMES
 from sftdiv.reporting.format import format_count, format_percent
+from sftdiv.reporting.html import render_html
 
 HERE = Path(__file__).parent
 
 
 def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[str]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        measured: What ``measure.json`` holds.
-        bands: The figure of the token bands.
-        beside: Names of the files that lie beside the page.
+        measured: Content of ``measure.json``.
+        bands: Figure of the token bands.
+        beside: Names of the files written with the page.
     """
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     datasets = measured["datasets"]
-    return environment.get_template("page.html.jinja").render(
+    return render_html(
+        HERE,
+        "dataset",
         names=[dataset["name"] for dataset in datasets],
         several=len(datasets) > 1,
         size=format_count(measured["size"]),
@@ -58,22 +57,21 @@ def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[
         percentile_names=views.percentile_names(measured),
         units=views.units(measured),
         coverage=views.coverage(measured),
-        topics=views.commonest(measured, "macro_topic"),
-        tags=views.commonest(measured, "meso_tag"),
-        repeated=views.repeated(measured),
-        near=views.near_duplicates(measured),
+        topics=views.most_frequent(measured, "macro_topic"),
+        tags=views.most_frequent(measured, "meso_tag"),
+        repeated=repetition_views.repeated(measured),
+        near=repetition_views.near_duplicates(measured),
         sources=provenance.sources(measured),
         counts=provenance.counts(measured),
         facts=provenance.facts(measured),
         command=shlex.join(measured["command"]),
         settings=yaml.safe_dump(measured["settings"], allow_unicode=True, sort_keys=False),
         beside=beside,
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
     )
 
 
 def _bands(datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each band of each side of each dataset, with some of its tokens."""
+    """Each band of each side of each dataset, with examples of its tokens."""
     return [
         {
             "dataset": dataset["name"],

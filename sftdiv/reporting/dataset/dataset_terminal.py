@@ -1,4 +1,4 @@
-"""What was measured, in the terminal: the verdict, one table, and where the page is."""
+"""The result of a measurement in the terminal: the verdict, one table, and the path of the page."""
 
 from __future__ import annotations
 
@@ -21,35 +21,34 @@ Measured = Mapping[str, Any]
 
 
 def show(measured: Measured, folder: Path, console: Console | None = None) -> None:
-    """Print the sentences, the table, and the page's path last, on a line of its own."""
+    """Print the sentences, the table, and on the last line the path of the page."""
     console = console or Console()
     for sentence in sentences(measured):
         console.print(f"\u2022 {escape(sentence)}", highlight=False)
-    console.print(compared(measured) if measured["comparison"] else alone(measured))
+    console.print(comparison_table(measured) if measured["comparison"] else metric_table(measured))
     console.print(str(folder / PAGE), markup=False, highlight=False, soft_wrap=True)
 
 
-def alone(measured: Measured) -> Table:
-    """A dataset's metrics on samples of the common size."""
-    table = _table(measured, "N, L: moves with the number or the length of texts")
+def metric_table(measured: Measured) -> Table:
+    """The metrics of one dataset on samples of the common size."""
+    table = _table(measured, "N, L: depends on the number or the length of texts")
     for side in SIDE_NAMES:
         table.add_column(side, justify="right")
     for row in views.metrics(measured, every=False):
         table.add_row(_name(row), *(f"{value} [dim]{half}[/]" for value, half in row["fields"]))
-    found = {(row["kind"], row["side"]): row["entropy"] for row in views.units(measured) if not row["problem"]}
-    for kind in dict.fromkeys(kind for kind, _ in found):
-        entropies = [found.get((kind, side), ("", "")) for side in SIDE_NAMES]
-        table.add_row(
-            f"Entropy of {kind} (bits) \u2191 [dim]NL[/]", *(f"{value} [dim]{half}[/]" for value, half in entropies)
-        )
+    entropies = {(row["kind"], row["side"]): row["entropy"] for row in views.units(measured) if not row["problem"]}
+    for kind in dict.fromkeys(kind for kind, _ in entropies):
+        by_side = [entropies.get((kind, side), ("", "")) for side in SIDE_NAMES]
+        texts = [f"{value} [dim]{half}[/]" for value, half in by_side]
+        table.add_row(f"Entropy of {kind} (bits) \u2191 [dim]NL[/]", *texts)
     return table
 
 
-def compared(measured: Measured) -> Table:
-    """Dataset and baseline, side by side for each side; the more diverse one in bold."""
+def comparison_table(measured: Measured) -> Table:
+    """Dataset and baseline for each side, the more diverse one in bold."""
     table = _table(
         measured,
-        "dataset | baseline; bold: more diverse by a 95 % interval; N, L: moves with the number or the length of texts",
+        "dataset | baseline; bold: more diverse (95 % interval); N, L: depends on the number or the length of texts",
     )
     blocks = views.comparison(measured, every=False)
     for side in SIDE_NAMES:
@@ -60,10 +59,10 @@ def compared(measured: Measured) -> Table:
 
 
 def _pair(row: Mapping[str, Any]) -> str:
-    ends = {"dataset": ("[bold]", "[/]", "", ""), "baseline": ("", "", "[bold]", "[/]")}.get(
-        row["who"], ("", "", "", "")
-    )
-    return f"{ends[0]}{row['value']}{ends[1]} | {ends[2]}{row['baseline']}{ends[3]}"
+    """Values of dataset and baseline, the more diverse one in bold."""
+    texts = {name: row["value" if name == "dataset" else name] for name in ("dataset", "baseline")}
+    bold = {name: f"[bold]{text}[/]" if name == row["more_diverse"] else text for name, text in texts.items()}
+    return f"{bold['dataset']} | {bold['baseline']}"
 
 
 def _table(measured: Measured, caption: str) -> Table:
@@ -82,4 +81,4 @@ def _table(measured: Measured, caption: str) -> Table:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    return f"{escape(row['title'])} {row['arrow']} [dim]{row['moves']}[/]"
+    return f"{escape(row['title'])} {row['arrow']} [dim]{row['depends']}[/]"

@@ -13,23 +13,23 @@ UNIT_NAMES = {"macro_topic": "topics", "meso_tag": "tags", "micro_token": "mid-f
 
 
 def headline(columns: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The first column of each family, in the order given; the rest are its variants."""
+    """The first column of each family, in the given order; the others are its variants."""
     first: dict[str, str] = {}
     for name in columns:
         first.setdefault(catalogue[name]["family"] if name in catalogue else name, name)
     return list(first.values())
 
 
-def moves_with(metric: Mapping[str, Any]) -> str:
-    """What a metric moves with beside diversity, as two letters: ``N`` the number of texts, ``L`` their length."""
+def depends_on(metric: Mapping[str, Any]) -> str:
+    """What a metric depends on besides diversity: ``N`` (number of texts), ``L`` (length of texts), both or neither."""
     declared = METRICS.get(metric["name"])  # None for a metric registered only where the dataset was measured
-    moves_with_length = declared is not None and declared.moves_with_length
-    return ("N" if metric["growth"] != "stays" else "") + ("L" if moves_with_length else "")
+    with_length = declared is not None and declared.moves_with_length
+    return ("N" if metric["growth"] != "stays" else "") + ("L" if with_length else "")
 
 
 def readable(tokens: Iterable[str]) -> str:
-    """Tokens as a text to look at: the marks with which tokenizers write spaces and continuations are taken away."""
+    """Tokens as readable text, without the tokenizers' marks of spaces and continuations."""
     text = " ".join(tokens)
-    for mark, meant in ((" ##", ""), ("\u0120", ""), ("\u2581", ""), ("\u010a", "\u21b5")):
-        text = text.replace(mark, meant)
+    for mark, replacement in ((" ##", ""), ("\u0120", ""), ("\u2581", ""), ("\u010a", "\u21b5")):
+        text = text.replace(mark, replacement)
     return text

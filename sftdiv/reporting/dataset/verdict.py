@@ -1,9 +1,8 @@
-"""What the numbers say, in sentences: the part of a report that is read when nothing else is.
+"""The verdict of a dataset report, in sentences for the page and the terminal.
 
-In: what was measured. Out: sentences for the page and the terminal. The trade: a dataset alone gets
-no grade, for no metric has an absolute scale; what is said of it are duplicates, concentration and
-lengths. Beside a baseline, metrics are counted, and every count names the sample size that it holds
-for.
+A single dataset gets no grade, because no metric has an absolute scale. The sentences describe its
+duplicates, concentration and lengths. Against a baseline, the metrics that favour each dataset are
+counted, together with the sample size at which they were computed.
 """
 
 from __future__ import annotations
@@ -15,105 +14,112 @@ from typing import Any
 from sftdiv.reporting.dataset.terms import SIDE_NAMES, headline
 from sftdiv.reporting.format import format_count, format_large_count, format_number, format_percent
 
-LONGER = 1.2  # times, from which lengths differ enough to be said
-FEW = 200  # examples, below which most metrics say little
+LENGTH_RATIO = 1.2  # smallest ratio of mean lengths that is mentioned
+MIN_EXAMPLES = 200  # with fewer, most metrics are unreliable
 Measured = Mapping[str, Any]
 
 
 def sentences(measured: Measured) -> list[str]:
-    """The verdict: on the dataset beside its baseline, then on the dataset itself."""
-    return [*_compared(measured), *_contents(measured["datasets"][0])]
+    """The verdict: the comparison with the baseline, if any, then the dataset itself."""
+    return [*_comparison(measured), *_contents(measured["datasets"][0])]
 
 
 def _contents(dataset: Measured) -> list[str]:
+    """Size, duplicates, near duplicates and rejected rows of a dataset."""
     counts, sides, near = dataset["counts"], dataset["sides"], dataset["near_duplicates"]
     tokens = sum(sides[side]["tokens"] for side in ("instruction", "response"))
-    sources = len(dataset["sources"])
-    named = f" from {sources} sources" if sources > 1 else ""
-    said = [
-        f"{dataset['name']} holds {format_count(counts['examples'])} examples{named} and {format_large_count(tokens)} tokens, "
-        f"{format_percent(sides['response']['tokens'] / max(tokens, 1))} of them in responses."
+    sources = f" from {len(dataset['sources'])} sources" if len(dataset["sources"]) > 1 else ""
+    share = format_percent(sides["response"]["tokens"] / max(tokens, 1))
+    lines = [
+        f"{dataset['name']} has {format_count(counts['examples'])} examples{sources} and "
+        f"{format_large_count(tokens)} tokens, {share} of them in responses."
     ]
     if counts.get("duplicates"):
-        share = counts["duplicates"] / counts["read"]
-        said.append(
-            f"{format_percent(share)} of the rows read were exact duplicates of another row and were left out before measuring."
+        share = format_percent(counts["duplicates"] / counts["read"])
+        lines.append(
+            f"{share} of the rows read were exact duplicates of another row and were removed before measuring."
         )
     repeated = 1 - sides["instruction"]["distinct"] / sides["instruction"]["texts"]
     if repeated > 0:
-        said.append(f"{format_percent(repeated)} of the examples repeat the instruction of another one word for word.")
+        lines.append(f"{format_percent(repeated)} of the examples repeat the instruction of another one word for word.")
     if near:
-        pairs = near["pair"]
-        said.append(
-            f"{format_percent(pairs['share'])} of the examples are near duplicates of another on both sides "
-            f"({format_percent(near['instruction']['share'])} by the instruction alone, {format_percent(near['response']['share'])} by the response), "
-            "not counting one of each group."
+        pair, instruction, response = (format_percent(near[on]["share"]) for on in ("pair", "instruction", "response"))
+        lines.append(
+            f"{pair} of the examples are near duplicates of another on both sides ({instruction} by the instruction "
+            f"alone, {response} by the response), not counting one of each group."
         )
     if counts.get("rejected"):
-        said.append(
-            f"{format_count(counts['rejected'])} of {format_count(counts['read'])} rows could not be read; rejected.jsonl says why."
-        )
-    return said
+        rejected, read = format_count(counts["rejected"]), format_count(counts["read"])
+        lines.append(f"{rejected} of {read} rows could not be read; the reasons are in rejected.jsonl.")
+    return lines
 
 
-def _compared(measured: Measured) -> list[str]:
+def _comparison(measured: Measured) -> list[str]:
+    """For each side which dataset is more diverse, then differences in length; empty without a baseline."""
     if not measured["comparison"]:
         return []
-    one, other = measured["datasets"]
-    said = []
+    dataset, baseline = measured["datasets"]
+    lines = []
     for side, rows in measured["comparison"]["sides"].items():
-        first = headline((row["metric"] for row in rows), measured["catalogue"])
-        found = Counter(row["more_diverse"] for row in rows if row["metric"] in first and row["more_diverse"])
-        said.append(f"{SIDE_NAMES[side].capitalize()}: {_balance(found, one['name'], other['name'])}.")
-    said[0] = said[0].removesuffix(".") + f" (random samples of {format_count(measured['size'])} examples)."
-    return said + _lengths(one, other)
+        shown = headline((row["metric"] for row in rows), measured["catalogue"])
+        counts = Counter(row["more_diverse"] for row in rows if row["metric"] in shown and row["more_diverse"])
+        lines.append(f"{SIDE_NAMES[side].capitalize()}: {_balance(counts, dataset['name'], baseline['name'])}.")
+    lines[0] = lines[0].removesuffix(".") + f" (random samples of {format_count(measured['size'])} examples)."
+    return lines + _lengths(dataset, baseline)
 
 
-def _balance(found: Mapping[str, int], one: str, other: str) -> str:
-    more, less, unclear, asked = (
-        found.get("dataset", 0),
-        found.get("baseline", 0),
-        found.get("unclear", 0),
-        sum(found.values()),
-    )
-    cannot = f", {unclear} cannot tell" if unclear else ""
-    if 2 * max(more, less) <= asked:
-        return f"the metrics do not agree: {one} is more diverse by {more} of {asked}, {other} by {less}{cannot}"
-    ahead, count, against = (one, more, less) if more > less else (other, less, more)
-    return (
-        f"{ahead} is more diverse by {count} of {asked} metrics" + (f", less by {against}" if against else "") + cannot
-    )
+def _balance(counts: Mapping[str, int], dataset: str, baseline: str) -> str:
+    """Which dataset the metrics favour.
+
+    Args:
+        counts: Number of metrics by which ``dataset`` or ``baseline`` is more diverse, or ``unclear``.
+        dataset: Name of the dataset.
+        baseline: Name of the baseline.
+    """
+    more, less, unclear = (counts.get(name, 0) for name in ("dataset", "baseline", "unclear"))
+    total = sum(counts.values())
+    undecided = f", {unclear} are undecided" if unclear else ""
+    if 2 * max(more, less) <= total:
+        return f"the metrics disagree: {dataset} is more diverse by {more} of {total}, {baseline} by {less}{undecided}"
+    winner, wins, losses = (dataset, more, less) if more > less else (baseline, less, more)
+    against = f", less by {losses}" if losses else ""
+    return f"{winner} is more diverse by {wins} of {total} metrics{against}{undecided}"
 
 
-def _lengths(one: Measured, other: Measured) -> list[str]:
-    said = []
+def _lengths(dataset: Measured, baseline: Measured) -> list[str]:
+    """The sides on which one dataset is clearly longer."""
+    lines = []
     for side in ("instruction", "response"):
-        mine, theirs = (each["sides"][side]["length"]["mean"] for each in (one, other))
-        if max(mine, theirs) >= LONGER * min(mine, theirs):
-            longer, times = (one["name"], mine / theirs) if mine > theirs else (other["name"], theirs / mine)
-            said.append(
-                f"The {SIDE_NAMES[side]} of {longer} are {format_number(times, 2, padded=True)} times as long, which alone moves the metrics marked L."
+        mean, baseline_mean = (measured["sides"][side]["length"]["mean"] for measured in (dataset, baseline))
+        low, high = sorted((mean, baseline_mean))
+        if high >= LENGTH_RATIO * low:
+            longer = dataset["name"] if mean > baseline_mean else baseline["name"]
+            ratio = format_number(high / low, 2, padded=True)
+            lines.append(
+                f"The {SIDE_NAMES[side]} of {longer} are {ratio} times as long, which alone changes the metrics marked L."
             )
-    return said
+    return lines
 
 
 def cautions(measured: Measured) -> list[str]:
-    """What keeps a number from meaning what it seems to mean."""
-    examples = [dataset["counts"]["examples"] for dataset in measured["datasets"]]
-    said = [
-        f"Metrics marked N move with the number of texts: across datasets compare the values of samples of {format_count(measured['size'])} "
+    """Reasons why a number may not mean what it seems to mean."""
+    examples = min(dataset["counts"]["examples"] for dataset in measured["datasets"])
+    size = format_count(measured["size"])
+    lines = [
+        f"Metrics marked N depend on the number of texts: across datasets compare only the values of samples of {size} "
         "examples, and only with samples of that size.",
-        "Metrics marked L move with the length of the texts: a dataset of long texts beside one of short texts differs in them for that "
-        "reason alone.",
-        f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers made with another one do not compare.",
+        "Metrics marked L depend on the length of the texts: datasets of long and of short texts differ in them for "
+        "that reason alone.",
+        f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers from another tokenizer are not comparable.",
     ]
-    if min(examples) < FEW:
-        said.append(f"With {format_count(min(examples))} examples most metrics say little.")
+    if examples < MIN_EXAMPLES:
+        lines.append(f"With {format_count(examples)} examples most metrics are unreliable.")
     if measured["comparison"]:
-        said.append(
-            "Intervals take examples as drawn independently of each other and the two datasets as independent: where one holds the other, "
-            "or many rows are variants of one, they are not to be trusted. One interval in twenty leaves out 0 by chance."
+        lines.append(
+            "Intervals assume that examples are drawn independently and that the datasets are independent. They do not "
+            "hold if one dataset contains the other, or if many rows are variants of one. One interval in twenty "
+            "excludes 0 by chance."
         )
     else:
-        said.append("No metric has an absolute scale: baseline=OTHER sets a second dataset beside this one.")
-    return said
+        lines.append("No metric has an absolute scale: baseline=OTHER adds a second dataset to compare with.")
+    return lines

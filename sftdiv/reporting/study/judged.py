@@ -1,8 +1,8 @@
-"""What the report says of a judge: its noise floor beside the slopes, and the cells' Arena scores.
+"""What the study page shows of a judge: its noise floor beside the slopes, and the Arena scores of the cells.
 
-In: an ``Analysis`` whose performance is a judge's win rate; the standings of its cells. Out: a
-sentence and ``TableView`` objects. The noise floor is ``score.judge.noise`` of the rows: the
-standard deviation to expect of the difference of two identical runs of the judge.
+The input is an ``Analysis`` whose performance is a judge's win rate, and the standings of its
+cells. The noise floor is ``score.judge.noise`` of the rows: the expected standard deviation of the
+difference between two identical runs of the judge.
 """
 
 from __future__ import annotations
@@ -16,82 +16,84 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import ladders_of
 from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_signed
 from sftdiv.reporting.study.study_views import level_slopes
-from sftdiv.reporting.study.tables import Entry, Row, TableView, counted, ladder, measured, quantity, said, view
+from sftdiv.reporting.study.tables import (
+    Columns,
+    Entry,
+    Row,
+    TableView,
+    estimate,
+    ladder,
+    measurement,
+    number,
+    table_view,
+    words,
+)
 
 JUDGED, NOISE = "judge.", "score.judge.noise"
 COLUMNS = ["ladder", "slope", "slope_sd", "slope_low", "slope_high", "judge_noise", "ratio"]
 
 
 def judge_noise_table(analysis: Analysis) -> pd.DataFrame:
-    """One row a ladder that a judge scored twice: its slope and the judge's noise floor, the root mean square over its cells."""
+    """Slope and judge's noise floor of each ladder that was judged twice; the floor is the root mean square over cells."""
     cells = analysis.study.cells
     if NOISE not in cells:
         return pd.DataFrame(columns=COLUMNS)
     slopes = level_slopes(analysis).set_index("ladder")
     rows = []
-    for label, cells_of_ladder in ladders_of(cells):
-        noise = pd.to_numeric(cells_of_ladder[NOISE]).dropna()
-        if str(cells_of_ladder["primary"].iloc[0]).startswith(JUDGED) and len(noise):
+    for label, ladder_cells in ladders_of(cells):
+        noise = pd.to_numeric(ladder_cells[NOISE]).dropna()
+        if str(ladder_cells["primary"].iloc[0]).startswith(JUDGED) and len(noise):
             slope, floor = slopes.loc[label], float(np.sqrt((noise**2).mean()))
             ratio = abs(slope["slope"]) / floor if floor else float("nan")
-            rows.append(
-                (label, slope["slope"], slope["slope_sd"], slope["slope_low"], slope["slope_high"], floor, ratio)
-            )
+            columns = [slope[name] for name in COLUMNS[1:5]]
+            rows.append((label, *columns, floor, ratio))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def judge_noise_sentence(analysis: Analysis) -> str:
-    """The noise floor beside the slopes in one sentence; empty where no judge was asked twice."""
+    """The noise floor and the range of the slopes in one sentence; empty if no ladder was judged twice."""
     table = judge_noise_table(analysis)
     if table.empty:
         return ""
-    floor = 100 * float(np.sqrt((table["judge_noise"] ** 2).mean()))
+    floor = format_number(100 * float(np.sqrt((table["judge_noise"] ** 2).mean())), 2)
+    sentence = f"Two identical runs of the judge differ by {floor}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate"
     slopes = 100 * table["slope"].dropna()
-    ends = (
-        sorted(
-            {format_signed(slopes.min()), format_signed(slopes.max())},
-            key=lambda text: text == format_signed(slopes.max()),
-        )
-        if len(slopes)
-        else []
-    )
-    told = f"; the slope over the whole range is {' to '.join(ends)}\u00a0{HUNDREDTHS}" if ends else ""
-    return f"Two identical runs of the judge differ by {format_number(floor, 2)}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate{told}."
+    if len(slopes):
+        low, high = format_signed(slopes.min()), format_signed(slopes.max())
+        limits = low if low == high else f"{low} to {high}"
+        sentence += f"; the slope over the whole range is {limits}\u00a0{HUNDREDTHS}"
+    return f"{sentence}."
 
 
 def judge_noise(analysis: Analysis) -> TableView:
-    """Slope and noise floor, one row a ladder."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    """Slope and noise floor, one row per ladder."""
+    columns: Columns = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
-        (
-            f"slope {HUNDREDTHS}",
-            True,
-            lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"]),
-        ),
-        (f"two identical judge runs differ by, {HUNDREDTHS}", True, lambda row: quantity(100 * row["judge_noise"])),
-        ("slope over that", True, lambda row: quantity(row["ratio"], 2)),
+        (f"slope {HUNDREDTHS}", True, lambda row: estimate(row, "slope", sd="slope_sd")),
+        (f"difference of identical judge runs, {HUNDREDTHS}", True, lambda row: measurement(100 * row["judge_noise"])),
+        ("ratio", True, lambda row: measurement(row["ratio"], 2)),
     ]
-    return view("judge-noise", judge_noise_table(analysis), columns, "No judge was asked twice.")
+    return table_view("judge-noise", judge_noise_table(analysis), columns, "No ladder was judged twice.")
 
 
 def arena(standings: pd.DataFrame, link: Callable[[str], str]) -> TableView:
     """The cells on one scale, best first; columns of ``standings`` as in ``arena.csv``."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    columns: Columns = [
         ("cell", False, lambda row: Entry(str(row["cell"]), str(row["cell"]), href=link(str(row["cell"])))),
-        ("level", True, lambda row: counted(row["level"])),
+        ("level", True, lambda row: number(row["level"])),
         ("score", True, lambda row: _with_interval(row, "score", 1, 0)),
         ("win rate, %", True, lambda row: _with_interval(row, "win_rate", 100, 1)),
-        ("length-controlled, %", True, lambda row: quantity(100 * row["length_controlled_win_rate"])),
-        ("prompts", True, lambda row: counted(row["n"])),
-        ("unreadable, %", True, lambda row: counted(100 * row["unreadable"])),
+        ("length-controlled, %", True, lambda row: measurement(100 * row["length_controlled_win_rate"])),
+        ("prompts", True, lambda row: number(row["n"])),
+        ("unreadable, %", True, lambda row: number(100 * row["unreadable"])),
     ]
-    return view("arena-table", standings, columns, "No cell was judged.")
+    return table_view("arena-table", standings, columns, "No cell was judged.")
 
 
 def _with_interval(row: Row, name: str, times: float, decimals: int) -> Entry:
-    """An estimate that has no sign, and its 95 % interval below it."""
+    """An unsigned estimate, and its 95 % interval below it."""
     value, low, high = (row[key] * times for key in (name, f"{name}_low", f"{name}_high"))
     if pd.isna(value):
-        return said(None)
+        return words(None)
     below = "" if pd.isna(low) or pd.isna(high) else format_interval(low, high, decimals).replace("+", "")
     return Entry(f"{value:.{decimals}f}", float(value), below)

@@ -1,9 +1,9 @@
-"""``report.html``: a study as one page that opens from disk, with no network.
+"""``report.html``: a study as one page that opens from disk, without network access.
 
-In: an ``Analysis`` and where the cells' folders are, seen from the page. Out: HTML as text,
-plotly.js inlined once, the same bytes for the same input. Whatever comes from data is escaped, and
-the page's own content policy forbids every request and every script but the two that it holds. The
-trade: 5 MB of plotly.js in every page, so that it can be sent around as one file.
+The input is an ``Analysis`` and the path from the page to the folders of the cells. The output is
+HTML text with plotly.js inlined once, the same bytes for the same input. All data is escaped, and
+the page's content security policy forbids every request and every script other than its own. The
+price is 5 MB of plotly.js per page; in return it can be sent as one file.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.study import cell_tables, findings, interactive, judged, tables
+from sftdiv.reporting.html import render_html
+from sftdiv.reporting.study import cell_tables, findings, interactive, interactive_summaries, judged, tables
 from sftdiv.reporting.study.study_views import (
     BASELINES,
-    PREDICTORS,
     Panel,
     SlopeGrid,
     excludes_zero,
+    known_predictors,
     panels,
     performance_range,
     score_name,
@@ -40,7 +41,7 @@ from sftdiv.reporting.styles import GREY, Style, styles
 
 HERE = Path(__file__).parent
 CONTENTS = [
-    ("found", "What was found"),
+    ("found", "Findings"),
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
     ("performance", "Performance"),
@@ -51,8 +52,8 @@ CONTENTS = [
     ("ladder-levels", "Levels"),
     ("shared", "Overlap"),
     ("noise-floor", "Noise and power"),
-    ("failed", "What failed"),
-    ("all-cells", "Every cell"),
+    ("failed", "Failed cells"),
+    ("all-cells", "All cells"),
     ("reproduce", "How to reproduce"),
 ]
 _SHAPES = {
@@ -85,67 +86,39 @@ def render_page(
     standings: pd.DataFrame | None = None,
     standing_words: str = "",
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        analysis: Of the study.
-        prefix: What leads from the page's folder to the study's: empty, or a relative path that
-            ends in a slash.
-        beside: Relative addresses of the files written with the page.
-        analyze_command: The command that makes this page.
-        command: The command of the sweep, where it is known.
+        analysis: Analysis of the study.
+        prefix: Relative path from the page's folder to the study folder: empty, or ending in a slash.
+        beside: Relative paths of the files written with the page.
+        analyze_command: Command that renders this page.
+        command: Command of the sweep, if known.
         settings: Resolved settings of one cell as YAML, if known.
-        standings: The cells' Arena scores, where a judge compared them.
-        standing_words: The judge and the baseline of those scores.
+        standings: Arena scores of the cells, if a judge compared them.
+        standing_words: Judge and baseline of those scores.
     """
 
     def link(cell: str) -> str:
         return f"{quote(prefix)}{quote(cell, safe='')}/"
 
-    script, plotly = (HERE / "page.js").read_text(encoding="utf-8"), get_plotlyjs()
+    script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
     shown, specs = _charts(analysis, link)
-    grid = slope_grid(analysis)
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.jinja").render(
+    return render_html(
+        HERE,
+        "study",
         name=analysis.study.name,
         contents=[entry for entry in CONTENTS if entry[0] != "arena" or standings is not None],
-        findings=findings.sentences(analysis),
         notes=analysis.notes,
-        facts=findings.setting_facts(analysis),
-        versions=findings.versions(analysis),
-        grid={"columns": grid.columns, "rows": _grid_rows(grid)},
-        grid_sides=[(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
-        legend=_legend(analysis, shown),
-        predictors=PREDICTORS.items(),
-        panels=[
-            {"id": f"performance-{position}", "title": f"{one.side}{SEPARATOR}{one.setting}"}
-            for position, one in enumerate(shown)
-        ],
-        scopes=list(specs.get("correlation", {})),
-        overlaps=list(specs.get("overlap", {})),
-        collinear=COLLINEAR,
-        has_slopes="controlled-slopes" in specs,
-        slopes=tables.slopes(analysis),
-        judge_sentence=judged.judge_noise_sentence(analysis),
-        judge_noise=judged.judge_noise(analysis),
+        **_texts(analysis),
+        **_chart_values(analysis, shown, specs),
+        **_tables(analysis, link),
         arena=None if standings is None else judged.arena(standings, link),
         arena_words=standing_words,
-        controlled=tables.controlled(analysis),
-        differences=tables.differences(analysis),
-        correlations=tables.correlations(analysis),
-        ladders=tables.ladders(analysis),
-        baselines=tables.baselines(analysis),
-        noise=cell_tables.noise(analysis),
-        power=cell_tables.power(analysis),
-        failures=cell_tables.failures(analysis, link),
-        cells=cell_tables.cells(analysis, link),
         charts=in_script(specs),
         plotly=plotly,
         script=script,
         script_hashes=f"{_policy_hash(plotly)} {_policy_hash(script)}",
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
         beside=beside,
         analyze_command=analyze_command,
         command=command,
@@ -153,56 +126,96 @@ def render_page(
     )
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+def _texts(analysis: Analysis) -> dict[str, Any]:
+    """Sentences and facts of the page."""
+    return {
+        "findings": findings.sentences(analysis),
+        "facts": findings.setting_facts(analysis),
+        "versions": findings.versions(analysis),
+        "judge_sentence": judged.judge_noise_sentence(analysis),
+        "collinear": COLLINEAR,
+    }
+
+
+def _chart_values(analysis: Analysis, shown: Sequence[Panel], specs: Mapping[str, Any]) -> dict[str, Any]:
+    """The charts' containers, choices and legend."""
+    titles = [f"{panel.side}{SEPARATOR}{panel.setting}" for panel in shown]
+    return {
+        "legend": _legend(analysis, shown),
+        "predictors": known_predictors(analysis).items(),
+        "panels": [{"id": f"performance-{position}", "title": title} for position, title in enumerate(titles)],
+        "scopes": list(specs.get("correlation", {})),
+        "overlaps": list(specs.get("overlap", {})),
+        "has_slopes": "controlled-slopes" in specs,
+    }
+
+
+def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
+    """The tables of the page."""
+    grid = slope_grid(analysis)
+    return {
+        "grid": {"columns": grid.columns, "rows": _grid_rows(grid)},
+        "grid_sides": [(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
+        "slopes": tables.slopes(analysis),
+        "judge_noise": judged.judge_noise(analysis),
+        "controlled": tables.controlled(analysis),
+        "differences": tables.differences(analysis),
+        "correlations": tables.correlations(analysis),
+        "ladders": tables.ladders(analysis),
+        "baselines": tables.baselines(analysis),
+        "noise": cell_tables.noise(analysis),
+        "power": cell_tables.power(analysis),
+        "failures": cell_tables.failures(analysis, link),
+        "cells": cell_tables.cells(analysis, link),
+    }
 
 
 def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
-    """The panels, and for each chart of the page its variants: name -> plotly's data and layout."""
+    """The panels, and for each chart of the page its variants: name -> data and layout for plotly."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
-    primary = score_name(analysis)
+    primary, predictors = score_name(analysis), known_predictors(analysis)
     specs: dict[str, dict[str, Any]] = {}
     for position, panel in enumerate(shown):
         span = performance_range(analysis, panel.model)
         specs[f"performance-{position}"] = {
             predictor: interactive.performance(panel, looks, predictor=predictor, span=span, primary=primary, link=link)
-            for predictor in PREDICTORS
+            for predictor in predictors
         }
     table = analysis.correlations
     if not table.empty:
         specs["correlation"] = {
-            scope: interactive.metric_correlations(table[table["scope"] == scope]) for scope in table["scope"].unique()
+            scope: interactive_summaries.metric_correlations(table[table["scope"] == scope])
+            for scope in table["scope"].unique()
         }
     if not analysis.slopes.empty:
-        specs["controlled-slopes"] = {"": interactive.controlled_slopes(analysis)}
+        specs["controlled-slopes"] = {"": interactive_summaries.controlled_slopes(analysis)}
     if analysis.overlaps:
-        specs["overlap"] = {label: interactive.overlap(matrix) for label, matrix in analysis.overlaps.items()}
+        specs["overlap"] = {label: interactive_summaries.overlap(matrix) for label, matrix in analysis.overlaps.items()}
     return shown, {
-        name: {key: json.loads(figure.to_json(engine="json")) for key, figure in made.items()}
-        for name, made in specs.items()
+        name: {key: json.loads(figure.to_json(engine="json")) for key, figure in variants.items()}
+        for name, variants in specs.items()
     }
 
 
 def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
-    """Fields of the slope table; ``value`` is 1 where the interval leaves out zero."""
+    """Entries of the slope table; ``value`` is 1 if the interval excludes zero."""
     rows = []
-    for setting, fields in grid.rows:
+    for setting, slopes in grid.rows:
         entries = []
         for column in grid.columns:
-            slope = fields.get(column)
+            slope = slopes.get(column)
             if slope is None:
-                entries.append(tables.said(None))
+                entries.append(tables.words(None))
                 continue
-            entry = tables.measured(slope["slope"], slope["slope_sd"], slope["slope_low"], slope["slope_high"])
-            entries.append(tables.Entry(entry.text, float(excludes_zero(slope)), entry.below))
+            entry = tables.estimate(slope.to_dict(), "slope", sd="slope_sd")
+            entries.append(replace(entry, value=float(excludes_zero(slope))))
         rows.append((setting, entries))
     return rows
 
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:
+    """Names of strategies and baselines, with colour, dashes and marker shape."""
     looks: dict[str, Style] = styles(analysis.slopes["strategy"])
     entries = [
         (name, {"colour": look.colour, "dashes": _DASHES[look.dash], "shape": _SHAPES[look.symbol]})
@@ -214,11 +227,11 @@ def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[
 
 
 def in_script(value: Any) -> str:
-    """JSON that may stand inside a script element: no character of it can end the element or open a comment."""
+    """JSON for a script element: none of its characters can end the element or open a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _policy_hash(script: str) -> str:
-    """The content policy's name of an inline script."""
+    """The hash of an inline script for the content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,7 +1,4 @@
-"""The slope table in the terminal, for the end of a sweep, in the paper's form.
-
-In: an ``Analysis``. Out: a rich table; who prints it decides where.
-"""
+"""The slope table of a study for the terminal, in the paper's form."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ def slope_table(analysis: Analysis) -> Table:
     """Slopes of performance on the diversity level, times 100, with one posterior standard deviation.
 
     Rows are sizes and controls, columns side and strategy. An asterisk marks a slope whose 95 %
-    interval leaves out zero.
+    interval excludes zero.
     """
     grid = slope_grid(analysis)
-    caption = f"slope {HUNDREDTHS} ± 1 sd from level 0 to level 1; * the 95 % interval leaves out zero"
+    caption = f"slope {HUNDREDTHS} ± 1 sd from level 0 to level 1; * the 95 % interval excludes zero"
     title = f"{escape(analysis.study.name)}: performance against diversity level"
     table = Table(
         title=title,
@@ -35,23 +32,18 @@ def slope_table(analysis: Analysis) -> Table:
         min_width=60,
     )
     table.add_column("")
-    before = ""
+    previous = ""
     for side, strategy in grid.columns:
-        spanning = (
-            "" if side == before else side
-        )  # the side stands over its first strategy, so that six columns fit a terminal
-        table.add_column(f"{escape(spanning)}\n" + escape(strategy).replace("_", "\n"), justify="right")
-        before = side
-    for setting, fields in grid.rows:
-        table.add_row(
-            escape(setting).replace(SEPARATOR, "\n"),
-            *(_field(fields.get(column)) for column in grid.columns),
-            end_section=True,
-        )
+        heading = "" if side == previous else side  # only over its first strategy, so that six columns fit a terminal
+        table.add_column(f"{escape(heading)}\n" + escape(strategy).replace("_", "\n"), justify="right")
+        previous = side
+    for setting, slopes in grid.rows:
+        entries = [_entry(slopes.get(column)) for column in grid.columns]
+        table.add_row(escape(setting).replace(SEPARATOR, "\n"), *entries, end_section=True)
     return table
 
 
-def _field(slope: pd.Series | None) -> str:
+def _entry(slope: pd.Series | None) -> str:
     if slope is None or is_missing(float(slope["slope"])):
         return MISSING
     sd = "" if is_missing(float(slope["slope_sd"])) else f"\n± {100 * slope['slope_sd']:.2f}  "

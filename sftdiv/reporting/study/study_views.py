@@ -1,8 +1,8 @@
-"""How a study is laid out for people: settings as rows, side and strategy as columns or panels, lines with their bands.
+"""The layout of a study: settings as rows, side and strategy as columns or panels, lines with their bands.
 
-In: an ``Analysis``. Out: labels, panels, fitted lines and axis ranges, from which the static
-figures, the page and the terminal table are all drawn, so that they cannot disagree. Nothing is
-computed here that a table of the analysis does not say, but for the band of a line.
+The input is an ``Analysis``. The output is labels, panels, fitted lines and axis ranges, which the
+static figures, the page and the terminal table share, so that they agree. Only the bands of the
+lines are computed here; all other numbers are in the tables of the analysis.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ BASELINES = {"random": "random draw", "full": "full universe", "base": "base mod
 
 @dataclass(frozen=True)
 class Panel:
-    """Ladders drawn on one pair of axes: one side, one setting; ``slopes`` holds their rows of ``Analysis.slopes`` (all predictors)."""
+    """Ladders drawn on one pair of axes: one side and one setting.
+
+    ``slopes`` are their rows of ``Analysis.slopes``, for all predictors.
+    """
 
     setting: str
     side: str
@@ -43,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """A fitted line over ``x`` and the ends of its 1-sigma band, each of shape (points,)."""
+    """A fitted line over ``x`` and the limits of its 1-sigma band, each of shape (points,)."""
 
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
@@ -51,22 +54,28 @@ class Line:
     high: NDArray[np.float64]
 
 
+def known_predictors(analysis: Analysis) -> dict[str, str]:
+    """The predictors, with their axis titles, that at least one ladder cell has; the level is always one of them."""
+    ladders = analysis.study.cells[analysis.study.cells["kind"] == "level"]
+    return {name: title for name, title in PREDICTORS.items() if name == "level" or ladders[name].notna().any()}
+
+
 def level_slopes(analysis: Analysis) -> pd.DataFrame:
-    """The slopes against the diversity level, one row a ladder."""
+    """The slopes on the diversity level, one row per ladder."""
     return analysis.slopes[analysis.slopes["predictor"] == "level"]
 
 
 def excludes_zero(slope: pd.Series) -> bool:
-    """Whether the 95 % interval of one row of ``Analysis.slopes`` leaves out zero."""
+    """Whether the 95 % interval of a row of ``Analysis.slopes`` excludes zero."""
     return bool(slope["slope_low"] > 0 or slope["slope_high"] < 0)
 
 
 def setting_label(row: Mapping[Hashable, Any] | pd.Series, *, name_model: bool) -> str:
-    """What the ladders of one table row or panel have in common, in words.
+    """The setting that the ladders of one table row or panel share.
 
     Args:
-        row: Has ``variants.FAMILY`` and ``variant``.
-        name_model: Whether to name the model (a study with one model need not).
+        row: Mapping with the keys ``variants.FAMILY`` and ``variant``.
+        name_model: Whether to include the model; needed only with several models.
     """
     parts = [f"{row['size']:,.0f}", *([str(row["model"])] if name_model else []), control_label(row)]
     parts += [f"universe of {row['universe_of']}"] if is_foreign(row["universe_of"], row["strategy"]) else []
@@ -75,62 +84,53 @@ def setting_label(row: Mapping[Hashable, Any] | pd.Series, *, name_model: bool) 
 
 
 def control_label(row: Mapping[Hashable, Any] | pd.Series) -> str:
-    """What a design holds fixed, in words: ``unmatched``, ``length-matched``, ``unmatched · equal tokens`` ..."""
+    """What a design controls for: ``unmatched``, ``length-matched``, ``unmatched · equal tokens`` ..."""
     matched = "unmatched" if row["match"] == "none" else f"{row['match']}-matched"
     return f"{matched}{SEPARATOR}equal tokens" if row["budget"] == "tokens" else matched
 
 
 def with_settings(slopes: pd.DataFrame) -> pd.DataFrame:
-    """The slopes with a column ``setting`` (see ``setting_label``), in reading order: size, model, control, side, strategy."""
+    """The slopes with a column ``setting``, ordered by size, model, control, side and strategy."""
     name_model = slopes["model"].nunique() > 1
     labels = [setting_label(row, name_model=name_model) for _, row in slopes.iterrows()]
-    told = slopes.assign(
+    labelled = slopes.assign(
         setting=pd.Series(labels, index=slopes.index, dtype=object), _unmatched=slopes["match"] != "none"
     )
     order = ["size", "model", "variant", "budget", "_unmatched", "match", "setting", "side", "strategy", "ladder"]
-    return told.sort_values(order, kind="stable", na_position="first").drop(columns="_unmatched")
+    return labelled.sort_values(order, kind="stable", na_position="first").drop(columns="_unmatched")
 
 
 def panels(analysis: Analysis) -> list[Panel]:
-    """One panel a setting and side, instruction before response, in reading order."""
-    told = with_settings(analysis.slopes)
+    """One panel per setting and side, in the order of ``with_settings``."""
     cells = analysis.study.cells
-    found = []
-    for (setting, side), rows in told.groupby(["setting", "side"], sort=False):
-        inside = cells[cells["ladder"].isin(rows["ladder"]) & (cells["kind"] == "level")]
-        found.append(
-            Panel(
-                str(setting),
-                str(side),
-                str(rows["model"].iloc[0]),
-                rows,
-                inside,
-                _baselines_of(rows, analysis.baselines),
-            )
-        )
-    return found
+    shown = []
+    for (setting, side), slopes in with_settings(analysis.slopes).groupby(["setting", "side"], sort=False):
+        panel_cells = cells[cells["ladder"].isin(slopes["ladder"]) & (cells["kind"] == "level")]
+        baselines = _comparable_baselines(slopes, analysis.baselines)
+        shown.append(Panel(str(setting), str(side), str(slopes["model"].iloc[0]), slopes, panel_cells, baselines))
+    return shown
 
 
-def _baselines_of(slopes: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """The baselines that a panel's ladders may be compared with: the same model, and for random draws the same size, budget and control."""
-    row = slopes.iloc[0]
-    same = baselines["model"] == row["model"]
-    drawn = (
-        (baselines["size"] == row["size"])
-        & (baselines["budget"] == row["budget"])
-        & (baselines["match"] == row["match"])
-    )
-    own = baselines["universe_of"].isin({*slopes["universe_of"].dropna(), *slopes["strategy"]})
-    same &= baselines["variant"].isin({"", *slopes["variant"]})
-    side = baselines["side"].isna() | (baselines["side"] == row["side"])
-    kind = baselines["kind"]
-    return baselines[
-        same & ((kind == "base") | ((kind == "full") & own & side) | ((kind == "random") & drawn & own & side))
-    ]
+def _comparable_baselines(slopes: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """The baselines comparable with a panel's ladders.
+
+    All have the same model; full sets and random draws the same side and universe; random draws
+    also the same size, budget and control.
+    """
+    row, kind = slopes.iloc[0], baselines["kind"]
+    same_model = (baselines["model"] == row["model"]) & baselines["variant"].isin({"", *slopes["variant"]})
+    same_side = baselines["side"].isna() | (baselines["side"] == row["side"])
+    same_source = same_side & baselines["universe_of"].isin({*slopes["universe_of"].dropna(), *slopes["strategy"]})
+    same_design = (baselines[["size", "budget", "match"]] == row[["size", "budget", "match"]]).all(axis=1)
+    full, random = (kind == "full") & same_source, (kind == "random") & same_source & same_design
+    return baselines[same_model & ((kind == "base") | full | random)]
 
 
 def score_name(analysis: Analysis) -> str:
-    """What the axis of performance is called: the last part of the score's name where there is one score, negated where less is better."""
+    """Title of the performance axis: the last part of the score's name, with "minus" if lower is better.
+
+    With several primary scores it is "performance".
+    """
     cells = analysis.study.cells
     names = cells["primary"].dropna().unique()
     if len(names) != 1:
@@ -139,12 +139,12 @@ def score_name(analysis: Analysis) -> str:
 
 
 def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Line | None:
-    """The posterior mean line through the cells of one ladder and its 1-sigma band (the central 68 % at each place); None without a fit.
+    """The posterior mean line through the cells of a ladder and its pointwise 1-sigma (68 %) band; None without a fit.
 
     Args:
-        cells: The ladder's cells; neither the predictor nor ``performance`` is missing in any.
-        predictor: A column, a key of ``PREDICTORS``.
-        points: At how many places to draw.
+        cells: Cells of the ladder, none with a missing predictor or performance.
+        predictor: Column of the predictor, a key of ``PREDICTORS``.
+        points: Number of points on the line.
     """
     x = cells[predictor].to_numpy(dtype=float)
     fit = fit_line(x, cells["performance"].to_numpy(dtype=float))
@@ -155,50 +155,53 @@ def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Lin
 
 
 def performance_range(analysis: Analysis, model: str) -> tuple[float, float]:
-    """The axis of performance that all panels of a model share: their level cells and the baselines near them.
+    """The performance axis that all panels of a model share, over their ladder cells and the baselines near them.
 
-    A baseline further away than the cells' own spread would flatten every slope; the figures name
-    it at the edge instead.
+    A baseline farther away than half the range of the cells would flatten every slope, so the
+    figures name it at the edge instead.
     """
-    cells = analysis.study.cells
-    seen = (
-        cells.loc[(cells["model"] == model) & (cells["kind"] == "level"), "performance"].dropna().to_numpy(dtype=float)
-    )
-    if not len(seen):
+    cells, baselines = analysis.study.cells, analysis.baselines
+    scores = cells.loc[(cells["model"] == model) & (cells["kind"] == "level"), "performance"].dropna().astype(float)
+    if scores.empty:
         return 0.0, 1.0
-    low, high = float(seen.min()), float(seen.max())
+    low, high = float(scores.min()), float(scores.max())
     spread = (high - low) or abs(high) or 1.0
-    beside = analysis.baselines.loc[analysis.baselines["model"] == model, "performance"].dropna().to_numpy(dtype=float)
-    near = beside[(beside > low - spread / 2) & (beside < high + spread / 2)]
+    of_baselines = baselines.loc[baselines["model"] == model, "performance"].dropna().to_numpy(dtype=float)
+    near = of_baselines[(of_baselines > low - spread / 2) & (of_baselines < high + spread / 2)]
     low, high = min([low, *near]), max([high, *near])
     return low - 0.08 * spread, high + 0.08 * spread
 
 
 def baselines_in(panel: Panel, span: tuple[float, float]) -> tuple[pd.DataFrame, list[tuple[bool, str]]]:
-    """A panel's baselines within the axis, and those beyond it as (is above, words), which stand at its edge."""
+    """A panel's baselines within the performance axis, and those outside as (is above, label)."""
     known = panel.baselines.dropna(subset=["performance"])
     within = known["performance"].between(*span)
-    beyond = set()
+    outside = set()
     for row in known[~within].to_dict("records"):
         above = bool(row["performance"] > span[1])
-        beyond.add((above, f"{'↑' if above else '↓'} {BASELINES[row['kind']]} {format_number(row['performance'], 3)}"))
-    return known[within], sorted(beyond)
+        outside.add((above, f"{'↑' if above else '↓'} {BASELINES[row['kind']]} {format_number(row['performance'], 3)}"))
+    return known[within], sorted(outside)
 
 
 def controls(analysis: Analysis) -> pd.DataFrame:
-    """Every slope against the level, raw and controlled, one row each: ``group, control, slope, sd`` in reading order.
+    """Every slope on the level, raw and controlled, with the columns ``group, control, slope, sd``.
 
-    A group is one strategy, side, size, model and variant; its controls are the slope as it is, the
-    slopes given length and given label tokens (regression; left out where the level explains over
-    ``COLLINEAR`` of the covariate, for then the number says nothing), and the slopes of its matched
-    or equal-token ladders (design).
+    A group is one strategy, side, size, model and variant. Its controls are: none; regression on
+    length or label tokens (left out if the level explains more than ``COLLINEAR`` of the covariate,
+    as the slope is then meaningless); and the design of its matched or equal-token ladders.
     """
-    told = with_settings(level_slopes(analysis))
-    name_model = told["model"].nunique() > 1
+    slopes = with_settings(level_slopes(analysis))
+    name_model = slopes["model"].nunique() > 1
     rows = []
-    for _, row in told.iterrows():
-        model, variant = [str(row["model"])] if name_model else [], [str(row["variant"])] if row["variant"] else []
-        group = SEPARATOR.join([row["strategy"], row["side"], f"{row['size']:,.0f}", *model, *variant])
+    for _, row in slopes.iterrows():
+        parts = [
+            row["strategy"],
+            row["side"],
+            f"{row['size']:,.0f}",
+            row["model"] if name_model else "",
+            row["variant"],
+        ]
+        group = SEPARATOR.join(str(part) for part in parts if part)
         control = control_label(row)
         rows.append((group, control, row["slope"], row["slope_sd"]))
         for name in ("length", "tokens") if control == "unmatched" else ():
@@ -211,17 +214,22 @@ def controls(analysis: Analysis) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class SlopeGrid:
-    """The slope table in the paper's form: ``columns`` are (side, strategy), ``rows`` settings; a field is a row of ``Analysis.slopes``."""
+    """The slope table in the paper's form.
+
+    Attributes:
+        columns: Pairs of (side, strategy).
+        rows: Settings, each with its rows of ``Analysis.slopes`` by column.
+    """
 
     columns: list[tuple[str, str]]
     rows: list[tuple[str, dict[tuple[str, str], pd.Series]]]
 
 
 def slope_grid(analysis: Analysis) -> SlopeGrid:
-    """Slopes against the level, settings (size, controls) down, side and strategy across; a field is missing where no ladder was run."""
-    told = with_settings(level_slopes(analysis))
-    columns = sorted({(str(row["side"]), str(row["strategy"])) for _, row in told.iterrows()})
+    """Slopes on the level by setting and by side and strategy; combinations without a ladder are missing."""
+    slopes = with_settings(level_slopes(analysis))
+    columns = sorted({(str(row["side"]), str(row["strategy"])) for _, row in slopes.iterrows()})
     rows: dict[str, dict[tuple[str, str], pd.Series]] = {}
-    for _, row in told.iterrows():
+    for _, row in slopes.iterrows():
         rows.setdefault(str(row["setting"]), {})[str(row["side"]), str(row["strategy"])] = row
     return SlopeGrid(columns, list(rows.items()))

@@ -1,7 +1,7 @@
-"""The tables of the page, as text to show and values to sort by.
+"""The tables of the study page, as text to show and values to sort by.
 
-In: an ``Analysis``. Out: one ``TableView`` a table; the template gives them their looks. Slopes are
-shown times 100, as in the paper.
+The input is an ``Analysis``, the output one ``TableView`` per table, which the template renders.
+Slopes are shown times 100, as in the paper.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ WITH_95 = "\u00a0(95\u00a0%)"
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: what is shown, what it sorts by (None: last), a second line in small print, and where it leads."""
+    """One entry of a table.
+
+    Attributes:
+        text: Text to show.
+        value: Value to sort by; None sorts last.
+        below: Second line, in small print.
+        href: Link target.
+    """
 
     text: str
     value: float | str | None = None
@@ -42,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Column:
-    """The head of one column; numbers stand to the right."""
+    """The heading of a column; numeric columns are aligned to the right."""
 
     title: str
     numeric: bool = False
@@ -50,7 +57,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table with one head row; ``empty`` says what to print instead where there are no rows."""
+    """A table with one header row; ``empty`` is shown instead if there are no rows."""
 
     name: str
     columns: Sequence[Column]
@@ -58,204 +65,186 @@ class TableView:
     empty: str = "Nothing to show."
 
 
-def said(value: object) -> Entry:
-    """A field of words."""
+Columns = Sequence[tuple[str, bool, Callable[[Row], Entry]]]  # title, whether numeric, entry of a row
+
+
+def words(value: object) -> Entry:
+    """An entry of text."""
     text = MISSING if is_missing(value) or value == "" else str(value)
     return Entry(text, None if text == MISSING else text)
 
 
 def ladder(label: str) -> Entry:
-    """A ladder's label: strategy and side, and below them the rest."""
+    """A ladder's label: strategy and side, and the rest below."""
     parts = str(label).split(SEPARATOR)
     return Entry(SEPARATOR.join(parts[:2]), str(label), SEPARATOR.join(parts[2:]))
 
 
-def counted(value: float | None, digits: int = 3) -> Entry:
-    """A field with a number."""
+def number(value: float | None, digits: int = 3) -> Entry:
+    """An entry with a number."""
     return Entry(format_number(value, digits), _sortable(value))
 
 
-def quantity(value: float | None, digits: int = 3) -> Entry:
-    """A field with a measurement, which keeps its last zeros."""
+def measurement(value: float | None, digits: int = 3) -> Entry:
+    """An entry with a measurement, which keeps trailing zeros."""
     return Entry(format_number(value, digits, padded=True), _sortable(value))
 
 
-def measured(
-    value: float | None, sd: float | None, low: float | None = None, high: float | None = None, *, times: float = 100
-) -> Entry:
-    """A field with an estimate, its standard deviation and, below, its 95 % interval."""
-    if value is None or pd.isna(value):
+def signed(value: float | None) -> Entry:
+    """An entry with a signed number of two decimals."""
+    return Entry(format_signed(value), _sortable(value))
+
+
+def share(value: float | None) -> Entry:
+    """An entry with a probability or share."""
+    return Entry(format_share(value), _sortable(value))
+
+
+def estimate(row: Row, name: str, *, sd: str = "", interval: bool = True, times: float = 100) -> Entry:
+    """An entry with an estimate and, below it, its 95 % interval.
+
+    Args:
+        row: Row of a table of the analysis.
+        name: Column of the estimate.
+        sd: Column of its standard deviation, if shown.
+        interval: Whether to show the interval, in the columns ``NAME_low`` and ``NAME_high``.
+        times: Factor of all numbers.
+    """
+    value = row[name]
+    if pd.isna(value):
         return Entry(MISSING)
-    text = format_signed(times * value) + ("" if sd is None or pd.isna(sd) else f" ± {times * sd:.2f}")
-    below = (
-        ""
-        if low is None or high is None or pd.isna(low) or pd.isna(high)
-        else format_interval(times * low, times * high)
-    )
-    return Entry(text, float(value), below)
-
-
-def given(row: Row, covariate: str) -> Entry:
-    """The slope given a covariate, and below it whether regression can tell the two apart at all."""
-    found = measured(row[f"slope_given_{covariate}"], row[f"slope_given_{covariate}_sd"])
-    return replace(found, below="not separable") if row[f"collinear_{covariate}"] > COLLINEAR else found
+    deviation = "" if not sd or pd.isna(row[sd]) else f" ± {times * row[sd]:.2f}"
+    entry = Entry(format_signed(times * value) + deviation, float(value))
+    if not interval or pd.isna(row[f"{name}_low"]) or pd.isna(row[f"{name}_high"]):
+        return entry
+    return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"]))
 
 
 def _sortable(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def view(
-    name: str, rows: pd.DataFrame, columns: Sequence[tuple[str, bool, Callable[[Row], Entry]]], empty: str
-) -> TableView:
-    """A view of a data frame: for each column its title, whether it is numeric, and the field it makes of a row."""
-    fields = [[make(row) for _, _, make in columns] for row in rows.to_dict("records")]
-    return TableView(name, [Column(title, numeric) for title, numeric, _ in columns], fields, empty)
+def table_view(name: str, rows: pd.DataFrame, columns: Columns, empty: str) -> TableView:
+    """A view of a data frame, with one entry per row and column."""
+    entries = [[make(row) for _, _, make in columns] for row in rows.to_dict("records")]
+    return TableView(name, [Column(title, numeric) for title, numeric, _ in columns], entries, empty)
 
 
 def slopes(analysis: Analysis) -> TableView:
-    """Every ladder's slope against the level with its correlation coefficients."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    """Slope on the level and correlation coefficients of every ladder."""
+    columns: Columns = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("n", True, lambda row: counted(row["n"])),
-        ("levels", True, lambda row: counted(row["levels"])),
-        ("seeds", True, lambda row: counted(row["seeds"])),
-        (
-            f"slope {HUNDREDTHS}{WITH_95}",
-            True,
-            lambda row: measured(row["slope"], row["slope_sd"], row["slope_low"], row["slope_high"]),
-        ),
-        (
-            "Pearson" + WITH_95,
-            True,
-            lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1),
-        ),
-        (
-            "Spearman" + WITH_95,
-            True,
-            lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1),
-        ),
-        (f"residual sd {HUNDREDTHS}", True, lambda row: quantity(100 * row["sigma"])),
+        ("n", True, lambda row: number(row["n"])),
+        ("levels", True, lambda row: number(row["levels"])),
+        ("seeds", True, lambda row: number(row["seeds"])),
+        (f"slope {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "slope", sd="slope_sd")),
+        ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
+        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
+        (f"residual sd {HUNDREDTHS}", True, lambda row: measurement(100 * row["sigma"])),
     ]
-    return view("slopes", with_settings(level_slopes(analysis)), columns, "No ladder has enough levels for a slope.")
+    rows = with_settings(level_slopes(analysis))
+    return table_view("slopes", rows, columns, "No ladder has enough levels for a slope.")
 
 
 def controlled(analysis: Analysis) -> TableView:
-    """The raw slope beside the controlled ones, one row a ladder."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("strategy", False, lambda row: said(row["strategy"])),
-        ("side", False, lambda row: said(row["side"])),
-        ("design", False, lambda row: said(row["setting"])),
-        ("raw slope", True, lambda row: measured(row["slope"], row["slope_sd"])),
+    """The raw slope beside the controlled ones, one row per ladder."""
+
+    def given(row: Row, covariate: str) -> Entry:
+        name = f"slope_given_{covariate}"
+        entry = estimate(row, name, sd=f"{name}_sd", interval=False)
+        return replace(entry, below="not separable") if row[f"collinear_{covariate}"] > COLLINEAR else entry
+
+    columns: Columns = [
+        ("strategy", False, lambda row: words(row["strategy"])),
+        ("side", False, lambda row: words(row["side"])),
+        ("design", False, lambda row: words(row["setting"])),
+        ("raw slope", True, lambda row: estimate(row, "slope", sd="slope_sd", interval=False)),
         ("given response length", True, lambda row: given(row, "length")),
         ("given label tokens", True, lambda row: given(row, "tokens")),
-        ("seed as random intercept", True, lambda row: measured(row["slope_mixed"], row["slope_mixed_sd"])),
         (
-            "partial r, length",
+            "seed as random intercept",
             True,
-            lambda row: Entry(format_signed(row["partial_length"]), _sortable(row["partial_length"])),
+            lambda row: estimate(row, "slope_mixed", sd="slope_mixed_sd", interval=False),
         ),
-        (
-            "partial r, tokens",
-            True,
-            lambda row: Entry(format_signed(row["partial_tokens"]), _sortable(row["partial_tokens"])),
-        ),
-        (
-            "R² level and length",
-            True,
-            lambda row: Entry(format_share(row["collinear_length"]), _sortable(row["collinear_length"])),
-        ),
-        (
-            "R² level and tokens",
-            True,
-            lambda row: Entry(format_share(row["collinear_tokens"]), _sortable(row["collinear_tokens"])),
-        ),
+        ("partial r, length", True, lambda row: signed(row["partial_length"])),
+        ("partial r, tokens", True, lambda row: signed(row["partial_tokens"])),
+        ("R² level and length", True, lambda row: share(row["collinear_length"])),
+        ("R² level and tokens", True, lambda row: share(row["collinear_tokens"])),
     ]
-    table = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
-    return view("controlled", table, columns, "No ladder has enough levels for a slope.")
+    rows = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
+    return table_view("controlled", rows, columns, "No ladder has enough levels for a slope.")
 
 
 def differences(analysis: Analysis) -> TableView:
     """Pairs of ladders: the difference of their slopes and the probability that the first is larger."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    columns: Columns = [
         ("a", False, lambda row: ladder(row["a"])),
         ("b", False, lambda row: ladder(row["b"])),
-        (
-            f"a less b, {HUNDREDTHS}{WITH_95}",
-            True,
-            lambda row: measured(row["difference"], row["sd"], row["low"], row["high"]),
-        ),
-        (
-            "probability that a > b",
-            True,
-            lambda row: Entry(format_share(row["probability"]), _sortable(row["probability"])),
-        ),
+        (f"a less b, {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "difference", sd="sd")),
+        ("probability that a > b", True, lambda row: share(row["probability"])),
     ]
-    return view("differences", analysis.differences, columns, "No two ladders differ in strategy or side alone.")
+    rows = analysis.differences.assign(
+        difference_low=analysis.differences["low"], difference_high=analysis.differences["high"]
+    )
+    return table_view("differences", rows, columns, "No two ladders differ only in strategy or only in side.")
 
 
 def correlations(analysis: Analysis) -> TableView:
-    """Each metric's correlation with performance, in all cells and within each ladder."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    """Correlation of each metric with performance, in all cells and within each ladder."""
+    columns: Columns = [
         ("scope", False, lambda row: ladder(row["scope"])),
-        ("side", False, lambda row: said(row["side"])),
-        ("metric", False, lambda row: said(str(row["metric"]).replace("_", " "))),
-        ("n", True, lambda row: counted(row["n"])),
-        (
-            "Pearson" + WITH_95,
-            True,
-            lambda row: measured(row["pearson"], None, row["pearson_low"], row["pearson_high"], times=1),
-        ),
-        ("p", True, lambda row: counted(row["pearson_p"], 2)),
-        ("q", True, lambda row: counted(row["q"], 2)),
-        (
-            "Spearman" + WITH_95,
-            True,
-            lambda row: measured(row["spearman"], None, row["spearman_low"], row["spearman_high"], times=1),
-        ),
-        ("p (Spearman)", True, lambda row: counted(row["spearman_p"], 2)),
+        ("side", False, lambda row: words(row["side"])),
+        ("metric", False, lambda row: words(str(row["metric"]).replace("_", " "))),
+        ("n", True, lambda row: number(row["n"])),
+        ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
+        ("p", True, lambda row: number(row["pearson_p"], 2)),
+        ("q", True, lambda row: number(row["q"], 2)),
+        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
+        ("p (Spearman)", True, lambda row: number(row["spearman_p"], 2)),
     ]
-    return view("correlations", analysis.correlations, columns, "No diversity metric varies between the cells.")
+    return table_view("correlations", analysis.correlations, columns, "No diversity metric varies between the cells.")
 
 
 def ladders(analysis: Analysis) -> TableView:
-    """What each level of each ladder was: types, pool, lengths, and the performance at it."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
+    """The subsets of each level of each ladder: types, pool, lengths, and performance.
+
+    Columns of the ladder are left out if no cell has them, as with other selectors.
+    """
+    of_ladder = {"k_asked": "k asked", "k_reached": "k reached", "k_max": "k max", "pool": "pool"}
+    known = [name for name in of_ladder if analysis.ladders[name].notna().any()]
+
+    def entry(name: str) -> Callable[[Row], Entry]:
+        return lambda row: number(row[name])
+
+    columns: Columns = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("level", True, lambda row: counted(row["level"])),
-        ("k asked", True, lambda row: counted(row["k_asked"])),
-        ("k reached", True, lambda row: counted(row["k_reached"])),
-        ("k max", True, lambda row: counted(row["k_max"])),
-        ("pool", True, lambda row: counted(row["pool"])),
-        ("n", True, lambda row: counted(row["n"])),
-        ("response words", True, lambda row: quantity(row["response_words"])),
-        ("response tokens", True, lambda row: quantity(row["response_tokens"])),
-        ("unit entropy, bit", True, lambda row: quantity(row["unit_entropy"])),
-        ("label tokens", True, lambda row: counted(row["label_tokens"])),
-        ("seeds", True, lambda row: counted(row["seeds"])),
-        ("performance", True, lambda row: quantity(row["performance"])),
-        ("sd", True, lambda row: quantity(row["performance_sd"], 2)),
+        ("level", True, lambda row: number(row["level"])),
+        *((of_ladder[name], True, entry(name)) for name in known),
+        ("n", True, lambda row: number(row["n"])),
+        ("response words", True, lambda row: measurement(row["response_words"])),
+        ("response tokens", True, lambda row: measurement(row["response_tokens"])),
+        ("unit entropy, bit", True, lambda row: measurement(row["unit_entropy"])),
+        ("label tokens", True, lambda row: number(row["label_tokens"])),
+        ("seeds", True, lambda row: number(row["seeds"])),
+        ("performance", True, lambda row: measurement(row["performance"])),
+        ("sd", True, lambda row: measurement(row["performance_sd"], 2)),
     ]
-    return view("ladders", analysis.ladders, columns, "No level was run.")
+    return table_view("ladders", analysis.ladders, columns, "No level was run.")
 
 
 def baselines(analysis: Analysis) -> TableView:
     """Random draws, the full universe and the base model."""
-    columns: list[tuple[str, bool, Callable[[Row], Entry]]] = [
-        ("baseline", False, lambda row: said(row["kind"])),
-        ("universe of", False, lambda row: said(row["universe_of"])),
-        ("side", False, lambda row: said(row["side"])),
-        ("model", False, lambda row: said(row["model"])),
-        ("control", False, lambda row: said(control_label(row))),
-        ("variant", False, lambda row: said(row["variant"])),
-        ("size", True, lambda row: counted(row["size"])),
-        ("cells", True, lambda row: counted(row["cells"])),
-        ("performance", True, lambda row: quantity(row["performance"])),
-        ("sd", True, lambda row: quantity(row["performance_sd"], 2)),
+    columns: Columns = [
+        ("baseline", False, lambda row: words(row["kind"])),
+        ("universe of", False, lambda row: words(row["universe_of"])),
+        ("side", False, lambda row: words(row["side"])),
+        ("model", False, lambda row: words(row["model"])),
+        ("control", False, lambda row: words(control_label(row))),
+        ("variant", False, lambda row: words(row["variant"])),
+        ("size", True, lambda row: number(row["size"])),
+        ("cells", True, lambda row: number(row["cells"])),
+        ("performance", True, lambda row: measurement(row["performance"])),
+        ("sd", True, lambda row: measurement(row["performance_sd"], 2)),
     ]
-    return view(
-        "baselines",
-        analysis.baselines,
-        columns,
-        "This study has no baselines: random draws, the full universe, the base model.",
-    )
+    empty = "This study has no baselines: random draws, the full universe, the base model."
+    return table_view("baselines", analysis.baselines, columns, empty)

@@ -1,7 +1,7 @@
 "use strict";
-// Draws the charts whose data stand in the page, and makes tables sortable and searchable. No network, no storage.
+// Draws the charts from the data in the page, and makes tables sortable and searchable. No network, no storage.
 const charts = JSON.parse(document.getElementById("charts").textContent);
-const settings = { responsive: true, displayModeBar: false, plotlyServerURL: "" }; // its bar covers points and offers to upload the chart
+const settings = { responsive: true, displayModeBar: false, plotlyServerURL: "" }; // the bar covers points and offers to upload the chart
 const coarse = matchMedia("(pointer: coarse)").matches;
 
 function draw(id, variant) {
@@ -12,8 +12,8 @@ function draw(id, variant) {
   if (!box.dataset.drawn) {
     box.dataset.drawn = variant;
     box.on("plotly_click", (event) => {
-      const told = event.points[0].customdata;
-      if (Array.isArray(told)) window.open(told[1], "_blank", "noopener");
+      const cell = event.points[0].customdata; // [description, link]
+      if (Array.isArray(cell)) window.open(cell[1], "_blank", "noopener");
     });
   }
   return drawn;
@@ -28,7 +28,7 @@ for (const chooser of document.querySelectorAll("[data-charts]")) {
 
 const collator = new Intl.Collator("en", { numeric: true });
 function compare(a, b) {
-  if (a === "" || b === "") return (a === "") - (b === ""); // what is missing goes last, whatever the direction
+  if (a === "" || b === "") return (a === "") - (b === ""); // missing values last, in both directions
   return 0;
 }
 function sort(head) {
@@ -40,7 +40,7 @@ function sort(head) {
     const order = numeric ? a - b : collator.compare(a, b);
     return compare(a, b) || (down ? -order : order);
   });
-  for (const other of heads) other.removeAttribute("aria-sort");
+  for (const cell of heads) cell.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
   table.tBodies[0].append(...rows);
 }
@@ -55,7 +55,7 @@ for (const field of document.querySelectorAll("input[data-filter]")) {
   });
 }
 
-// On paper plots have the width of their column, which is known only once the print style holds.
+// In print, charts have the width of their column, which is known only once the print style applies.
 function fit() { for (const id of Object.keys(charts)) Plotly.Plots.resize(document.getElementById(id)); }
 matchMedia("print").addEventListener("change", fit);
 addEventListener("beforeprint", fit);
