@@ -18,15 +18,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from hydra import compose, initialize_config_dir
 
-from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.config.compose import check, identified
-from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.config.from_python import compose_run
+from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.scoring import evaluate
 from sftdiv.run import run
 from sftdiv.storage.cache import Store
-from sftdiv.storage.cell import plan_cell
 
 SIDED = [
     (strategy, side) for strategy in ("micro_token", "meso_tag", "macro_topic") for side in ("response", "instruction")
@@ -38,17 +35,16 @@ ROOT = Path("outputs").absolute()
 
 def row(extra: list[str], *overrides: str) -> dict[str, Any]:
     """The row of one cell."""
-    config = compose("config", overrides=["study=embedded_study", "tracking=none", "samples=0", *overrides, *extra])
-    check(config)
-    return run(config, ROOT)
+    common = ["study=embedded_study", f"paths.outputs={ROOT}", "tracking=none", "samples=0"]
+    return run(compose_run([*common, *overrides, *extra]))
 
 
 def base_scores(extra: list[str], world: int) -> dict[str, float]:
     """Scores of the base model without fine-tuning."""
-    config = compose("config", overrides=[f"corpus.seed={world}", f"model.seed={world}", *extra])
-    artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
-    context = artifacts.eval_context(plan_cell(identified(config), ROOT), {})
-    scores = evaluate(config, context, Path(artifacts.base()))
+    request = compose_run([f"corpus.seed={world}", f"model.seed={world}", "tracking=none", *extra])
+    artifacts = RunArtifacts(request.spec, Store(request.paths.cache))
+    context = artifacts.eval_context(request.single_cell())
+    scores = evaluate(request.spec, context, Path(artifacts.base().path))
     return {name: scores[f"score.{name}"] for name in SCORES}
 
 
@@ -94,10 +90,8 @@ def mean_and_spread(values: list[float]) -> str:
 
 def main() -> None:
     extra = sys.argv[1:]
-    register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        lines = study(extra)
-        bases = {world: base_scores(extra, world) for world in (0, 1, 2)}
+    lines = study(extra)
+    bases = {world: base_scores(extra, world) for world in (0, 1, 2)}
     head = [
         "line",
         "seeds",

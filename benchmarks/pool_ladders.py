@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.config.compose import check
+from sftdiv.config.from_python import compose_run
 from sftdiv.run import run
 
 STRATEGIES = ("micro_token", "macro_topic", "meso_tag")
@@ -48,9 +44,7 @@ def cells(pool: str, overrides: list[str]) -> Iterator[dict[str, Any]]:
                         f"selection.match={match}",
                         f"diversity_level={level}",
                     ]
-                    config = compose("config", overrides=[*common, *cell, *overrides])
-                    check(config)
-                    yield run(config, Path("outputs").absolute())
+                    yield run(compose_run([*common, *cell, *overrides]))
 
 
 def line(row: dict[str, Any]) -> str:
@@ -62,7 +56,7 @@ def line(row: dict[str, Any]) -> str:
     numbers = [f"{row[name]:,}" for name in COLUMNS]
     measured = [f"{row['subset.response_words']:.0f}", f"{row['diversity.units.entropy']:.2f}"]
     told = ", ".join(f"{source} {share:.0%}" for source, share in sorted(grouped.items()))
-    cost = [f"{row[f'time.{stage}']:.2f}" for stage in ("units", "ladder", "draw")]
+    cost = [f"{row[f'time.{stage}']:.2f}" for stage in ("units", "select")]
     return (
         "| "
         + " | ".join(
@@ -73,11 +67,9 @@ def line(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    register_resolvers()
-    measured = ["response words", "unit entropy", "sources", "units s", "ladder s", "draw s"]
+    measured = ["response words", "unit entropy", "sources", "units s", "select s"]
     head = ["strategy", "side", "match", "level", *COLUMNS, *measured]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        rows = list(cells(sys.argv[1], sys.argv[2:]))
+    rows = list(cells(sys.argv[1], sys.argv[2:]))
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     print("\n".join(line(row) for row in rows))
 

@@ -119,20 +119,16 @@ def compare(name: str, tag: Callable[[Sequence[str]], list[list[str]]], rows: pd
 
 def composed_units(path: str, *overrides: str) -> tuple[Any, Any, float]:
     """The corpus's artifacts, its tags, and the processor seconds they took."""
-    from hydra import compose, initialize_config_dir
-
-    from sftdiv.config.app import conf_dir, register_resolvers
-    from sftdiv.pipeline.artifacts import Artifacts, plain
+    from sftdiv.config.from_python import compose_run
+    from sftdiv.pipeline.run_artifacts import RunArtifacts
     from sftdiv.storage.cache import Store
 
-    register_resolvers()
     common = ["corpus=files", f"corpus.path={path}", "corpus.columns=[task]", "strategy=meso_tag", "tracking=none"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*common, *overrides])
-    artifacts = Artifacts(config, Store(config.paths.cache))
+    request = compose_run([*common, *overrides])
+    artifacts = RunArtifacts(request.spec, Store(request.paths.cache)).data
     len(artifacts.corpus)
     started = time.process_time()
-    units = artifacts.units(plain(config.strategy))
+    units = artifacts.units(request.spec.strategy)
     return artifacts, units, time.process_time() - started
 
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from hydra import compose, initialize_config_dir
 
-from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.pipeline.artifacts import Artifacts, plain
+from sftdiv.config.from_python import compose_run
+from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.protocols import CorpusSide
-from sftdiv.records import SIDES, Ladder, Subset, TokenIds, Units, Universe
+from sftdiv.records import SIDES, Ladder, Selection, TokenIds, Units, Universe
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
 from sftdiv.storage.cache import Store
@@ -48,13 +47,10 @@ PER_MILLION: dict[str, Any] = {"low": 0.6, "high": 29, "unit": "occurrences", "s
 PEER_ROWS = (15_000, 20_000, 30_000)  # and all that there are
 
 
-def artifacts_of(path: str, overrides: Sequence[str]) -> Artifacts:
+def artifacts_of(path: str, overrides: Sequence[str]) -> RunArtifacts:
     """Artifacts of a corpus file with the given settings; the cache is the user's, or `SFTDIV_CACHE`."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose(
-            "config", overrides=["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides]
-        )
-    return Artifacts(config, Store(Path(config.paths.cache).expanduser()))
+    request = compose_run(["corpus=files", f"corpus.path={path}", "embedder=lsa", "model=scratch_3m", *overrides])
+    return RunArtifacts(request.spec, Store(request.paths.cache))
 
 
 def timed(work: Callable[..., Any], *given: Any) -> tuple[Any, float, float]:
@@ -77,8 +73,8 @@ def ladders_of(units: Units, universe: Universe) -> list[Ladder]:
 
 def draws(
     units: Units, universe: Universe, ladders: Sequence[Ladder], size: int, levels: Sequence[float] = LEVELS
-) -> list[Subset]:
-    """A subset at each level."""
+) -> list[Selection]:
+    """A selection at each level."""
     weights = np.ones(units.matrix.shape[0])
     return [
         choose(units, universe, ladders, level=level, size=size, weights=weights, k_min="auto", slack=SLACK, seed=0)
@@ -86,13 +82,13 @@ def draws(
     ]
 
 
-def columns_of(artifacts: Artifacts) -> dict[str, Any]:
+def columns_of(artifacts: RunArtifacts) -> dict[str, Any]:
     """Columns that selection needs: response lengths in words, sources, the held-out mask."""
-    lengths = np.array([len(text.split()) for text in artifacts.texts("response")])
+    lengths = np.array([len(text.split()) for text in artifacts.data.texts("response")])
     return {
         "lengths": lengths,
-        "sources": artifacts.corpus.column("source"),
-        "heldout": np.array(artifacts.corpus.column("heldout")),
+        "sources": artifacts.data.corpus.column("source"),
+        "heldout": np.array(artifacts.data.corpus.column("heldout")),
     }
 
 
@@ -111,7 +107,7 @@ def step_units(path: str, overrides: list[str]) -> dict[str, Any]:
     rows = []
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
         artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
-        _, wall, processor = timed(artifacts.units, plain(artifacts.config.strategy))
+        _, wall, processor = timed(artifacts.data.units, artifacts.spec.strategy)
         rows.append({"strategy": strategy, "side": side, "wall": wall, "processor": processor})
     return {"rows": rows}
 
@@ -122,10 +118,8 @@ def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
     compile_kernels()
     for (strategy, settings), side in product(STRATEGIES.items(), SIDES):
         artifacts = artifacts_of(path, [f"strategy={strategy}", f"strategy.side={side}", *settings, *overrides])
-        artifacts._units_key(
-            plain(artifacts.config.strategy)
-        )  # maps the corpus, finds the tokenizer: no part of selection
-        units, *read = timed(artifacts.units, plain(artifacts.config.strategy))
+        artifacts.data.units_key(artifacts.spec.strategy)  # maps the corpus, finds the tokenizer: no part of selection
+        units, *read = timed(artifacts.data.units, artifacts.spec.strategy)
         for match in MATCHES:
             universe, *found = timed(universe_of, units, match, columns)
             ladders, *pruned = timed(ladders_of, units, universe)
@@ -134,7 +128,7 @@ def step_grid(path: str, overrides: list[str]) -> dict[str, Any]:
                 "strategy": strategy,
                 "side": side,
                 "match": match,
-                "types": subsets[0].k_max,
+                "types": subsets[0].columns["k_max"],
                 "examples": len(universe.indices),
             }
             row |= {"nonzeros": int(units.matrix[universe.indices].nnz), "subsets": [len(subset) for subset in subsets]}
@@ -154,7 +148,9 @@ def spent(**parts: Sequence[float]) -> dict[str, float]:
 def step_scale(path: str, overrides: list[str]) -> dict[str, Any]:
     """Ladder and draws of more and more rows of the pool ten times over; the best of three for small sizes."""
     artifacts = artifacts_of(path, ["strategy=micro_token", *overrides])
-    whole = micro_units(copies(artifacts.token_ids("response", artifacts.tokenizer), COPIES, np.random.default_rng(0)))
+    whole = micro_units(
+        copies(artifacts.data.token_ids("response", artifacts.tokenizer), COPIES, np.random.default_rng(0))
+    )
     compile_kernels()
     everyone, rows = whole.matrix.shape[0], []
     for count in (*(count for count in ROWS if count < everyone), everyone):
@@ -212,27 +208,28 @@ def step_ids(path: str, overrides: list[str]) -> dict[str, Any]:
     """Ids selected from a file at three levels and both matches; corpus, units (words) and selection are made here."""
     artifacts = artifacts_of(path, ["strategy=micro_token", "strategy.tokenizer=words", *overrides])
     units, columns, ids = (
-        artifacts.units(plain(artifacts.config.strategy)),
+        artifacts.data.units(artifacts.spec.strategy),
         columns_of(artifacts),
-        artifacts.corpus.column("id"),
+        artifacts.data.corpus.column("id"),
     )
     chosen = {}
     for match in MATCHES:
         universe = universe_of(units, match, columns)
         ladders = ladders_of(units, universe)
-        for subset in draws(units, universe, ladders, SIZE, (0.0, 0.5, 1.0)):
-            chosen[f"{match}, level {subset.level:g}"] = content_hash([ids[row] for row in subset.indices])
-    return {"fingerprint": artifacts.corpus.fingerprint, "chosen": chosen}
+        levels = (0.0, 0.5, 1.0)
+        for level, subset in zip(levels, draws(units, universe, ladders, SIZE, levels), strict=True):
+            chosen[f"{match}, level {level:g}"] = content_hash([ids[row] for row in subset.indices])
+    return {"fingerprint": artifacts.data.corpus.fingerprint, "chosen": chosen}
 
 
 def step_peer_input(path: str, overrides: list[str]) -> dict[str, Any]:
     """Write micro units and embeddings of responses for a peer (first argument ``out=FOLDER``), and our time."""
     folder = Path(overrides[0].partition("=")[2])
     artifacts = artifacts_of(path, ["strategy=micro_token", *overrides[1:]])
-    columns, units = columns_of(artifacts), artifacts.units(plain(artifacts.config.strategy))
+    columns, units = columns_of(artifacts), artifacts.data.units(artifacts.spec.strategy)
     rows = universe_of(units, "none", columns).indices
     scipy.sparse.save_npz(folder / "units.npz", scipy.sparse.csr_matrix(units.matrix[rows].astype(np.float64)))
-    np.save(folder / "embeddings.npy", artifacts.embeddings("response")[rows].astype(np.float64))
+    np.save(folder / "embeddings.npy", artifacts.data.embeddings("response")[rows].astype(np.float64))
     compile_kernels()
     ours = [
         ours_on(Units(units.matrix[rows[:count]], units.names, {}))
@@ -256,7 +253,6 @@ def peak_gib() -> float:
 
 
 def main() -> None:
-    register_resolvers()
     step, path, *overrides = sys.argv[1:]
     result = globals()[f"step_{step}"](path, overrides)
     print(json.dumps({**result, "peak_gib": peak_gib()}))

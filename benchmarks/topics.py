@@ -29,11 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
-from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.pipeline.artifacts import Artifacts
+from sftdiv.config.from_python import compose_run
+from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.storage.cache import Store
 from sftdiv.units.clustering.kmeans import mean_directions
 from sftdiv.units.clustering.stability import Stability
@@ -122,19 +120,18 @@ AS_THEY_COME = {"trial umap-learn hdbscan": UmapLearn(), "trial evoc": EvocAsItC
 
 def measured(pool: str, case: str, settings: list[str]) -> dict[str, Any]:
     """One row of the table."""
-    register_resolvers()
     names = ["corpus=files", f"corpus.path={pool}", "corpus.columns=[task]", "model=scratch_3m", "strategy=macro_topic"]
     own = [
         text if text.startswith(("embedder", "strategy")) else f"strategy.units.clusterer.{text}" for text in settings
     ]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*names, *own])
-    artifacts = Artifacts(config, Store(Path(config.paths.cache).expanduser()))
+    request = compose_run([*names, *own])
+    artifacts = RunArtifacts(request.spec, Store(request.paths.cache)).data
+    extractor: Any = request.spec.strategy.extractor
     _, first, row = canonical(artifacts.texts("instruction"))
     vectors = artifacts.embeddings("instruction")[first]
     placed = np.flatnonzero(vectors.any(axis=1))
     vectors = vectors[placed]
-    clusterer: Any = AS_THEY_COME.get(case) or instantiate(config.strategy.units.clusterer)
+    clusterer: Any = AS_THEY_COME.get(case) or extractor.clusterer
     clusterer.cluster(vectors[:PART])
     before, load, wall, cpu = _peak(), os.getloadavg()[0], time.perf_counter(), time.process_time()
     found = by_size(clusterer.cluster(vectors))

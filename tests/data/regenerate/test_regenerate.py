@@ -272,7 +272,7 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
     [
         (("limit=0",), "limit=0 must be a whole number"),
         (("on_cut=mend",), "on_cut='mend' is unknown. Known: keep, drop"),
-        (("max_failed=2",), "max_failed=2 must be a share"),
+        (("max_failed=2",), r"max_failed=2 must be a number in \[0, 1\]"),
         (("+sampling.extra.messages=[]",), "sampling.extra may not hold messages"),
         (("endpoint.base_url=localhost",), "base_url='localhost' is not a URL"),
         (("endpoint.model=???",), "endpoint.model must be given"),
