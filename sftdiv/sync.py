@@ -66,7 +66,7 @@ def _sync(arguments: Sequence[str]) -> int:
 def _default_destination() -> Destination:
     """The defaults of ``tracking`` in ``conf/config.yaml``."""
     settings = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))["tracking"]
-    return Destination(**settings)
+    return Destination(**{field.name: settings[field.name] for field in dataclasses.fields(Destination)})
 
 
 def _show(folder: Path, outcomes: Sequence[Replayed]) -> None:

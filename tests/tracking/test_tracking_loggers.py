@@ -183,6 +183,24 @@ def test_the_study_reaches_csv_and_tensorboard(summary):
     assert "| a/b | 0.5 |" in texts["table/slopes/text_summary"][0]
 
 
+def test_an_analysed_study_reaches_its_tracker(tmp_path):
+    from synthetic_study import write_synthetic_study
+
+    from sftdiv.analyze import analyze_study
+
+    study = tmp_path / "multirun" / "grid"
+    write_synthetic_study(study, slopes={("micro_token", "response"): 0.08}, levels=(0.0, 0.5, 1.0), matches=("none",))
+    analysis = analyze_study(study, draw=False)
+    study_summary.track_study([CsvTracking()], analysis)
+    folder = study / "csv" / "study" / "version_0"
+    (sent,) = rows(folder / "metrics.csv")
+    slope = analysis.slopes.iloc[0]
+    name = next(iter(name for name in sent if name.startswith(f"slope.{slope['predictor']}.")))
+    assert float(sent[name]) in set(analysis.slopes["slope"])
+    assert float(sent["cells"]) == len(analysis.study.cells)
+    assert len(rows(folder / "slopes.csv")) == len(analysis.slopes)
+
+
 class Recording:
     """A logger with nothing but Lightning's two methods."""
 
