@@ -105,11 +105,7 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
     """
     missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
     if missing_option and _is_group(missing_option[1]):
-        group, option = missing_option[1], missing_option[2]
-        options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-        return (
-            f"unknown option {str(option)!r} of {group!s}.{did_you_mean(option, options)} Known: {', '.join(options)}"
-        )
+        return _unknown_option(missing_option[1], missing_option[2])
     unknown = re.search(r"Could not override '([^']+)'", message)
     return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
 
@@ -133,7 +129,8 @@ def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return f"unknown setting {setting!r}: {parent!r} has no settings below it"
-    known = sorted(f"{parent}.{key}" if parent else str(key) for key in node)
+    keys = [str(key) for key in node]
+    known = sorted(f"{parent}.{key}" if parent else key for key in keys)
     within = f" in {parent}" if parent else ""
     names = ", ".join(name.rpartition(".")[2] for name in known)
     return f"unknown setting {setting!r}.{did_you_mean(setting, known)} Known{within}: {names}"

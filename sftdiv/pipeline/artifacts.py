@@ -191,6 +191,6 @@ class CorpusArtifacts:
         The task files name their own folder, so that a moved cache writes them again.
         """
         reader: Any = self.spec.reader  # RunSpec: only chosen with the synthetic corpus
-        key = {"reader": identity_of(reader), "cache": str(self.store.root)}
+        key = {"world": reader.world.facts_identity(), "cache": str(self.store.root)}
         path = self.store.place("world_tasks", key)
         return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))

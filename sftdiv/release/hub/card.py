@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.release.hub import card_facts as facts
 from sftdiv.release.hub.card_scores import evaluation_results, scores_of
+from sftdiv.reporting.format import format_number
 from sftdiv.storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _fields(row: Mapping[str, Any], *, is_adapter: bool) -> dict[str, Any]:
     scores = [
         (
             facts.markdown(name),
-            facts.number(value),
-            "" if error is None else f"± {facts.number(error)}",
+            format_number(value),
+            "" if error is None else f"± {format_number(error)}",
             name == row.get("primary"),
         )
         for name, (value, error) in scores_of(row).items()

@@ -7,11 +7,12 @@ out, so that a run that stopped early or trained nothing states what it has.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sftdiv.reporting.format import format_number
 
 Row = Mapping[str, Any]
 Facts = list[tuple[str, str]]
@@ -33,30 +34,34 @@ CORPORA = {"embedded": "the synthetic corpus of sftdiv, made-up facts", "files":
 
 def data(row: Row) -> Facts:
     """The corpus and how the examples were selected from it."""
-    content = f"{number(row['corpus.count.examples'])} examples, fingerprint `{row['corpus_hash']}`"
+    content = f"{format_number(row['corpus.count.examples'])} examples, fingerprint `{row['corpus_hash']}`"
     facts = [("corpus", _corpus(row)), ("content", content)]
     if not row.get("n"):
         return facts
     facts.append(("trained on", chosen(row)))
     if row["kind"] == "level" and "k_max" in row:  # columns of the ladder selector
-        k = f"k = {number(row['k_asked'])} of {number(row['k_max'])} requested, {number(row['k_reached'])} reached"
+        k = f"k = {format_number(row['k_asked'])} of {format_number(row['k_max'])} requested, {format_number(row['k_reached'])} reached"
         facts.append(("types of units", k))
     if "universe" in row:
-        universe = f"a universe of {number(row['universe'])} examples"
-        drawn_from = f"a pool of {number(row['pool'])} in {universe}" if "pool" in row else universe
+        universe = f"a universe of {format_number(row['universe'])} examples"
+        drawn_from = f"a pool of {format_number(row['pool'])} in {universe}" if "pool" in row else universe
         facts.append(("drawn from", drawn_from))
     facts.append(("matched on", {"none": "nothing"}.get(row["match"], markdown(row["match"]))))
-    return [*facts, ("seed", number(row["seed"])), ("words per response", number(row["subset.response_words"]))]
+    return [
+        *facts,
+        ("seed", format_number(row["seed"])),
+        ("words per response", format_number(row["subset.response_words"])),
+    ]
 
 
 def chosen(row: Row) -> str:
     """Number of examples and how they were selected, as a phrase."""
     if row["kind"] == "full":
-        return f"all {number(row['n'])} selectable examples"
+        return f"all {format_number(row['n'])} selectable examples"
     if row["kind"] == "random":
-        return f"{number(row['n'])} examples, drawn uniformly"
+        return f"{format_number(row['n'])} examples, drawn uniformly"
     level = f"diversity level {row['level']:.3g} (0 is least, 1 is most)"
-    return f"{number(row['n'])} examples, selected by `{row['strategy']}` on the {row['side']} at {level}"
+    return f"{format_number(row['n'])} examples, selected by `{row['strategy']}` on the {row['side']} at {level}"
 
 
 def sources(row: Row) -> Facts:
@@ -75,13 +80,16 @@ def measured(row: Row) -> list[tuple[str, str, str]]:
     names = dict.fromkeys(
         key.removeprefix(prefix) for prefix in (instruction, response) for key in row if key.startswith(prefix)
     )
-    return [(name, number(row.get(f"{instruction}{name}")), number(row.get(f"{response}{name}"))) for name in names]
+    return [
+        (name, format_number(row.get(f"{instruction}{name}")), format_number(row.get(f"{response}{name}")))
+        for name in names
+    ]
 
 
 def units(row: Row) -> Facts:
     """Metrics of the units that the examples were selected by."""
     return [
-        (name.replace("_", " "), number(row[f"diversity.units.{name}"]))
+        (name.replace("_", " "), format_number(row[f"diversity.units.{name}"]))
         for name in ("types", "per_example", "entropy", "coverage")
         if f"diversity.units.{name}" in row
     ]
@@ -101,13 +109,15 @@ def training(row: Row) -> Facts:
         ("method", _method(config)),
         ("chat template", f"{markdown(config['model.template.name'])}, in `chat_template.jinja`"),
         ("labels", f"{labels}, of {turns}"),
-        ("longest conversation", f"{number(config['model.max_length'])} tokens{packed}"),
-        ("length", f"{length} of {number(config['model.finetune.batch_size'])} conversations per step"),
+        ("longest conversation", f"{format_number(config['model.max_length'])} tokens{packed}"),
+        ("length", f"{length} of {format_number(config['model.finetune.batch_size'])} conversations per step"),
         ("learning rate", f"{rate:g}, {config['train.schedule']} after {warmup} warm-up"),
         ("optimizer", f"{config['train.optimizer']}, weight decay {decay:g}, gradient norm at most {clip:g}"),
-        ("seed", number(row["seed"])),
+        ("seed", format_number(row["seed"])),
     ]
-    return facts + [(label, number(row[name])) for name, label in TRAINING_COLUMNS.items() if row.get(name) is not None]
+    return facts + [
+        (label, format_number(row[name])) for name, label in TRAINING_COLUMNS.items() if row.get(name) is not None
+    ]
 
 
 def base_model(row: Row) -> str:
@@ -145,13 +155,6 @@ def markdown(value: Any) -> str:
     """A value from data as literal Markdown on one line of a table."""
     plain = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", plain)
-
-
-def number(value: Any) -> str:
-    """A number as text; "none" for None, NaN and infinity."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def percent(share: float) -> str:
