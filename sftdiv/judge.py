@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
+from sftdiv.reporting.format import format_decimals
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def show_score(scores: Mapping[str, Any], title: str) -> None:
         ("length-controlled win rate", "length_controlled_win_rate", "length_controlled_standard_error"),
     ):
         low, high = scores[f"{name}_interval"]
-        table.add_row(label, _number(scores[name]), _number(scores[error]), f"{_number(low)} to {_number(high)}")
+        interval = f"{format_decimals(low)} to {format_decimals(high)}"
+        table.add_row(label, format_decimals(scores[name]), format_decimals(scores[error]), interval)
     console = Console()
     console.print(table)
     counts = ", ".join(f"{scores[name]:,} {name}" for name in ("wins", "losses", "draws", "unreadable"))
@@ -158,23 +159,22 @@ def show_arena(arena: Arena, study: Path) -> None:
     for head in ("level", "score", "win rate", "LC", "n", "unread"):
         table.add_column(head, justify="right")
     for row in arena.standings:
-        rate, low, high = (_number(100 * value, 1) for value in (row.win_rate, row.win_rate_low, row.win_rate_high))
         table.add_row(
             escape(row.cell),
             "" if row.level is None else f"{row.level:.3g}",
-            f"{_number(row.score, 0)}\n[{_number(row.score_low, 0)}, {_number(row.score_high, 0)}]",
-            f"{rate}\n[{low}, {high}]",
-            _number(100 * row.length_controlled_win_rate, 1),
+            _with_interval(row.score, row.score_low, row.score_high, 0),
+            _with_interval(100 * row.win_rate, 100 * row.win_rate_low, 100 * row.win_rate_high, 1),
+            format_decimals(100 * row.length_controlled_win_rate, 1),
             f"{row.n:,}",
-            _number(100 * row.unreadable, 1),
+            format_decimals(100 * row.unreadable, 1),
         )
     console = Console()
     console.print(table)
     console.print(f"written: {study / 'arena.csv'}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _number(value: float, digits: int = 2) -> str:
-    return "none" if math.isnan(value) else f"{value:.{digits}f}"
+def _with_interval(value: float, low: float, high: float, decimals: int) -> str:
+    return f"{format_decimals(value, decimals)}\n[{format_decimals(low, decimals)}, {format_decimals(high, decimals)}]"
 
 
 def parser() -> argparse.ArgumentParser:
