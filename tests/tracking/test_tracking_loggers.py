@@ -186,7 +186,7 @@ def test_the_study_reaches_csv_and_tensorboard(summary):
 def test_an_analysed_study_reaches_its_tracker(tmp_path):
     from synthetic_study import write_synthetic_study
 
-    from sftdiv.analyze import analyze_study
+    from sftdiv.pipeline.analyze_study import analyze_study
 
     study = tmp_path / "multirun" / "grid"
     write_synthetic_study(study, slopes={("micro_token", "response"): 0.08}, levels=(0.0, 0.5, 1.0), matches=("none",))
