@@ -1,4 +1,4 @@
-"""Notes on cells that cannot be compared or are incomplete: mixed evaluations or corpora, missing levels, missing scores.
+"""Notes on incomparable or incomplete cells: mixed evaluations or corpora, missing levels, missing scores.
 
 The input is the table of cells, the output is notes. No cell is dropped or averaged here. The
 analysis keeps such cells separate, or leaves them out, as the note says.

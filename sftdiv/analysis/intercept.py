@@ -71,7 +71,7 @@ def fit_random_intercept(x: Floats, y: Floats, seeds: NDArray[np.int64]) -> Seed
 def _generalised(
     design: Floats, y: Floats, group: NDArray[np.int64], sizes: Floats, seed_variance: float, cell_variance: float
 ) -> SeedModel:
-    """Generalised least squares at known variances: ordinary least squares after subtracting a share of each seed mean."""
+    """Generalised least squares at known variances: ordinary ones after subtracting a share of each seed mean."""
     total = cell_variance + sizes * seed_variance
     share = 1 - np.sqrt(np.divide(cell_variance, total, out=np.ones_like(total), where=total > 0))
     means = np.column_stack([np.bincount(group, column) / sizes for column in (*design.T, y)])

@@ -97,7 +97,8 @@ def load_study(folder: Path) -> Study:
     }
     if not results:
         raise SftdivError(
-            f"{folder} has no finished cell (no */{RESULT}; {len(failed)} failed); run the sweep, or name another folder"
+            f"{folder} has no finished cell (no */{RESULT}; {len(failed)} failed); "
+            "run the sweep, or name another folder"
         )
     for name, row in results.items():
         _check_row(row, folder / name / RESULT)
@@ -127,7 +128,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise SftdivError(f"{path} is not valid JSON ({error}); delete it and run the sweep again") from error
     if not isinstance(row, dict):
         raise SftdivError(
-            f"{path} contains a {type(row).__name__}, not a mapping of names to values; delete it and run the sweep again"
+            f"{path} contains a {type(row).__name__}, not a mapping of names to values; "
+            "delete it and run the sweep again"
         )
     return row
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures: common parameters, and figures as bytes without a date, so that equal figures give equal files."""
+"""Matplotlib figures: common parameters, and files without a date, so that equal figures give equal bytes."""
 
 from __future__ import annotations
 

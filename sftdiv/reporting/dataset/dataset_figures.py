@@ -29,7 +29,7 @@ Datasets = Sequence[Mapping[str, Any]]
 
 
 def draw_token_bands(datasets: Datasets) -> Figure:
-    """Figure 2 of the paper (arXiv 2505.24768): frequency against rank on logarithmic axes, with the mid band shaded."""
+    """Figure 2 of the paper (arXiv 2505.24768): frequency against rank, logarithmic, with the mid band shaded."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(8.6, 3.7), layout="constrained")
         for axis, side in zip(figure.subplots(1, 2, sharey=True), ("instruction", "response"), strict=True):

@@ -148,25 +148,25 @@ def units(measured: Measured) -> list[Row]:
     """One row per kind of unit, side and dataset, with the reason if there are no units."""
     rows = []
     for dataset in measured["datasets"]:
-        for units_of in dataset["units"]:
+        for extracted in dataset["units"]:
             named = {
                 "dataset": dataset["name"],
-                "kind": UNIT_NAMES.get(units_of["strategy"], units_of["strategy"]),
-                "side": units_of["side"],
+                "kind": UNIT_NAMES.get(extracted["strategy"], extracted["strategy"]),
+                "side": extracted["side"],
             }
-            if "problem" in units_of:
-                rows.append({**named, "problem": units_of["problem"], "fields": []})
+            if "problem" in extracted:
+                rows.append({**named, "problem": extracted["problem"], "fields": []})
                 continue
             types, entropy = (
-                _drawn(dataset, units_of["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy")
+                _drawn(dataset, extracted["drawn"][name], measured["size"]) for name in ("unit_types", "unit_entropy")
             )
-            share = units_of["without"] / dataset["counts"]["examples"]
+            share = extracted["without"] / dataset["counts"]["examples"]
             fields = [
-                (format_count(units_of["types"]), " ".join(types)),
-                (_measurement(units_of["per_example"]), ""),
+                (format_count(extracted["types"]), " ".join(types)),
+                (_measurement(extracted["per_example"]), ""),
                 (format_percent(share), ""),
-                (_measurement(units_of["entropy"]), " ".join(entropy)),
-                (format_count(2 ** units_of["entropy"]), ""),
+                (_measurement(extracted["entropy"]), " ".join(entropy)),
+                (format_count(2 ** extracted["entropy"]), ""),
             ]
             rows.append({**named, "problem": "", "fields": fields, "entropy": entropy})
     return rows
@@ -192,11 +192,11 @@ def most_frequent(measured: Measured, strategy: str) -> list[Row]:
     """Bars of the most frequent types of one kind of unit, one block per dataset and side."""
     blocks = []
     for dataset in measured["datasets"]:
-        for units_of in dataset["units"]:
-            if units_of["strategy"] == strategy and "commonest" in units_of:
-                texts = {topic["name"]: topic.get("examples", []) for topic in units_of["record"].get("topics", [])}
+        for extracted in dataset["units"]:
+            if extracted["strategy"] == strategy and "commonest" in extracted:
+                texts = {topic["name"]: topic.get("examples", []) for topic in extracted["record"].get("topics", [])}
                 blocks.append(
-                    {**block_name(dataset, units_of["side"]), "bars": bars_of(units_of["commonest"], dataset, texts)}
+                    {**block_name(dataset, extracted["side"]), "bars": bars_of(extracted["commonest"], dataset, texts)}
                 )
     return blocks
 

@@ -96,7 +96,8 @@ def _lengths(dataset: Measured, baseline: Measured) -> list[str]:
             longer = dataset["name"] if mean > baseline_mean else baseline["name"]
             ratio = format_number(high / low, 2, padded=True)
             lines.append(
-                f"The {SIDE_NAMES[side]} of {longer} are {ratio} times as long, which alone changes the metrics marked L."
+                f"The {SIDE_NAMES[side]} of {longer} are {ratio} times as long, "
+                "which alone changes the metrics marked L."
             )
     return lines
 
@@ -110,7 +111,7 @@ def cautions(measured: Measured) -> list[str]:
         "examples, and only with samples of that size.",
         "Metrics marked L depend on the length of the texts: datasets of long and of short texts differ in them for "
         "that reason alone.",
-        f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers from another tokenizer are not comparable.",
+        f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers of other tokenizers are not comparable.",
     ]
     if examples < MIN_EXAMPLES:
         lines.append(f"With {format_count(examples)} examples most metrics are unreliable.")

@@ -34,7 +34,7 @@ COLUMNS = ["ladder", "slope", "slope_sd", "slope_low", "slope_high", "judge_nois
 
 
 def judge_noise_table(analysis: Analysis) -> pd.DataFrame:
-    """Slope and judge's noise floor of each ladder that was judged twice; the floor is the root mean square over cells."""
+    """Slope and noise floor (root mean square over cells) of each ladder that was judged twice."""
     cells = analysis.study.cells
     if NOISE not in cells:
         return pd.DataFrame(columns=COLUMNS)
