@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +86,7 @@ def test_the_fuzzy_graph_of_three_points_by_hand() -> None:
     assert np.allclose(graph, expected, atol=1e-6)
 
 
+@pytest.mark.nightly  # umap-learn compiles for a minute; the graph by hand is the test above
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 def test_the_fuzzy_graph_equals_umap_learns() -> None:
     from umap.umap_ import fuzzy_simplicial_set
@@ -217,7 +220,36 @@ def evoc() -> EvocClusterer:
     return EvocClusterer(neighbours=15, noise_level=0.5, min_cluster_size=20, min_samples=5, epochs=50, seed=0)
 
 
-@pytest.mark.timeout(1_200)  # the package compiles for minutes when first used
+def test_evoc_is_given_every_setting_and_runs_on_one_numba_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    class Package:
+        """Stands for the package: each row is a cluster of its own."""
+
+        def __init__(self, **settings: Any) -> None:
+            self.settings = settings
+
+        def fit_predict(self, vectors: NDArray[np.float32]) -> list[int]:
+            assert numba.get_num_threads() == 1 and vectors.flags.c_contiguous
+            assert self.settings == {
+                "n_neighbors": 15,
+                "noise_level": 0.5,
+                "base_min_cluster_size": 20,
+                "min_samples": 5,
+                "n_epochs": 50,
+                "random_state": 0,
+            }
+            return list(range(len(vectors)))
+
+    monkeypatch.setitem(sys.modules, "evoc", SimpleNamespace(EVoC=Package))
+    before = numba.get_num_threads()
+    found = evoc().cluster(np.asfortranarray(clouds([40, 40])[0]))
+    assert found.dtype == np.int64 and found.tolist() == list(range(80))
+    assert numba.get_num_threads() == before
+
+
+@pytest.mark.nightly  # the package compiles for minutes when first used; how it is called is the test above
+@pytest.mark.timeout(1_200)
 def test_evoc_finds_the_clouds_and_restores_numbas_threads() -> None:
     pytest.importorskip("evoc")
     import numba
