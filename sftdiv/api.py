@@ -233,7 +233,7 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
 
     Example:
         >>> report = sftdiv.measure(rows, near_duplicates=None)
-        >>> report.table.loc[("response", "entropy"), "value"] > 0
+        >>> bool(report.table.loc[("response", "entropy"), "value"] > 0)
         True
     """
     from rich.console import Console
