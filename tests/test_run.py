@@ -12,8 +12,7 @@ from warm_process import DEVNULL, PIPE
 STAGES = {  # stage -> artifacts that it makes
     "corpus": ["corpus"],
     "units": ["units"],
-    "ladder": ["ladders"],
-    "draw": [],
+    "select": ["ladders"],
     "diversity": ["embeddings", "token_ids"],
     "base": ["base"],
     "train": [],
@@ -141,7 +140,7 @@ def test_a_failure_says_where_and_keeps_the_traceback(warm):
     assert "slack x size" in failed.stderr and "largest feasible size" in failed.stderr
     assert "Traceback" not in failed.stderr
     failure = json.loads((only_cell(warm) / "failure.json").read_text())
-    assert failure["stage"] == "draw"
+    assert failure["stage"] == "select"
     assert "largest feasible size" in failure["message"] and "Traceback" in failure["traceback"]
     assert not (only_cell(warm) / "result.json").exists()
 
@@ -191,7 +190,7 @@ metric_list: [{{metric: acc}}]
     (tmp_path / "tasks" / "even.yaml").write_text(task)
     custom = ["eval=custom", f"eval.include_path={tmp_path}/tasks", "tracking=none", "samples=0"]
     wrong = run_small(tmp_path, *custom, "eval.tasks=[evn]", "eval.primary=even.acc")
-    assert wrong.returncode == 1 and "Did you mean even?" in wrong.stderr
+    assert wrong.returncode == 1 and "Did you mean 'even'?" in wrong.stderr
     wrong = run_small(tmp_path, *custom, "eval.tasks=[even]", "eval.primary=even.accuracy")
     assert wrong.returncode == 1 and "eval.primary='even.accuracy' is none of the scores: even.acc" in wrong.stderr
     assert not (tmp_path / "cache" / "base").exists()

@@ -126,12 +126,15 @@ def _sweep_command(folder: Path) -> str | None:
 
 
 def _yaml(settings: Mapping[str, Any]) -> str | None:
-    """Flat settings as nested YAML; None without settings."""
+    """Flat settings as nested YAML; None without settings.
+
+    The settings of baselines are overrides (``strategy`` and ``strategy.side`` side by side) and keep their dots.
+    """
     nested: dict[str, Any] = {}
     for key, value in settings.items():
-        *groups, name = key.split(".")
-        group = nested
-        for part in groups:
-            group = group.setdefault(part, {})
+        group, name = nested, key
+        while "." in name and isinstance(group.setdefault(name.partition(".")[0], {}), dict):
+            part, _, name = name.partition(".")
+            group = group[part]
         group[name] = value
     return yaml.safe_dump(nested, allow_unicode=True, sort_keys=False, width=10_000).strip() if nested else None

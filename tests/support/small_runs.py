@@ -25,7 +25,7 @@ SMALL = [
     "trainer.threads=1",
 ]
 ONE_CELL = [*SMALL, "samples=3", "strategy=micro_token", "diversity_level=0.8"]
-COST = ("time.", "speed.", "memory.")
+VARYING = ("time.", "speed.", "memory.", "config.paths.", "config.tracking")  # columns that differ from run to run
 
 
 def paths(folder):
@@ -95,4 +95,4 @@ def only_cell(folder, study="single"):
 def row_of(cell):
     """A cell's result row without what differs from run to run."""
     row = json.loads((cell / "result.json").read_text())
-    return {key: value for key, value in row.items() if not key.startswith(COST)}
+    return {key: value for key, value in row.items() if not key.startswith(VARYING)}
