@@ -6,6 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault(
+    "HF_XET_HIGH_PERFORMANCE", "1"
+)  # as lm-eval sets it when it is imported: one value in all processes
 os.environ["OMP_NUM_THREADS"] = "1"  # two pytest processes share two cores; read when torch is imported
 
 import pytest

@@ -315,7 +315,7 @@ def test_odd_datasets_are_measured_too(tmp_path, measured, rows):
     (dataset,) = found["datasets"]
     assert dataset["counts"]["examples"] == len({json.dumps(row) for row in rows})
     assert all(
-        "leaves" in units["problem"] or "phrase" in units["problem"] for units in dataset["units"]
+        "contains" in units["problem"] or "phrase" in units["problem"] for units in dataset["units"]
     )  # no band, no phrase: a line
     html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
     assert "at least 100 are needed" in html and "nan" not in " ".join(Page(html).text).lower().split()
@@ -346,7 +346,7 @@ def test_tags_of_a_column_are_units(tmp_path, measured):
         {"name": "even", "examples": 10},
         {"name": "odd", "examples": 10},
     ]
-    assert "Commonest tags" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    assert "Most frequent tags" in (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
 
 
 def test_bad_rows_are_counted_or_are_errors(tmp_path, measured):
@@ -398,7 +398,7 @@ def command(*arguments, cwd=None):
         (["units.meso_tag.sides=[respons]"], "Did you mean 'response'[?] Known: instruction, response"),
         (
             ["+units.meso_tag.tager=column"],
-            "units.meso_tag.tager='column' changes nothing that is there. Known beside it: .*tagger",
+            "units.meso_tag.tager='column' changes no existing setting. Known beside it: .*tagger",
         ),
         (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),

@@ -98,7 +98,7 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
     _check_units(config)
     check_range("seed", config.seed, least=0, whole=True)
     check_range("pair_tokens", config.pair_tokens, least=1, whole=True)
-    metrics = metric_families(plain(config.metrics))
+    metrics = metric_families(plain(config.metrics), name="metrics")
     matched, runs = Matched(**plain(config.matched)), Runs(**plain(config.repeated))
     configs = [config] if config.baseline is None else [config, baseline_config(config, overrides)]
     corpora = [build_corpus_spec(dataset.corpus) for dataset in configs]

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from sftdiv.diversity.metric import DECLARED, Family, Metric
 from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError, TokenIds
+from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -55,21 +56,20 @@ def detail_columns() -> frozenset[str]:
     return frozenset(name for name, metric in METRICS.items() if metric.detail)
 
 
-def metric_families(setting: str | Sequence[str]) -> tuple[str, ...]:
+def metric_families(setting: str | Sequence[str], *, name: str = "diversity.metrics") -> tuple[str, ...]:
     """Families that a setting selects.
 
     Args:
         setting: ``paper``, ``all``, or a list of families.
+        name: Name of the setting, for messages.
 
     Raises:
         SftdivError: If a family is unknown.
     """
     if isinstance(setting, str):
         setting = {"paper": PAPER, "all": tuple(FAMILIES)}.get(setting, (setting,))
-    if unknown := [name for name in setting if name not in FAMILIES]:
-        raise SftdivError(
-            f"diversity.metrics holds {', '.join(unknown)}. Known: paper, all, or a list of {', '.join(FAMILIES)}"
-        )
+    for family in setting:
+        check_one_of(name, family, ("paper", "all", *FAMILIES))
     return tuple(setting)
 
 

@@ -160,9 +160,9 @@ def test_members_are_drawn_uniformly():
 def test_two_topics_level_0_takes_one_and_level_1_splits_evenly(prune):
     units = units_of(*[{0}] * 20, *[{1}] * 30)
     low, high = (subset_of(units, level=level, size=20, prune=prune) for level in (0, 1))
-    assert low.k_asked == low.k_reached == 1
+    assert low.columns["k_asked"] == low.columns["k_reached"] == 1
     assert len({row < 20 for row in low.indices}) == 1
-    assert high.k_reached == 2
+    assert high.columns["k_reached"] == 2
     assert sum(row < 20 for row in high.indices) == 10
 
 
@@ -200,7 +200,7 @@ def test_errors_name_what_is_wrong():
     units = units_of({0}, {1}, {1})
     with pytest.raises(SftdivError, match=r"slack=0.5 is below 1"):
         subset_of(units, level=0, size=1, slack=0.5)
-    with pytest.raises(SftdivError, match=r"match='lenght' is unknown. Known: none, length"):
+    with pytest.raises(SftdivError, match=r"match='lenght' is unknown. Did you mean 'length'"):
         subset_of(units, level=0, size=1, match="lenght")
     with pytest.raises(SftdivError, match="no example is left"):
         build_universe({"heldout": np.ones(3, dtype=bool)}, lengths=np.ones(3), sources=["a"] * 3, match="none")
@@ -241,7 +241,7 @@ def test_group_share_keeps_groups_whole_and_does_not_depend_on_the_others():
     assert group_share(groups[:300], 0.3, salt="test:0").tolist() == mask[:300].tolist()
     assert (group_share(groups, 0.3, salt="test:1") != mask).any()
     assert not group_share(groups, 0.0, salt="x").any() and group_share(groups, 1.0, salt="x").all()
-    with pytest.raises(SftdivError, match=r"must be in \[0, 1\], got 1.5"):
+    with pytest.raises(SftdivError, match=r"replicate=1.5 must be a number in \[0, 1\]"):
         group_share(groups, 1.5, salt="replicate:0")
 
 
@@ -254,7 +254,7 @@ import numpy as np
 from sftdiv.data.build_corpus import load_corpus
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
-from sftdiv.records import SideText
+from sftdiv.protocols import CorpusSide
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.universe import build_universe
 from sftdiv.storage.cache import Store
@@ -265,7 +265,7 @@ converter = Converter(format="auto", id="id", source="source", columns=[], remov
 reader = FilesReader(path=sys.argv[1], max_row_bytes=10_000, converter=converter)
 corpus = load_corpus(reader, Store(Path(sys.argv[2])), heldout=20, seed=0, on_bad_row="error")
 texts, ids = corpus.column("response"), corpus.column("id")
-side = SideText(texts, lambda: encode(texts, "words"), embeddings=lambda: None, column=corpus.column)
+side = CorpusSide(texts, lambda: encode(texts, "words"), embeddings=lambda: None, column=corpus.column)
 units = TokenUnits(low=3, high=60, unit="occurrences", scale="absolute").extract(side)
 left_out = {"heldout": np.array(corpus.column("heldout")), "no_unit": np.diff(units.matrix.indptr) == 0}
 lengths, weights = np.array([len(text.split()) for text in texts]), np.ones(len(texts))
@@ -318,7 +318,7 @@ def test_subsets_are_exact_distinct_and_deterministic(held, prune, seed, share):
         subset = subset_of(units, level=level, size=size, prune=prune, seed=seed)
         assert len(subset) == size == len(set(subset.indices.tolist()))
         assert set(subset.indices) <= set(universe.indices)
-        assert subset.k_reached <= subset.k_asked <= subset.k_max
+        assert subset.columns["k_reached"] <= subset.columns["k_asked"] <= subset.columns["k_max"]
         again = subset_of(units, level=level, size=size, prune=prune, seed=seed)
         assert again.indices.tolist() == subset.indices.tolist()
 
@@ -359,6 +359,8 @@ def test_reached_types_rise_with_the_level():
     popularity = 1 / np.arange(1, 201)
     held = [set(rng.choice(200, size=4, replace=False, p=popularity / popularity.sum()).tolist()) for _ in range(3000)]
     units = units_of(*held)
-    reached = [subset_of(units, level=level, size=300, slack=1.5).k_reached for level in (0, 0.25, 0.5, 0.75, 1)]
+    reached = [
+        subset_of(units, level=level, size=300, slack=1.5).columns["k_reached"] for level in (0, 0.25, 0.5, 0.75, 1)
+    ]
     assert reached == sorted(set(reached))
     assert reached[-1] == 200

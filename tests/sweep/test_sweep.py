@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from shared_folders import shared_folder
-from small_runs import VARYING, SMALL, environment, paths, warm_cache
+from small_runs import SMALL, VARYING, environment, paths, warm_cache
 from warm_process import DEVNULL, PIPE, run_program, session_members, start_program
 
 from sftdiv.tracking.offline import read_runs
@@ -188,7 +188,9 @@ def test_w_and_b_holds_every_cell_and_the_study_without_a_double(warm):
             row["level"],
             row["strategy"],
         )
-        numbers = {key: value for key, value in row.items() if not key.startswith("config.")}  # W&B has the config itself
+        numbers = {
+            key: value for key, value in row.items() if not key.startswith("config.")
+        }  # W&B has the config itself
         assert {key: run.summary.get(key) for key in numbers} == numbers
         assert len(run.history) >= row["train.steps"]
     found = pd.read_csv(study / "slopes.csv").set_index("predictor").loc["level"]
@@ -331,9 +333,7 @@ def test_ctrl_c_stops_the_sweep_and_its_children(warm):
     _, told = process.communicate(timeout=60)
     process.stderr.close()
     assert process.returncode == 130, told[-2000:]
-    assert (
-        "stopped; finished work is kept, and the same command resumes" in told and "Traceback" not in told
-    )
+    assert "stopped; finished work is kept, and the same command resumes" in told and "Traceback" not in told
     deadline = time.monotonic() + 20
     while session_members(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)
