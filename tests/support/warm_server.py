@@ -182,6 +182,7 @@ def become(request):
         exec(request["code"], {"__name__": "__main__"})
     else:
         sys.argv = [request["module"], *request["arguments"]]
+        sys.modules.pop(request["module"], None)  # as in a new interpreter, where nobody has imported it yet
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
