@@ -16,7 +16,8 @@ from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance_columns
-from sftdiv.records import Selection, TrackedRun
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import Selection
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import write_atomically

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.protocols import Tracking
-from sftdiv.records import StudySummary
+from sftdiv.protocols import StudySummary, Tracking
 
 log = logging.getLogger(__name__)
 SLOPE_COLUMNS = (

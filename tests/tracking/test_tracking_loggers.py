@@ -18,7 +18,8 @@ from PIL import Image
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.config.build import build_tracking
-from sftdiv.records import SftdivError, StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.sweep import study_summary
 from sftdiv.tracking.contents import config_of, numbers_of, results_of
 from sftdiv.tracking.csv_files import CsvTracking

@@ -13,7 +13,7 @@ from fake_wandb_server import KEY, Runs
 from PIL import Image
 
 from sftdiv import sync
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.cell import flatten
 from sftdiv.tracking.contents import results_of
 from sftdiv.tracking.offline import read_runs
