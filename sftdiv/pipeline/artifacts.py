@@ -192,5 +192,5 @@ class CorpusArtifacts:
         """
         reader: Any = self.spec.reader  # RunSpec: only chosen with the synthetic corpus
         key = {"world": reader.world.facts_identity(), "cache": str(self.store.root)}
-        path = self.store.place("world_tasks", key)
+        path = self.store.entry_path("world_tasks", key)
         return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))
