@@ -398,7 +398,7 @@ def command(*arguments, cwd=None):
         (["units.meso_tag.sides=[respons]"], "Did you mean 'response'[?] Known: instruction, response"),
         (
             ["+units.meso_tag.tager=column"],
-            "units.meso_tag.tager='column' changes no existing setting. Known beside it: .*tagger",
+            "units.meso_tag.tager='column' changes no existing setting. Known: .*tagger",
         ),
         (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),

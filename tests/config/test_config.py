@@ -122,13 +122,16 @@ def test_defaults_follow_the_corpus(composed):
         (["seed=-1"], "seed=-1 must be a whole number of at least 0"),
         (
             ["strategy=macro_topic", "embedder=none"],
-            "strategy=macro_topic clusters embeddings, and embedder=none makes none: embedder=minilm",
+            "strategy=macro_topic clusters embeddings, which embedder=none does not compute: use embedder=minilm",
         ),
         (
             ["corpus=files", "corpus.path=x", "model=tiny"],
             "model=tiny is pretrained on the synthetic corpus.*scratch_3m",
         ),
-        (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the synthetic corpus.*heldout"),
+        (
+            ["corpus=files", "corpus.path=x", "eval=embedded"],
+            "eval=embedded is a benchmark of the synthetic corpus.*heldout",
+        ),
         (["eval=custom"], r"eval=custom needs tasks: eval.tasks=\[arc_easy,piqa\]"),
         (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
         (["eval.backend=vllm"], "needs the package vllm"),
@@ -141,7 +144,7 @@ def test_defaults_follow_the_corpus(composed):
             "api_key_env names .* variable .* is not shown",
         ),
         (["strategy=meso_tag", *LLM, "strategy.endpoint.api_key_env=sk-me"], "api_key_env names the environment"),
-        (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
+        (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom only; use eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on='prompt' is unknown. Known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all puts every turn into the loss"),
         (["data.too_long=cut"], "data.too_long='cut' is unknown. Known: truncate, drop"),

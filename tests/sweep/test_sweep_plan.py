@@ -96,7 +96,7 @@ def test_a_study_is_named_by_its_experiment():
     [
         (
             ["size=full", "diversity_level=0.5"],
-            "size.n=all is all of the universe, and so is diversity_level=1, not 0.5",
+            "size.n=all selects the whole universe and needs diversity_level=1, not 0.5",
         ),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
