@@ -147,7 +147,9 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
 
 
 def analyze(study: str | Path, *, seed: int = 0) -> Study:
-    """Relate diversity to performance in a study's finished cells, as ``python -m sftdiv.analyze`` does. Writes nothing.
+    """Relate diversity to performance in a study's finished cells, as ``python -m sftdiv.analyze`` does.
+
+    Nothing is written.
 
     Args:
         study: Folder of the study, such as ``multirun/my_study``.

@@ -174,7 +174,7 @@ def _change(config: DictConfig, key: str, value: Any, setting: str) -> None:
 
 
 def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The settings with the baseline's path in place of the dataset's. A local baseline is read with ``corpus=files``."""
+    """The settings with the baseline's path in place of the dataset's; ``corpus=files`` for a local baseline."""
     path = config.baseline
     is_local = isinstance(path, str) and Path(path).expanduser().exists()
     if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):

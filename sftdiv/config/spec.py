@@ -33,7 +33,7 @@ class PretrainSpec:
     """Pretraining of a base model from scratch.
 
     Attributes:
-        reads: Training texts: ``world`` for the statements of the synthetic corpus, ``corpus`` for a share of the corpus.
+        reads: Training texts: ``world`` (statements of the synthetic corpus) or ``corpus`` (a share of the corpus).
         vocabulary: Size of the tokenizer's vocabulary.
         share: Share of the corpus's instruction groups used for pretraining.
         seed: Seed of the initial weights and of the order of the texts.

@@ -1,4 +1,4 @@
-"""Results of the Python API: a selected `Subset`, the diversity `Report` of a dataset, and the analysis of a `Study`."""
+"""Results of the Python API: a selected `Subset`, the `Report` of a dataset, and the analysis of a `Study`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Subset:
             format: ``messages`` (TRL, axolotl), ``sharegpt`` or ``alpaca`` (LLaMA-Factory, axolotl), or ``parquet``.
 
         Returns:
-            The file. LLaMA-Factory's ``dataset_info.json`` and axolotl's ``axolotl.yaml`` are written to the same folder.
+            The file. LLaMA-Factory's ``dataset_info.json`` and axolotl's ``axolotl.yaml`` are written beside it.
 
         Raises:
             SftdivError: The format is unknown, or cannot represent an example.

@@ -100,7 +100,7 @@ class EvalContext:
         study: Folder of the study's cells.
         cell: Name of this cell.
         seed: Seed of the run.
-        columns: Identifying columns of the cell's result row (``strategy``, ``side``, ``size``, ``level``, ``seed`` ...).
+        columns: Identifying columns of the cell's result row, such as ``strategy``, ``side``, ``level`` and ``seed``.
     """
 
     heldout: Callable[[], Heldout]

@@ -88,7 +88,7 @@ def library_versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def libraries_of(component: Any) -> set[str]:
-    """Distributions that a component's result depends on: its ``libraries``, and those of the components in its fields."""
+    """Distributions that a component's result depends on: its ``libraries``, and those of components in its fields."""
     libraries = set(getattr(component, "libraries", ()))
     if is_dataclass(component) and not isinstance(component, type):
         for field in fields(component):

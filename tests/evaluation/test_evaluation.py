@@ -260,22 +260,22 @@ def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tas
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
     assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
     with pytest.raises(
-        SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"
+        SftdivError, match=r"'heldout\.pet\.loss_token' is not among the scores"
     ):  # of a single source: no score of its own
         checked("eval=heldout", "eval.tasks=null", "eval.include_path=null", "eval.primary=heldout.pet.loss_token")
     averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
     assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
     with pytest.raises(
-        SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"
+        SftdivError, match=r"must name the performance score: choose.acc, choose.brier_score, say.exact_match"
     ):
         checked("eval=custom")
     with pytest.raises(
         SftdivError,
-        match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
+        match=r"'choose.accuracy' is not among the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
     ):
         checked("eval=[heldout,custom]", "eval.primary=choose.accuracy")
     again = ["eval.suite_small.tasks=[say]", "eval.suite_small.mean=[]", f"eval.suite_small.include_path={tasks}"]
-    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small give the score say.exact_match"):
+    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small return the score say.exact_match"):
         checked("eval=[custom,suite_small]", *again)
 
 

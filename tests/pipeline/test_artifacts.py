@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sftdiv.config.from_python import compose_run
-from sftdiv.pipeline import stages
+from sftdiv.pipeline import cell_files, stages
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import Store
@@ -211,7 +211,7 @@ def test_the_map_of_tags_can_be_edited_and_given_back(tmp_path, pairs):
         return artifacts.data.units(artifacts.spec.strategy)
 
     units = units_of()
-    stages.write_tag_map(units, tmp_path)
+    cell_files.write_tag_map(units, tmp_path)
     path = tmp_path / "tag_map.csv"
     kept = units_of(f"strategy.units.tag_map={path}")
     assert (list(kept.names), (kept.matrix != units.matrix).nnz) == (list(units.names), 0)

@@ -552,5 +552,7 @@ def test_a_sweeps_models_are_called_like_their_cells():
 def test_a_sweeps_models_do_not_replace_one_another(target):
     check_distinct_targets(target, 4)
     check_distinct_targets("me/cow", 1)
-    with pytest.raises(SftdivError, match="me/cow names one model, and this sweep makes 4: me/ names each after"):
+    with pytest.raises(
+        SftdivError, match="me/cow names one model, but this sweep trains 4: use me/ to name each after"
+    ):
         check_distinct_targets("me/cow", 4)
