@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _Package(ModuleType):
-    """The package. Importing the modules ``sftdiv.measure`` and ``sftdiv.analyze`` does not hide the API's functions."""
+    """The package: importing the modules ``sftdiv.measure`` and ``sftdiv.analyze`` keeps the API's functions."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in __all__ and isinstance(value, ModuleType)):

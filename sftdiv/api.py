@@ -87,14 +87,9 @@ def ladder(
     from sftdiv.config.sources import positions_of, source_settings
     from sftdiv.pipeline.select_subsets import select_levels
 
-    other_settings = dotted({{"match": "selection.match"}.get(name, name): value for name, value in settings.items()})
-    shared = {
-        **source_settings(data, other_settings),
-        "size.n": n,
-        "strategy": strategy,
-        "stop_after": "select",
-        **other_settings,
-    }
+    renamed = {{"match": "selection.match"}.get(name, name): value for name, value in settings.items()}
+    shared = {"size.n": n, "strategy": strategy, "stop_after": "select", **dotted(renamed)}
+    shared = source_settings(data, shared) | shared
     if side is not None:
         shared["strategy.side"] = side
     if "embedder" not in shared:

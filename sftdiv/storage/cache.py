@@ -38,7 +38,7 @@ class Store:
         return self.root / kind / content_hash(key)
 
     def partial(self, kind: str, key: Mapping[str, Any]) -> Path:
-        """Folder for intermediate results of a build. It survives a killed build and is deleted after a complete one."""
+        """Folder for intermediate results of a build; survives a killed build and is deleted after a complete one."""
         path = Path(f"{self.entry_path(kind, key)}.partial")
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -202,7 +202,7 @@ def test_errors_name_what_is_wrong():
         subset_of(units, level=0, size=1, slack=0.5)
     with pytest.raises(SftdivError, match=r"match='lenght' is unknown. Did you mean 'length'"):
         subset_of(units, level=0, size=1, match="lenght")
-    with pytest.raises(SftdivError, match="no example is left"):
+    with pytest.raises(SftdivError, match="no selectable example is left"):
         build_universe({"heldout": np.ones(3, dtype=bool)}, lengths=np.ones(3), sources=["a"] * 3, match="none")
 
 
