@@ -1,4 +1,5 @@
-"""The whole way on a small embedded world, as a user types it: which files come out, what a rerun does, what a kill leaves."""
+"""The whole way on a small embedded world, as a user types it: which files come out, what a rerun does,
+what a kill leaves."""
 
 import json
 import shutil

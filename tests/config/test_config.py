@@ -1,4 +1,5 @@
-"""Every config composes, every `_target_` accepts its keys, and what cannot be right is refused with the alternatives."""
+"""Every config composes, every `_target_` accepts its keys, and what cannot be right is refused with the
+alternatives."""
 
 import inspect
 import subprocess
@@ -65,7 +66,8 @@ def test_all_options_of_the_issues_are_there():
     wanted = {
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
-        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
+        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b "
+        "smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
         "eval": "embedded heldout custom none suite_small open_llm judge",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",

@@ -133,7 +133,8 @@ def test_an_unknown_task_names_the_nearest(parrot, tasks):
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
-    """Also where the model's own settings do not say which token ends an answer, and it would then begin another one."""
+    """Also where the model's own settings do not say which token ends an answer, and it would then begin
+    another one."""
     asked = ["quack " * 90 + "What says the duck?", ROOSTER[0]["content"]]
     long = [
         {"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"}
@@ -213,7 +214,8 @@ def test_prompts_are_kept_until_the_data_changes(parrot, tasks, tmp_path):
 
 
 def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path, capsys):
-    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance 1/3, error sqrt(1/12)."""
+    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance
+    1/3, error sqrt(1/12)."""
     by_hand = paired_difference(np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0]))
     assert (by_hand.difference, by_hand.items) == (-0.5, 4)
     assert by_hand.stderr == pytest.approx(12**-0.5)

@@ -1,4 +1,5 @@
-"""Where the stages meet: what the base model has read is never selected, and a change rebuilds only what depends on it."""
+"""Where the stages meet: what the base model has read is never selected, and a change rebuilds only what
+depends on it."""
 
 import json
 
@@ -155,7 +156,8 @@ def test_an_unknown_column_and_source_name_the_known(tmp_path, pairs):
 
 
 def test_what_counts_as_a_duplicate_is_a_setting(tmp_path):
-    # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five words are shared
+    # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five
+    # words are shared
     long = " ".join(f"word{i}" for i in range(40))
     pairs = [
         ("Say a.", "a"),

@@ -1,4 +1,5 @@
-"""Sweeps as a user types them, on a small embedded world: isolation, failures, resuming, kills, and work that is done once."""
+"""Sweeps as a user types them, on a small embedded world: isolation, failures, resuming, kills, and work
+that is done once."""
 
 import json
 import os
@@ -83,7 +84,8 @@ SIX = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """Six cells, run one after the other without interruption, with what the sweep printed in ``printed``; not to be changed."""
+    """Six cells, run one after the other without interruption, with what the sweep printed in ``printed``;
+    not to be changed."""
 
     def build(folder):
         done = sweep(warm_cache(folder), *SIX)
@@ -145,7 +147,8 @@ def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undistur
 
 
 def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
-    """Killed three times, at a base model's training, in a cell's training and in the parent between; then resumed to the end."""
+    """Killed three times, at a base model's training, in a cell's training and in the parent between; then
+    resumed to the end."""
     warm_cache(tmp_path, without=["base"])
     study = tmp_path / "multirun" / "six"
     for stage, whom in (("base", "child"), ("train", "parent"), ("evaluate", "parent")):
