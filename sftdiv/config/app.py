@@ -62,7 +62,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     """Run a Hydra app with ``conf/CONFIG_NAME.yaml``; errors that a user can fix are printed without a traceback."""
     # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    _refuse_numbers_for_groups(sys.argv[1:])
+    _reject_numbers_for_groups(sys.argv[1:])
     try:
         app()
     except ConfigCompositionException as error:
@@ -78,7 +78,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
         sys.exit(f"sftdiv: {error.__cause__}")
 
 
-def _refuse_numbers_for_groups(arguments: list[str]) -> None:
+def _reject_numbers_for_groups(arguments: list[str]) -> None:
     """Reject a number as the option of a group, for which Hydra's own message is about types."""
     for argument in arguments:
         name, _, value = argument.partition("=")

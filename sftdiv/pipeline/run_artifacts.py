@@ -132,7 +132,7 @@ class RunArtifacts:
         return replace(self.spec.training, trainer=self.trainer)
 
     def keep_selection(self, universe: Universe) -> Keep:
-        """Cache of what a selector derives from the run's units and a universe."""
+        """Cache of results that a selector derives from the run's units and a universe."""
         shared = {
             "units": self.data.units_key(self.spec.strategy),
             "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),

@@ -22,7 +22,7 @@ class Reader(Protocol):
     """Reads the examples of a corpus."""
 
     def identity(self) -> Mapping[str, Any]:
-        """What decides the content: file digests, or a hub id and revision, or a seed; JSON, no paths."""
+        """What decides the content: file digests, or a Hub id and revision, or a seed; JSON, no paths."""
         ...
 
     def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
@@ -90,7 +90,7 @@ class Evaluator(Protocol):
     """Scores a checkpoint.
 
     Attributes:
-        primary: Name of the score that a study uses as performance; None where there is no such score.
+        primary: Name of the score that a study uses as performance; None without such a score.
         higher_is_better: Whether a larger primary score is better; None if unknown.
     """
 

@@ -143,8 +143,8 @@ def _rungs(
         rows = universe.indices[universe.strata == stratum]
         needed = min(slack * quota * (floor / size), weights[rows].sum())
         lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=is_only_stratum)
-        asked = k_of_level(level, lowest, ladder.k_max)
-        rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))
+        requested = k_of_level(level, lowest, ladder.k_max)
+        rungs.append(Rung(rows, rows[ladder.pool(requested)], quota, lowest, ladder.k_max, requested))
     return rungs
 
 

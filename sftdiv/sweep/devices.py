@@ -21,7 +21,7 @@ SECONDS_BETWEEN_TRIES = 1.0
 
 
 @contextlib.contextmanager
-def own_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[str, str]]:
+def lock_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[str, str]]:
     """Lock some of the visible GPUs; wait until enough are free.
 
     Args:

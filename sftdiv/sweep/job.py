@@ -16,7 +16,7 @@ from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.storage.cell import FAILURE, RUNNING, Cell, stage_of, write_failure
 from sftdiv.storage.files import write_atomically
-from sftdiv.sweep.devices import own_gpus
+from sftdiv.sweep.devices import lock_gpus
 from sftdiv.sweep.subprocess_cell import run_isolated
 from sftdiv.training.config import TrainerConfig
 
@@ -53,7 +53,7 @@ def _run(request: RunRequest, cell: Cell) -> None:
     (cell.folder / FAILURE).unlink(missing_ok=True)
     (cell.folder / RUNNING).unlink(missing_ok=True)
     write_atomically(cell.folder / "config.yaml", request.text)
-    with own_gpus(count=_gpu_count(request.spec.training.trainer)) as environment:
+    with lock_gpus(count=_gpu_count(request.spec.training.trainer)) as environment:
         if request.sweep.isolate is False:
             _run_in_this_process(request, cell)
             return

@@ -44,7 +44,7 @@ def record(options: Sequence[Tracking], summary: StudySummary) -> None:
     for option in options:
         try:
             option.log_study(summary)
-        except Exception as error:  # trackers raise errors of many families, and none of them may end an analysis
+        except Exception as error:  # trackers raise errors of many libraries, and none may stop an analysis
             log.warning("%s did not take the study's summary: %s", type(option).__name__, error)
 
 
