@@ -100,7 +100,8 @@ def measure_all(
         datasets.append({"name": name, **survey.measure(dataset, size=size, progress=report)})
     shared_types = []
     if has_baseline:
-        shared_types = [coverage(*artifacts, strategy, survey.tokenizer) for strategy in survey.strategies]
+        dataset, baseline = artifacts
+        shared_types = [coverage(dataset, baseline, strategy, survey.tokenizer) for strategy in survey.strategies]
     return {
         "layout": LAYOUT,
         "size": size,

@@ -183,9 +183,11 @@ class Survey:
         for side in SIDES:
             progress(f"near duplicates: {side}")
             duplicates[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
-        summaries = {side: _summarize(duplicates[side], texts_of(artifacts, side)) for side in SIDES}
         pair = intersect(duplicates["instruction"], duplicates["response"])
-        return {"pair": _summarize(pair, texts_of(artifacts, BOTH)), **summaries}
+        summaries = {"pair": _summarize(pair, texts_of(artifacts, BOTH))}
+        for side in SIDES:
+            summaries[side] = _summarize(duplicates[side], texts_of(artifacts, side))
+        return summaries
 
     def _units(
         self, artifacts: CorpusArtifacts, strategy: StrategySpec, size: int, progress: Progress

@@ -45,7 +45,7 @@ def record(options: Sequence[Tracking], summary: StudySummary) -> None:
         try:
             option.log_study(summary)
         except Exception as error:  # trackers raise errors of many libraries, and none may stop an analysis
-            log.warning("%s did not take the study's summary: %s", type(option).__name__, error)
+            log.warning("%s failed to record the study's summary: %s", type(option).__name__, error)
 
 
 def summarize(analysis: Analysis) -> StudySummary:

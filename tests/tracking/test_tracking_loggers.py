@@ -256,7 +256,7 @@ def test_a_tracker_that_refuses_the_study_keeps_it_from_no_other(summary, caplog
             raise OSError("disk full")
 
     study_summary.record([Refusing(), CsvTracking()], summary)
-    assert "Refusing did not take the study's summary: disk full" in caplog.text
+    assert "Refusing failed to record the study's summary: disk full" in caplog.text
     assert (summary.folder / "csv" / "study").is_dir()
 
 
