@@ -1,7 +1,7 @@
-"""sftdiv: select SFT subsets at a controlled diversity, fine-tune on them, and measure what diversity is worth.
+"""sftdiv: select SFT subsets at a controlled diversity, fine-tune on them, and measure the effect of diversity.
 
-``sftdiv.select``, ``ladder``, ``measure`` and ``analyze`` are the Python API (`sftdiv.api`); they are
-imported when first used, so that importing sftdiv takes milliseconds.
+``sftdiv.select``, ``ladder``, ``measure`` and ``analyze`` are the Python API (`sftdiv.api`). They are
+imported on first use, so that importing sftdiv takes milliseconds.
 """
 
 import os
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Report", "Study", "Subset", "analyze", "ladder", "measure", "select"]
 
-# OpenMP's threads spin while they wait; beside any other busy process that made the tiny base model 25 times
-# slower (LOG.md, 2026-11-21). It is read when torch is first imported, so it is set here, before any stage can.
+# OpenMP threads spin while they wait. Beside another busy process this made the tiny base model 25 times
+# slower (LOG.md, 2026-11-21). torch reads the variable when it is imported, so it is set here, before any stage.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _Package(ModuleType):
-    """The package: importing the commands ``sftdiv.measure`` and ``sftdiv.analyze`` does not hide the functions of these names."""
+    """The package: importing the modules ``sftdiv.measure`` and ``sftdiv.analyze`` keeps the API's functions."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in __all__ and isinstance(value, ModuleType)):
@@ -32,7 +32,7 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    """The functions and classes of the API, imported when first used."""
+    """Functions and classes of the API, imported on first use."""
     if name in __all__:
         from sftdiv import api
 

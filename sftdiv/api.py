@@ -1,80 +1,24 @@
-"""The Python face of sftdiv: ``select``, ``ladder``, ``measure``, ``analyze``.
+"""The Python API of sftdiv: ``select``, ``ladder``, ``measure``, ``analyze``.
 
-The same defaults, checks, messages and results as the commands, without any knowledge of Hydra. Data is a
-``datasets.Dataset``, a list of dicts, a pandas frame, or a path, glob or hub id. Every setting of a command
-can be given as a keyword, with two underscores for a dot: ``corpus__dedup="near"`` is ``corpus.dedup=near``.
-Data in memory is written once below the cache folder, named by its content, and read like any other file.
+It has the same defaults, checks, messages and results as the commands and needs no knowledge of Hydra. Data
+is a ``datasets.Dataset``, a list of dicts, a pandas frame, or a path, glob or Hub id. Every setting of a
+command is a keyword, with two underscores for a dot: ``corpus__dedup="near"`` is ``corpus.dedup=near``.
+Data in memory is written once to the cache folder, named by its content, and read like any other file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sftdiv.records import SftdivError, Side
-from sftdiv.storage.files import write_atomically
+from sftdiv.pipeline.api_results import Report, Study, Subset
+from sftdiv.records import Side
 
 if TYPE_CHECKING:
-    import datasets
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from sftdiv.analysis.analysis import Analysis
     from sftdiv.config.sources import Data
 
-
-@dataclass(frozen=True)
-class Subset:
-    """Selected examples.
-
-    Attributes:
-        dataset: The examples in the order drawn, with the columns of a run's ``subset.parquet``: ``id``, ``messages``,
-            ``instruction``, ``response``, ``source`` and carried ones.
-        indices: Position of each example in the data as it was given, shape (examples,).
-        report: Columns of the result row: sizes, the selector's numbers, ``diversity.SIDE.METRIC``.
-    """
-
-    dataset: datasets.Dataset
-    indices: NDArray[np.int64]
-    report: Mapping[str, Any]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def save(self, path: str | Path, *, format: str = "messages") -> Path:
-        """Write the examples to a file that other programs load.
-
-        Args:
-            path: Destination, with the suffix of the format: ``.jsonl`` (``.json`` for alpaca with history) or ``.parquet``.
-            format: ``messages`` (TRL, axolotl), ``sharegpt`` or ``alpaca`` (LLaMA-Factory, axolotl), or ``parquet``.
-
-        Returns:
-            The file. LLaMA-Factory's ``dataset_info.json`` and axolotl's ``axolotl.yaml`` are written beside it.
-
-        Raises:
-            SftdivError: The format is unknown, or cannot hold an example.
-
-        Example:
-            >>> subset = sftdiv.select(rows, n=20, strategy="random")
-            >>> subset.save(folder / "train.jsonl", format="sharegpt").name
-            'train.jsonl'
-        """
-        from sftdiv.release.export.write_export import write_export
-
-        target = Path(path).expanduser().absolute()
-        data, *_ = write_export(self.dataset, target.parent, format=format, name=target.stem)
-        if data.suffix != target.suffix:
-            data.unlink()
-            raise SftdivError(
-                f"{target.name}: the format {format} is written as {data.suffix}: {target.stem}{data.suffix}"
-            )
-        return data
+__all__ = ["Report", "Study", "Subset", "analyze", "ladder", "measure", "select"]
 
 
 def select(
@@ -89,13 +33,14 @@ def select(
     """Select a subset at a diversity level, as ``python -m sftdiv.run stop_after=select`` does.
 
     Args:
-        data: Examples; see the module's text.
+        data: Examples; see the module's docstring.
         n: Number of examples.
         strategy: ``micro_token``, ``meso_tag``, ``macro_topic`` or ``random``.
         side: ``instruction`` or ``response``; None for the strategy's default.
         level: Diversity level: a number in [0, 1], or a fraction such as ``"1/6"``.
-        **settings: Any other setting of the command, such as ``match="length"``, ``seed=1`` or ``corpus__dedup="near"``.
-            Without ``embedder`` none is used unless the strategy needs one, so that nothing is embedded for metrics alone.
+        **settings: Any other setting of the command, such as ``match="length"``, ``seed=1`` or
+            ``corpus__dedup="near"``. ``embedder`` defaults to ``none`` unless the strategy needs one, so that texts
+            are not embedded for metrics only.
 
     Raises:
         SftdivError: A setting is unknown or out of range, the data cannot be read, or it is too small for ``n``.
@@ -117,10 +62,10 @@ def ladder(
     levels: Sequence[float | str] = (0.0, 0.5, 1.0),
     **settings: Any,
 ) -> list[Subset]:
-    """Select one subset at each of several diversity levels; what the levels share is computed once.
+    """Select one subset at each of several diversity levels. Units and ladder are computed once for all levels.
 
     Args:
-        data: Examples; see the module's text.
+        data: Examples; see the module's docstring.
         n: Number of examples of each subset.
         strategy: ``micro_token``, ``meso_tag``, ``macro_topic`` or ``random``.
         side: ``instruction`` or ``response``; None for the strategy's default.
@@ -142,8 +87,9 @@ def ladder(
     from sftdiv.config.sources import positions_of, source_settings
     from sftdiv.pipeline.select_subsets import select_levels
 
-    others = dotted({{"match": "selection.match"}.get(name, name): value for name, value in settings.items()})
-    shared = {**source_settings(data, others), "size.n": n, "strategy": strategy, "stop_after": "select", **others}
+    renamed = {{"match": "selection.match"}.get(name, name): value for name, value in settings.items()}
+    shared = {"size.n": n, "strategy": strategy, "stop_after": "select", **dotted(renamed)}
+    shared = source_settings(data, shared) | shared
     if side is not None:
         shared["strategy.side"] = side
     if "embedder" not in shared:
@@ -158,74 +104,19 @@ def ladder(
 
 
 def _default_embedder(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """No embedder, unless the strategy needs one: then the command's own default."""
+    """The setting ``embedder=none``, unless the strategy needs an embedder: then the command's default holds."""
     from sftdiv.config.from_python import run_request
 
     needs_embeddings = run_request(settings).spec.strategy.needs == "embeddings"
     return {} if needs_embeddings else {"embedder": "none"}
 
 
-@dataclass(frozen=True)
-class Report:
-    """The diversity of a dataset, or of two.
-
-    Attributes:
-        numbers: Everything measured, as ``measure.json`` holds it.
-        folder: Folder of ``measure.json``, ``measure.html`` and ``token_bands.png``.
-    """
-
-    numbers: Mapping[str, Any]
-    folder: Path
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """One row per side and metric: ``value`` and, with a baseline, ``baseline``, on the whole datasets.
-
-        Size-dependent metrics of datasets of different sizes do not compare; see ``numbers["comparison"]``, which
-        compares samples of one size.
-        """
-        import pandas as pd
-
-        datasets = self.numbers["datasets"]
-        names = ("value", "baseline")
-        columns = {
-            name: {
-                (side, metric): value
-                for side, measured in dataset["sides"].items()
-                for metric, value in measured["metrics"].items()
-            }
-            for name, dataset in zip(names, datasets, strict=False)
-        }
-        return pd.DataFrame(columns).rename_axis(index=["side", "metric"])
-
-    def to_html(self, path: str | Path) -> Path:
-        """Write the report as one HTML file that opens from disk.
-
-        Example:
-            >>> report = sftdiv.measure(rows, near_duplicates=None)
-            >>> report.to_html(folder / "report.html").name
-            'report.html'
-        """
-        target = Path(path).expanduser().absolute()
-        write_atomically(target, self._page())
-        return target
-
-    def _page(self) -> str:
-        return (self.folder / "measure.html").read_text(encoding="utf-8")
-
-    def _repr_html_(self) -> str:
-        """The report in a notebook: the page in a frame of its own, so that its styles stay there."""
-        from html import escape
-
-        return f'<iframe srcdoc="{escape(self._page())}" style="width: 100%; height: 600px; border: 0"></iframe>'
-
-
 def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Report:
-    """Measure how diverse a dataset is, alone or beside another one, as ``python -m sftdiv.measure`` does. Trains nothing.
+    """Measure the diversity of a dataset, alone or compared with a baseline, as ``python -m sftdiv.measure`` does.
 
     Args:
-        data: Examples; see the module's text.
-        baseline: A second dataset to compare with.
+        data: Examples; see the module's docstring.
+        baseline: Dataset to compare with.
         **settings: Any other setting of the command, such as ``embedder="lsa"`` or ``matched={"size": 500}``.
 
     Raises:
@@ -242,66 +133,25 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
     from sftdiv.config.sources import source_settings
     from sftdiv.pipeline.compare_datasets import measure_request as run_measurement
 
-    others = dotted(settings)
-    named = {**source_settings(data, others), **others}
+    other_settings = dotted(settings)
+    all_settings = {**source_settings(data, other_settings), **other_settings}
     if baseline is not None:
-        named["baseline"] = source_settings(baseline, others)["corpus.path"]
-    request = measure_request(named)
+        all_settings["baseline"] = source_settings(baseline, other_settings)["corpus.path"]
+    request = measure_request(all_settings)
     return Report(run_measurement(request, Console(stderr=True)), request.folder)
 
 
-@dataclass(frozen=True)
-class Study:
-    """The analysis of a study.
-
-    Attributes:
-        analysis: Every table of the report.
-    """
-
-    analysis: Analysis
-
-    @property
-    def cells(self) -> pd.DataFrame:
-        """One row per finished cell."""
-        return self.analysis.study.cells
-
-    @property
-    def slopes(self) -> pd.DataFrame:
-        """One row per ladder and predictor: slope, standard deviation, interval."""
-        return self.analysis.slopes
-
-    @property
-    def correlations(self) -> pd.DataFrame:
-        """One row per scope, side and metric: correlation of diversity and performance."""
-        return self.analysis.correlations
-
-    def figure(self, name: str = "performance_by_level") -> Figure:
-        """A figure of the report.
-
-        Args:
-            name: One of the report's figures.
-
-        Raises:
-            SftdivError: There is no such figure.
-
-        Example:
-            >>> sftdiv.analyze(study_folder).figure("performance_by_level").axes != []
-            True
-        """
-        from sftdiv.reporting.study.study_figures import draw_figure
-
-        return draw_figure(self.analysis, name)
-
-
 def analyze(study: str | Path, *, seed: int = 0) -> Study:
-    """Relate diversity to performance in the finished cells of a study, as ``python -m sftdiv.analyze`` does; writes nothing.
+    """Relate diversity to performance in a study's finished cells, as ``python -m sftdiv.analyze`` does.
+
+    Nothing is written.
 
     Args:
         study: Folder of the study, such as ``multirun/my_study``.
         seed: Seed of the bootstrap intervals.
 
     Raises:
-        SftdivError: The folder is no study, or none of its cells has a score.
+        SftdivError: The folder is not a study, or none of its cells has a score.
 
     Example:
         >>> study = sftdiv.analyze(study_folder)

@@ -1,9 +1,9 @@
-"""``python -m sftdiv.measure``: how diverse a dataset is, and whether it is more diverse than another one. Trains nothing.
+"""``python -m sftdiv.measure``: measure the diversity of a dataset, alone or compared with a baseline. No training.
 
-A Hydra config (``conf/measure.yaml``; ``--help`` shows it) becomes a table in the terminal and
-``outputs/measure/NAME-HASH/`` with ``token_bands.png``, ``measure.html`` and, last, ``measure.json``. The
-folder is named by content: the same command on the same data shows the finished report again. Heavy
-libraries are imported once there is something to measure.
+The input is a Hydra config (``conf/measure.yaml``, shown by ``--help``). The output is a table in the
+terminal and the folder ``outputs/measure/NAME-HASH/`` with ``token_bands.png``, ``measure.html`` and, last,
+``measure.json``. The hash covers data and settings, so a repeated command shows the finished report.
+Heavy libraries are imported only when there is something to measure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ register_resolvers()
 
 
 def main() -> None:
-    """The command."""
+    """Entry point of the command."""
     run_app(_app, config_name=NAME)
 
 
@@ -33,14 +33,14 @@ def _app(config: DictConfig) -> None:
 
 
 def measure(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Measure a dataset, and its baseline where there is one, unless that is done; show and return the numbers.
+    """Measure a dataset and its baseline, if any; print and return the numbers. A finished report is read instead.
 
     Args:
-        config: ``conf/measure.yaml``, composed.
-        overrides: The overrides that it was composed with.
+        config: Composed ``conf/measure.yaml``.
+        overrides: Overrides of the command.
 
     Raises:
-        SftdivError: A setting is wrong or a dataset cannot be read.
+        SftdivError: A setting is invalid or a dataset cannot be read.
     """
     from sftdiv.pipeline.compare_datasets import measure_request
     from sftdiv.reporting.dataset.dataset_terminal import show

@@ -1,8 +1,8 @@
-"""The nouns of sftdiv: what passes between the stages, each a small frozen dataclass.
+"""Records that pass between the stages, each a small frozen dataclass.
 
-A stage takes and gives these and never imports another stage. A record says how it was made, so
-that whatever is built from it can be keyed and explained. Only numpy is imported here; heavier
-types stand in annotations alone.
+Stages exchange these records and never import one another. A record holds how it was made, so that
+everything derived from it can be keyed and explained. Only numpy is imported here; heavier types
+appear in annotations only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sftdiv.storage.hashing import path_identity
 
 if TYPE_CHECKING:
     import datasets
-    import pandas as pd
     import scipy.sparse
 
 Side = Literal["instruction", "response"]
@@ -27,12 +26,19 @@ SIDES: tuple[Side, Side] = ("instruction", "response")
 
 
 class SftdivError(Exception):
-    """An error that a user can mend: its message holds the value and the alternatives, and it is shown without a traceback."""
+    """An error that a user can fix; shown without a traceback. Its message holds the value and the alternatives."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One conversation as a reader gives it: OpenAI-style messages, where it came from, and columns that are carried along."""
+    """One conversation as read from its source.
+
+    Attributes:
+        messages: OpenAI-style messages.
+        source: Name of its source.
+        id: Identifier in its source.
+        extra: Carried columns (``corpus.columns``).
+    """
 
     messages: Sequence[Mapping[str, str]]
     source: str = ""
@@ -44,9 +50,11 @@ class Example:
 class Corpus:
     """Distinct examples in canonical order (by content hash), so that the order of the input never matters.
 
-    ``table`` has the columns ``id, messages, instruction, response, source, group`` (hash of the
-    normalised instruction), ``heldout`` (bool: never selected) and whatever columns were carried;
-    ``counts`` says what was read, dropped and why.
+    Attributes:
+        table: One row per example, with the columns ``id, messages, instruction, response, source, group`` (hash
+            of the normalised instruction), ``heldout`` (bool: never selected) and the carried ones.
+        fingerprint: Digest of the content.
+        counts: Number of rows read, kept, and dropped by reason.
     """
 
     table: datasets.Dataset
@@ -57,12 +65,12 @@ class Corpus:
         """One column as a Python list, in canonical order.
 
         Raises:
-            SftdivError: If there is no such column.
+            SftdivError: The corpus has no such column.
         """
         if name not in self.table.column_names:
             known = ", ".join(self.table.column_names)
             raise SftdivError(
-                f"the corpus has no column {name!r}; carry it along with corpus.columns=[{name}]. Known: {known}"
+                f"the corpus has no column {name!r}; carry it with corpus.columns=[{name}]. Known: {known}"
             )
         return self.table.data.column(name).to_pylist()
 
@@ -72,9 +80,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class TokenIds:
-    """Token ids of many texts, end to end: text ``i`` is ``flat[offsets[i]:offsets[i + 1]]``; ``names[t]`` is type ``t`` in words.
+    """Concatenated token ids of many texts, without special tokens: text ``i`` is ``flat[offsets[i]:offsets[i + 1]]``.
 
-    Special tokens are never among them. Shapes: ``flat`` (tokens,) int32, ``offsets`` (texts + 1,) int64.
+    Attributes:
+        flat: Token ids of all texts, shape (tokens,).
+        offsets: Start of each text in ``flat``, and its end, shape (texts + 1,).
+        names: Text of each token type, by id.
     """
 
     flat: NDArray[np.int32]
@@ -82,11 +93,11 @@ class TokenIds:
     names: Sequence[str]
 
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each text, shape (texts,)."""
+        """Number of tokens of each text, shape (texts,)."""
         return np.diff(self.offsets)
 
     def take(self, indices: NDArray[np.int64]) -> TokenIds:
-        """The token ids of the chosen texts, in the order given."""
+        """Token ids of some texts, in the order of ``indices``, shape (chosen,)."""
         starts, lengths = self.offsets[indices], self.lengths()[indices]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         within = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], lengths)
@@ -95,7 +106,12 @@ class TokenIds:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors of texts: ``vectors`` (texts, dimensions) float32, rows of unit length or of zeros; ``made_by`` is flat JSON."""
+    """Embeddings of texts.
+
+    Attributes:
+        vectors: Shape (texts, dimensions); rows of unit length, or zeros.
+        made_by: Metadata as flat JSON, such as the truncated fraction.
+    """
 
     vectors: NDArray[np.float32]
     made_by: Mapping[str, Any]
@@ -103,11 +119,13 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Units:
-    """Which units of diversity each example holds: ``matrix`` is CSR, examples x types, the count of each type in each example.
+    """Units of diversity of each example.
 
-    ``made_by`` are settings and a few numbers (they become columns of a result row), ``record``
-    whatever else is worth keeping of how the units were made, such as the map from raw tags to
-    final ones; both JSON-serialisable.
+    Attributes:
+        matrix: Count of each type in each example, CSR, shape (examples, types).
+        names: Name of each type.
+        made_by: Settings and numbers that become columns of the result row; JSON.
+        record: Further provenance, such as the map from raw to final tags; JSON.
     """
 
     matrix: scipy.sparse.csr_array
@@ -118,7 +136,13 @@ class Units:
 
 @dataclass(frozen=True)
 class Universe:
-    """Who may be chosen: ``indices`` (ascending rows of the corpus), each one's ``stratum``, and how many were left out, by reason."""
+    """Selectable examples and their strata.
+
+    Attributes:
+        indices: Rows of the corpus, ascending, shape (selectable,).
+        strata: Stratum of each, shape (selectable,).
+        counts: Number of excluded examples by reason.
+    """
 
     indices: NDArray[np.int64]
     strata: NDArray[np.int64]
@@ -127,11 +151,12 @@ class Universe:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The order in which types are pruned, and with it every nested pool.
+    """The order in which types are pruned, which determines every nested pool.
 
-    ``type_order[i]`` is the i-th type removed; ``example_step[e]`` is the number of types that were
-    removed when example ``e`` was (the example is in the pool of k types iff ``example_step[e] >
-    types - k``).
+    Attributes:
+        type_order: Types in the order of their removal, shape (types,).
+        example_step: Number of types removed when each example leaves, shape (examples,). Example ``e`` is in the
+            pool of k types iff ``example_step[e] > types - k``.
     """
 
     type_order: NDArray[np.int64]
@@ -139,21 +164,21 @@ class Ladder:
 
     @property
     def k_max(self) -> int:
-        """The number of types, all of which the full universe may draw on."""
+        """Number of types of the full universe."""
         return len(self.type_order)
 
     def pool(self, k: int) -> NDArray[np.int64]:
-        """Positions (in the universe) of the examples that remain when only ``k`` types do, ascending."""
+        """Ascending positions in the universe of the examples that remain with ``k`` types."""
         return np.flatnonzero(self.example_step > self.k_max - k)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The examples that a selector chose.
+    """Selected examples.
 
     Attributes:
-        indices: Rows of the corpus in the order drawn, shape (chosen,).
-        columns: What the selector adds to the result row, such as the ladder's ``k_min`` and ``pool``; JSON-serialisable.
+        indices: Rows of the corpus in the order drawn, shape (selected,).
+        columns: The selector's columns of the result row, such as ``k_min`` and ``pool`` of the ladder; JSON.
     """
 
     indices: NDArray[np.int64]
@@ -165,10 +190,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model or tokenizer: a local folder or a hub id.
+    """A model or tokenizer: a local folder or a Hub id.
 
     Attributes:
-        path: Local folder in the hub's format, or a hub id.
+        path: Local folder in the Hub's format, or a Hub id.
         revision: Hub revision (branch, tag or commit); None for the default branch. Ignored for folders.
     """
 
@@ -181,7 +206,7 @@ class ModelRef:
         return Path(self.path).expanduser().is_dir()
 
     def identity(self) -> dict[str, Any]:
-        """The digest of a local folder's files, else the hub id with its revision."""
+        """Digest of a local folder's files, else the Hub id with its revision."""
         if self.is_local:
             return {"files": path_identity(self.path)}
         return {"path": self.path, "revision": self.revision}
@@ -189,7 +214,7 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Score:
-    """One number from an evaluation and its standard error (NaN where none can be given)."""
+    """One score of an evaluation and its standard error (NaN if unknown)."""
 
     value: float
     stderr: float
@@ -197,7 +222,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Heldout:
-    """The examples that selection never sees: conversations, their sources, and the instruction group of each."""
+    """The held-out set: examples that are never selected.
+
+    Attributes:
+        messages: Conversations.
+        sources: Source of each.
+        groups: Instruction group of each.
+    """
 
     messages: Sequence[Sequence[Mapping[str, str]]]
     sources: Sequence[str]
@@ -206,54 +237,12 @@ class Heldout:
 
 @dataclass(frozen=True)
 class RawTags:
-    """Tags as a tagger gave them.
+    """Tags before normalisation.
 
     Attributes:
         tags: Tags of each text, in the order of the texts.
-        record: Counts and settings worth keeping; JSON-serialisable.
+        record: Counts and settings of the tagger; JSON.
     """
 
     tags: Sequence[Sequence[str]]
     record: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackedRun:
-    """What a tracker is told of a run when it begins.
-
-    Attributes:
-        study: Name of the study.
-        name: Name of the cell, unique in its study.
-        folder: Folder of the study.
-        config: Nested settings of the run.
-        kind: Kind of run, as the column ``kind`` of the result row, or ``study``.
-        tags: Words to filter runs by.
-    """
-
-    study: str
-    name: str
-    folder: Path
-    config: Mapping[str, Any]
-    kind: str
-    tags: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySummary:
-    """What the analysis of a study found.
-
-    Attributes:
-        folder: Folder of the study.
-        name: Name of the study.
-        numbers: Values by flat names, such as ``slope.level.micro_token.response.1000.tiny.unmatched``; text and None are allowed.
-        tables: Data frames, or lists of rows, by name.
-        figures: Image files by name.
-        report: The HTML report; None where there is none.
-    """
-
-    folder: Path
-    name: str
-    numbers: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame | Sequence[Mapping[str, Any]]]
-    figures: Mapping[str, Path]
-    report: Path | None

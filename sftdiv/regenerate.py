@@ -1,11 +1,11 @@
-"""``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, so that responses no longer differ in quality.
+"""``python -m sftdiv.regenerate``: rewrite every response of a corpus with one model, to equalise response quality.
 
-A Hydra config (``conf/regenerate.yaml``; ``--help`` shows it) and an OpenAI-compatible endpoint become
-``outputs/regenerate/NAME-HASH/`` with ``corpus/`` (shards that ``corpus=files`` reads),
-``failures.jsonl``, ``answers.jsonl`` (the journal) and, last, ``provenance.json``. The folder is named by
-the requests; the address of the server is no part of that, so that a run can resume with another server.
-The journal is kept, as large as the corpus, since it holds what was paid for: another ``limit`` or
-``on_cut`` repeats no request.
+The inputs are a Hydra config (``conf/regenerate.yaml``, shown by ``--help``) and an OpenAI-compatible
+endpoint. The output is the folder ``outputs/regenerate/NAME-HASH/`` with ``corpus/`` (shards for
+``corpus=files``), ``failures.jsonl``, ``answers.jsonl`` (the journal) and, last, ``provenance.json``. The
+hash covers the requests but not the server's address, so that a run can resume with another server. The
+journal grows as large as the corpus. It is kept because requests cost money: another ``limit`` or
+``on_cut`` repeats none.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.validate import check_one_of, check_range
 
 register_resolvers()
-NAME = "regenerate"  # of conf/regenerate.yaml and of the folder below paths.outputs
-LEDGER = "answers.jsonl"
+NAME = "regenerate"  # name of conf/regenerate.yaml and of the folder below paths.outputs
+JOURNAL = "answers.jsonl"
 
 
 def main() -> None:
-    """The command."""
+    """Entry point of the command."""
     run_app(_app, config_name=NAME)
 
 
@@ -48,15 +48,15 @@ def _app(config: DictConfig) -> None:
 
 
 def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Rewrite a corpus, unless that is done; show and return its provenance.
+    """Rewrite a corpus unless it is finished; print and return its provenance.
 
     Args:
-        config: ``conf/regenerate.yaml``, composed.
-        overrides: The overrides that it was composed with.
+        config: Composed ``conf/regenerate.yaml``.
+        overrides: Overrides of the command.
 
     Raises:
-        SftdivError: If a setting is wrong, the corpus cannot be read, the server cannot be reached,
-            or too many rows fail.
+        SftdivError: A setting is invalid, the corpus cannot be read, the server cannot be reached, or too
+            many rows fail.
     """
     from sftdiv.data.regenerate.provenance import finished
     from sftdiv.pipeline.artifacts import load_corpus_of
@@ -74,10 +74,10 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
-    """Refuse what cannot be right before anything is read or requested.
+    """Validate the settings before anything is read or requested.
 
     Raises:
-        SftdivError: With the setting, its value and the alternatives.
+        SftdivError: A setting is invalid.
     """
     check_given(config)
     check_range("limit", config.limit, least=1, whole=True, optional=True)
@@ -90,7 +90,7 @@ def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
 
 
 def _folder(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:
-    """The output folder: readable names, and a hash of the corpus's content and of all that decides the answers."""
+    """Output folder: readable names, and a hash of the corpus's content and of the settings that decide the answers."""
     from sftdiv.data.regenerate.provenance import LAYOUT
 
     key = {"corpus": corpus.fingerprint, "rewriter": rewriter.identity(), "layout": LAYOUT}
@@ -108,18 +108,18 @@ def _rewrite(
     form: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    """Ask what is missing and write all files; what an earlier run wrote stays until everything is asked."""
+    """Send the missing requests, then write all files. Files of an earlier run stay until all requests are answered."""
     from sftdiv.data.regenerate.provenance import PROVENANCE, write_provenance
     from sftdiv.data.regenerate.shards import rows, write_shards
     from sftdiv.llm.batch_requests import run_requests, summary
     from sftdiv.llm.journal import Journal
 
-    with Journal(folder / LEDGER) as ledger:
+    with Journal(folder / JOURNAL) as journal:
         questions = (rewriter.question(row["id"], row["messages"]) for row in rows(corpus, form["limit"]))
         models = run_requests(
             endpoint,
             questions,
-            ledger,
+            journal,
             total=form["limit"],
             max_failed=config.max_failed,
             label="rewriting",
@@ -133,34 +133,34 @@ def _rewrite(
             rewriter=rewriter.identity(),
             models=models,
             form=form,
-            written=write_shards(corpus, ledger, folder, **form),
-            usage={**summary(ledger.lines()), "calls": ledger.calls},
+            written=write_shards(corpus, journal, folder, **form),
+            usage={**summary(journal.lines()), "calls": journal.calls},
             command=["python", "-m", "sftdiv.regenerate", *overrides],
         )
 
 
 def show(record: Mapping[str, Any], folder: Path) -> None:
-    """What was made of how much, and how to use it."""
+    """Print the counts of a finished rewrite and the option that reads it."""
     tokens = record["asked"]["tokens"].get("completion_tokens")
-    told = {
+    counts = {
         "rows": record["rows"],
         "rewritten": record["written"],
         f"cut at max_tokens, on_cut={record['form']['on_cut']}": record["cut"],
-        "failed (the same command asks them again)": record["failed"],
+        "failed (retried by the same command)": record["failed"],
         "requests": record["asked"]["calls"],
-        **({} if tokens is None else {"tokens written": tokens}),
+        **({} if tokens is None else {"generated tokens": tokens}),
     }
     table = Table(title=f"{record['rewriter']['model']}, {record['date']}", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    for name, value in told.items():
+    for name, value in counts.items():
         table.add_row(name, f"{value:,}")
     console = Console()
     console.print(table)
     if record["written"] < record["rows"]:
-        console.print(f"left out, and why: {folder / FAILURES}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"rejected rows: {folder / FAILURES}", soft_wrap=True, markup=False, highlight=False)
     console.print(
-        f"use it by: corpus=files corpus.path={folder / SHARDS}", soft_wrap=True, markup=False, highlight=False
+        f"to use it: corpus=files corpus.path={folder / SHARDS}", soft_wrap=True, markup=False, highlight=False
     )
 
 

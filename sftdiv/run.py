@@ -1,10 +1,10 @@
-"""``python -m sftdiv.run``: select a subset at a diversity level, fine-tune a model on it, evaluate it, record one row.
+"""``python -m sftdiv.run``: select a subset at a diversity level, fine-tune a model on it, evaluate it, write its row.
 
-A Hydra config (``conf/``; ``--help`` shows it) becomes ``outputs/STUDY/CELL/`` with ``config.yaml``,
-``subset.parquet``, ``model/``, ``samples.jsonl`` and, last, ``result.json``; a multirun becomes
-``multirun/STUDY/`` with every cell and a report. The same command again finds what is finished; an
-interrupted cell resumes from the complete artifacts. Heavy libraries are imported once a cell has work to
-do, so that ``--help`` and a finished cell answer at once.
+The input is a Hydra config (``conf/``, shown by ``--help``). The output of a run is the folder
+``outputs/STUDY/CELL/`` with ``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and, last,
+``result.json``. A multirun writes ``multirun/STUDY/`` with every cell and a report. A repeated command
+skips finished cells; an interrupted cell resumes from its complete artifacts. Heavy libraries are imported
+only when a cell has work to do, so that ``--help`` and finished cells return at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _app(config: DictConfig) -> None:
 
 
 def run(request: RunRequest) -> dict[str, Any]:
-    """Run one cell, unless it is finished, and show its row.
+    """Run one cell unless it is finished, and print its row.
 
     Args:
         request: The run.
@@ -71,7 +71,7 @@ def run(request: RunRequest) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # The main of the module, not of __main__: launchers send the app to other processes by its name.
+    # Launchers pickle the app by name, so it must belong to the importable module, not to __main__.
     from sftdiv.run import main as importable_main
 
     importable_main()

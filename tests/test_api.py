@@ -15,6 +15,7 @@ from warm_process import run_program
 
 import sftdiv
 from sftdiv import api
+from sftdiv.pipeline import api_results
 from sftdiv.records import SftdivError
 
 TOPICS = [
@@ -176,9 +177,9 @@ def test_every_example_in_the_docstrings_runs(path, tmp_path, monkeypatch):
         seeds=(0, 1),
     )
     names = {"sftdiv": sftdiv, "rows": ROWS, "folder": tmp_path, "study_folder": study}
-    examples = [
-        example for example in doctest.DocTestFinder(recurse=True).find(api, extraglobs=names) if example.examples
-    ]
+    finder = doctest.DocTestFinder(recurse=True)
+    tests = [test for module in (api, api_results) for test in finder.find(module, extraglobs=names)]
+    examples = [test for test in tests if test.examples]
     assert len(examples) >= 7
     for example in examples:
         output = []

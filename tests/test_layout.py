@@ -1,4 +1,5 @@
-"""How the code hangs together: stages do not import each other, configuration stops at the door, and the package works as a wheel."""
+"""How the code hangs together: stages do not import each other, configuration stops at the door, and the
+package works as a wheel."""
 
 import ast
 import importlib

@@ -1,4 +1,5 @@
-"""``python -m sftdiv.measure`` end to end on small datasets: which files come out, what is in them, what a rerun does."""
+"""``python -m sftdiv.measure`` end to end on small datasets: which files come out, what is in them, what a
+rerun does."""
 
 import csv
 import json
@@ -398,7 +399,7 @@ def command(*arguments, cwd=None):
         (["units.meso_tag.sides=[respons]"], "Did you mean 'response'[?] Known: instruction, response"),
         (
             ["+units.meso_tag.tager=column"],
-            "units.meso_tag.tager='column' changes no existing setting. Known beside it: .*tagger",
+            "units.meso_tag.tager='column' changes no existing setting. Known: .*tagger",
         ),
         (["+units.meso_tags.sides=[response]"], "Did you mean 'meso_tag'"),
         (["seed=-1"], "seed=-1 must be a whole number"),
@@ -461,7 +462,8 @@ def test_embeddings_bring_topics_and_their_metrics(tmp_path, measured):
 
 
 def test_an_embedder_that_learns_is_fitted_on_both_datasets(tmp_path):
-    """What both datasets say has one vector, whichever of them is measured; fitted alone, each has vectors of its own."""
+    """What both datasets say has one vector, whichever of them is measured; fitted alone, each has vectors
+    of its own."""
     shared = [f"{one} and {other} are animals" for one in ANIMALS[:5] for other in ANIMALS[:5]]
     own = [
         [f"{one} likes {other}" for one in ANIMALS for other in words]

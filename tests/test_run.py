@@ -1,4 +1,5 @@
-"""The whole way on a small embedded world, as a user types it: which files come out, what a rerun does, what a kill leaves."""
+"""The whole way on a small embedded world, as a user types it: which files come out, what a rerun does,
+what a kill leaves."""
 
 import json
 import shutil
@@ -80,7 +81,7 @@ def test_the_same_command_again_skips(finished):
         finished, code="import sys; from sftdiv.run import main; main(); assert 'torch' not in sys.modules"
     )
     assert again.returncode == 0, again.stderr
-    assert "done before" in again.stdout
+    assert "finished earlier" in again.stdout
     assert (only_cell(finished) / "result.json").stat().st_mtime_ns == before
 
 
@@ -192,7 +193,7 @@ metric_list: [{{metric: acc}}]
     wrong = run_small(tmp_path, *custom, "eval.tasks=[evn]", "eval.primary=even.acc")
     assert wrong.returncode == 1 and "Did you mean 'even'?" in wrong.stderr
     wrong = run_small(tmp_path, *custom, "eval.tasks=[even]", "eval.primary=even.accuracy")
-    assert wrong.returncode == 1 and "eval.primary='even.accuracy' is none of the scores: even.acc" in wrong.stderr
+    assert wrong.returncode == 1 and "eval.primary='even.accuracy' is not among the scores: even.acc" in wrong.stderr
     assert not (tmp_path / "cache" / "base").exists()
     done = run_small(tmp_path, *custom, "eval.tasks=[even]", "eval.primary=even.acc")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,8 +1,8 @@
-"""Hydra finds its plugins in packages of this name: the sweeper of sftdiv, ``hydra/sweeper=study``.
+"""The sweeper of sftdiv, ``hydra/sweeper=study``; Hydra looks for plugins in packages of this name.
 
-In: the swept overrides of a command. Out: every cell of the study on disk, done or with its
-failure. The work is done by `sftdiv.sweep`; Hydra imports this file at every start, so it imports
-nothing heavy, and before it is in `sys.modules`, so annotations are not strings.
+It receives the swept overrides of a command and delegates to `sftdiv.sweep`, which leaves a result or a
+failure record in the folder of every cell. Hydra imports this file at every start, so it imports nothing
+heavy. It does so before the module is in `sys.modules`, so annotations must not be strings.
 """
 
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from hydra.core.config_store import ConfigStore
 
 @dataclass
 class StudySweeperConf:
-    """Settings of the sweeper: ``params`` as of Hydra's basic one."""
+    """Settings of the sweeper; ``params`` as in Hydra's basic sweeper."""
 
     _target_: str = "hydra_plugins.sftdiv_sweeper.StudySweeper"
     params: dict[str, str] | None = field(default_factory=dict)
 
 
 class StudySweeper(BasicSweeper):  # type: ignore[misc]  # Hydra is untyped here
-    """Plans every cell first, launches those that are not done, and leaves failures to the end."""
+    """Plans all cells, launches the unfinished ones, and reports failures at the end."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; results are on disk, whatever the launcher returns."""
+        """Run the sweep. Results are on disk; the launcher's return value is not used."""
         from sftdiv.config.sweeper import sweep
 
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None

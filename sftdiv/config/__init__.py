@@ -1,1 +1,1 @@
-"""From the command line to typed specifications. The only package below the commands that knows Hydra and OmegaConf."""
+"""From the command line to typed specifications. Below the commands, only this package imports Hydra and OmegaConf."""

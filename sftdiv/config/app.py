@@ -1,4 +1,4 @@
-"""What the Hydra apps share: where ``conf/`` is, the resolvers of its defaults, and errors that name the alternatives."""
+"""Shared parts of the Hydra apps: the ``conf/`` folder, resolvers, and error messages that name the alternatives."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.validate import did_you_mean
 
-JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that brings the groups below
+JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that adds the groups below
 GROUPS_OF_JUDGE = ("judge", "prompts")
 
 
 def conf_dir() -> Path:
-    """The packaged ``conf`` folder where there is one (a wheel), else the repository's (a checkout or an editable install)."""
+    """The packaged ``conf`` folder of a wheel, or the repository's in a checkout or an editable install."""
     package = Path(__file__).resolve().parent.parent
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def register_resolvers() -> None:
-    """Make the resolvers of ``conf/config.yaml`` known; calling it again changes nothing."""
+    """Register the resolvers of ``conf/config.yaml``; idempotent."""
     resolvers: dict[str, Callable[..., Any]] = {
         "given": lambda value, otherwise: otherwise if value is None else value,
         "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
@@ -43,9 +43,9 @@ def register_resolvers() -> None:
 
 
 def study_of_command(arguments: list[str]) -> str:
-    """The default study: the experiment's name, else ``single`` for one run, else a hash of what is swept over.
+    """Default name of the study: the experiment's name, else ``single`` for one run, else a hash of the overrides.
 
-    Settings that a resuming command may change are left out of the hash, since they change no result.
+    The hash omits settings that change no result, since a resuming command may change them.
     """
     for argument in arguments:
         name, _, experiment = argument.lstrip("+").partition("=")
@@ -53,17 +53,16 @@ def study_of_command(arguments: list[str]) -> str:
             return experiment.replace(",", "+")
     if not {"-m", "--multirun"} & set(arguments):
         return "single"
-    aside = ("tracking", "paths.", "hydra", "study", "sweep.")
-    return "sweep-" + content_hash(
-        sorted(each for each in arguments if "=" in each and not each.startswith(aside)), length=6
-    )
+    omitted = ("tracking", "paths.", "hydra", "study", "sweep.")
+    overrides = sorted(text for text in arguments if "=" in text and not text.startswith(omitted))
+    return "sweep-" + content_hash(overrides, length=6)
 
 
 def run_app(app: Callable[[], None], *, config_name: str) -> None:
-    """Run a Hydra app over ``conf/CONFIG_NAME.yaml``; errors that a user can fix end as a message without a traceback."""
-    # Without this Hydra prints and exits itself, and the alternatives are never named.
+    """Run a Hydra app with ``conf/CONFIG_NAME.yaml``; errors that a user can fix are printed without a traceback."""
+    # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    _refuse_numbers_for_groups(sys.argv[1:])
+    _reject_numbers_for_groups(sys.argv[1:])
     try:
         app()
     except ConfigCompositionException as error:
@@ -71,37 +70,37 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     except (OverrideParseException, SftdivError) as error:
         sys.exit(f"sftdiv: {error}")
     except KeyboardInterrupt:
-        print("sftdiv: stopped; finished work is kept, and the same command resumes", file=sys.stderr)
+        print("sftdiv: interrupted; finished work is kept, and the same command resumes", file=sys.stderr)
         sys.exit(130)
-    except InstantiationException as error:  # Hydra wraps what a constructor raises
+    except InstantiationException as error:  # Hydra wraps the exceptions of constructors
         if not isinstance(error.__cause__, SftdivError):
             raise
         sys.exit(f"sftdiv: {error.__cause__}")
 
 
-def _refuse_numbers_for_groups(arguments: list[str]) -> None:
-    """Hydra takes a group's option for a number where it reads like one, and fails with a message about types."""
+def _reject_numbers_for_groups(arguments: list[str]) -> None:
+    """Reject a number as the option of a group, for which Hydra's own message is about types."""
     for argument in arguments:
         name, _, value = argument.partition("=")
         if re.fullmatch(r"[\d.e,]+", value) and _is_group(name):
             options = ", ".join(sorted(path.stem for path in (conf_dir() / name).glob("*.yaml")))
-            hint = f"; any number by size.n={value}" if name == "size" else ""
+            hint = f"; size.n={value} takes any number" if name == "size" else ""
             sys.exit(f"sftdiv: {name}={value} is not an option of the group {name}: {options}{hint}")
 
 
 def _has_gpu() -> bool:
-    """Whether an NVIDIA device is visible, found without the seconds that importing torch takes."""
-    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second is WSL's
+    """Whether an NVIDIA device is visible; does not import torch, which takes seconds."""
+    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # /dev/dxg: WSL
     return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
 
 
 def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) -> str:
-    """Hydra's message about an unknown key or option, with the existing ones and the closest of them.
+    """Hydra's message about an unknown key or option, with the closest one and all known ones.
 
     Args:
         message: Hydra's message.
         config_name: Name of the composed YAML file.
-        overrides: The overrides that it was composed with.
+        overrides: Overrides of the command.
     """
     missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
     if missing_option and _is_group(missing_option[1]):
@@ -116,7 +115,7 @@ def _unknown_option(group: str, option: str) -> str:
 
 
 def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
-    """A message about an unknown setting, with those that exist beside it."""
+    """Message about an unknown setting that names its siblings."""
     root = re.split(r"[./@]", setting)[0]
     if root in GROUPS_OF_JUDGE and not any(map(JUDGE_CHOSEN.fullmatch, overrides)):
         return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"

@@ -1,8 +1,8 @@
-"""From a composed and checked config to the typed `RunRequest`, once; nothing below this package sees a ``DictConfig``.
+"""Builds the typed `RunRequest` from a composed and checked config. No other package sees a ``DictConfig``.
 
-Nothing heavy is imported: a sweep builds the specification of every cell before the first one runs,
-and a finished cell is recognised by the specification alone. What a component's class refuses is
-raised as its own `SftdivError`, not as Hydra's failure to make one.
+Heavy libraries are not imported: a sweep builds the specification of every cell before the first one runs,
+and a finished cell is recognised by its specification. An `SftdivError` of a component's class is raised as
+it is, without Hydra's wrapper.
 """
 
 from __future__ import annotations
@@ -16,25 +16,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
-from sftdiv.config.spec import (
-    CorpusSpec,
-    ModelSpec,
-    PretrainSpec,
-    RunSpec,
-    SelectionSpec,
-    SizeSpec,
-    StrategySpec,
-)
+from sftdiv.config.spec import CorpusSpec, ModelSpec, PretrainSpec, RunSpec, SelectionSpec, SizeSpec, StrategySpec
 from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder, Evaluator, Tracking
 from sftdiv.records import ModelRef, SftdivError
-from sftdiv.training.config import (
-    DataConfig,
-    FineTuningConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainingConfig,
-)
+from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 
 FINE_TUNING = (
     "gradient_checkpointing",
@@ -48,13 +34,13 @@ FINE_TUNING = (
 
 
 def build_request(config: DictConfig) -> RunRequest:
-    """Everything that a composed and checked config says.
+    """The request of a composed and checked config.
 
     Args:
-        config: From `config.compose.prepare`.
+        config: Result of `config.compose.prepare`.
 
     Raises:
-        SftdivError: A part refuses its settings.
+        SftdivError: A setting is invalid.
     """
     settings = plain(config)
     return RunRequest(
@@ -76,10 +62,10 @@ def build_request(config: DictConfig) -> RunRequest:
 
 
 def build_spec(config: DictConfig) -> RunSpec:
-    """What of a config decides the result.
+    """The specification of a run: the part of the config that decides its result.
 
     Raises:
-        SftdivError: A part refuses its settings.
+        SftdivError: A setting is invalid.
     """
     evaluators = build_evaluators(config) if config.stop_after is None else {}
     model = _model(config.model)
@@ -116,8 +102,8 @@ def build_strategy(strategy: Mapping[str, Any], model: ModelRef | None = None) -
     """The group ``strategy``.
 
     Args:
-        strategy: Its resolved settings as plain values.
-        model: The model; its revision holds for a tokenizer of the same name.
+        strategy: Resolved settings of the group as plain values.
+        model: The model; its revision also applies to a tokenizer of the same name.
     """
     name = str(strategy.get("tokenizer", "model"))
     tokenizer = model if model is not None and name == model.path else ModelRef(name)
@@ -137,33 +123,33 @@ def build_embedder(config: DictConfig) -> Embedder | None:
 
 
 def build_evaluators(config: DictConfig) -> dict[str, Evaluator]:
-    """The chosen options of the group ``eval`` by name, in the order given."""
+    """Chosen options of the group ``eval`` by name, in command-line order."""
     return {name: make(option) for name, option in evaluation_options(config).items()}
 
 
 def evaluation_options(config: DictConfig) -> dict[str, DictConfig]:
-    """The chosen options below ``eval``: those that name a class."""
+    """Config nodes of the chosen options below ``eval``: those with a ``_target_``."""
     options = {str(name): node for name, node in config.eval.items()}
     return {name: node for name, node in options.items() if isinstance(node, DictConfig) and "_target_" in node}
 
 
 def build_tracking(config: DictConfig) -> list[Tracking]:
-    """The chosen options of the group ``tracking``, in the order given.
+    """Chosen options of the group ``tracking``, in command-line order.
 
     Raises:
-        SftdivError: A setting cannot be right, an option's package is missing, or its file lacks the ``@package`` line.
+        SftdivError: A setting is invalid, an option's package is missing, or its file lacks the ``@package`` line.
     """
     if "_target_" in config.tracking:
         raise SftdivError(
             "the file of tracking=NAME must begin with the line '# @package tracking.NAME', "
-            "so that it can stand beside others"
+            "so that it can be combined with others"
         )
     nodes = [node for node in config.tracking.values() if isinstance(node, DictConfig) and "_target_" in node]
     return [make(node) for node in nodes]
 
 
 def build_training(config: DictConfig) -> TrainingConfig:
-    """The groups ``data``, ``loss``, ``train`` and ``trainer``, and what ``model`` says of the fine-tuning."""
+    """The groups ``data``, ``loss``, ``train`` and ``trainer``, and ``model.finetune``."""
     model, train, data = config.model, config.train, config.data
     tuning = plain(model.finetune)
     epochs, batch_size, micro_batch = (tuning.pop(name) for name in ("epochs", "batch_size", "micro_batch"))
@@ -230,7 +216,7 @@ def _pretrain(model: DictConfig) -> PretrainSpec:
 
 
 def _primary(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> str | None:
-    """The score that counts as performance: ``eval.primary``, else the first evaluator's own."""
+    """Name of the performance score: ``eval.primary``, else the first evaluator's primary score."""
     if config.eval.primary is not None:
         return str(config.eval.primary)
     first = next(iter(evaluators.values()), None)
@@ -238,10 +224,10 @@ def _primary(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> str | N
 
 
 def make(node: Any) -> Any:
-    """The component that a config node describes.
+    """The component of a config node.
 
     Raises:
-        SftdivError: The component's class refuses a setting.
+        SftdivError: A setting of the component is invalid.
     """
     try:
         return instantiate(node, _convert_="all")

@@ -1,6 +1,6 @@
-"""Hydra's callback at the end of a multirun.
+"""Hydra callback at the end of a multirun.
 
-Hydra turns an exception in a callback into a warning and exits with 0, so the exit code is set here.
+Hydra turns an exception in a callback into a warning and exits with code 0, so the exit code is set here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sftdiv.sweep.on_multirun_end import finish_multirun
 
 
 class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
-    """Reports on the study once every cell of a multirun was launched."""
+    """Reports on the study after the last cell of a multirun."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Report failures, analyse the study, and set the exit code to 1 where a cell is unfinished."""
+        """Report failures, analyze the study, and set the exit code to 1 if a cell is unfinished."""
         console = Console(stderr=True)
         study = Path(config.paths.multirun).expanduser().absolute() / config.study
         try:
             complete = finish_multirun(study, build_tracking(config), console)
-        except Exception:  # Hydra would make a warning of it, and the command would seem to have succeeded
+        except Exception:  # Hydra would turn it into a warning, and the command would seem to have succeeded
             console.print_exception()
             complete = False
         if not complete:

@@ -1,7 +1,7 @@
-"""The composed config before it becomes a specification: fractions, another universe's settings, and checks of what no part knows.
+"""Prepares a composed config for building: fractions, the strategy of another universe, and cross-setting checks.
 
-Each part of the specification validates its own settings (`config.spec`); here stand the checks that
-need the config itself, such as a setting that was not given.
+Each part of the specification validates its own settings (`config.spec`). This module holds the checks that
+need the config itself, such as those for missing settings.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from sftdiv.storage.cell import flatten
 from sftdiv.storage.validate import check_one_of, check_range
 
 SHARED_OF_CUSTOM = ("tasks", "include_path")  # shared evaluation settings that only eval=custom reads
-SHARED_COUNTS = {"limit": 1, "num_fewshot": 0}  # shared settings that are whole numbers, with their least values
+SHARED_COUNTS = {"limit": 1, "num_fewshot": 0}  # shared integer settings, with their minimum
 
 
 def request_of(config: DictConfig, overrides: Sequence[str]) -> RunRequest:
-    """The run that a composed config asks for.
+    """The request of a composed config.
 
     Args:
-        config: As Hydra composed it, without the ``hydra`` node; changed in place.
-        overrides: The overrides that it was composed with.
+        config: Config composed by Hydra, without the ``hydra`` node; modified in place.
+        overrides: Overrides of the command.
 
     Raises:
-        SftdivError: A setting is missing or cannot be right.
+        SftdivError: A setting is missing or invalid.
     """
     prepare(config, overrides)
     return build_request(config)
 
 
 def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Make a composed config ready to build, in place: fractions become numbers, another universe's strategy is composed.
+    """Prepare a composed config in place: convert fractions and compose the strategy of ``selection.universe``.
 
     Args:
-        config: As Hydra composed it.
-        overrides: The overrides that it was composed with.
+        config: Config composed by Hydra.
+        overrides: Overrides of the command.
 
     Raises:
-        SftdivError: A setting is missing or cannot be right.
+        SftdivError: A setting is missing or invalid.
     """
     if isinstance(config.diversity_level, str) and re.fullmatch(r"\d+/[1-9]\d*", config.diversity_level):
         config.diversity_level = float(Fraction(config.diversity_level))
@@ -59,10 +59,10 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def check_given(config: DictConfig) -> None:
-    """Refuse a config that leaves open what has no default.
+    """Reject a config with missing mandatory settings.
 
     Raises:
-        SftdivError: With the missing settings.
+        SftdivError: Settings are missing; names them.
     """
     unresolved = flatten(dict(OmegaConf.to_container(config, resolve=False)))  # type: ignore[arg-type]  # a mapping
     if missing := [name for name, value in unresolved.items() if value == "???"]:
@@ -72,10 +72,10 @@ def check_given(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> None:
-    """Refuse what cannot be right before anything is built, read or written.
+    """Validate a config before anything is built, read or written.
 
     Raises:
-        SftdivError: With the setting, its value and the alternatives.
+        SftdivError: A setting is invalid; names its value and the alternatives.
     """
     check_given(config)
     check_one_of("model.source", config.model.source, ("scratch", "pretrained"))
@@ -84,14 +84,13 @@ def check(config: DictConfig) -> None:
     if config.model.source == "scratch" and config.model.path:
         raise SftdivError(
             f"model={config.model.name} is trained from scratch and would ignore model.path={config.model.path}; "
-            "choose a pretrained one too, such as model=smollm2_135m"
+            "choose a pretrained model too, such as model=smollm2_135m"
         )
     if config.corpus.name == "hub" and Path(config.corpus.path).exists():
         raise SftdivError(
-            f"corpus.path={config.corpus.path} is on this machine: use corpus=files, which notices when its content "
-            "changes"
+            f"corpus.path={config.corpus.path} is a local path: use corpus=files, which detects changes of its content"
         )
-    for group in ("strategy", "judge"):  # before settings are written or tracked: a wrong value may be a secret
+    for group in ("strategy", "judge"):  # before settings are written or tracked: an invalid value may be a secret
         make(OmegaConf.select(config, f"{group}.endpoint"))
     _check_evaluation_options(config)
 
@@ -101,40 +100,40 @@ def _check_evaluation_options(config: DictConfig) -> None:
         name = config.eval.get("name", "NAME")
         raise SftdivError(
             f"the file of eval={name} must begin with the line '# @package eval.{name}', "
-            "so that it can stand beside others"
+            "so that it can be combined with others"
         )
     options = evaluation_options(config)
     for name in SHARED_OF_CUSTOM:
         if config.eval[name] is not None and "custom" not in options:
-            instead = " and ".join(f"eval.{option}.{name}" for option, node in options.items() if name in node)
+            alternatives = " and ".join(f"eval.{option}.{name}" for option, node in options.items() if name in node)
             raise SftdivError(
-                f"eval.{name}={config.eval[name]} is read by eval=custom alone; here it is {instead or 'eval=custom'}"
+                f"eval.{name}={config.eval[name]} is read by eval=custom only; use {alternatives or 'eval=custom'}"
             )
     for name, least in SHARED_COUNTS.items():
-        if not isinstance(config.eval[name], DictConfig):  # a mapping gives examples by task
+        if not isinstance(config.eval[name], DictConfig):  # a mapping holds one number per task
             check_range(f"eval.{name}", config.eval[name], least=least, whole=True, optional=True)
     if config.stop_after == "select":
         return
     for name, option in options.items():
         if option.get("needs_world", False) and config.corpus.name != "embedded":
             raise SftdivError(
-                f"eval={name} asks about the synthetic corpus; with corpus={config.corpus.name} use eval=heldout, "
-                "custom or none"
+                f"eval={name} is a benchmark of the synthetic corpus; with corpus={config.corpus.name} use "
+                "eval=heldout, custom or none"
             )
 
 
 def _compose_universe(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Where ``selection.universe`` names a strategy, compose its settings into ``universe_strategy``, on the run's own side.
+    """Compose the strategy named by ``selection.universe`` into ``universe_strategy``, on the side of the run.
 
-    The overrides hold for that strategy too, where they are not about the run's own.
+    Overrides of the run's own strategy do not apply to it; all others do.
     """
     name = config.selection.universe
     known = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
     check_one_of("selection.universe", name, ("own", *known))
     if name != "own":
-        others = [text for text in overrides if not text.lstrip("+~").startswith(("strategy", "hydra"))]
+        shared = [text for text in overrides if not text.lstrip("+~").startswith(("strategy", "hydra"))]
         universe = compose(
-            "config", overrides=[*others, f"strategy={name}", f"strategy.side={config.strategy.side}"]
+            "config", overrides=[*shared, f"strategy={name}", f"strategy.side={config.strategy.side}"]
         ).strategy
         with open_dict(config):
             config.universe_strategy = universe

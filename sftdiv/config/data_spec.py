@@ -1,6 +1,6 @@
 """The parts of a run's specification that concern the data: corpus, strategy, size and selection.
 
-Each part validates itself when it is made and answers ``identity()``: what of it decides the result.
+Each part validates itself on construction and has an ``identity()``: its settings that decide the result.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSpec:
-    """Where the examples come from and how they are cleaned.
+    """Source and cleaning of the examples.
 
     Attributes:
         name: Option of the group ``corpus``.
-        reader: Reads the raw examples.
-        heldout: Examples for evaluation, in whole instruction groups.
+        reader: Reader of the raw examples.
+        heldout: Size of the held-out set, in examples; instruction groups are never split.
         seed: Seed of the held-out split.
-        on_bad_row: ``error`` stops at the first bad row; ``skip`` writes them to ``rejected.jsonl``.
+        on_bad_row: ``error`` stops at the first invalid row; ``skip`` writes invalid rows to ``rejected.jsonl``.
         dedup: ``exact``, ``near`` or ``none``.
         near: Finder of near duplicates; None unless ``dedup`` is ``near``.
     """
@@ -47,7 +47,7 @@ class CorpusSpec:
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
 
     def identity(self) -> dict[str, Any]:
-        """All of it; the reader and the finder answer for themselves."""
+        """All fields; reader and finder by their own identities."""
         return settings_identity(self)
 
 
@@ -58,9 +58,9 @@ class StrategySpec:
     Attributes:
         name: Option of the group ``strategy``.
         side: ``instruction`` or ``response``.
-        needs: What the extractor uses of a side; see `Needs`.
-        extractor: Extracts the units.
-        tokenizer: Tokenizer whose tokens are counted; None for the trained model's own.
+        needs: Input of the extractor; see `Needs`.
+        extractor: Extractor of the units.
+        tokenizer: Tokenizer whose tokens are counted; None for the tokenizer of the trained model.
     """
 
     name: str
@@ -74,18 +74,18 @@ class StrategySpec:
         check_one_of("strategy.needs", self.needs, ("token_ids", "embeddings", "column", "nothing"))
 
     def identity(self) -> dict[str, Any]:
-        """The extractor's identity; the tokenizer only where tokens are counted."""
+        """Name, side and extractor; the tokenizer only if tokens are counted."""
         counted = {"tokenizer": identity_of(self.tokenizer)} if self.needs == "token_ids" else {}
         return {"name": self.name, "side": self.side, "extractor": identity_of(self.extractor), **counted}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeSpec:
-    """How much is selected.
+    """Size of the subset.
 
     Attributes:
         n: Number of examples; 0 for none (the base model), ``all`` for the whole universe.
-        label_tokens: Budget of response tokens instead; ``auto`` for as many as ``n`` average examples hold.
+        label_tokens: Budget of response tokens, which replaces ``n``; ``auto`` for that of ``n`` average examples.
     """
 
     n: int | str
@@ -104,19 +104,19 @@ class SizeSpec:
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing is selected, so that the base model is evaluated as it is."""
+        """Whether nothing is selected, so that the base model itself is evaluated."""
         return self.n == 0
 
     @property
     def label(self) -> str:
-        """The size as part of a folder's name."""
+        """The size in a cell's name."""
         if self.label_tokens is None:
             return f"n{self.n}"
         return f"n{self.n}tokens" if self.label_tokens == "auto" else f"t{self.label_tokens}"
 
     @property
     def columns(self) -> dict[str, Any]:
-        """``size`` and ``budget`` of a result row."""
+        """Columns ``size`` and ``budget`` of a result row."""
         in_examples = self.label_tokens in (None, "auto")
         return {
             "size": self.n if in_examples else self.label_tokens,
@@ -124,22 +124,22 @@ class SizeSpec:
         }
 
     def identity(self) -> dict[str, Any]:
-        """The number that counts: ``n`` beside a fixed budget of tokens only scales ``selection.k_min_size``."""
+        """Both fields: beside a fixed token budget, ``n`` still scales ``selection.k_min_size``."""
         return settings_identity(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSpec:
-    """Which examples may be chosen, by which selector, how many, and at which diversity level.
+    """Selectable examples, selector, size and diversity level.
 
     Attributes:
         selector: The selector.
         level: Diversity level in [0, 1].
-        size: How much is selected.
-        match: What is held fixed by stratified quotas; one of ``MATCHES``.
-        universe: Strategy whose universe is drawn from; None for the run's own.
-        replicate: Share of the instruction groups that the seed keeps.
-        response_tokens: Shortest and longest response, in the model's tokens; None for all.
+        size: Size of the subset.
+        match: Confounder held fixed by stratified quotas; one of ``MATCHES``.
+        universe: Strategy whose universe is drawn from; None for the run's strategy.
+        replicate: Share of the instruction groups kept by the seed.
+        response_tokens: Minimum and maximum response length in the model's tokens; None for all.
         sources: Sources to keep; None for all.
     """
 
@@ -157,18 +157,18 @@ class SelectionSpec:
         check_one_of("selection.match", self.match, MATCHES)
         check_range("selection.replicate", self.replicate, least=0, most=1)
         if self.size.everything and self.level != 1:
-            raise SftdivError(f"size.n=all is all of the universe, and so is diversity_level=1, not {self.level}")
+            raise SftdivError(f"size.n=all selects the whole universe and needs diversity_level=1, not {self.level}")
         band = self.response_tokens
         if band is not None and not (isinstance(band, (list, tuple)) and len(band) == 2 and 0 <= band[0] <= band[1]):
-            raise SftdivError(f"selection.response_tokens={band} must be [low, high], two numbers of tokens, low first")
+            raise SftdivError(f"selection.response_tokens={band} must be [low, high], two token counts, low first")
         if self.sources is not None and not isinstance(self.sources, (list, tuple)):
             raise SftdivError(f"selection.sources={self.sources} must be a list: selection.sources=[{self.sources}]")
 
     @property
     def universe_name(self) -> str:
-        """The strategy whose universe is drawn from, ``own`` for the run's own."""
+        """Name of the strategy whose universe is drawn from, ``own`` for the run's strategy."""
         return "own" if self.universe is None else self.universe.name
 
     def identity(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields."""
         return settings_identity(self)

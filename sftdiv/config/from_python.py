@@ -1,4 +1,4 @@
-"""Settings given as Python keywords: the same groups, defaults, checks and messages as on the command line, without Hydra's syntax."""
+"""Settings as Python keywords: the same groups, defaults, checks and messages as on the command line."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from sftdiv.records import SftdivError
 
 
 def run_request(settings: Mapping[str, Any]) -> RunRequest:
-    """The run that keyword settings describe.
+    """The run described by keyword settings.
 
     Args:
-        settings: Setting to value; see `overrides_of`.
+        settings: Values by setting; see `overrides_of`.
 
     Raises:
-        SftdivError: A setting is unknown or cannot be right.
+        SftdivError: A setting is unknown or invalid.
     """
     return compose_run(overrides_of({"study": "api", "tracking": "none", **settings}))
 
 
 def compose_run(overrides: Sequence[str]) -> RunRequest:
-    """The run that a command's overrides describe, such as ``["strategy=meso_tag", "diversity_level=0.5"]``.
+    """The run described by a command's overrides, such as ``["strategy=meso_tag", "diversity_level=0.5"]``.
 
     Raises:
-        SftdivError: A setting is unknown or cannot be right.
+        SftdivError: A setting is unknown or invalid.
     """
     with _composing("config", overrides):
         return request_of(compose("config", overrides=list(overrides)), overrides)
 
 
 def measure_request(settings: Mapping[str, Any]) -> MeasureRequest:
-    """The measurement that keyword settings describe.
+    """The measurement described by keyword settings.
 
     Args:
-        settings: Setting to value; see `overrides_of`.
+        settings: Values by setting; see `overrides_of`.
 
     Raises:
-        SftdivError: A setting is unknown or cannot be right.
+        SftdivError: A setting is unknown or invalid.
     """
     overrides = overrides_of(settings)
     with _composing(MEASURE, overrides):
@@ -58,28 +58,28 @@ def measure_request(settings: Mapping[str, Any]) -> MeasureRequest:
 
 
 def overrides_of(settings: Mapping[str, Any]) -> list[str]:
-    """Keyword settings as the overrides of a command.
+    """Keyword settings as command-line overrides.
 
     ``corpus__dedup="near"``, ``{"corpus.dedup": "near"}`` and ``corpus={"dedup": "near"}`` all mean
-    ``corpus.dedup=near``; ``strategy__tagger="column"`` chooses the option of the group ``strategy/tagger``.
+    ``corpus.dedup=near``; ``strategy__tagger="column"`` chooses an option of the group ``strategy/tagger``.
 
     Args:
-        settings: Setting to value: None, booleans, numbers, strings, paths, lists, mappings.
+        settings: Values by setting: None, booleans, numbers, strings, paths, lists, mappings.
     """
     return [f"{key}={_text(value)}" for key, value in dotted(settings).items()]
 
 
 def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword settings by the names that they have on a command line; see `overrides_of`."""
-    named: dict[str, Any] = {}
+    """Keyword settings by their command-line names; see `overrides_of`."""
+    values: dict[str, Any] = {}
     for name, value in settings.items():
         key = name.replace("__", ".")
         group = key.replace(".", "/")
         if isinstance(value, Mapping) and value:
-            named |= dotted({f"{key}.{inner}": item for inner, item in value.items()})
+            values |= dotted({f"{key}.{inner}": item for inner, item in value.items()})
         else:
-            named[group if (conf_dir() / group).is_dir() else key] = value
-    return named
+            values[group if (conf_dir() / group).is_dir() else key] = value
+    return values
 
 
 def _text(value: Any) -> str:
@@ -95,14 +95,8 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_text(item) for item in value) + "]"
     text = str(value)
-    reads_as_itself = re.fullmatch(r"[A-Za-z_][\w./+-]*", text) and text.lower() not in (
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    )
-    if reads_as_itself:
+    reserved = {"null", "true", "false", "nan", "inf"}
+    if re.fullmatch(r"[A-Za-z_][\w./+-]*", text) and text.lower() not in reserved:
         return text
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     trailing = re.search(r"\\*$", escaped)
@@ -111,7 +105,11 @@ def _text(value: Any) -> str:
 
 @contextmanager
 def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
-    """A Hydra of its own, so that this also works inside a Hydra app; unknown settings end as `SftdivError`."""
+    """A separate Hydra instance, so that composing also works inside a Hydra app.
+
+    Raises:
+        SftdivError: A setting is unknown or an override cannot be parsed.
+    """
     register_resolvers()
     state = Singleton.get_state()
     GlobalHydra.instance().clear()
@@ -127,5 +125,5 @@ def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
 
 
 def is_hub_id(path: str) -> bool:
-    """Whether a path that is not on this machine reads like the id of a hub data set, ``OWNER/NAME`` or ``NAME``."""
+    """Whether the name of a missing path has the form of a Hub dataset id, ``OWNER/NAME`` or ``NAME``."""
     return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) is not None and not Path(path).suffix

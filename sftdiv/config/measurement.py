@@ -1,7 +1,7 @@
-"""The settings of ``sftdiv.measure``, validated and built before any work: which datasets, what is measured, and where it is kept.
+"""Settings of ``sftdiv.measure``: datasets, metrics and output folder, validated before any work starts.
 
-``conf/measure.yaml``, composed, becomes a `MeasureRequest`; its folder is named by the contents and
-settings that its numbers depend on.
+The composed ``conf/measure.yaml`` becomes a `MeasureRequest`. Its folder is named by the contents and
+settings that the numbers depend on.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ SHARED_WITH_BASELINE = (
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureRequest:
-    """One or two datasets to measure, and how.
+    """One or two datasets to measure, and the measurement settings.
 
     Attributes:
-        corpora: The dataset and, where there is one, its baseline.
+        corpora: The dataset and its baseline, if any.
         names: A distinct name for each.
-        embedder: Embedder of the texts; None leaves out what needs one.
-        strategies: Units of diversity to extract, each on its side.
+        embedder: Embedder of the texts; without one, metrics and units that need it are skipped.
+        strategies: Units of diversity to extract, each with its side.
         tokenizer: Tokenizer whose tokens are counted.
         metrics: Families of metrics, or ``paper`` or ``all``.
-        pair_tokens: Tokens of each text that homogenisation compares.
-        matched: Samples of one size.
-        runs: Repeated runs of tokens.
-        near: Settings of near duplicates; None leaves them out.
+        pair_tokens: Number of leading tokens of each text that homogenisation compares.
+        matched: Settings of equally sized samples.
+        runs: Settings of repeated token runs.
+        near: Settings of near duplicates; None skips them.
         band: Settings of the token band.
         seed: Seed of metrics that draw at random.
-        folder: Where the report is written.
+        folder: Output folder of the report.
         cache: Folder of cached artifacts.
-        settings: Every resolved setting as plain values.
-        command: The command that measures this again.
+        settings: All resolved settings as plain values.
+        command: Command that reproduces the measurement.
     """
 
     corpora: Sequence[CorpusSpec]
@@ -85,14 +85,14 @@ class MeasureRequest:
 
 
 def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
-    """What a composed ``conf/measure.yaml`` asks for.
+    """The measurement of a composed ``conf/measure.yaml``.
 
     Args:
         config: The composed config.
-        overrides: The overrides that it was composed with.
+        overrides: Overrides of the command.
 
     Raises:
-        SftdivError: With the setting, its value and the alternatives.
+        SftdivError: A setting is missing or invalid.
     """
     check_given(config)
     _check_units(config)
@@ -136,10 +136,10 @@ def _check_units(config: DictConfig) -> None:
 
 
 def composed_strategies(config: DictConfig, overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """The strategies that ``units`` names, on each of its sides, with the changes that stand beside ``sides``.
+    """Settings of the strategies in ``units``, one per strategy and side, with the changes listed beside ``sides``.
 
     Raises:
-        SftdivError: A change names no setting of its strategy.
+        SftdivError: A change names an unknown setting of its strategy.
     """
     embeds = "_target_" in config.embedder
     shared = [text for text in overrides if not text.lstrip("+~").startswith(("units", "hydra", "baseline"))]
@@ -169,12 +169,12 @@ def _change(config: DictConfig, key: str, value: Any, setting: str) -> None:
     if not isinstance(node, DictConfig) or name not in node:
         groups = [path.name for path in (conf_dir() / "strategy").iterdir() if path.is_dir() and "." not in parent]
         known = sorted([*groups, *(map(str, node) if isinstance(node, DictConfig) else [])])
-        raise SftdivError(f"{setting}={value!r} changes no existing setting. Known beside it: {', '.join(known)}")
+        raise SftdivError(f"{setting}={value!r} changes no existing setting. Known: {', '.join(known)}")
     OmegaConf.update(config, key, value)
 
 
 def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The same settings for the baseline: its path in place of the dataset's; what is on this machine is read as files."""
+    """The settings with the baseline's path in place of the dataset's; ``corpus=files`` for a local baseline."""
     path = config.baseline
     is_local = isinstance(path, str) and Path(path).expanduser().exists()
     if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):
@@ -191,13 +191,13 @@ def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def dataset_names(corpora: Sequence[DictConfig]) -> list[str]:
-    """A name for each dataset, no two alike."""
+    """A distinct name for each dataset."""
     names = [_dataset_name(corpus) for corpus in corpora]
     return [name if name not in names[:position] else f"{name} (baseline)" for position, name in enumerate(names)]
 
 
 def _dataset_name(corpus: DictConfig) -> str:
-    """The file's or folder's name, the last part of a hub id, or the option's own name."""
+    """Name of the file or folder, last part of a Hub id, or name of the option."""
     if "path" not in corpus:
         return str(corpus.name)
     paths = [corpus.path] if isinstance(corpus.path, str) else list(corpus.path)
@@ -207,7 +207,7 @@ def _dataset_name(corpus: DictConfig) -> str:
 
 
 def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any]) -> Path:
-    """The folder of a measurement: readable names, and a hash of the contents and settings that its numbers depend on."""
+    """Folder of a measurement: readable names, and a hash of the contents and settings that the numbers depend on."""
     skipped = ("corpus", "baseline", "units", "paths", "tokenizer", "tokenizer_revision", "embedder")
     rest = {key: value for key, value in settings.items() if key not in skipped}
     key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}

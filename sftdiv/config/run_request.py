@@ -1,6 +1,7 @@
-"""A run as it is asked for: its specification, and what changes nothing about its result.
+"""A requested run: its specification, and the settings that do not affect its result.
 
-Where the result is kept and tracked, exported and published, and how a sweep runs its cells.
+The latter say where the result is stored and tracked, whether it is exported and published, and how a sweep
+runs its cells.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from sftdiv.storage.validate import check_one_of
 
 @dataclass(frozen=True, kw_only=True)
 class PathsSpec:
-    """Folders: results of single runs, results of sweeps, cached artifacts."""
+    """Output folders.
+
+    Attributes:
+        outputs: Results of single runs.
+        multirun: Results of sweeps.
+        cache: Cached artifacts.
+    """
 
     outputs: Path
     multirun: Path
@@ -31,12 +38,12 @@ class PathsSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
-    """The subset in another program's format; see ``release.export``.
+    """Export of the subset in another program's format; see ``release.export``.
 
     Attributes:
         format: One of ``FORMATS``; None exports nothing.
         folder: Destination; None for ``export/`` in the cell's folder.
-        name: Name of the data set; None for the cell's.
+        name: Name of the dataset; None for the cell's name.
     """
 
     format: str | None
@@ -49,7 +56,7 @@ class ExportSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSpec:
-    """Upload of the model to the hub.
+    """Upload of the model to the Hub.
 
     Attributes:
         target: ``OWNER/MODEL``, or ``OWNER/`` for the cell's name; None uploads nothing.
@@ -62,11 +69,11 @@ class PublishSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """How a sweep runs its cells.
+    """Execution of a sweep's cells.
 
     Attributes:
         on_error: ``continue`` or ``stop`` after a failed cell.
-        isolate: ``forkserver``, ``spawn``, True (forkserver) or False (no process of its own).
+        isolate: ``forkserver``, ``spawn``, True (forkserver) or False (no child process).
     """
 
     on_error: str
@@ -79,19 +86,19 @@ class SweepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """A run and what changes nothing about its result.
+    """A run and the settings that do not affect its result.
 
     Attributes:
-        spec: The run.
+        spec: Specification of the run.
         study: Name of the study; a plain folder name.
-        paths: Folders.
-        tracking: Trackers.
+        paths: Output folders.
+        tracking: Chosen trackers.
         export: Export of the subset.
         publish: Upload of the model.
-        sweep: How a sweep runs its cells.
-        command: The command that makes this run again.
-        settings: Every resolved setting, as plain nested values, for ``config.yaml`` and ``config.*``.
-        text: The same as YAML.
+        sweep: Execution of a sweep's cells.
+        command: Command that reproduces the run.
+        settings: All resolved settings as plain nested values, for ``config.yaml`` and ``config.*``.
+        text: The same settings as YAML.
     """
 
     spec: RunSpec
@@ -110,15 +117,15 @@ class RunRequest:
             raise SftdivError(f"study={self.study!r} must be a plain folder name, such as study=my_study")
         if self.export.format is not None and self.spec.selection.size.nothing:
             raise SftdivError(
-                f"export.format={self.export.format} has nothing to write: with size=none nothing is selected"
+                f"export.format={self.export.format} has nothing to export: with size=none nothing is selected"
             )
         if self.publish.target is not None and self.spec.stop_after != "select":
             check_push(repository(self.publish.target, "model"), private=self.publish.private)
 
     def single_cell(self) -> Cell:
-        """The folder of a single run."""
+        """Cell of a single run."""
         return self.spec.cell(self.study, self.paths.outputs)
 
     def sweep_cell(self) -> Cell:
-        """The folder of a run of a sweep."""
+        """Cell of a run in a sweep."""
         return self.spec.cell(self.study, self.paths.multirun)

@@ -1,4 +1,4 @@
-"""Data given from Python as settings of a corpus, and the way back from selected examples to positions in that data."""
+"""Python data as settings of a corpus, and positions of selected examples in that data."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``corpus`` and ``corpus.path`` of a command that reads this data.
+    """The settings ``corpus`` and ``corpus.path`` that read some data.
 
     Args:
-        data: A path, glob or hub id, or data in memory, which is written below the cache folder first.
-        settings: The call's other settings by their dotted names.
+        data: A path, glob or Hub id, or data in memory, which is first written to the cache folder.
+        settings: Other settings of the call by their dotted names.
 
     Raises:
-        SftdivError: The data is of another type, or empty.
+        SftdivError: The data has an unsupported type, or is empty.
     """
     if isinstance(data, (str, Path)):
         path = str(data)
@@ -48,9 +48,9 @@ def _cache_folder(settings: Mapping[str, Any]) -> Path:
 
 
 def _write(data: Any, folder: Path) -> Path:
-    """Write data in memory as a file named by its content."""
+    """Write data in memory to a file named by its content."""
     if not hasattr(data, "__len__") or not len(data):
-        raise SftdivError("the data is empty, or no sequence of examples; at least one example is needed")
+        raise SftdivError("the data is empty or not a sequence of examples; at least one example is needed")
     if callable(to_parquet := getattr(data, "to_parquet", None)):  # a datasets.Dataset or a pandas frame
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".data-", suffix=".parquet", delete=False) as stream:
@@ -62,7 +62,8 @@ def _write(data: Any, folder: Path) -> Path:
     if isinstance(data, Mapping) or not all(isinstance(row, Mapping) for row in data):
         kind = type(data).__name__
         raise SftdivError(
-            f"data of type {kind} is not known; give a datasets.Dataset, a list of dicts, a pandas frame, or a path, glob or hub id"
+            f"data of type {kind} is not supported; use a datasets.Dataset, a list of dicts, a pandas frame, or a "
+            "path, glob or Hub id"
         )
     lines = "".join(f"{json.dumps(dict(row), ensure_ascii=False, default=str)}\n" for row in data)
     path = folder / hashlib.blake2b(lines.encode(), digest_size=8).hexdigest() / "data.jsonl"
@@ -72,14 +73,14 @@ def _write(data: Any, folder: Path) -> Path:
 
 
 def positions_of(reader: Reader, conversations: Iterable[Any]) -> NDArray[np.int64]:
-    """Position of each conversation in the data that a reader reads: that of the first row with the same messages.
+    """Position of each conversation in a reader's data: that of the first row with the same messages.
 
     Args:
-        reader: Reads the data; rows that it rejects count too.
-        conversations: Messages of examples that it has read.
+        reader: Reader of the data; rejected rows count as positions too.
+        conversations: Messages of examples of the reader.
 
     Returns:
-        Shape (conversations,).
+        Positions, shape (conversations,).
     """
     rows: dict[str, int] = {}
     rejected = 0

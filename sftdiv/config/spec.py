@@ -1,10 +1,10 @@
-"""What decides the result of a run: one frozen, typed specification.
+"""The specification of a run: one frozen, typed record of everything that decides its result.
 
-`RunSpec` is built once from the composed config (`config.build`). Each part validates itself when it
-is made and answers ``identity()``: what of it decides the result, with files by content and without
-class names, paths or speed settings. The same identities name a run's folder (`RunSpec.cell`) and key
-the cached artifacts, so that the two cannot disagree. A part without effect says nothing: there is no
-near-duplicate finder unless ``corpus.dedup=near``.
+`RunSpec` is built once from the composed config (`config.build`). Each part validates itself on
+construction and has an ``identity()``: its settings that decide the result, with files by content and
+without class names, paths or speed settings. The same identities name a run's folder (`RunSpec.cell`) and
+key the cached artifacts, so that the two cannot disagree. A part without effect is absent from it: there is
+no near-duplicate finder unless ``corpus.dedup=near``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ StopAfter = Literal["select", "train"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSpec:
-    """How a base model is trained from scratch.
+    """Pretraining of a base model from scratch.
 
     Attributes:
-        reads: ``world`` for the statements of the synthetic corpus, ``corpus`` for a share of the corpus.
-        vocabulary: Entries of its tokenizer.
-        share: Share of the corpus's instruction groups that it reads.
-        seed: Seed of the first weights and of the order of the texts.
+        reads: Training texts: ``world`` (statements of the synthetic corpus) or ``corpus`` (a share of the corpus).
+        vocabulary: Size of the tokenizer's vocabulary.
+        share: Share of the corpus's instruction groups used for pretraining.
+        seed: Seed of the initial weights and of the order of the texts.
         architecture: Shape of the model.
-        settings: Steps, batch size and optimizer, as `training.pretrain.train_base` takes them.
+        settings: Steps, batch size and optimizer: the arguments of `training.pretrain.train_base`.
     """
 
     reads: str
@@ -53,18 +53,18 @@ class PretrainSpec:
         check_range("model.pretrain_share", self.share, least=0, most=1)
 
     def identity(self) -> dict[str, Any]:
-        """All of it; the share only where the corpus is read."""
+        """All fields; the share only with ``reads=corpus``."""
         return settings_identity(self) if self.reads == "corpus" else settings_identity(self) | {"share": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The model that is fine-tuned: a pretrained one, or one that is trained from scratch first.
+    """The model to fine-tune: a pretrained one, or one that is pretrained from scratch first.
 
     Attributes:
         name: Option of the group ``model``.
-        ref: The pretrained model; None where ``pretrain`` says how it is made.
-        pretrain: How the base model is made; None for a pretrained one.
+        ref: The pretrained model; None if it is pretrained from scratch.
+        pretrain: Pretraining from scratch; None for a pretrained model.
         max_length: Longest conversation, in tokens.
     """
 
@@ -79,11 +79,11 @@ class ModelSpec:
 
     @property
     def revision(self) -> str | None:
-        """Hub revision of a pretrained model."""
+        """Hub revision of a pretrained model, else None."""
         return None if self.ref is None else self.ref.revision
 
     def identity(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields."""
         return settings_identity(self)
 
 
@@ -92,18 +92,18 @@ class RunSpec:
     """Everything that decides the result of one run.
 
     Attributes:
-        corpus: Examples.
+        corpus: Source and cleaning of the examples.
         strategy: Units of diversity.
-        selection: Which examples are chosen.
-        embedder: Turns texts into vectors; None leaves out what needs them.
+        selection: Selectable examples, selector, size and level.
+        embedder: Embedder of the texts; without one, metrics that need it are skipped.
         model: Base model.
         training: Fine-tuning.
-        evaluators: Evaluators by name, in the order given.
-        primary: Score that counts as performance; None for the first evaluator's own.
+        evaluators: Evaluators by name, in command-line order.
+        primary: Name of the performance score; None for the first evaluator's primary score.
         metrics: Families of diversity metrics.
-        samples: Generations that are kept.
+        samples: Number of generations in ``samples.jsonl``.
         seed: Seed of the draw, the replicate and the fine-tuning.
-        stop_after: ``select`` or ``train`` leaves out what comes after.
+        stop_after: Last stage, ``select`` or ``train``; None for all stages.
     """
 
     corpus: CorpusSpec
@@ -125,17 +125,17 @@ class RunSpec:
         check_range("samples", self.samples, least=0, whole=True)
         if self.strategy.needs == "embeddings" and self.embedder is None:
             raise SftdivError(
-                f"strategy={self.strategy.name} clusters embeddings, and embedder=none makes none: "
-                "embedder=minilm or embedder=lsa"
+                f"strategy={self.strategy.name} clusters embeddings, which embedder=none does not compute: "
+                "use embedder=minilm or embedder=lsa"
             )
         if self.model.pretrain and self.model.pretrain.reads == "world" and self.corpus.name != "embedded":
             raise SftdivError(
                 f"model={self.model.name} is pretrained on the synthetic corpus; with corpus={self.corpus.name} use "
-                "model=scratch_3m or a pretrained one, such as model=smollm2_135m"
+                "model=scratch_3m or a pretrained model, such as model=smollm2_135m"
             )
 
     def identity(self) -> dict[str, Any]:
-        """What of each part decides the result; stages that are left out say nothing."""
+        """Identities of all parts, without those of skipped stages."""
         skipped: tuple[str, ...] = ()
         if self.stop_after is not None:
             skipped = ("evaluators", "primary", "samples")
@@ -144,14 +144,14 @@ class RunSpec:
         return {name: value for name, value in settings_identity(self).items() if name not in skipped}
 
     def evaluation_identity(self) -> dict[str, Any]:
-        """What decides the scores of a given model."""
+        """Identities of the evaluators: what decides the scores of a given model."""
         return {name: identity_of(evaluator) for name, evaluator in self.evaluators.items()}
 
     def cell(self, study: str, root: Path) -> Cell:
-        """The folder of this run, named by what decides its result.
+        """Folder of this run, named by what decides its result.
 
-        The name says strategy, side, size, level, model and seed; a hash stands for the rest, so that the
-        cells of one ladder share it.
+        The name holds strategy, side, size, level, model and seed. A hash covers the rest and is shared by the
+        cells of one ladder.
 
         Args:
             study: Name of the study.
@@ -162,19 +162,19 @@ class RunSpec:
         readable = [strategy.pop("name"), strategy.pop("side"), self.selection.size.label]
         size = selection.pop("size")
         if size["label_tokens"] == "auto":
-            rest["label_tokens"] = "auto"  # else equal examples and equal tokens would share the hash of a ladder
+            rest["label_tokens"] = "auto"  # else size.n and its token budget would share the hash of a ladder
         elif size["label_tokens"] is not None:
-            rest["n"] = size["n"]  # scales selection.k_min_size, and is not in the name
+            rest["n"] = size["n"]  # scales selection.k_min_size and is not in the name
         level = selection.pop("level")
         readable += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
         common = content_hash(rest, length=6)
-        shown_exactly = float(f"{level:.3g}") == level  # 1/6 and 0.167 are two levels
-        unsaid = common if shown_exactly else content_hash([rest, level], length=6)
-        name = "-".join([*readable, f"h{unsaid}"])
+        is_exact_in_name = float(f"{level:.3g}") == level  # 1/6 and 0.167 are different levels
+        digest = common if is_exact_in_name else content_hash([rest, level], length=6)
+        name = "-".join([*readable, f"h{digest}"])
         return Cell(study, name, root / study / name, common)
 
     def columns(self) -> dict[str, Any]:
-        """The identifying columns of the result row, by which tables are grouped."""
+        """Identifying columns of the result row, used to group tables."""
         size = self.selection.size
         kind = "full" if size.everything else "base" if size.nothing else "level"
         return {

@@ -1,4 +1,7 @@
-"""From Hydra's multirun to a sweep: swept overrides become combinations, combinations become requests, Hydra's launcher runs the jobs."""
+"""From a Hydra multirun to a sweep: swept overrides become combinations, one list of overrides per cell.
+
+Each combination is built into a request; Hydra's launcher runs the unfinished ones.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ from sftdiv.sweep.sweep import SweepOrder, run_sweep
 
 
 def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, overrides: Sequence[str]) -> None:
-    """Run every cell of a multirun that is not finished.
+    """Run the unfinished cells of a multirun.
 
     Args:
-        config: The multirun's config, as Hydra composed it.
+        config: Config of the multirun, composed by Hydra.
         loader: Hydra's config loader.
-        launcher: Hydra's launcher; runs the cells that are not finished.
-        overrides: Swept and plain overrides, the experiment's first.
+        launcher: Hydra's launcher, which runs the unfinished cells.
+        overrides: Swept and plain overrides, those of the experiment first.
 
     Raises:
         SftdivError: A swept setting has no discrete values.
@@ -57,7 +60,7 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
 
 
 def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[str]) -> list[list[str]]:
-    """One list of overrides per cell: the baselines first, since everything is compared with them, then the grid."""
+    """One list of overrides per cell: the baselines first, since all cells are compared with them, then the grid."""
     parser = OverridesParser.create(config_loader=loader)
 
     def axes_of(texts: Sequence[str]) -> Axes:
@@ -71,14 +74,14 @@ def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[s
 
     baselines: Mapping[str, Mapping[str, Any]] = plain(config.sweep.baselines)
     baseline_grids = [baseline_axes(axes, settings, axes_of, current) for settings in baselines.values()]
-    return [cell for each in [*filter(None, baseline_grids), axes] for cell in grid(each)]
+    return [cell for cell_axes in [*filter(None, baseline_grids), axes] for cell in grid(cell_axes)]
 
 
 def swept_values(overrides: Sequence[str], parser: OverridesParser) -> Axes:
-    """Every overridden setting with its values; a later override of a setting replaces an earlier one.
+    """Values of every overridden setting; a later override of a setting replaces an earlier one.
 
     Raises:
-        SftdivError: A sweep is a range of real numbers, which has no discrete values.
+        SftdivError: A sweep is a continuous range.
     """
     axes: Axes = {}
     for override in parser.parse_overrides(list(overrides)):

@@ -1,1 +1,1 @@
-"""One run in the order of the data: artifacts, stages, the result row, and what is made of a finished cell."""
+"""One run in the order of the data: artifacts, stages, result row, and the outputs of a finished cell."""

@@ -52,7 +52,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         The tables, as written.
 
     Raises:
-        SftdivError: If the folder is no study or none of its cells is finished.
+        SftdivError: The folder is not a study, or none of its cells is finished.
     """
     folder = folder.expanduser().absolute()
     out = (out or folder).expanduser().absolute()
@@ -78,14 +78,14 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
 
 
 def analyze_cells(folder: Path, *, seed: int = 0) -> Analysis:
-    """Every table of a study, from the rows of its finished cells; nothing is written.
+    """All tables of a study, from the rows of its finished cells; nothing is written.
 
     Args:
         folder: Folder of the study.
         seed: Seed of the bootstraps.
 
     Raises:
-        SftdivError: The folder is no study, or none of its cells has a score.
+        SftdivError: The folder is not a study, or none of its cells has a score.
     """
     rng = np.random.default_rng(seed)
     return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns(), rng=rng)

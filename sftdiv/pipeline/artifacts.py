@@ -1,7 +1,7 @@
 """Cached artifacts of one corpus: examples, token ids, embeddings, units.
 
-Each is built through the cache and at most once per process. A key holds all that the artifact depends
-on and nothing more, so that a change of the learning rate tokenizes nothing again.
+Each is built through the cache and at most once per process. A key holds exactly what the artifact depends
+on, so that a change of the learning rate does not trigger tokenization.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def versions(*components: Any) -> dict[str, str]:
 
 
 def load_corpus_of(spec: CorpusSpec, store: Store) -> Corpus:
-    """The corpus of a specification, from the cache or read."""
+    """The corpus of a specification, cached."""
     return load_corpus(
         spec.reader,
         store,
@@ -62,9 +62,9 @@ class CorpusArtifacts:
     """Artifacts of one corpus.
 
     Attributes:
-        spec: The corpus.
-        store: Cache.
-        embedder: Embedder of its texts; None leaves out what needs one.
+        spec: Specification of the corpus.
+        store: Artifact cache.
+        embedder: Embedder of its texts, if any.
     """
 
     def __init__(
@@ -75,7 +75,14 @@ class CorpusArtifacts:
         embedder: Embedder | None,
         model_tokenizer: Callable[[], ModelRef],
     ) -> None:
-        """Nothing is read yet; ``model_tokenizer`` gives the tokenizer of strategies that name none."""
+        """Reads nothing yet.
+
+        Args:
+            spec: Specification of the corpus.
+            store: Artifact cache.
+            embedder: Embedder of its texts, if any.
+            model_tokenizer: Returns the tokenizer for strategies that name none.
+        """
         self.spec = spec
         self.store = store
         self.embedder = embedder
@@ -125,9 +132,11 @@ class CorpusArtifacts:
         """
         embedder = self._require_embedder()
         if side not in self._embeddings:
-            build = lambda folder, partial: save_embeddings(embedder.embed(self.texts(side), partial), folder)  # noqa: E731
-            folder = self.keep("embeddings", self.embeddings_key(side), build)
-            self._embeddings[side] = load_embeddings(folder)
+
+            def build(folder: Path, partial: Path) -> None:
+                save_embeddings(embedder.embed(self.texts(side), partial), folder)
+
+            self._embeddings[side] = load_embeddings(self.keep("embeddings", self.embeddings_key(side), build))
         return self._embeddings[side]
 
     def embeddings_key(self, side: Side) -> dict[str, Any]:
@@ -138,17 +147,17 @@ class CorpusArtifacts:
     def _require_embedder(self) -> Embedder:
         if self.embedder is None:
             raise SftdivError(
-                "embedder=none, but embeddings are needed here. Known: minilm, lsa (no model), or embedder.path=MODEL"
+                "embeddings are needed, but embedder=none. Known: minilm, lsa (no model), or embedder.path=MODEL"
             )
         return self.embedder
 
     def units(self, strategy: StrategySpec) -> Units:
         """Units of diversity of every example, on the strategy's side."""
-        build = lambda folder: save_units(self._extract(strategy), folder)  # noqa: E731
-        return load_units(self.store.folder("units", self.units_key(strategy), build))
+        key = self.units_key(strategy)
+        return load_units(self.store.folder("units", key, lambda folder: save_units(self._extract(strategy), folder)))
 
     def units_key(self, strategy: StrategySpec) -> dict[str, Any]:
-        """Cache key of `units`: the strategy's identity, and the key of the input that its extractor needs."""
+        """Cache key of `units`: the strategy's identity and the key of the extractor's input."""
         inputs: dict[str, Any] = {}
         if strategy.needs == "token_ids":
             inputs = self.token_ids_key(strategy.side, self._tokenizer(strategy))
@@ -177,20 +186,20 @@ class CorpusArtifacts:
         return {"corpus": self.corpus.fingerprint, **parts, "side": side}
 
     def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
-        """`Store.folder` for a build that can resume from what a killed one left in its partial folder."""
+        """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""
         return self.store.folder(kind, key, lambda folder: build(folder, self.store.partial(kind, key)))
 
     def heldout(self) -> Heldout:
-        """The examples that selection never sees."""
+        """The held-out set."""
         table = self.corpus.table.filter(lambda heldout: heldout, input_columns="heldout", keep_in_memory=True)
         return Heldout(table["messages"][:], table["source"][:], table["group"][:])
 
     def world_tasks(self) -> Path:
-        """The synthetic corpus's benchmark as lm-eval tasks.
+        """Folder of the synthetic corpus's benchmark as lm-eval tasks.
 
-        The task files name their own folder, so that a moved cache writes them again.
+        The task files contain the path of their folder, so they are rewritten when the cache moves.
         """
-        reader: Any = self.spec.reader  # RunSpec: only chosen with the synthetic corpus
+        reader: Any = self.spec.reader  # the synthetic corpus's reader, as RunSpec checks
         key = {"world": reader.world.facts_identity(), "cache": str(self.store.root)}
-        path = self.store.place("world_tasks", key)
+        path = self.store.entry_path("world_tasks", key)
         return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))

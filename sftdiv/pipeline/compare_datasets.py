@@ -1,8 +1,8 @@
-"""A dataset and its baseline, measured alike and compared; or a dataset alone.
+"""Measures a dataset, alone or compared with a baseline.
 
 A ``Survey`` and the artifacts of each dataset become the numbers of ``measure.json``. Units are extracted
-from each dataset by itself, so that a baseline's need not be extracted again for every dataset; how many
-types of one dataset the other holds too is reported beside them.
+from each dataset separately, so that those of a baseline are extracted once for all datasets. The share of
+types that both datasets have is reported beside them.
 """
 
 from __future__ import annotations
@@ -35,51 +35,55 @@ from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import library_versions
 from sftdiv.units.tokens import frequencies
 
-REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")  # of the dataset and of its baseline
+REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")  # rejected rows of the dataset and of its baseline
 
 
 @dataclass(frozen=True)
 class FittedTogether:
-    """An embedder that learns from its texts, fitted on those of all datasets; else each dataset would be stretched to fill the space.
+    """A trainable embedder, fitted on the texts of all datasets.
+
+    Fitted on one dataset alone, it would spread any dataset over the whole space, and vectors of two datasets
+    would not be comparable.
 
     Attributes:
         embedder: The embedder.
         corpora: All datasets.
-        own: Which of them is embedded.
+        position: Position of the embedded dataset in ``corpora``.
     """
 
     embedder: Embedder
     corpora: Sequence[Corpus]
-    own: int
+    position: int
 
     def identity(self) -> Mapping[str, Any]:
         """The embedder's identity and the fingerprints of the corpora it is fitted on."""
         return {**self.embedder.identity(), "fitted_on": sorted(corpus.fingerprint for corpus in self.corpora)}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
-        """Vectors of one side of the own dataset, the same side of the others at hand."""
-        side = next(side for side in SIDES if self.corpora[self.own].column(side) == list(texts))
-        others = [
-            text for number, corpus in enumerate(self.corpora) if number != self.own for text in corpus.column(side)
-        ]
-        found = self.embedder.embed([*texts, *others], partial)
-        return Embeddings(found.vectors[: len(texts)], found.made_by)
+        """Embeddings of one side of the dataset, fitted together with the same side of the other datasets."""
+        side = next(side for side in SIDES if self.corpora[self.position].column(side) == list(texts))
+        all_texts = list(texts)
+        for position, corpus in enumerate(self.corpora):
+            if position != self.position:
+                all_texts += corpus.column(side)
+        embeddings = self.embedder.embed(all_texts, partial)
+        return Embeddings(embeddings.vectors[: len(texts)], embeddings.made_by)
 
 
 def _fit_together(artifacts: Sequence[CorpusArtifacts]) -> None:
-    """Fit an embedder that learns from its texts on the texts of all datasets."""
+    """Replace a trainable embedder by one that is fitted on the texts of all datasets."""
     embedder = artifacts[0].embedder
     if len(artifacts) == 1 or embedder is None or not getattr(embedder, "learns", False):
         return
     corpora = [dataset.corpus for dataset in artifacts]
-    for number, dataset in enumerate(artifacts):
-        dataset.embedder = FittedTogether(embedder, corpora, number)
+    for position, dataset in enumerate(artifacts):
+        dataset.embedder = FittedTogether(embedder, corpora, position)
 
 
 def measure_all(
     survey: Survey, artifacts: Sequence[CorpusArtifacts], names: Sequence[str], progress: Progress
 ) -> dict[str, Any]:
-    """Measure one dataset, or a dataset and its baseline, on samples of one size.
+    """Measure one dataset, or a dataset and its baseline, on equally sized samples.
 
     Args:
         survey: Measurement settings.
@@ -89,30 +93,29 @@ def measure_all(
     """
     _fit_together(artifacts)
     size = survey.matched.resolved(min(len(dataset.corpus) for dataset in artifacts))
-    several = len(names) > 1
+    has_baseline = len(names) > 1
     datasets = []
     for dataset, name in zip(artifacts, names, strict=True):
-        report = partial(_report_dataset, progress, name) if several else progress
+        report = partial(_report_dataset, progress, name) if has_baseline else progress
         datasets.append({"name": name, **survey.measure(dataset, size=size, progress=report)})
-    covered = (
-        [coverage(artifacts[0], artifacts[1], strategy, survey.tokenizer) for strategy in survey.strategies]
-        if several
-        else []
-    )
+    shared_types = []
+    if has_baseline:
+        dataset, baseline = artifacts
+        shared_types = [coverage(dataset, baseline, strategy, survey.tokenizer) for strategy in survey.strategies]
     return {
         "layout": LAYOUT,
         "size": size,
         "draws": survey.matched.draws,
         "tokenizer": survey.tokenizer.path,
         "datasets": datasets,
-        "coverage": [shares for shares in covered if shares is not None],
-        "comparison": _comparison(datasets, size) if several else {},
+        "coverage": [shares for shares in shared_types if shares is not None],
+        "comparison": _comparison(datasets, size) if has_baseline else {},
         "catalogue": {name: metric.record() for name, metric in METRICS.items()},
     }
 
 
 def copy_rejected(corpus: Corpus, path: Path) -> None:
-    """Write the rows that could not be read beside the report, where there are any."""
+    """Write the rejected rows of a corpus, if any, to the folder of the report."""
     source = rejected_file(corpus)
     if source is not None and corpus.counts["rejected"]:
         write_atomically(path, source.read_text(encoding="utf-8"))
@@ -125,7 +128,7 @@ def versions() -> dict[str, str]:
 
 
 def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
-    """Every metric of each side, and every kind of unit, on samples of one size."""
+    """Comparison of every metric and kind of unit on equally sized samples."""
     dataset, baseline = datasets
     examples = (dataset["counts"]["examples"], baseline["counts"]["examples"])
     directions = {name: metric.direction for name, metric in METRICS.items()}
@@ -137,10 +140,10 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     rows = []
     for units in dataset["units"]:
         matching = baseline_units.get((units["strategy"], units["side"]))
-        if "drawn" in units and matching is not None:  # no direction: each dataset has types of its own
-            named = {"strategy": units["strategy"], "side": units["side"]}
+        if "drawn" in units and matching is not None:  # without directions, since each dataset has its own types
+            identifying = {"strategy": units["strategy"], "side": units["side"]}
             compared = compare(units["drawn"], matching["drawn"], {}, size=size, examples=examples)
-            rows += [{**named, **row} for row in compared]
+            rows += [{**identifying, **row} for row in compared]
     return {"sides": sides, "units": rows}
 
 
@@ -151,10 +154,10 @@ def _report_dataset(progress: Progress, name: str, message: str) -> None:
 def coverage(
     dataset: CorpusArtifacts, baseline: CorpusArtifacts, strategy: StrategySpec, tokenizer: ModelRef
 ) -> dict[str, Any] | None:
-    """Share of the unit types of one dataset that the other holds too; None where types have no lasting names.
+    """Share of each dataset's unit types that the other one has too; None if type names differ between datasets.
 
-    A mid-frequency token of the baseline is covered if it occurs anywhere in the dataset, however rare; a
-    tag if the dataset has it too.
+    A mid-frequency token of the baseline is covered if it occurs anywhere in the dataset, at any frequency. A tag is
+    covered if the dataset has it.
     """
     if strategy.needs == "embeddings":
         return None  # topics are clusters of one dataset
@@ -181,7 +184,7 @@ def _occurring_tokens(artifacts: CorpusArtifacts, side: Side, tokenizer: ModelRe
 
 
 class _Clock:
-    """Prints what begins, with the time since the start."""
+    """Prints status messages with the time since the start."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -197,10 +200,10 @@ def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]
 
     Args:
         request: The datasets and the settings.
-        console: Where progress is printed.
+        console: Console for progress messages.
 
     Returns:
-        What ``measure.json`` holds.
+        The content of ``measure.json``.
     """
     measured = finished(request.folder)
     if measured is not None:

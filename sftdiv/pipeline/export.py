@@ -1,8 +1,8 @@
-"""The subset of a finished cell in another program's format: ``export.format=messages|sharegpt|alpaca|parquet``.
+"""Exports the subset of a finished cell: ``export.format=messages|sharegpt|alpaca|parquet``.
 
-A cell with its row and its ``subset.parquet`` becomes the exported file, its entries for LLaMA-Factory
-and axolotl, and ``lineage.json``. Exporting changes no result, so it is no part of a cell's name: a
-finished cell is exported by the same command with ``export.format`` added.
+The inputs are a cell's row and its ``subset.parquet``. The outputs are the exported file, its entries for
+LLaMA-Factory and axolotl, and ``lineage.json``. Exporting changes no result and is not part of a cell's
+name: a finished cell is exported by the same command with ``export.format`` added.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
         The files written, the data file first.
 
     Raises:
-        SftdivError: The format cannot hold the subset.
+        SftdivError: The format cannot represent the subset.
     """
     if export.format is None:
         return []

@@ -1,8 +1,8 @@
-"""One dataset, measured: every number that ``python -m sftdiv.measure`` shows of it, as plain values.
+"""Measures one dataset: all numbers of ``python -m sftdiv.measure`` as plain values.
 
-The artifacts of one corpus and flat settings become a nested mapping that JSON holds. Each part (a side, a
-kind of near duplicates) is an artifact of its own, so that an interrupted measurement resumes from the
-complete parts, and a baseline is measured once for all datasets that are compared with it.
+The artifacts of one corpus and flat settings become a nested mapping for JSON. Each part (a side, the near
+duplicates) is cached separately, so that an interrupted measurement resumes from its complete parts, and a
+baseline is measured once for all datasets that are compared with it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,10 @@ from sftdiv.storage.hashing import identity_of
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 
-GROUPS, TEXTS_A_GROUP, CHARACTERS = 8, 3, 240  # of near duplicates that are shown, and of each text
-COMMONEST = 40  # types of each kind of unit that are listed
-PAIRS, PAIRED = (
-    "homogenisation",
-    20_000,
-)  # the family that compares pairs, and the texts that they are drawn from at most
+SHOWN_GROUPS, TEXTS_PER_GROUP, SHOWN_CHARACTERS = 8, 3, 240  # listed near duplicates, and the length of their texts
+SHOWN_TYPES = 40  # listed types of each kind of unit
+PAIRWISE = "homogenisation"  # the family that compares pairs of texts
+PAIRWISE_TEXTS = 20_000  # maximum number of texts that pairs are drawn from
 
 Progress = Callable[[str], None]
 
@@ -51,12 +49,12 @@ class Survey:
     Attributes:
         tokenizer: Tokenizer, or a rule such as ``lexical``; see ``units.encoding``.
         metrics: Families of ``diversity.registry``.
-        pair_tokens: Tokens of each text, from its beginning, that homogenisation compares.
-        matched: Samples of one size.
-        runs: Repeated runs of tokens.
-        near: Settings of ``near_duplicates``, or None to leave them out.
+        pair_tokens: Number of leading tokens of each text that homogenisation compares.
+        matched: Settings of equally sized samples.
+        runs: Settings of repeated token runs.
+        near: Settings of ``near_duplicates``; None skips them.
         band: Settings of ``TokenUnits``.
-        strategies: Units of diversity to extract, each on its side.
+        strategies: Units of diversity to extract, each with its side.
         seed: Seed of metrics that draw at random.
     """
 
@@ -75,7 +73,7 @@ class Survey:
 
         Args:
             artifacts: Artifacts of its corpus.
-            size: Examples of a matched sample, at most as many as there are.
+            size: Number of examples of a matched sample; at most that of the corpus.
             progress: Callback receiving a status message.
         """
         corpus = artifacts.corpus
@@ -90,7 +88,7 @@ class Survey:
         }
 
     def _side(self, artifacts: CorpusArtifacts, side: str, size: int, progress: Progress) -> dict[str, Any]:
-        """One side, or both as one text."""
+        """Numbers of one side, or of both sides joined, cached."""
         key = {
             "side": side,
             "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
@@ -102,107 +100,113 @@ class Survey:
             "band": dict(self.band),
             "seed": self.seed,
         }
-        return cached_part(artifacts, "side", key, lambda: self._measured(artifacts, side, size, progress))
+        return cached_part(artifacts, "side", key, lambda: self._measure_side(artifacts, side, size, progress))
 
-    def _measured(self, artifacts: CorpusArtifacts, side: str, size: int, progress: Progress) -> dict[str, Any]:
+    def _measure_side(self, artifacts: CorpusArtifacts, side: str, size: int, progress: Progress) -> dict[str, Any]:
         progress(f"{side}: tokens")
         texts, tokens, vectors = texts_of(artifacts, side), self._tokens(artifacts, side), vectors_of(artifacts, side)
         progress(f"{side}: {len(tokens.flat):,} tokens; metrics of all {len(texts):,} texts")
 
-        def measure(rows: NDArray[np.int64]) -> Mapping[str, float]:
-            chosen = None if vectors is None else np.asarray(vectors[rows])
-            return self._metrics(tokens.take(rows), [texts[row] for row in rows], chosen)
+        def measure_sample(rows: NDArray[np.int64]) -> Mapping[str, float]:
+            sample_vectors = None if vectors is None else np.asarray(vectors[rows])
+            return self._metrics(tokens.take(rows), [texts[row] for row in rows], sample_vectors)
 
         metrics = self._metrics(tokens, texts, vectors)
-        progress(f"{side}: the same of {self.matched.draws} samples of {size:,}")
-        drawn = subset_values(
-            measure, len(texts), size=size, repeats=self.matched.draws, rng=np.random.default_rng(self.matched.seed)
-        )
-        found = {
+        progress(f"{side}: metrics of {self.matched.draws} samples of {size:,}")
+        rng = np.random.default_rng(self.matched.seed)
+        sampled = subset_values(measure_sample, len(texts), size=size, repeats=self.matched.draws, rng=rng)
+        numbers = {
             "texts": len(texts),
             "tokens": len(tokens.flat),
             "length": lengths_of(tokens.lengths()),
             "metrics": metrics,
-            "drawn": {name: values.tolist() for name, values in drawn.items()},
+            "drawn": {name: values.tolist() for name, values in sampled.items()},
         }
-        return found if side == BOTH else found | self._repetition(texts, tokens, side, progress)
+        return numbers if side == BOTH else numbers | self._repetition(texts, tokens, side, progress)
 
     def _metrics(self, tokens: TokenIds, texts: Sequence[str], vectors: Vectors | None) -> dict[str, float]:
-        """All metrics; of pairs of texts the beginnings are compared, for whole ones would cost the product of their lengths."""
-        found = describe(
-            tokens, texts, vectors, metrics=[name for name in self.metrics if name != PAIRS], rng=self._rng()
-        )
-        if PAIRS not in self.metrics:
-            return found
+        """All metrics of some texts.
+
+        Pairwise metrics compare only the beginnings of texts, since the cost is the product of the lengths.
+        """
+        others = [name for name in self.metrics if name != PAIRWISE]
+        values = describe(tokens, texts, vectors, metrics=others, rng=self._rng())
+        if PAIRWISE not in self.metrics:
+            return values
         rng = self._rng()
-        few = np.arange(len(texts)) if len(texts) <= PAIRED else np.sort(rng.choice(len(texts), PAIRED, replace=False))
-        return found | describe(beginnings(tokens.take(few), self.pair_tokens), (), None, metrics=[PAIRS], rng=rng)
+        rows = np.arange(len(texts))
+        if len(texts) > PAIRWISE_TEXTS:
+            rows = np.sort(rng.choice(len(texts), PAIRWISE_TEXTS, replace=False))
+        compared = beginnings(tokens.take(rows), self.pair_tokens)
+        return values | describe(compared, (), None, metrics=[PAIRWISE], rng=rng)
 
     def _repetition(self, texts: ColumnTexts, tokens: TokenIds, side: str, progress: Progress) -> dict[str, Any]:
-        """What is told of one side alone: its token bands, its distinct texts and the runs that they share."""
+        """Token bands, number of distinct texts, and repeated token runs of one side."""
         progress(f"{side}: token bands and repeated runs")
-        finder = TokenUnits(**self.band)
-        low, high = finder.bounds(len(tokens.flat) if finder.unit == "occurrences" else len(texts))
-        bands = token_bands(frequencies(tokens, finder.unit), tokens.names, low=low, high=high)
+        extractor = TokenUnits(**self.band)
+        low, high = extractor.bounds(len(tokens.flat) if extractor.unit == "occurrences" else len(texts))
+        bands = token_bands(frequencies(tokens, extractor.unit), tokens.names, low=low, high=high)
         rows = distinct_rows(texts)
-        looked_at = self._few(tokens, rows)
-        few = max(2, math.ceil(self.runs.min_share * len(looked_at)))
+        searched = self._sample_rows(tokens, rows)
+        min_texts = max(2, math.ceil(self.runs.min_share * len(searched)))
         settings = {"shortest": self.runs.shortest, "longest": self.runs.longest, "top": self.runs.top}
-        runs = repeated_runs(tokens.take(looked_at), min_texts=few, **settings)
-        listed = [{"tokens": run.tokens, "texts": run.texts, "occurrences": run.occurrences} for run in runs]
+        runs = repeated_runs(tokens.take(searched), min_texts=min_texts, **settings)
+        run_rows = [{"tokens": run.tokens, "texts": run.texts, "occurrences": run.occurrences} for run in runs]
         return {
             "bands": bands,
             "distinct": len(rows),
-            "repeated": {"texts": len(looked_at), "min_texts": few, "runs": listed},
+            "repeated": {"texts": len(searched), "min_texts": min_texts, "runs": run_rows},
         }
 
-    def _few(self, tokens: TokenIds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The distinct texts, or as many drawn at random as hold ``runs.tokens`` tokens."""
-        drawn = np.random.default_rng(self.runs.seed).permutation(rows)
-        within = np.cumsum(tokens.lengths()[drawn]) <= self.runs.tokens
-        return rows if within.all() else np.sort(drawn[: max(int(within.sum()), 1)])
+    def _sample_rows(self, tokens: TokenIds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All rows, or a random sample of them with at most ``runs.tokens`` tokens in all."""
+        shuffled = np.random.default_rng(self.runs.seed).permutation(rows)
+        within_budget = np.cumsum(tokens.lengths()[shuffled]) <= self.runs.tokens
+        return rows if within_budget.all() else np.sort(shuffled[: max(int(within_budget.sum()), 1)])
 
     def _tokens(self, artifacts: CorpusArtifacts, side: str) -> TokenIds:
         if side == BOTH:
-            return joined_tokens(*(artifacts.token_ids(one, self.tokenizer) for one in SIDES))
+            return joined_tokens(*(artifacts.token_ids(name, self.tokenizer) for name in SIDES))
         return artifacts.token_ids(side_by_name(side), self.tokenizer)
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
     def _near(self, artifacts: CorpusArtifacts, progress: Progress) -> dict[str, Any]:
-        """Near duplicates by each side alone, and by both."""
+        """Near duplicates of each side, and of both sides at once (``pair``), cached."""
         key = {"near": dict(self.near or {}), "library": version("datasketch")}
-        found = cached_part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, progress))
-        return {on: found[on] for on in ("pair", *SIDES)}
+        groups = cached_part(artifacts, "near_duplicates", key, lambda: self._near_groups(artifacts, progress))
+        return {name: groups[name] for name in ("pair", *SIDES)}
 
     def _near_groups(self, artifacts: CorpusArtifacts, progress: Progress) -> dict[str, Any]:
-        alike: dict[str, NearDuplicates] = {}
+        duplicates: dict[str, NearDuplicates] = {}
         for side in SIDES:
             progress(f"near duplicates: {side}")
-            alike[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
-        pair = intersect(alike["instruction"], alike["response"])
-        found = {"pair": (pair, BOTH), **{side: (groups, side) for side, groups in alike.items()}}
-        return {on: _groups(groups, texts_of(artifacts, side)) for on, (groups, side) in found.items()}
+            duplicates[side] = near_duplicates(texts_of(artifacts, side), **(self.near or {}))
+        pair = intersect(duplicates["instruction"], duplicates["response"])
+        summaries = {"pair": _summarize(pair, texts_of(artifacts, BOTH))}
+        for side in SIDES:
+            summaries[side] = _summarize(duplicates[side], texts_of(artifacts, side))
+        return summaries
 
     def _units(
         self, artifacts: CorpusArtifacts, strategy: StrategySpec, size: int, progress: Progress
     ) -> dict[str, Any]:
-        """Units of one granularity and side; a corpus that has none is a line of the report, not the end of it."""
+        """Numbers of one strategy on its side. An extraction error is reported in ``problem`` and stops nothing."""
         progress(f"units: {strategy.name} of the {strategy.side}")
-        named = {"strategy": strategy.name, "side": strategy.side}
+        identifying = {"strategy": strategy.name, "side": strategy.side}
         try:
             units = artifacts.units(strategy)
         except SftdivError as error:
-            return {**named, "problem": str(error)}
-        return {**named, **self._described(units, size)}
+            return {**identifying, "problem": str(error)}
+        return {**identifying, **self._describe_units(units, size)}
 
-    def _described(self, units: Units, size: int) -> dict[str, Any]:
+    def _describe_units(self, units: Units, size: int) -> dict[str, Any]:
         matrix = units.matrix
         holders = np.bincount(matrix.indices, minlength=matrix.shape[1])
-        order = np.lexsort((np.arange(len(holders)), -holders))[:COMMONEST]
+        order = np.lexsort((np.arange(len(holders)), -holders))[:SHOWN_TYPES]
         rng = np.random.default_rng(self.matched.seed)
-        drawn = subset_values(
+        sampled = subset_values(
             lambda rows: describe_units(matrix[rows]), matrix.shape[0], size=size, repeats=self.matched.draws, rng=rng
         )
         return {
@@ -212,8 +216,8 @@ class Survey:
             "without": int(np.count_nonzero(np.diff(matrix.indptr) == 0)),
             "entropy": describe_units(matrix)["unit_entropy"],
             "drawn": {
-                "unit_types": (drawn["unit_coverage"] * matrix.shape[1]).tolist(),
-                "unit_entropy": drawn["unit_entropy"].tolist(),
+                "unit_types": (sampled["unit_coverage"] * matrix.shape[1]).tolist(),
+                "unit_entropy": sampled["unit_entropy"].tolist(),
             },
             "commonest": [{"name": units.names[column], "examples": int(holders[column])} for column in order.tolist()],
             "made_by": dict(units.made_by),
@@ -221,10 +225,11 @@ class Survey:
         }
 
 
-def _groups(found: NearDuplicates, texts: ColumnTexts) -> dict[str, Any]:
+def _summarize(duplicates: NearDuplicates, texts: ColumnTexts) -> dict[str, Any]:
     """Counts, and some texts of the largest groups."""
     examples = []
-    for members in found.largest(GROUPS):
-        shown = dict.fromkeys(cut(texts[row], CHARACTERS) for row in members[:: max(len(members) // 50, 1)].tolist())
-        examples.append({"size": len(members), "texts": list(shown)[:TEXTS_A_GROUP]})
-    return {**found.counts(), "made_by": dict(found.made_by), "examples": examples}
+    for members in duplicates.largest(SHOWN_GROUPS):
+        rows = members[:: max(len(members) // 50, 1)].tolist()
+        distinct = dict.fromkeys(cut(texts[row], SHOWN_CHARACTERS) for row in rows)
+        examples.append({"size": len(members), "texts": list(distinct)[:TEXTS_PER_GROUP]})
+    return {**duplicates.counts(), "made_by": dict(duplicates.made_by), "examples": examples}

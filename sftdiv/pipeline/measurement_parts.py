@@ -1,7 +1,8 @@
-"""What a survey asks of the artifacts: parts that are measured once and kept, and the texts and vectors of a side, or of both as one.
+"""Inputs and cached parts of a measurement.
 
-In: the artifacts of one corpus. Out: plain mappings from the store, sequences of texts of which
-none is held, and vectors.
+`cached_part` measures a part once and reads it from the cache afterwards. `texts_of` and `vectors_of` give
+the texts and embeddings of a side, or of both sides joined. Texts are read when they are accessed, so that a
+corpus need not fit in memory as Python strings.
 """
 
 from __future__ import annotations
@@ -31,7 +32,17 @@ Vectors = NDArray[np.float32]
 def cached_part(
     artifacts: CorpusArtifacts, name: str, key: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """A part from the cache, measured first where it is missing; ``seconds`` is how long measuring took."""
+    """One part of a measurement, cached.
+
+    Args:
+        artifacts: Artifacts of the corpus.
+        name: Name of the part.
+        key: Settings that the part depends on, beside the corpus.
+        measure: Computes the part.
+
+    Returns:
+        The part with its measuring time in ``seconds``.
+    """
 
     def build(folder: Path) -> None:
         started = time.perf_counter()
@@ -39,26 +50,29 @@ def cached_part(
         text = json.dumps(finite(numbers | {"seconds": time.perf_counter() - started}), ensure_ascii=False)
         write_atomically(folder / PART, text)
 
-    whole_key = {
+    full_key = {
         "layout": LAYOUT,
         "sftdiv": sftdiv.__version__,
         "corpus": artifacts.corpus.fingerprint,
         "part": name,
         **key,
     }
-    path = artifacts.store.folder("measured", whole_key, build) / PART
+    path = artifacts.store.folder("measured", full_key, build) / PART
     part: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return part
 
 
 def texts_of(artifacts: CorpusArtifacts, side: str) -> ColumnTexts:
-    """The texts of a side, read as they are asked for."""
+    """Texts of a side, or of both sides joined; read on access."""
     data = artifacts.corpus.table.data
     return ColumnTexts(*(data.column(name) for name in (SIDES if side == BOTH else (side,))))
 
 
 def vectors_of(artifacts: CorpusArtifacts, side: str) -> Vectors | None:
-    """The embeddings of a side, or None where there is no embedder; of both sides, such that cosines are the mean of the two."""
+    """Embeddings of a side; None without an embedder.
+
+    The cosine of two joined vectors (both sides) is the mean of the cosines of the sides.
+    """
     if not artifacts.embeds:
         return None
     if side == BOTH:

@@ -1,7 +1,7 @@
-"""The model of a finished cell for others: its card and, with ``train.push_to_hub``, its upload to the hub.
+"""Publishes the model of a finished cell: its model card and, with ``train.push_to_hub``, its upload to the Hub.
 
-Uploading changes no result, so it is no part of a cell's name: a finished cell is uploaded by the same
-command with ``train.push_to_hub`` added.
+Uploading changes no result and is not part of a cell's name: a finished cell is uploaded by the same command
+with ``train.push_to_hub`` added.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from sftdiv.storage.cell import Cell
 
 
 def check_distinct_targets(target: str | None, cells: int) -> None:
-    """Refuse a sweep whose models would replace one another on the hub.
+    """Reject a sweep whose models would overwrite one another on the Hub.
 
     Args:
         target: ``train.push_to_hub`` of the multirun, interpolations unresolved.
         cells: Number of its cells.
 
     Raises:
-        SftdivError: They would.
+        SftdivError: Several cells would upload to the same repository.
     """
     if cells > 1 and target is not None and not (target.endswith("/") or "${" in target):
         raise SftdivError(
-            f"train.push_to_hub={target} names one model, and this sweep makes {cells}: {target.partition('/')[0]}/ "
-            f"names each after its cell, or a name may hold what differs, as '{target}-d${{diversity_level}}'"
+            f"train.push_to_hub={target} names one model, but this sweep trains {cells}: use "
+            f"{target.partition('/')[0]}/ to name each after its cell, or add a setting that differs, as in "
+            f"'{target}-d${{diversity_level}}'"
         )
 
 
 def write_card(request: RunRequest, cell: Cell, row: dict[str, Any]) -> None:
-    """Write the card of the cell's model, from what is known of it so far."""
+    """Write the card of the cell's model from the columns of its row so far."""
     rerun = shlex.join(["--config-path", str(cell.folder), "--config-name", "config"])
     details = {f"diversity.{side}.{name}" for side in SIDES for name in detail_columns()}
     write_model_card(
@@ -46,12 +47,12 @@ def write_card(request: RunRequest, cell: Cell, row: dict[str, Any]) -> None:
 
 
 def publish_cell(request: RunRequest, cell: Cell) -> str | None:
-    """Upload the model of a finished cell where ``train.push_to_hub`` asks for it.
+    """Upload the model of a finished cell if ``train.push_to_hub`` is set.
 
-    A failure is a warning, and the cell stays finished.
+    A failed upload is a warning; the cell stays finished.
 
     Returns:
-        The model's address; None where nothing is asked for, or the upload failed.
+        URL of the model; None if nothing was uploaded.
     """
     target = request.publish.target
     if target is None or request.spec.stop_after == "select":

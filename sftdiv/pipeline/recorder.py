@@ -1,7 +1,7 @@
-"""The row of a cell while it grows: timed stages, named numbers, and at the end ``result.json`` or ``failure.json``.
+"""Collects the result row of a cell and times its stages; writes ``result.json`` or ``failure.json``.
 
-A run that ends well writes its row last; any other end (an error, Ctrl-C, ``SystemExit``) writes the stage,
-the message and the traceback.
+A successful run writes its row last. Any other end (an error, Ctrl-C, ``SystemExit``) writes the stage, the
+message and the traceback.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Recorder:
         self._stage = "start"
 
     def add(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Add values to the row, nested ones under dotted keys."""
+        """Add values to the row; nested ones get dotted keys."""
         self.row |= flatten(values, prefix)
 
     @contextmanager

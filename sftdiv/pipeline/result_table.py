@@ -1,6 +1,7 @@
-"""A finished row in the terminal: the scores first, then diversity, then how it came about and where the files are.
+"""Prints a result row in the terminal: scores, diversity, then facts about the run and the path of its files.
 
-Plain aligned lines without a frame: names are never wrapped, and the text survives being piped or copied.
+The output is plain aligned lines without a frame, so that names are never wrapped and the text can be piped
+and copied.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
         done_before: Whether the cell was finished before this command.
     """
     console = Console()
-    title = f"{row['cell']}{' (done before)' if done_before else ''}"
+    title = f"{row['cell']}{' (finished earlier)' if done_before else ''}"
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     for line in result_lines(row, folder):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if done_before:
-        note = "This cell is finished: its row was read from result.json. Another seed or setting makes another cell."
+        note = "This cell was finished earlier; its row was read from result.json. Change a setting for a new cell."
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def result_lines(row: Mapping[str, Any], folder: Path) -> list[str]:
-    """The lines of a row: sections of aligned columns, each line without its end."""
+    """Lines of a row: sections of aligned columns."""
     lines = [*_scores(row)]
     if row["n"]:
         lines += _diversity(row)
@@ -75,14 +76,12 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
         yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
         yield "strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"
         if "k_asked" in row:
-            yield (
-                "types",
-                f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,}); {row['k_reached']:,} reached",
-            )
+            requested = f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,})"
+            yield "types", f"{requested}; {row['k_reached']:,} reached"
         per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
         yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits"
     else:
-        yield "subset", "none: the base model as it is"
+        yield "subset", "none: the base model itself"
     if "train.loss" in row:
         steps, tokens = f"{row['train.steps']:,} steps", f"{row['train.label_tokens']:,} label tokens"
         yield "training", f"{steps}, {tokens}, loss {row['train.loss']:.3f}"

@@ -1,4 +1,4 @@
-"""Cached artifacts of one run: its corpus, tokenizer and base model, and what evaluators and selectors may use of them."""
+"""Cached artifacts of one run: corpus, tokenizer and base model, and the inputs of its evaluators."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class RunArtifacts:
     """Artifacts of one run.
 
     Attributes:
-        spec: The run.
+        spec: Specification of the run.
         data: Artifacts of its corpus.
-        store: Cache.
+        store: Artifact cache.
     """
 
     def __init__(self, spec: RunSpec, store: Store) -> None:
@@ -39,7 +39,10 @@ class RunArtifacts:
 
     @cached_property
     def read_by_base(self) -> NDArray[np.bool_]:
-        """Which examples the base model was pretrained on, shape (examples,): whole instruction groups, none held out."""
+        """Mask of the examples used to pretrain the base model, shape (examples,).
+
+        They are whole instruction groups without held-out examples.
+        """
         pretrain = self.spec.model.pretrain
         corpus = self.data.corpus
         if pretrain is None or pretrain.reads != "corpus":
@@ -86,7 +89,7 @@ class RunArtifacts:
         return ModelRef(str(self.store.folder("base", key, lambda folder: self._pretrain(pretrain, folder))))
 
     def _pretrained(self) -> ModelRef:
-        assert self.spec.model.ref is not None  # ModelSpec: there is one where there is no pretraining
+        assert self.spec.model.ref is not None  # ModelSpec has either a reference or a pretraining
         return self.spec.model.ref
 
     def _pretrain(self, pretrain: PretrainSpec, folder: Path) -> None:
@@ -103,9 +106,9 @@ class RunArtifacts:
         )
 
     def _pretraining_texts(self, pretrain: PretrainSpec) -> Sequence[str]:
-        """What the base model and its tokenizer read: the world's statements, or a share of the corpus as plain text."""
+        """Pretraining texts: the statements of the synthetic world, or a share of the corpus as plain text."""
         if pretrain.reads == "world":
-            reader: Any = self.spec.corpus.reader  # RunSpec: the corpus is the synthetic one
+            reader: Any = self.spec.corpus.reader  # the synthetic corpus's reader, as RunSpec checks
             statements: Sequence[str] = reader.world.statements
             return statements
         instructions, responses = self.data.texts("instruction"), self.data.texts("response")
@@ -120,16 +123,16 @@ class RunArtifacts:
 
     @cached_property
     def trainer(self) -> TrainerConfig:
-        """Devices and precision, every ``auto`` resolved on this machine."""
+        """Trainer settings with every ``auto`` resolved on this machine."""
         return self.spec.training.trainer.resolved()
 
     @property
     def training(self) -> TrainingConfig:
-        """The training's settings, the trainer resolved on this machine."""
+        """Training settings with the trainer resolved on this machine."""
         return replace(self.spec.training, trainer=self.trainer)
 
     def keep_selection(self, universe: Universe) -> Keep:
-        """Cache of what a selector derives from the run's units and a universe."""
+        """Cache of results that a selector derives from the run's units and a universe."""
         shared = {
             "units": self.data.units_key(self.spec.strategy),
             "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),
@@ -160,7 +163,7 @@ class RunArtifacts:
         )
 
     def _positions(self) -> int | None:
-        """Longest input of the model in tokens; None where its configuration cannot be read yet."""
+        """Longest input of the model in tokens; None while its configuration cannot be read."""
         model = self.spec.model
         if model.pretrain is not None:
             return model.pretrain.architecture.positions
@@ -170,4 +173,4 @@ class RunArtifacts:
         try:
             return positions_of(load_config(self._pretrained()))
         except SftdivError:
-            return None  # an adapter, or nothing: whoever loads it next says which
+            return None  # an adapter or an invalid path, which is reported when the model is loaded

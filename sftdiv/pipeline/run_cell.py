@@ -1,7 +1,8 @@
-"""Every stage of one run, into its folder and its result row.
+"""Runs all stages of one cell.
 
-A request and its cell come in; ``config.yaml``, ``subset.parquet``, ``model/``, ``samples.jsonl`` and,
-last, ``result.json`` go out. A single run calls this in its own process, a sweep in a child process.
+The input is a request and its cell. The outputs are ``config.yaml``, ``subset.parquet``, ``model/``,
+``samples.jsonl`` and, last, ``result.json``. A single run calls this in its own process, a sweep in a child
+process.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from typing import Any
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.spec import RunSpec
-from sftdiv.pipeline import stages
+from sftdiv.pipeline import cell_files, stages
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance_columns
-from sftdiv.records import Selection, TrackedRun
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import Selection
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import cell_tags
-from sftdiv.tracking.run_tracker import start_tracking
+from sftdiv.tracking.run_tracker import RunTracker, start_tracking
 
 VERSIONS = (
     "sftdiv",
@@ -38,7 +40,7 @@ VERSIONS = (
 
 
 def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
-    """Run a cell from its start, or from the artifacts and the model that an interrupted run left complete.
+    """Run a cell, resuming from the complete artifacts and model of an interrupted run.
 
     Args:
         request: The run.
@@ -65,25 +67,18 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
         with recorder.stage("corpus"):
             corpus = artifacts.data.corpus
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
-            stages.copy_rejected(corpus, cell.folder)
+            cell_files.copy_rejected(corpus, cell.folder)
             context = artifacts.eval_context(cell)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))
         selection = None if spec.selection.size.nothing else _select(spec, artifacts, recorder)
         if spec.stop_after != "select":
-            with recorder.stage("base"):
-                base = artifacts.base()
-            with recorder.stage("train"):
-                model = cell.folder / "model"
-                if selection is None:
-                    recorder.add(stages.export_base_model(spec, base, model))
-                else:
-                    recorder.add(stages.train(spec, artifacts, selection, base, model, tracker))
+            _train(spec, artifacts, selection, recorder, tracker)
         if spec.stop_after is None:
             with recorder.stage("evaluate"):
                 recorder.add(evaluate(spec, context, cell.folder / "model"))
             with recorder.stage("generate"):
-                stages.write_samples(spec, artifacts, cell.folder)
+                cell_files.write_samples(spec, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
         recorder.add(request.settings, "config.")
         if spec.stop_after != "select":
@@ -98,8 +93,8 @@ def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selec
     with recorder.stage("select"):
         universe = stages.find_universe(spec, artifacts, units)
         selection = stages.select(spec, artifacts, units, universe)
-        stages.write_tag_map(units, recorder.cell.folder)
-        stages.write_subset(selection, artifacts, recorder.cell.folder / "subset.parquet")
+        cell_files.write_tag_map(units, recorder.cell.folder)
+        cell_files.write_subset(selection, artifacts, recorder.cell.folder / "subset.parquet")
         recorder.add(stages.selection_columns(universe, units, selection))
         if spec.selection.size.everything:
             recorder.add({"size": len(selection)})
@@ -107,6 +102,20 @@ def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selec
         recorder.add(stages.diversity(spec, artifacts, units, selection))
         recorder.add(stages.counting_columns(artifacts))
     return selection
+
+
+def _train(
+    spec: RunSpec, artifacts: RunArtifacts, selection: Selection | None, recorder: Recorder, tracker: RunTracker
+) -> None:
+    """Fine-tune the base model into ``model/``; without a selection, write the base model itself."""
+    folder = recorder.cell.folder / "model"
+    with recorder.stage("base"):
+        base = artifacts.base()
+    with recorder.stage("train"):
+        if selection is None:
+            recorder.add(stages.export_base_model(spec, base, folder))
+        else:
+            recorder.add(stages.train(spec, artifacts, selection, base, folder, tracker))
 
 
 def _identifying_columns(spec: RunSpec, cell: Cell) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A run's evaluators: validated before training, run on the checkpoint afterwards.
+"""Evaluators of a run: validated before training, run on the checkpoint afterwards.
 
-Several may be chosen (``eval=[embedded,judge]``); the name of a score belongs to one of them alone.
+Several may be chosen (``eval=[embedded,judge]``); their score names must be distinct.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sftdiv.storage.validate import did_you_mean
 
 
 def performance_columns(spec: RunSpec) -> dict[str, Any]:
-    """``eval``, ``primary`` and ``higher_is_better`` of a row, as far as the settings alone say."""
+    """Columns ``eval``, ``primary`` and ``higher_is_better``, as far as the settings determine them."""
     evaluators = spec.evaluators
-    directions = [each.higher_is_better for each in evaluators.values() if each.primary == spec.primary]
+    directions = [evaluator.higher_is_better for evaluator in evaluators.values() if evaluator.primary == spec.primary]
     return {
         "eval": "+".join(evaluators) or "none",
         "primary": spec.primary,
@@ -27,13 +27,13 @@ def performance_columns(spec: RunSpec) -> dict[str, Any]:
 
 
 def check_evaluation(spec: RunSpec, context: EvalContext) -> dict[str, Any]:
-    """Refuse, before anything is trained, what could not be evaluated after it.
+    """Validate tasks, data and prompts of the evaluators before training starts.
 
     Returns:
-        ``primary`` and ``higher_is_better``, now that the evaluators have named their scores.
+        Columns ``primary`` and ``higher_is_better``, determined from the evaluators' score names.
 
     Raises:
-        SftdivError: An evaluator cannot score, two give the same score, or none gives ``eval.primary``.
+        SftdivError: An evaluator rejects its settings, two have the same score, or none has ``eval.primary``.
     """
     owners: dict[str, str] = {}
     directions: dict[str, bool | None] = {}
@@ -47,21 +47,21 @@ def check_evaluation(spec: RunSpec, context: EvalContext) -> dict[str, Any]:
     primary = spec.primary
     if primary is None:
         if any(not score.endswith(".") for score in owners):
-            raise SftdivError(f"eval.primary must say which score is performance: {_listed(owners)}")
+            raise SftdivError(f"eval.primary must name the performance score: {_listed(owners)}")
         return {"primary": None, "higher_is_better": None}
     matching = [score for score in owners if score == primary or (score.endswith(".") and primary.startswith(score))]
     if not matching:
         raise SftdivError(
-            f"eval.primary={primary!r} is none of the scores: {_listed(owners)}.{did_you_mean(primary, owners)}"
+            f"eval.primary={primary!r} is not among the scores: {_listed(owners)}.{did_you_mean(primary, owners)}"
         )
     return {"primary": primary, "higher_is_better": directions[max(matching, key=len)]}
 
 
 def evaluate(spec: RunSpec, context: EvalContext, checkpoint: Path) -> dict[str, Any]:
-    """Every score of the checkpoint as ``score.NAME`` and ``score.NAME.stderr``.
+    """Scores of the checkpoint as ``score.NAME`` and ``score.NAME.stderr``.
 
     Raises:
-        SftdivError: Two evaluators give the same score, or the primary score is not among them.
+        SftdivError: Two evaluators return the same score, or the primary score is missing.
     """
     scores: dict[str, Score] = {}
     owners: dict[str, str] = {}
@@ -78,7 +78,7 @@ def evaluate(spec: RunSpec, context: EvalContext, checkpoint: Path) -> dict[str,
 def _check_unowned(score: str, evaluator: str, owners: Mapping[str, str]) -> None:
     if score in owners:
         raise SftdivError(
-            f"both eval={owners[score]} and eval={evaluator} give the score {score}; leave one of them out, or its task"
+            f"both eval={owners[score]} and eval={evaluator} return the score {score}; remove one of them, or its task"
         )
 
 

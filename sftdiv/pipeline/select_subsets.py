@@ -1,4 +1,4 @@
-"""Subsets at several levels without a cell: what ``sftdiv.select`` and ``sftdiv.ladder`` return."""
+"""Selects subsets at several levels without a cell, for ``sftdiv.select`` and ``sftdiv.ladder``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def select_levels(specs: Sequence[RunSpec], cache: Path) -> Iterator[tuple[datas
     """Select at each level of one ladder; corpus, units, universe and ladder are computed once.
 
     Args:
-        specs: Runs that differ in the level alone.
+        specs: Runs that differ only in the level.
         cache: Folder of cached artifacts.
 
     Yields:
-        The selected examples in the order drawn, and the columns that a result row would have.
+        The selected examples in the order drawn, and their columns of a result row.
     """
     first = specs[0]
     artifacts = RunArtifacts(first, Store(cache))

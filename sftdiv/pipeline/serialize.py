@@ -1,4 +1,4 @@
-"""Records as files of the artifact cache: arrays as npy or npz, names as JSON; nothing is pickled."""
+"""Records as files of the artifact cache: arrays as npy or npz, names and metadata as JSON, no pickles."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def save_token_ids(tokens: TokenIds, folder: Path) -> None:
 
 
 def load_token_ids(folder: Path) -> TokenIds:
-    """Read token ids, the long array memory-mapped."""
+    """Read token ids; ``flat`` is memory-mapped."""
     names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
     return TokenIds(np.load(folder / "flat.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), names)
 
 
 def save_units(units: Units, folder: Path) -> None:
-    """Write a unit matrix, its types' names and how it was made."""
+    """Write a unit matrix, the names of its types and its provenance."""
     scipy.sparse.save_npz(folder / "matrix.npz", units.matrix, compressed=False)
     (folder / "names.json").write_text(json.dumps(list(units.names)), encoding="utf-8")
     for name, value in (("made_by", units.made_by), ("record", units.record)):
@@ -33,7 +33,7 @@ def save_units(units: Units, folder: Path) -> None:
 
 
 def load_units(folder: Path) -> Units:
-    """Read what ``save_units`` wrote."""
+    """Read the files of `save_units`."""
     names, made_by, record = (
         json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("names", "made_by", "record")
     )
@@ -41,12 +41,12 @@ def load_units(folder: Path) -> Units:
 
 
 def save_embeddings(embeddings: Embeddings, folder: Path) -> None:
-    """Write vectors, which can be memory-mapped, and how they were made."""
+    """Write embeddings, which can be memory-mapped, and their metadata."""
     np.save(folder / "embeddings.npy", embeddings.vectors)
     (folder / "made_by.json").write_text(json.dumps(dict(embeddings.made_by)), encoding="utf-8")
 
 
 def load_embeddings(folder: Path) -> Embeddings:
-    """Read what ``save_embeddings`` wrote, the vectors memory-mapped."""
+    """Read the files of `save_embeddings`; vectors are memory-mapped."""
     made_by = json.loads((folder / "made_by.json").read_text(encoding="utf-8"))
     return Embeddings(np.load(folder / "embeddings.npy", mmap_mode="r"), made_by)

@@ -1,7 +1,7 @@
-"""The stages of one run, each a function from what earlier stages produced to what later ones take.
+"""The stages of one run: universe, selection, diversity of the selected examples, fine-tuning.
 
-Here the specification becomes flat, typed values: universe, selection, diversity of the selected
-examples, fine-tuning, samples.
+Each stage is a function from the results of earlier stages to its own. Here the specification is unpacked
+into flat, typed arguments.
 """
 
 from __future__ import annotations
@@ -16,25 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.config.spec import RunSpec
-from sftdiv.data.build_corpus import rejected_file
 from sftdiv.diversity.entropy import entropy
 from sftdiv.diversity.registry import describe
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.protocols import SelectionProblem
-from sftdiv.records import SIDES, Corpus, ModelRef, Selection, SftdivError, Units, Universe
+from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
 from sftdiv.selection.universe import build_universe, group_share
-from sftdiv.storage.files import write_atomically
 from sftdiv.tracking.run_tracker import RunTracker
 from sftdiv.training.summary import FILE, row
 from sftdiv.units.encoding import tokenizer_identity
-from sftdiv.units.tagging.tag_map import save_tag_map
 
 log = logging.getLogger(__name__)
 
 
 def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Universe:
-    """The examples that may be chosen, with their strata."""
+    """Selectable examples and their strata."""
     corpus = artifacts.data.corpus
     words = np.array([len(text.split()) for text in artifacts.data.texts("response")])
     excluded = _excluded(spec, artifacts, units)
@@ -42,7 +39,7 @@ def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Unive
 
 
 def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Universe) -> Selection:
-    """The examples that the run's selector chooses at its level; with ``size=full`` the whole universe."""
+    """Examples selected at the run's level; with ``size=full`` the whole universe."""
     data, size = artifacts.data, spec.selection.size
     in_examples = size.everything or size.label_tokens is None
     weights = np.ones(len(data.corpus)) if in_examples else _label_tokens(spec, artifacts)
@@ -62,10 +59,10 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
     )
     selection = spec.selection.selector.select(problem)
     columns = selection.columns
-    every_level_alike = columns.get("k_min", 0) == columns.get("k_max", 1)
-    if every_level_alike and units.matrix.shape[1] < len(data.corpus):
+    levels_coincide = columns.get("k_min", 0) == columns.get("k_max", 1)
+    if levels_coincide and units.matrix.shape[1] < len(data.corpus):
         log.warning(
-            "k_min = k_max = %d: every level is the same set; a smaller size or slack leaves room for levels",
+            "k_min = k_max = %d: all levels select from the same pool; reduce the size or selection.slack",
             columns["k_max"],
         )
     return selection
@@ -114,7 +111,7 @@ def selection_columns(universe: Universe, units: Units, selection: Selection) ->
 
 
 def counting_columns(artifacts: RunArtifacts) -> dict[str, Any]:
-    """The tokenizer that units and metrics are counted with, and embedding metadata, including the truncated fraction."""
+    """Identity of the tokenizer of units and metrics, and embedding metadata, including the truncated fraction."""
     tokenizer = artifacts.tokenizer
     columns: dict[str, Any] = {"tokenizer": tokenizer_identity(tokenizer.path, artifacts.spec.model.revision)}
     if artifacts.data.embeds:
@@ -130,10 +127,10 @@ def train(
     folder: Path,
     tracker: RunTracker,
 ) -> dict[str, Any]:
-    """Fine-tune the base model on the selected examples, unless an interrupted run has finished that.
+    """Fine-tune the base model on the selected examples, unless an interrupted run has finished the training.
 
     Returns:
-        The training's columns of the row.
+        Columns of the training.
     """
     record_path = folder / FILE
     if record_path.exists():
@@ -155,7 +152,11 @@ def train(
 
 
 def export_base_model(spec: RunSpec, base: ModelRef, folder: Path) -> dict[str, Any]:
-    """The base model as it is, in the same form as a fine-tuned one, so that both are evaluated alike."""
+    """Write the base model in the same format as a fine-tuned one, so that both are evaluated alike.
+
+    Returns:
+        Columns of a training with no steps.
+    """
     from sftdiv.training.fine_tune import save_untrained
 
     if not (folder / FILE).exists():
@@ -164,59 +165,15 @@ def export_base_model(spec: RunSpec, base: ModelRef, folder: Path) -> dict[str, 
     return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def write_samples(spec: RunSpec, artifacts: RunArtifacts, cell: Path) -> None:
-    """Generate answers to some held-out instructions, spread over the sources, into ``samples.jsonl``."""
-    from sftdiv.modeling.generate import generate
-
-    table = artifacts.data.corpus.table
-    heldout = table.filter(lambda heldout: heldout, input_columns="heldout", keep_in_memory=True)
-    by_source = np.argsort(np.array(heldout["source"][:], dtype=object), kind="stable")
-    spread = np.linspace(0, len(heldout) - 1, min(spec.samples, len(heldout))).astype(int)
-    shown = heldout.select(by_source[spread])
-    max_length = spec.model.max_length
-    answers = generate(
-        cell / "model",
-        [messages[:-1] for messages in shown["messages"]],
-        max_new_tokens=max_length // 2,
-        max_length=max_length,
-        device=artifacts.trainer.device,
-    )
-    names = ("id", "source", "instruction", "reference", "response")
-    columns = zip(shown["id"], shown["source"], shown["instruction"], shown["response"], answers, strict=True)
-    lines = [json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) for values in columns]
-    write_atomically(cell / "samples.jsonl", "".join(f"{line}\n" for line in lines))
-
-
-def write_tag_map(units: Units, cell: Path) -> None:
-    """Write the map from raw to final tags, to be read, edited and given back as ``strategy.units.tag_map``."""
-    if "tag_map" in units.record:
-        save_tag_map(units.record["tag_map"], units.record["tag_counts"], cell / "tag_map.csv")
-
-
-def copy_rejected(corpus: Corpus, cell: Path) -> None:
-    """Copy the rows that reading rejected into the cell, where there are any."""
-    path = rejected_file(corpus)
-    if path is not None and corpus.counts["rejected"]:
-        write_atomically(cell / path.name, path.read_text(encoding="utf-8"))
-
-
-def write_subset(selection: Selection, artifacts: RunArtifacts, path: Path) -> None:
-    """Write the selected examples in the order drawn, as Parquet, atomically."""
-    temporary = path.with_name(f".{path.name}")
-    artifacts.data.corpus.table.select(selection.indices).to_parquet(str(temporary))
-    temporary.replace(path)
-
-
 def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
-    """Examples that may not be chosen, by reason, in the order in which the reasons are counted."""
+    """Masks of excluded examples by reason, in the order in which the reasons are counted."""
     rules, corpus = spec.selection, artifacts.data.corpus
     excluded = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
         sources = corpus.column("source")
         if unknown := set(rules.sources) - set(sources):
-            raise SftdivError(
-                f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {', '.join(sorted(set(sources)))}"
-            )
+            known = ", ".join(sorted(set(sources)))
+            raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {known}")
         excluded["source"] = np.array([source not in rules.sources for source in sources])
     if rules.response_tokens is not None:
         shortest, longest = rules.response_tokens
@@ -231,15 +188,15 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
 
 
 def _response_tokens(artifacts: RunArtifacts) -> NDArray[np.int64]:
-    """Tokens of each response under the model's tokenizer, shape (examples,)."""
+    """Number of tokens of each response under the model's tokenizer, shape (examples,)."""
     return artifacts.data.token_ids("response", artifacts.tokenizer).lengths()
 
 
 def _size(spec: RunSpec, artifacts: RunArtifacts, weights: NDArray[np.float64]) -> float:
-    """Where drawing stops: a number of examples, of label tokens, or (``auto``) of those that n examples hold on average.
+    """Size at which drawing stops, in examples or label tokens; with ``auto``, the label tokens of n average examples.
 
-    The average is over everything that may be trained on, so that it is one number for all strategies,
-    sides and levels.
+    The average is over all examples that may be trained on, so that it is the same for all strategies, sides and
+    levels.
     """
     size = spec.selection.size
     if size.label_tokens != "auto":
@@ -249,5 +206,5 @@ def _size(spec: RunSpec, artifacts: RunArtifacts, weights: NDArray[np.float64]) 
 
 
 def _label_tokens(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float64]:
-    """Label tokens of each response, shape (examples,): its own and its end, up to the length that training cuts at."""
+    """Number of label tokens of each response, end token included, up to the maximum length; shape (examples,)."""
     return np.minimum(_response_tokens(artifacts) + 1, spec.model.max_length).astype(np.float64)

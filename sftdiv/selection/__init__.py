@@ -1,1 +1,1 @@
-"""One selector for all strategies: universe, ladder, level, draw and match over a sparse matrix of examples x types."""
+"""Selection for all strategies: universe, ladder, level, draw and matching over a sparse matrix, examples x types."""

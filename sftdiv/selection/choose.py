@@ -1,7 +1,7 @@
-"""From ladders to a selection: the level's pool in every stratum, drawn evenly to the stratum's quota.
+"""From ladders to a selection: an even draw from the level's pool in every stratum, up to the stratum's quota.
 
-Without matching there is one stratum. Numbers of types (k) are summed over strata; pools are disjoint and
-add up.
+Without matching there is one stratum. Numbers of types (k) are summed over strata. Pools are disjoint, so
+their sizes are summed as well.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Rung:
 
     Attributes:
         rows: Rows of the corpus in the stratum.
-        pool: Those of them that remain at the level.
-        quota: The stratum's part of the size.
-        k_min: Types at level 0.
-        k_max: Types at level 1.
-        k_asked: Types at the level.
+        pool: Rows that remain at the level.
+        quota: Share of the size drawn from the stratum.
+        k_min: Number of types at level 0.
+        k_max: Number of types at level 1.
+        k_asked: Number of types at the level.
     """
 
     rows: NDArray[np.int64]
@@ -44,13 +44,14 @@ def build_ladders(units: Units, universe: Universe, *, prune: str, seed: int) ->
     """One ladder for each stratum of the universe.
 
     Raises:
-        SftdivError: If the universe holds fewer than two types.
+        SftdivError: The universe has fewer than two types.
     """
     matrix = units.matrix[universe.indices]
     types = len(np.unique(matrix.indices))
     if types < 2:
         raise SftdivError(
-            f"the universe of {len(universe.indices):,} examples holds {types} unit types; at least two are needed ({dict(units.made_by)})"
+            f"the universe of {len(universe.indices):,} examples holds {types} unit types; at least two are needed "
+            f"({dict(units.made_by)})"
         )
     ties = tie_ranks(units.names, seed=seed)
     return [
@@ -76,41 +77,26 @@ def choose(
 
     Args:
         units: Units of the whole corpus.
-        universe: The examples that may be chosen.
+        universe: Selectable examples and their strata.
         ladders: Ladder of each stratum, from `build_ladders`.
         level: Diversity level in [0, 1].
         size: Number of examples, or of label tokens: the sum of weights at which drawing stops.
-        weights: What each example of the corpus counts towards ``size``, shape (examples,).
+        weights: Contribution of each example of the corpus to ``size``, shape (examples,).
         k_min: ``selection.k_min``; see `level.lowest_k`.
-        slack: The pool of level 0 holds at least ``slack`` times the size.
+        slack: Minimum ratio of the pool of level 0 to the size.
         seed: Seed of the draw.
-        floor: A larger size that the lowest level must serve: with the largest size of a grid, a level means
-            the same k at every size.
+        floor: Larger size for which level 0 is resolved: with the largest size of a grid, a level means the same k
+            at every size.
 
     Returns:
-        The chosen rows with the columns ``k_min, k_max, k_asked, k_reached, pool``.
+        Selected rows with the columns ``k_min, k_max, k_asked, k_reached, pool``.
 
     Raises:
-        SftdivError: If slack x size exceeds the universe, or level, slack or k_min are out of range.
+        SftdivError: Slack x size exceeds the universe, or level, slack or k_min are out of range.
     """
-    rungs = _rungs(
-        universe,
-        ladders,
-        level=level,
-        size=size,
-        weights=weights,
-        k_min=k_min,
-        slack=slack,
-        floor=max(size, floor or 0),
-    )
-    chosen, reached, owed = [], 0, 0.0
-    for stratum, rung in enumerate(rungs):
-        owed += rung.quota  # what earlier strata drew too much (a response is drawn whole) is not drawn here
-        matrix = units.matrix[rung.pool]
-        drawn = draw_evenly(matrix, weights[rung.pool], owed, rng=np.random.default_rng([seed, stratum]))
-        owed -= float(weights[rung.pool[drawn]].sum())
-        chosen.append(rung.pool[drawn])
-        reached += len(np.unique(matrix[drawn].indices))
+    floor = max(size, floor or 0)
+    rungs = _rungs(universe, ladders, level, size, weights=weights, k_min=k_min, slack=slack, floor=floor)
+    indices, reached = _draw_rungs(units, rungs, weights, seed=seed)
     columns = {
         "k_min": sum(rung.k_min for rung in rungs),
         "k_max": sum(rung.k_max for rung in rungs),
@@ -118,52 +104,68 @@ def choose(
         "k_reached": reached,
         "pool": sum(len(rung.pool) for rung in rungs),
     }
-    return Selection(np.concatenate(chosen), columns)
+    return Selection(indices, columns)
+
+
+def _draw_rungs(
+    units: Units, rungs: Sequence[Rung], weights: NDArray[np.float64], *, seed: int
+) -> tuple[NDArray[np.int64], int]:
+    """Drawn rows of all strata, and the number of types they have, summed over strata."""
+    selected, reached, budget = [], 0, 0.0
+    for stratum, rung in enumerate(rungs):
+        budget += rung.quota  # minus the excess of earlier strata, since examples are drawn whole
+        matrix = units.matrix[rung.pool]
+        drawn = draw_evenly(matrix, weights[rung.pool], budget, rng=np.random.default_rng([seed, stratum]))
+        budget -= float(weights[rung.pool[drawn]].sum())
+        selected.append(rung.pool[drawn])
+        reached += len(np.unique(matrix[drawn].indices))
+    return np.concatenate(selected), reached
 
 
 def _rungs(
     universe: Universe,
     ladders: Sequence[Ladder],
-    *,
     level: float,
     size: float,
+    *,
     weights: NDArray[np.float64],
     k_min: str | int | float,
     slack: float,
     floor: float,
 ) -> list[Rung]:
     universe_weights = weights[universe.indices]
-    if slack < 1:
-        raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
-    if slack * floor > universe_weights.sum():
-        raise SftdivError(
-            f"slack x size = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than the universe holds ({universe_weights.sum():,.0f} in "
-            f"{len(universe_weights):,} examples; {_listed(universe.counts)}). The largest feasible size is {int(universe_weights.sum() / slack):,}; "
-            "or lower selection.slack"
-        )
-    quotas = _quotas(
-        np.bincount(universe.strata, weights=universe_weights), size, whole=bool(np.all(universe_weights == 1))
-    )
+    _check_slack(slack, floor, universe_weights, universe.counts)
+    counts_examples = bool(np.all(universe_weights == 1))
+    quotas = _quotas(np.bincount(universe.strata, weights=universe_weights), size, whole=counts_examples)
     types, is_only_stratum = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
     rungs = []
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
         rows = universe.indices[universe.strata == stratum]
         needed = min(slack * quota * (floor / size), weights[rows].sum())
         lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=is_only_stratum)
-        asked = k_of_level(level, lowest, ladder.k_max)
-        rungs.append(Rung(rows, rows[ladder.pool(asked)], quota, lowest, ladder.k_max, asked))
+        requested = k_of_level(level, lowest, ladder.k_max)
+        rungs.append(Rung(rows, rows[ladder.pool(requested)], quota, lowest, ladder.k_max, requested))
     return rungs
 
 
+def _check_slack(slack: float, size: float, weights: NDArray[np.float64], excluded: Mapping[str, int]) -> None:
+    """Reject a slack below 1 and a size that the universe cannot serve with this slack."""
+    if slack < 1:
+        raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
+    if slack * size > weights.sum():
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in excluded.items())
+        raise SftdivError(
+            f"slack x size = {slack} x {size:,.0f} = {slack * size:,.0f} is more than the universe holds "
+            f"({weights.sum():,.0f} in {len(weights):,} examples; {reasons}). "
+            f"The largest feasible size is {int(weights.sum() / slack):,}; or lower selection.slack"
+        )
+
+
 def _quotas(stratum_weights: NDArray[Any], size: float, *, whole: bool) -> NDArray[np.float64]:
-    """The size divided in proportion to the strata; whole numbers by largest remainder when examples are counted."""
+    """The size divided in proportion to the strata; with ``whole``, integers by the largest-remainder method."""
     exact = stratum_weights / stratum_weights.sum() * size
     if not whole:
         return exact
     quotas = np.floor(exact)
     quotas[np.argsort(quotas - exact, kind="stable")[: round(size - quotas.sum())]] += 1
     return quotas
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {count:,}" for reason, count in counts.items())

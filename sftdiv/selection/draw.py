@@ -1,9 +1,9 @@
 """Even draw: distinct examples of a pool, with every type represented as evenly as possible.
 
 Until the size is reached: take the type with the fewest drawn holders (ties: rarer first, then
-seeded), draw one of its undrawn holders uniformly, and count it for all its types. A type without
-undrawn holders is retired. Linear in the non-zeros of the pool, times the logarithm of the types
-for the heap.
+random), draw one of its undrawn holders uniformly, and count it for all its types. A type without
+undrawn holders is removed. The time is linear in the non-zeros of the pool, times the logarithm of
+the number of types (a heap).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _draw(
     """Rows in the order drawn; see ``draw_evenly``. ``holders`` is reordered in place."""
     types = len(rank)
     by_rank = np.argsort(rank)
-    undrawn = np.diff(type_start)  # the first so many holders of a type are undrawn
+    undrawn = np.diff(type_start)  # number of undrawn holders of each type; they come first in its holders
     drawn_of_type = np.zeros(types, dtype=np.int64)
     drawn, is_drawn = np.empty(len(weights), dtype=np.int64), np.zeros(len(weights), dtype=np.bool_)
     count, weight = 0, 0.0

@@ -1,7 +1,7 @@
 """CSR and CSC index arrays of the example x type matrix, for compiled loops.
 
-The numbers of examples and types fit 32 bits, so that each non-zero costs eight bytes; the starts
-of rows and columns take 64 bits.
+Example and type numbers take 32 bits, so that each non-zero costs eight bytes; the starts of rows and
+columns take 64 bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ladder: the order in which types are pruned, recorded once, from which every k and every nested pool can be read.
+"""The ladder: the order in which types are pruned, which determines every k and every nested pool.
 
 It is built from a sparse matrix, examples x types, and the rank of each type among equals.
 ``support`` (default) removes the type with the smallest remaining support, and its examples (the
@@ -6,10 +6,9 @@ paper's reverse-greedy pruning; with one unit per example this removes the small
 ``sample`` removes the example whose loss costs least, the other reading of the paper. ``random``
 removes types in random order.
 
-An indexed binary heap of the types is used instead of a bucket queue. It breaks ties by the hash of
-the types exactly, which the list of a bucket cannot. It holds no more than the types, and a support
-that falls by one moves little in it, so that time stays proportional to the non-zeros
-(benchmarks/selection).
+An indexed binary heap of the types is used instead of a bucket queue, since it breaks ties exactly by
+the hash of the types. It holds only the types, and decrementing a support moves an entry by a few
+positions, so that the time stays proportional to the non-zeros (benchmarks/selection).
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ Int64s = NDArray[np.int64]
 
 
 def build_ladder(matrix: scipy.sparse.csr_array, ties: NDArray[np.int64], *, prune: str) -> Ladder:
-    """Prune a set of examples down to nothing and record the order.
+    """Remove types until no example remains and record the order.
 
     Args:
-        matrix: Units of the examples, shape (examples, types); each row holds at least one. Types
-            that no row holds are not part of the ladder.
-        ties: Rank of each type among equals, shape (types,); see ``tie_ranks``.
+        matrix: Units of the examples, shape (examples, types); each row has at least one. Types
+            without examples are not part of the ladder.
+        ties: Rank of each type among equals, shape (types,); see `tie_ranks`.
         prune: One of ``PRUNINGS``.
 
     Raises:
-        SftdivError: If ``prune`` is unknown.
+        SftdivError: ``prune`` is unknown.
     """
     if prune not in PRUNINGS:
         raise SftdivError(f"selection.prune={prune!r} is unknown. Known: {', '.join(PRUNINGS)}")
@@ -81,7 +80,7 @@ def _prune_by_support(
     key = support * types + rank  # least support first, equal supports by rank
     heap = np.argsort(key)
     heap = heap[support[heap] > 0]  # sorted, and therefore a heap
-    position = np.full(types, -1, dtype=np.int64)  # of each type in the heap; -1 once removed
+    position = np.full(types, -1, dtype=np.int64)  # position of each type in the heap; -1 once removed
     position[heap] = np.arange(len(heap))
     order, steps = np.empty(len(heap), dtype=np.int64), np.zeros(len(example_start) - 1, dtype=np.int64)
     for step in range(len(order)):
@@ -137,7 +136,7 @@ def _prune_by_sample(
     """Types in the order removed, and the step at which each example is removed."""
     support = np.diff(type_start)
     order, steps = np.empty((support > 0).sum(), dtype=np.int64), np.zeros(len(example_start) - 1, dtype=np.int64)
-    # An example's tie rank is the smallest of its types': it depends on names alone.
+    # The tie rank of an example is the smallest rank of its types, so it depends only on their names.
     heap = [
         (
             np.sum(1.0 / support[types_of[example_start[row] : example_start[row + 1]]]),

@@ -1,8 +1,7 @@
-"""The ladder as a selector: prune unit types one after another, stop at the level's number of types, draw evenly from what remains.
+"""Ladder selector: prune unit types down to the level's number of types, then draw evenly from the remaining pool.
 
-It takes a selection problem and gives the chosen examples with the numbers of types that the level
-asked for and the draw reached. The ladders of a universe are cached, since they are the same for
-every level, size and draw seed.
+It turns a selection problem into the selected examples, with the requested and the reached number of
+types. The ladders of a universe are cached, since they are the same for every level, size and draw seed.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ FILE = "ladders.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class LadderSelector:
-    """Selects at a diversity level by pruning unit types; see ``selection.ladder`` and ``selection.choose``.
+    """Selects at a diversity level by pruning unit types; see `selection.ladder` and `selection.choose`.
 
     Attributes:
-        prune: Order in which types leave: by ``support``, by ``sample``, or at ``random``.
+        prune: Order in which types are removed: by ``support``, by ``sample``, or ``random``.
         k_min: Number of types at level 0: ``auto``, a number, or a share of all types in (0, 1).
-        k_min_size: Number of examples for which ``auto`` is resolved; None for the size that is asked for.
-        slack: The pool of level 0 holds at least this multiple of the size.
+        k_min_size: Number of examples for which ``auto`` is resolved; None for the requested size.
+        slack: Minimum ratio of the pool of level 0 to the size.
         seed: Seed of the order among types of equal support.
     """
 
@@ -58,7 +57,7 @@ class LadderSelector:
         """A subset of the universe at the problem's level, with the columns ``k_min, k_max, k_asked, k_reached, pool``.
 
         Raises:
-            SftdivError: If the universe has fewer than two types, or is too small for the size and the slack.
+            SftdivError: The universe has fewer than two types, or is too small for the size and the slack.
         """
         from sftdiv.selection.choose import choose
 
@@ -80,7 +79,7 @@ class LadderSelector:
         )
 
     def ladders(self, problem: SelectionProblem) -> list[Ladder]:
-        """The ladder of each stratum of the universe, from the cache or built."""
+        """The ladder of each stratum of the universe, cached."""
         key = {"prune": self.prune, "seed": self.seed}
         build = partial(_build, problem.units, problem.universe, self.prune, self.seed)
         return load_ladders(problem.keep("ladders", key, build))
@@ -100,6 +99,6 @@ def save_ladders(ladders: Sequence[Ladder], folder: Path) -> None:
 
 
 def load_ladders(folder: Path) -> list[Ladder]:
-    """Read what `save_ladders` wrote."""
+    """Read the file of `save_ladders`."""
     with np.load(folder / FILE, allow_pickle=False) as arrays:
         return [Ladder(arrays[f"order{i}"], arrays[f"step{i}"]) for i in range(len(arrays.files) // 2)]

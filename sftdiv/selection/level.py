@@ -1,7 +1,7 @@
 """Number of types k of a diversity level.
 
-``k(level) = round(k_min + level * (k_max - k_min))``: level 0 is the least diverse set that still
-leaves some choice in the draw (``slack``), level 1 draws on all types.
+``k(level) = round(k_min + level * (k_max - k_min))``. Level 0 is the least diverse pool that still leaves
+some choice in the draw (``slack``); level 1 draws on all types.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def smallest_k(ladder: Ladder, weights: NDArray[np.float64], needed: float) -> i
     Args:
         ladder: Ladder of the examples.
         weights: Contribution of each example to the size (1, or its label tokens), shape (examples,).
-        needed: Weight that the pool must have; at most the sum of the weights.
+        needed: Minimum weight of the pool; at most the sum of the weights.
     """
     weight_of_step = np.bincount(ladder.example_step, weights=weights, minlength=ladder.k_max + 1)
     # weight_from_end[k]: weight of the examples of step types - k and later; the pool of k starts one step later
@@ -32,18 +32,17 @@ def lowest_k(
     """``selection.k_min`` as a number of types of this ladder.
 
     Args:
-        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a number of
-            types of all ladders together, of which a stratum takes its share.
+        k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a total number of
+            types of all ladders, divided in proportion to their types.
         ladder: Ladder of the universe or of one stratum.
         weights: Contribution of each example to the size, shape (examples,).
-        needed: Weight that the pool of the lowest level must have.
-        types: Number of types of all ladders together, as reported in ``k_max``.
-        strict: Whether a pool that is too small is an error. Otherwise (a stratum among several)
-            the smallest feasible k is used.
+        needed: Minimum weight of the pool of level 0.
+        types: Total number of types of all ladders, as reported in ``k_max``.
+        strict: Whether a pool that is too small is an error. Otherwise (several strata) the smallest feasible k
+            is used.
 
     Raises:
-        SftdivError: If ``k_min`` is not one of these, or, with ``strict``, its pool weighs less
-            than ``needed``.
+        SftdivError: ``k_min`` is invalid, or, with ``strict``, its pool weighs less than ``needed``.
     """
     feasible = smallest_k(ladder, weights, needed)
     if k_min == "auto":
@@ -58,7 +57,7 @@ def lowest_k(
         raise SftdivError(
             f"selection.k_min={k_min} leaves a pool that is too small: {lowest} of {ladder.k_max} types hold "
             f"{len(ladder.pool(lowest)):,} examples; the size and the slack need k_min >= {feasible} "
-            f"(share {feasible / ladder.k_max:.3f}). Give that, or a smaller size or slack"
+            f"(share {feasible / ladder.k_max:.3f}). Use that, or a smaller size or slack"
         )
     return max(lowest, feasible)
 
@@ -67,7 +66,7 @@ def k_of_level(level: float, k_min: int, k_max: int) -> int:
     """Number of types at a level in [0, 1].
 
     Raises:
-        SftdivError: If the level is outside [0, 1].
+        SftdivError: The level is outside [0, 1].
     """
     if not 0 <= level <= 1:
         raise SftdivError(f"diversity_level={level} is outside [0, 1]: 0 is the least diverse set, 1 the most")

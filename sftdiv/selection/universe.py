@@ -1,7 +1,7 @@
-"""The examples that may be chosen, and the strata that keep a confounder fixed.
+"""Selectable examples, and the strata that hold a confounder fixed.
 
-Boolean masks over the corpus, each a reason to exclude examples, become a `Universe`. Decisions about
-groups are made by hash and not by a shuffled draw, so that they do not depend on what else is in the corpus.
+Boolean masks over the corpus, each a reason to exclude examples, become a `Universe`. Instruction groups
+are sampled by hash and not by a shuffled draw, so that the sample does not depend on the rest of the corpus.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ LENGTH_STRATA = 5
 
 
 def group_share(groups: Sequence[str], share: float, *, salt: str) -> NDArray[np.bool_]:
-    """Which examples belong to the share of groups that a salted hash picks; a group is taken whole.
+    """Mask of the examples in a share of the groups, sampled by a salted hash. Groups are never split.
 
     Args:
-        groups: The group of each example.
+        groups: Group of each example.
         share: Expected share of the groups, in [0, 1].
-        salt: Names the decision (what for, and its seed): other salts pick independently.
+        salt: Purpose and seed of the sample; samples with different salts are independent.
 
     Raises:
-        SftdivError: If the share is outside [0, 1].
+        SftdivError: The share is outside [0, 1].
     """
     check_range(f"the share of groups for {salt.split(':')[0]}", share, least=0, most=1)
     threshold = int(share * 2**64)
@@ -48,14 +48,14 @@ def build_universe(
     """Selectable examples (excluded by no mask) and their strata.
 
     Args:
-        excluded: For each reason, the examples excluded for it, shape (examples,); an example counts under its
-            first reason.
+        excluded: Mask of the excluded examples by reason, shape (examples,); an example counts under its first
+            reason.
         lengths: Response length of each example in words, for ``match=length``.
         sources: Source of each example, for ``match=source``.
         match: One of ``MATCHES``.
 
     Raises:
-        SftdivError: ``match`` is unknown, or no example is left.
+        SftdivError: ``match`` is unknown, or all examples are excluded.
     """
     check_one_of("selection.match", match, MATCHES)
     selectable = np.ones(len(lengths), dtype=bool)
@@ -66,13 +66,13 @@ def build_universe(
     indices = np.flatnonzero(selectable)
     if not len(indices):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
-        raise SftdivError(f"no example is left to choose from; excluded: {reasons}")
+        raise SftdivError(f"no selectable example is left; excluded: {reasons}")
     strata = _strata(lengths[indices], np.asarray(sources, dtype=object)[indices], match)
     return Universe(indices, strata, counts)
 
 
 def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str) -> NDArray[np.int64]:
-    """The stratum of each example: its response-length quintile and/or its source, numbered without gaps."""
+    """Stratum of each example: response-length quintile and/or source, numbered without gaps."""
     key = np.zeros(len(lengths), dtype=np.int64)
     if "length" in match:
         edges = np.quantile(lengths, np.arange(1, LENGTH_STRATA) / LENGTH_STRATA, method="higher")

@@ -1,1 +1,1 @@
-"""Content-addressed cache, atomic files, hashing, and the folders of cells."""
+"""Content-addressed cache, atomic file writes, hashing, and the folders of cells."""

@@ -1,11 +1,11 @@
-"""The artifact store: expensive intermediate results, built once and kept under a name that their content decides.
+"""Artifact cache: expensive intermediate results, built once and stored under a hash of their key.
 
-In: a kind, a key (JSON) that holds everything the result depends on, and a function that writes the
-result into an empty folder. Out: the folder. Processes that ask at once wait for one builder (a
-file lock). The folder is built under a temporary name and renamed; its manifest, written last,
-holds a checksum of each file, so that a damaged or half-written entry is rebuilt and never used.
-The trade: checksums are read back once a process and entry (about 1 GB a second) and buy that no
-silent damage enters a study.
+A caller passes a kind, a key (JSON) with everything the result depends on, and a function that writes
+the result into an empty folder; it receives the path of the finished folder. A file lock lets one
+process build while the others wait. The folder is built under a temporary name and renamed. Its
+manifest, written last, holds a checksum of each file, so that a damaged or incomplete entry is rebuilt
+and never used. Checksums are verified once per process and entry, at about 1 GB/s; in return, no
+silently damaged file enters a study.
 """
 
 from __future__ import annotations
@@ -27,30 +27,36 @@ MANIFEST = "manifest.json"
 
 
 class Store:
-    """A folder of artifacts; see the module's text."""
+    """A folder of cached artifacts; see the module's docstring."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
         self._verified: set[Path] = set()
 
-    def place(self, kind: str, key: Mapping[str, Any]) -> Path:
-        """Where artifact ``kind`` for ``key`` is, or will be once it is built."""
+    def entry_path(self, kind: str, key: Mapping[str, Any]) -> Path:
+        """Path of an artifact, whether or not it is built."""
         return self.root / kind / content_hash(key)
 
     def partial(self, kind: str, key: Mapping[str, Any]) -> Path:
-        """A folder for what a build of that artifact has done so far: it outlives a killed build, and goes once the artifact is whole."""
-        place = Path(f"{self.place(kind, key)}.partial")
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+        """Folder for intermediate results of a build; survives a killed build and is deleted after a complete one."""
+        path = Path(f"{self.entry_path(kind, key)}.partial")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def folder(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-        """The folder of artifact ``kind`` for ``key``; when it is not there whole, ``build(temporary_folder)`` fills it first."""
-        entry = self.place(kind, key)
-        if self._whole(entry):
+        """Folder of an artifact, built first if it is missing or damaged.
+
+        Args:
+            kind: Kind of artifact, a folder name.
+            key: Everything the artifact depends on; JSON.
+            build: Writes the artifact into the empty folder it receives.
+        """
+        entry = self.entry_path(kind, key)
+        if self._is_valid(entry):
             return entry
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{entry}.lock"):
-            if not self._whole(entry):
+            if not self._is_valid(entry):
                 self._build(kind, key, entry, build)
         return entry
 
@@ -68,20 +74,20 @@ class Store:
         shutil.rmtree(f"{entry}.partial", ignore_errors=True)
         self._verified.add(entry)
 
-    def _whole(self, entry: Path) -> bool:
-        """Whether the entry's manifest is there and every file in it still has its checksum."""
+    def _is_valid(self, entry: Path) -> bool:
+        """Whether the entry has a manifest and every file in it has the recorded checksum."""
         if entry in self._verified:
             return True
         try:
             files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
-            whole = all(file_digest(entry / name) == digest for name, digest in files.items())
+            valid = all(file_digest(entry / name) == digest for name, digest in files.items())
         except FileNotFoundError:
-            whole = False
+            valid = False
         except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
             log.warning("the manifest of %s is damaged", entry)
-            whole = False
-        if whole:
+            valid = False
+        if valid:
             self._verified.add(entry)
         elif entry.exists():
-            log.warning("%s is damaged or half-written and is built again", entry)
-        return whole
+            log.warning("%s is damaged or incomplete and is rebuilt", entry)
+        return valid

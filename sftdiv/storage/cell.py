@@ -1,8 +1,9 @@
-"""A cell: the folder of one run, named by what decides its result, and the files that say how far it came.
+"""A cell: the folder of one run, named by what decides its result, and its state files.
 
-``result.json`` (one flat row, written last: its presence means finished), ``failure.json``, and
-``.running.json`` in between. The same specification gives the same folder on every machine, so that a
-command given again finds what it did before; see `config.spec.RunSpec.cell`.
+``result.json`` is one flat row, written last: its presence means that the run is finished.
+``failure.json`` records a failure, ``.running.json`` the current stage. The same specification gives the
+same folder on every machine, so that a repeated command finds its earlier results; see
+`config.spec.RunSpec.cell`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Cell:
 
     Attributes:
         study: Name of the study.
-        name: Name of the cell, equal to that of its folder.
+        name: Name of the cell and of its folder.
         folder: Its folder.
-        hash: Digest of what the cells of one ladder share and their names do not say.
+        hash: Digest of the settings that the cells of one ladder share and their names omit.
     """
 
     study: str
@@ -35,7 +36,7 @@ class Cell:
     hash: str
 
     def result(self) -> dict[str, Any] | None:
-        """The finished row, or None while there is none."""
+        """The result row; None until the run is finished."""
         path = self.folder / RESULT
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -47,7 +48,7 @@ def write_failure(folder: Path, stage: str, message: str, trace: str = "") -> No
 
 
 def stage_of(folder: Path) -> str | None:
-    """The stage that a cell is in, or was in when it was killed; None where it neither runs nor was killed."""
+    """Current stage of a running cell, or last stage of a killed one; None otherwise."""
     try:
         return str(json.loads((folder / RUNNING).read_text(encoding="utf-8"))["stage"])
     except FileNotFoundError:
@@ -55,7 +56,7 @@ def stage_of(folder: Path) -> str | None:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one flat mapping with dotted keys."""
+    """Nested mappings flattened to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

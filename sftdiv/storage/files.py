@@ -1,6 +1,7 @@
-"""Atomic writes: a file is written under a temporary name in the same folder, flushed to the disk, then renamed.
+"""Atomic writes: a file is written under a temporary name in the same folder, flushed to disk, then renamed.
 
-A reader sees the old content or the new one, never a part. JSON is written without NaN and infinity, which few JSON readers accept.
+A reader sees the old content or the new one, never a part. JSON is written without NaN and infinity, which
+few JSON readers accept.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 def writing(path: Path) -> Iterator[Path]:
     """A temporary file in the same folder that replaces ``path`` when the block ends; for content written in parts.
 
-    The temporary file is hidden and has a suffix of its own, so that no reader takes a half-written file for data.
-    It is removed if the block raises.
+    The temporary file is hidden and has its own suffix, so that no reader takes it for data. It is removed if the
+    block raises.
 
     Args:
         path: Destination; an existing file is replaced. Missing parent folders are created.
@@ -61,7 +62,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def finite(value: Any) -> Any:
-    """A JSON-like value with every NaN and infinity, at any depth, as None."""
+    """A JSON-like value with NaN and infinity, at any depth, replaced by None."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Identities and hashes: what of a component decides a result, and digests of JSON values, files and folders of weights.
+"""Identities of components, and digests of JSON values, files and model folders.
 
-All digests are BLAKE2b in hexadecimal. The trade: of a file over 64 MiB only the size and both ends are hashed, so that the identity of a
-model folder takes no minutes.
+All digests are BLAKE2b in hexadecimal. For files over 64 MiB only the size and both ends are hashed:
+a changed middle goes unnoticed, but the identity of a model folder takes seconds instead of minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def file_digest(path: Path) -> str:
 
 
 def folder_identity(folder: Path) -> str:
-    """A digest of a folder's files that takes no minutes for weights: of a file over 64 MiB the size and the first and last MiB count."""
+    """Digest of a folder's files. For files over 64 MiB it covers the size and the first and last MiB."""
     return content_hash(
         {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     )
@@ -50,17 +50,17 @@ def _digest(path: Path) -> str:
 
 
 def identity_of(value: Any) -> Any:
-    """What of a value decides a result, as a JSON-serialisable value free of paths, class names and import paths.
+    """Identity of a value: the part of it that decides results, as JSON without paths, class names and import paths.
 
-    A component with a method ``identity`` answers for itself; a dataclass without one is identified by `settings_identity`.
+    A component with a method ``identity`` defines its own; other dataclasses are identified by `settings_identity`.
 
     Raises:
-        TypeError: If the value is none of these and not plain JSON either.
+        TypeError: The value is neither of these nor plain JSON.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if callable(own := getattr(value, "identity", None)):
-        return identity_of(own())
+    if callable(identity := getattr(value, "identity", None)):
+        return identity_of(identity())
     if isinstance(value, Mapping):
         return {str(key): identity_of(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -73,7 +73,7 @@ def identity_of(value: Any) -> Any:
 
 
 def settings_identity(component: Any) -> dict[str, Any]:
-    """The fields of a dataclass that decide a result: all but those that its class lists in ``performance_only``."""
+    """Fields of a dataclass that decide its result: all except those listed in its class's ``performance_only``."""
     skipped: frozenset[str] = getattr(component, "performance_only", frozenset())
     return {
         field.name: identity_of(getattr(component, field.name))
@@ -83,21 +83,21 @@ def settings_identity(component: Any) -> dict[str, Any]:
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Installed version of each distribution, for the keys of artifacts (an identity holds no versions)."""
+    """Installed version of each distribution, for artifact keys (identities hold no versions)."""
     return {name: version(name) for name in sorted(set(names))}
 
 
 def libraries_of(component: Any) -> set[str]:
-    """Distributions that a component's result depends on: its ``libraries``, and those of the components in its fields."""
-    found = set(getattr(component, "libraries", ()))
+    """Distributions that a component's result depends on: its ``libraries``, and those of components in its fields."""
+    libraries = set(getattr(component, "libraries", ()))
     if is_dataclass(component) and not isinstance(component, type):
         for field in fields(component):
-            found |= libraries_of(getattr(component, field.name))
-    return found
+            libraries |= libraries_of(getattr(component, field.name))
+    return libraries
 
 
 def path_identity(path: str | Path) -> str:
-    """The digest of a file or folder on this machine; of anything else (a hub id) the text itself."""
+    """Digest of a local file or folder; any other text (a Hub id) unchanged."""
     local = Path(path).expanduser()
     if local.is_dir():
         return folder_identity(local)

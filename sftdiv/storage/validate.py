@@ -1,4 +1,4 @@
-"""Checks of settings that every layer shares: each error holds the setting, its value and what it may be."""
+"""Validation of settings, shared by every layer: each error names the setting, its value and the alternatives."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ YAML_WORDS = {None: "null", True: "true", False: "false"}  # as users write them
 
 
 def did_you_mean(value: Any, known: Iterable[Any]) -> str:
-    """A hint at the closest known value, with a leading space; empty where none is close."""
+    """Suggestion of the closest known value, with a leading space; empty if none is close."""
     matches = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def check_one_of(name: str, value: Any, known: Sequence[Any]) -> None:
-    """Refuse a value that is not one of the known ones.
+    """Reject a value that is not one of the known ones.
 
     Raises:
-        SftdivError: With the value, the closest known one, and all that are known.
+        SftdivError: The value is unknown; names the closest known one and all known ones.
     """
     if value not in known:
         options = ", ".join(str(YAML_WORDS.get(item, item)) for item in known)
@@ -37,18 +37,18 @@ def check_range(
     whole: bool = False,
     optional: bool = False,
 ) -> None:
-    """Refuse what is not a number within bounds.
+    """Reject a value that is not a number within bounds.
 
     Args:
         name: Setting as users write it.
-        value: Value to check; booleans are no numbers.
+        value: Value to check; booleans are not numbers.
         least: Lower bound, inclusive.
         most: Upper bound, inclusive.
         whole: Whether the number must be an integer.
         optional: Whether None is accepted.
 
     Raises:
-        SftdivError: With the value and the bounds.
+        SftdivError: The value is no number, or out of bounds; names the bounds.
     """
     if value is None and optional:
         return

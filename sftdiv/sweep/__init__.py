@@ -1,1 +1,1 @@
-"""Sweeps: a grid and its baselines as cells, each in a process of its own, resumed and reported from what lies on disk."""
+"""Sweeps: a grid and its baselines as cells, each in its own process, resumed and reported from files on disk."""

@@ -1,8 +1,8 @@
-"""GPUs for cells that run at once on one machine: each takes as many as it needs, which no other cell holds.
+"""Assigns free GPUs to cells that run concurrently on one machine.
 
-A cell's process gets ``CUDA_VISIBLE_DEVICES`` with its devices. A file lock says who holds a device, which
-the system releases when its holder dies. Locks bind the processes of one user on one machine; the scheduler
-of a cluster (Slurm) shows each job only its own devices, and then those are the ones to take.
+The process of a cell gets its devices in ``CUDA_VISIBLE_DEVICES``. A file lock per device marks it as used;
+the system releases the lock when the process ends. Locks apply to the processes of one user on one machine.
+On a cluster the scheduler (Slurm) restricts each job to its own devices, and cells choose among those.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SECONDS_BETWEEN_TRIES = 1.0
 
 
 @contextlib.contextmanager
-def own_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[str, str]]:
-    """Hold some of the visible GPUs; wait while too few are free.
+def lock_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[str, str]]:
+    """Lock some of the visible GPUs; wait until enough are free.
 
     Args:
         count: Number of GPUs; None for all visible ones, 0 for none and an empty environment.
         locks: Folder of the locks; by default one per user in the system's temporary folder.
 
     Yields:
-        Variables for the process that is to use the devices; empty where too few are to be seen
-        (the training then says so itself).
+        Environment variables for the process that uses the devices; empty if too few are visible, which the
+        training reports.
     """
     devices = visible_gpus() if count != 0 else []
     needed = len(devices) if count is None else count
@@ -44,7 +44,7 @@ def own_gpus(*, count: int | None, locks: Path | None = None) -> Iterator[dict[s
 
 
 def _take(devices: Sequence[str], needed: int, folder: Path, stack: contextlib.ExitStack) -> list[str]:
-    """Take devices as they become free; one taker at a time, so that no two wait for each other's devices."""
+    """Lock devices as they become free, one process at a time, so that no two processes wait for each other."""
     taken: list[str] = []
     with FileLock(folder / "taking.lock"):
         while True:
@@ -59,7 +59,7 @@ def _take(devices: Sequence[str], needed: int, folder: Path, stack: contextlib.E
 
 
 def visible_gpus() -> list[str]:
-    """The devices that this process may use, as CUDA names them: those of CUDA_VISIBLE_DEVICES, else all of the machine's."""
+    """CUDA names of the devices of this process: those of CUDA_VISIBLE_DEVICES, or all devices of the machine."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in {"", "-1"}]

@@ -1,8 +1,8 @@
-"""Which cells a sweep has: the grid of its swept settings, and the baselines beside it.
+"""The cells of a sweep: the grid of its swept settings, and its baselines.
 
 Swept settings such as ``seed=0,1`` and named baselines such as ``{strategy: random, size: full}`` become
-one list of plain overrides per cell. A baseline is a sweep of its own: it takes the grid's values of
-every setting that it does not name.
+one list of plain overrides per cell. A baseline is a separate sweep that uses the grid's values for every
+setting that it does not name.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def baseline_axes(
     axes_of: Callable[[Sequence[str]], Axes],
     current: Callable[[str], str],
 ) -> Axes:
-    """The axes of one baseline; empty where it has no values.
+    """Axes of one baseline; empty if a setting has no values.
 
-    A baseline that names a strategy leaves out what the grid sets of its own strategies, which another
-    one may not have, except for the side.
+    A baseline that names a strategy ignores the grid's settings of its strategies, which other strategies may not
+    have, except for the side.
 
     Args:
         axes: Axes of the grid.
-        settings: The baseline's own settings; ``{key}`` in a value stands for the grid's values of that setting.
-        axes_of: Parses overrides into axes.
-        current: Gives the value of a setting that the grid does not sweep over.
+        settings: Settings of the baseline; ``{key}`` in a value stands for the grid's values of that setting.
+        axes_of: Parser from overrides to axes.
+        current: Value of a setting that the grid does not sweep.
     """
 
     def grid_values(match: re.Match[str]) -> str:
         values = [text.partition("=")[2] for text in axes[match[1]]] if match[1] in axes else [current(match[1])]
-        return ",".join(value for value in values if value != "random")  # a baseline of the baseline would be itself
+        return ",".join(value for value in values if value != "random")  # random draws are their own baseline
 
     filled = {key: re.sub(r"\{([\w.]+)\}", grid_values, str(value)) for key, value in settings.items()}
     if any(not value for value in filled.values()):

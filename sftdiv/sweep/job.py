@@ -1,7 +1,7 @@
-"""One cell of a sweep, as every launcher calls it: it leaves a row or a failure on disk and raises nothing but Ctrl-C.
+"""The job of one cell, called by every launcher. It writes a row or a failure record and raises only Ctrl-C.
 
-What Hydra's launchers return is never read: a cell that was ended by a signal or by the cluster could not
-return anything.
+The return values of Hydra's launchers are not used, since a cell killed by a signal or by the cluster
+returns nothing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.storage.cell import FAILURE, RUNNING, Cell, stage_of, write_failure
 from sftdiv.storage.files import write_atomically
-from sftdiv.sweep.devices import own_gpus
+from sftdiv.sweep.devices import lock_gpus
 from sftdiv.sweep.subprocess_cell import run_isolated
 from sftdiv.training.config import TrainerConfig
 
 log = logging.getLogger(__name__)
-STOP = ".stop"  # in the study's folder: no further cell is started
+STOP = ".stop"  # marker in the study's folder: no further cell is started
 
 
 def run_in_sweep(request: RunRequest) -> None:
-    """Run one cell of a sweep, unless it is finished or the sweep is stopping."""
+    """Run one cell of a sweep unless it is finished or the sweep is stopping."""
     cell = request.sweep_cell()
     stop = cell.folder.parent / STOP
     if stop.exists():
@@ -43,7 +43,7 @@ def run_in_sweep(request: RunRequest) -> None:
 
 
 def _gpu_count(trainer: TrainerConfig) -> int | None:
-    """GPUs that a cell takes on this machine; None for all visible ones."""
+    """Number of GPUs that a cell uses on this machine; None for all visible ones."""
     if trainer.accelerator == "cpu":
         return 0
     return None if trainer.devices == "auto" else int(trainer.devices)
@@ -53,7 +53,7 @@ def _run(request: RunRequest, cell: Cell) -> None:
     (cell.folder / FAILURE).unlink(missing_ok=True)
     (cell.folder / RUNNING).unlink(missing_ok=True)
     write_atomically(cell.folder / "config.yaml", request.text)
-    with own_gpus(count=_gpu_count(request.spec.training.trainer)) as environment:
+    with lock_gpus(count=_gpu_count(request.spec.training.trainer)) as environment:
         if request.sweep.isolate is False:
             _run_in_this_process(request, cell)
             return
@@ -64,20 +64,20 @@ def _run(request: RunRequest, cell: Cell) -> None:
 
 
 def _run_in_this_process(request: RunRequest, cell: Cell) -> None:
-    """Without isolation an error is kept in the folder all the same, and the sweep goes on."""
+    """Run a cell without isolation; an error is recorded in its folder, and the sweep continues."""
     from sftdiv.pipeline.run_cell import run_cell
 
     try:
         run_cell(request, cell)
     except (Exception, SystemExit) as error:
         log.warning("%s failed: %s", cell.name, error)
-        if not (cell.folder / FAILURE).exists():  # it failed before the recorder was there
+        if not (cell.folder / FAILURE).exists():  # it failed before the recorder started
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}")
 
 
 def _exit_message(code: int) -> str:
     if code >= 0:
-        return f"the cell's process exited with code {code} without a failure record; its log.txt may say more"
+        return f"the cell's process exited with code {code} without a failure record; see its log.txt"
     name = signal.Signals(-code).name
-    hint = " (most often the system ran out of memory: see dmesg)" if -code == signal.SIGKILL else ""
+    hint = " (usually the system ran out of memory: see dmesg)" if -code == signal.SIGKILL else ""
     return f"the cell's process was killed by signal {-code}, {name}{hint}"

@@ -1,7 +1,7 @@
-"""The end of a multirun: what failed and how to resume, then what the study says.
+"""The end of a multirun: analysis of the study, list of unfinished cells, and the command that resumes them.
 
-The plan that the sweep wrote and the cells' folders become the slope table in the terminal, the report and
-its tables in the study's folder, and the study's summary in every tracker.
+The inputs are the sweep's plan and the folders of its cells. The outputs are the slope table in the
+terminal, the report and its tables in the study's folder, and the study's summary in every tracker.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sftdiv.sweep.plan import PlannedCell, load_plan
 
 
 def finish_multirun(study: Path, tracking: Sequence[Tracking], console: Console) -> bool:
-    """Analyse the finished cells of a study and list the unfinished ones.
+    """Analyze the finished cells of a study and list the unfinished ones.
 
     Args:
         study: Folder of the study.
         tracking: Trackers that receive the study's summary.
-        console: Where everything is printed.
+        console: Console to print to.
 
     Returns:
         Whether every cell is finished.
@@ -33,14 +33,14 @@ def finish_multirun(study: Path, tracking: Sequence[Tracking], console: Console)
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells):
-        _analyse(study, tracking, console)
+        _analyze(study, tracking, console)
     if unfinished:
         _print_unfinished(unfinished, len(cells), command, console)
     return not unfinished
 
 
-def _analyse(study: Path, tracking: Sequence[Tracking], console: Console) -> None:
-    """Write, show and track what the finished cells say; too few cells for an analysis are no failure of the sweep."""
+def _analyze(study: Path, tracking: Sequence[Tracking], console: Console) -> None:
+    """Write, print and track the analysis of the finished cells; too few cells do not make the sweep fail."""
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
     from sftdiv.tracking.session import sync_line
@@ -53,7 +53,7 @@ def _analyse(study: Path, tracking: Sequence[Tracking], console: Console) -> Non
     show_analysis(analysis, console)
     track_study(tracking, analysis)
     if tracking and (line := sync_line(study)):
-        console.print(f"W&B was offline; to send it all: {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"W&B was offline; to upload all runs: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _reason(cell: PlannedCell) -> tuple[str, str]:
@@ -63,8 +63,8 @@ def _reason(cell: PlannedCell) -> tuple[str, str]:
         return failure["stage"], failure["message"]
     stage = stage_of(cell.folder)
     if stage:
-        return stage, "it was killed together with the process that launched it"
-    return "not started", "the sweep was stopped before"
+        return stage, "killed together with the process that launched it"
+    return "not started", "the sweep stopped earlier"
 
 
 def _print_unfinished(unfinished: Sequence[PlannedCell], total: int, command: str, console: Console) -> None:

@@ -1,7 +1,7 @@
-"""The cells of a sweep before any of them runs: the folder of each, and what is wrong with the settings of those that cannot run.
+"""Plans a sweep before any cell runs: determines the folder of each cell and rejects those with invalid settings.
 
-One list of overrides per cell becomes planned cells, each folder once, and ``sweep.json`` in the study's
-folder, by which the end of the sweep (and anybody else) knows what belongs to it.
+One list of overrides per cell becomes planned cells with distinct folders. ``sweep.json`` in the study's
+folder lists them, so that the end of the sweep and other programs know which cells belong to it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import content_hash
 
 PLAN = "sweep.json"
-REFUSED = "refused-h"  # prefix of the folder of a cell whose settings are refused
+REFUSED = "refused-h"  # prefix of the folder of a cell whose settings are rejected
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell of a sweep: the overrides that make it, and the folder that says how far it is."""
+    """One cell of a sweep; its state is read from its folder.
+
+    Attributes:
+        overrides: Overrides of the cell.
+        folder: Folder of the cell.
+    """
 
     overrides: tuple[str, ...]
     folder: Path
@@ -35,26 +40,26 @@ class PlannedCell:
 
     @property
     def failed(self) -> bool:
-        """Whether its last run ended in a failure."""
+        """Whether its last run failed."""
         return (self.folder / FAILURE).exists() and not self.done
 
     @property
     def running(self) -> bool:
-        """Whether it is marked as running (a killed one is, too)."""
+        """Whether it is marked as running; this includes killed cells."""
         return (self.folder / RUNNING).exists() and not self.done and not self.failed
 
     @property
     def refused(self) -> bool:
-        """Whether its settings were refused."""
+        """Whether its settings were rejected."""
         return self.folder.name.startswith(REFUSED)
 
 
 def plan_sweep(
     combinations: Sequence[Sequence[str]], build: Callable[[Sequence[str]], RunRequest], study: Path
 ) -> list[PlannedCell]:
-    """Build the request of every cell and name its folder.
+    """Build the request of every cell and determine its folder.
 
-    A cell whose settings are refused gets a folder with ``failure.json`` at once and is not run.
+    A cell with invalid settings immediately gets a folder with ``failure.json`` and is not run.
 
     Args:
         combinations: One list of overrides per cell.
@@ -62,7 +67,7 @@ def plan_sweep(
         study: Folder of the study.
 
     Returns:
-        The cells in their order; combinations that make the same cell make it once.
+        The distinct cells in the order of the combinations.
     """
     planned: dict[Path, PlannedCell] = {}
     for overrides in combinations:

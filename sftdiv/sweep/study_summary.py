@@ -1,7 +1,6 @@
-"""The summary of a study for the chosen trackers: the numbers by flat names, the tables, the figures and the report.
+"""Summary of a study for the chosen trackers: numbers by flat names, tables, figures and the report.
 
-The name of a number holds everything that tells its ladder from the others, so that a dashboard can compare the same
-slope across studies.
+The name of a number identifies its ladder, so that a dashboard can compare the same slope across studies.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.protocols import Tracking
-from sftdiv.records import StudySummary
+from sftdiv.protocols import StudySummary, Tracking
 
 log = logging.getLogger(__name__)
 SLOPE_COLUMNS = (
@@ -31,27 +29,27 @@ TABLES = ("slopes", "correlations", "differences", "ladders", "baselines")
 
 
 def track_study(options: Sequence[Tracking], analysis: Analysis) -> None:
-    """Record the summary of an analysed study with every chosen tracker.
+    """Record the summary of an analyzed study with every chosen tracker.
 
     Args:
-        options: The chosen trackers, as the options of the group ``tracking`` build them.
-        analysis: The analysis, whose files (figures, ``report.html``) are written already.
+        options: Chosen options of the group ``tracking``.
+        analysis: The analysis; its files (figures, ``report.html``) must exist.
     """
     if options:
         record(options, summarize(analysis))
 
 
 def record(options: Sequence[Tracking], summary: StudySummary) -> None:
-    """Hand a summary to every tracker; one that fails is warned about and changes nothing."""
+    """Send a summary to every tracker; a failing tracker causes a warning only."""
     for option in options:
         try:
             option.log_study(summary)
-        except Exception as error:  # trackers raise errors of many families, and none of them may end an analysis
-            log.warning("%s did not take the study's summary: %s", type(option).__name__, error)
+        except Exception as error:  # trackers raise errors of many libraries, and none may stop an analysis
+            log.warning("%s failed to record the study's summary: %s", type(option).__name__, error)
 
 
 def summarize(analysis: Analysis) -> StudySummary:
-    """The numbers, tables, figures and report of an analysed study."""
+    """Numbers, tables, figures and report of an analyzed study."""
     folder = analysis.study.folder
     return StudySummary(
         folder=folder,

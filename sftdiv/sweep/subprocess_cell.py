@@ -1,10 +1,9 @@
-"""A cell in a process of its own: what it allocates, and whatever kills it, ends with it.
+"""Runs a cell in a child process, so that its memory is released and its crash does not affect other cells.
 
-The child receives the pickled request and gives back an exit code; everything else is in the cell's
-folder. With ``forkserver`` a server imports the heavy libraries once, without starting a thread or CUDA,
-and every cell is forked from it (0.3 s instead of 10); with ``spawn`` each cell imports them itself. A
-child leads a process group of its own: it is stopped with everything it started, also when its parent is
-killed.
+The child receives the pickled request and returns an exit code; all other results are in the cell's folder.
+With ``forkserver`` a server imports the heavy libraries once, without starting a thread or CUDA, and every
+cell is forked from it (0.3 s instead of 10 s). With ``spawn`` each cell imports them itself. A child leads
+its own process group: it is stopped with all its children, also when its parent is killed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any
 from sftdiv.config.run_request import RunRequest
 from sftdiv.storage.cell import FAILURE, RESULT, Cell, write_failure
 
-HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&B
+HEAVY = [  # modules that import torch, Lightning, transformers, lm-eval, pandas and W&B
     "datasets",
     "lm_eval.models.huggingface",
     "numba.np.npyimpl",
@@ -40,8 +39,8 @@ HEAVY = [  # which import torch, Lightning, transformers, lm-eval, pandas and W&
 ]
 LOG = "log.txt"
 SECONDS_TO_STOP = 10.0
-SECONDS_BETWEEN_LOOKS = 0.5
-SWEEP = "SFTDIV_SWEEP"  # the process id of the sweep, for the workers that launchers start
+POLL_SECONDS = 0.5
+SWEEP = "SFTDIV_SWEEP"  # variable with the process id of the sweep, for the workers of launchers
 STARTED_BY = str(os.getppid())
 
 
@@ -50,12 +49,12 @@ def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: M
 
     Args:
         request: The run.
-        cell: Its folder; what the child prints goes to ``log.txt`` in it.
+        cell: Its folder; the child's output goes to its ``log.txt``.
         method: ``forkserver`` or ``spawn``.
-        environment: Variables that are set in the child before anything else.
+        environment: Environment variables set in the child before the cell runs.
 
     Returns:
-        The child's exit code; minus the signal's number where a signal ended it.
+        Exit code of the child; the negative signal number if a signal ended it.
     """
     context: Any = multiprocessing.get_context(method)
     if method == "forkserver":
@@ -65,10 +64,10 @@ def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: M
         process.start()
     try:
         while process.exitcode is None:
-            process.join(SECONDS_BETWEEN_LOOKS)
-            if _sweep_has_died():
+            process.join(POLL_SECONDS)
+            if _is_orphaned():
                 _stop(process)
-                os._exit(1)  # a worker of a launcher whose sweep was killed
+                os._exit(1)
     except BaseException:  # Ctrl-C, above all
         _stop(process)
         raise
@@ -77,18 +76,21 @@ def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: M
 
 
 def announce_sweep() -> None:
-    """Let workers that a launcher starts from this process know that it is their sweep."""
+    """Store this process's id in the environment, for the workers that a launcher starts."""
     os.environ[SWEEP] = str(os.getpid())
 
 
-def _sweep_has_died() -> bool:
-    """Whether this process was started by a sweep on this machine (as joblib's workers are, which otherwise live on) that is gone."""
+def _is_orphaned() -> bool:
+    """Whether this process is a worker of a sweep that was killed. joblib's workers would otherwise keep running."""
     return os.environ.get(SWEEP) == STARTED_BY and os.getppid() != int(STARTED_BY)
 
 
 @contextlib.contextmanager
 def _default_method(method: str) -> Iterator[None]:
-    """Children are told their parent's default start method, and joblib's workers have one (loky) that no child would know."""
+    """Set the default start method while a child starts.
+
+    Children inherit the parent's default, and that of joblib's workers (loky) is unknown to them.
+    """
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method(method, force=True)
     try:
@@ -98,46 +100,46 @@ def _default_method(method: str) -> Iterator[None]:
 
 
 def _stop(process: multiprocessing.process.BaseProcess) -> None:
-    """End a child and everything it started: asked first, so that its folder says so, then killed."""
+    """Stop a child and its process group: first by SIGINT, so that it records the failure, then by SIGKILL."""
     assert process.pid is not None
-    for how, seconds in ((signal.SIGINT, SECONDS_TO_STOP), (signal.SIGKILL, None)):
+    for number, seconds in ((signal.SIGINT, SECONDS_TO_STOP), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, how)
+            os.killpg(process.pid, number)
         process.join(seconds)
         if process.exitcode is not None:
             return
 
 
 def _child(request: RunRequest, cell: Cell, environment: Mapping[str, str]) -> None:
-    """The child: lead a process group, watch the parent, run the cell."""
+    """Entry point of the child: create a process group, watch the parent, run the cell."""
     os.setpgid(0, 0)
-    os.environ.pop("WANDB_SERVICE", None)  # the address of a W&B service that belongs to another process
+    os.environ.pop("WANDB_SERVICE", None)  # address of a W&B service that belongs to another process
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _print_into(cell.folder / LOG)
+    _redirect_output(cell.folder / LOG)
     try:
         from sftdiv.pipeline.run_cell import run_cell
 
         run_cell(request, cell)
     except BaseException as error:
         traceback.print_exc()
-        has_ended = (cell.folder / RESULT).exists() or (cell.folder / FAILURE).exists()
-        if not has_ended:  # it failed before the recorder could write
+        is_recorded = (cell.folder / RESULT).exists() or (cell.folder / FAILURE).exists()
+        if not is_recorded:  # it failed before the recorder started
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}", traceback.format_exc())
         sys.exit(1)
 
 
 def _die_with_parent() -> None:
-    """Wait for the end of the process that started this one, however it ends, and then end this group at once."""
+    """Wait for the end of the parent process, then kill this process group."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
     os.killpg(0, signal.SIGKILL)
 
 
-def _print_into(path: Path) -> None:
-    """Send all output of this process, that of its libraries and children too, to a file."""
+def _redirect_output(path: Path) -> None:
+    """Redirect the output of this process, its libraries and its children to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     with path.open("a", encoding="utf-8") as stream:

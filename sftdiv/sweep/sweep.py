@@ -1,8 +1,7 @@
-"""A sweep from its combinations to its last cell: plan, launch what is not finished, show progress.
+"""Runs a sweep: plan its cells, launch the unfinished ones, show progress.
 
-Every cell leaves a folder; ``sweep.json`` keeps the plan. Finished cells are never launched: resuming a
-finished sweep starts no process and imports no torch. What the cells say together is reported by
-`on_multirun_end`.
+Every cell has a folder; ``sweep.json`` holds the plan. Finished cells are never launched: resuming a
+finished sweep starts no process and does not import torch. `on_multirun_end` reports on the study afterwards.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from sftdiv.sweep.sweep_progress import SweepProgress
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOrder:
-    """A sweep as it is asked for.
+    """A requested sweep.
 
     Attributes:
         study: Name of the study.
         root: Folder of all studies.
-        command: The command that resumes the sweep.
+        command: Command that resumes the sweep.
         combinations: One list of overrides per cell.
         build: Composes and builds the request of a cell.
-        check: Called with the number of cells before any is launched; raises where they cannot run together.
-        launch: Runs the cells of the given overrides, one list each.
+        check: Called with the number of cells before the launch; raises if they cannot run together.
+        launch: Runs cells, given one list of overrides per cell.
     """
 
     study: str
@@ -47,7 +46,7 @@ class SweepOrder:
 
 
 def run_sweep(order: SweepOrder) -> None:
-    """Run every cell of a sweep that is not finished."""
+    """Run the unfinished cells of a sweep."""
     console = Console(stderr=True)
     study = order.root / order.study
     with console.status("planning the cells"):
@@ -60,12 +59,12 @@ def run_sweep(order: SweepOrder) -> None:
     for cell in runnable:
         (cell.folder / FAILURE).unlink(missing_ok=True)
     jobs = [list(cell.overrides) for cell in runnable if not cell.done]
-    logging.getLogger("hydra").setLevel(logging.WARNING)  # its launchers list every job before the first one starts
+    logging.getLogger("hydra").setLevel(logging.WARNING)  # Hydra's launchers log every job before the first one starts
     announce_sweep()
     with SweepProgress(order.study, cells, console):
         if jobs:
             try:
                 order.launch(jobs)
-            except Exception as error:  # launchers raise errors of many libraries; the folders say what is finished
+            except Exception as error:  # launchers raise errors of many libraries; the folders hold the cells' states
                 message = f"the launcher failed: {type(error).__name__}: {error}"
                 console.print(message, markup=False, highlight=False)

@@ -1,7 +1,7 @@
-"""Progress of a sweep while it runs: cells finished, running and failed, and the time left.
+"""Progress of a running sweep: numbers of finished, running and failed cells, and the remaining time.
 
-A live table in a terminal, else a line for each cell that ends. Everything is read from the cells' folders,
-so that it holds for any launcher, and for cells that run on other machines over a shared file system.
+It is a live table in a terminal, otherwise one line per completed cell. All states are read from the cells'
+folders, so that progress works for any launcher and for cells on other machines with a shared file system.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from sftdiv.storage.cell import RESULT, RUNNING, stage_of
 from sftdiv.sweep.plan import PlannedCell
 
 POLL_SECONDS = 1.0
-SHOWN = 8  # running cells that the table names
+SHOWN_CELLS = 8  # maximum number of running cells in the table
 
 
 class SweepProgress:
-    """Polls the folders of a sweep from a thread of its own; a context manager around the launch."""
+    """Polls the folders of a sweep in a separate thread; a context manager around the launch."""
 
     def __init__(self, study: str, cells: Sequence[PlannedCell], console: Console) -> None:
         self.study = study
         self.console = console
         self.total = len(cells)
-        self._open = {cell for cell in cells if not (cell.done or cell.failed)}
-        self._before = self._done = sum(cell.done for cell in cells)
+        self._unfinished = {cell for cell in cells if not (cell.done or cell.failed)}
+        self._done_before = self._done = sum(cell.done for cell in cells)
         self._failed = sum(cell.failed for cell in cells)
         self._started = time.monotonic()
         self._ended = threading.Event()
@@ -43,7 +43,7 @@ class SweepProgress:
 
     def __enter__(self) -> SweepProgress:
         self.console.print(
-            f"{self.study}: {self.total:,} cells, {self._done:,} finished before, {len(self._open):,} to run"
+            f"{self.study}: {self.total:,} cells, {self._done:,} already finished, {len(self._unfinished):,} to run"
         )
         if self._live:
             self._live.start()
@@ -64,14 +64,14 @@ class SweepProgress:
             self.poll()
 
     def poll(self) -> None:
-        """Read the folders once and show what changed."""
-        for cell in sorted((cell for cell in self._open if cell.done or cell.failed), key=lambda cell: cell.folder):
-            self._open.remove(cell)
+        """Read the folders once and print the cells that ended."""
+        ended = [cell for cell in self._unfinished if cell.done or cell.failed]
+        for cell in sorted(ended, key=lambda cell: cell.folder):
+            self._unfinished.remove(cell)
             self._done += cell.done
             self._failed += cell.failed
-            self.console.print(
-                f"{self._summary()} · {cell.folder.name}: {_ending(cell)}", highlight=False, soft_wrap=True
-            )
+            line = f"{self._summary()} · {cell.folder.name}: {_outcome(cell)}"
+            self.console.print(line, highlight=False, soft_wrap=True)
         if self._live:
             self._live.update(self._table(), refresh=True)
 
@@ -80,40 +80,39 @@ class SweepProgress:
         return f"{self._done:,} of {self.total:,} finished{failed}{self._time_left()}"
 
     def _time_left(self) -> str:
-        """Time left at the pace of this sweep so far; nothing before the first cell of it has ended."""
-        ended = self._done - self._before + self._failed
-        if not ended or not self._open:
+        """Remaining time at the average pace so far; empty until the first cell has ended."""
+        ended = self._done - self._done_before + self._failed
+        if not ended or not self._unfinished:
             return ""
-        seconds = (time.monotonic() - self._started) / ended * len(self._open)
+        seconds = (time.monotonic() - self._started) / ended * len(self._unfinished)
         return f", {format_duration(seconds)} left"
 
     def _table(self) -> RenderableType:
-        running = sorted((cell for cell in self._open if cell.running), key=lambda cell: cell.folder)
+        running = sorted((cell for cell in self._unfinished if cell.running), key=lambda cell: cell.folder)
         table = Table.grid(padding=(0, 2))
-        for cell in running[:SHOWN]:
+        for cell in running[:SHOWN_CELLS]:
             table.add_row("", cell.folder.name, _stage(cell))
-        if len(running) > SHOWN:
-            table.add_row("", f"and {len(running) - SHOWN} more", "")
-        head = Table.grid()  # a bar of its own would not end its line
+        if len(running) > SHOWN_CELLS:
+            table.add_row("", f"and {len(running) - SHOWN_CELLS} more", "")
+        head = Table.grid()  # a bare bar would not end its line
         head.add_row(Text(f"{self.study}: {self._summary()}, {len(running)} running", style="bold"))
         head.add_row(ProgressBar(self.total, self._done + self._failed, width=60))
         return Group(head, table)
 
 
 def _stage(cell: PlannedCell) -> str:
-    """Stage of a running cell and its duration; empty where it ended between two polls."""
+    """Stage of a running cell and its duration; empty if the cell ended in the meantime."""
     try:
         return f"{stage_of(cell.folder)} {format_duration(time.time() - (cell.folder / RUNNING).stat().st_mtime)}"
     except FileNotFoundError:
         return ""
 
 
-def _ending(cell: PlannedCell) -> str:
+def _outcome(cell: PlannedCell) -> str:
+    """Primary score and duration of a finished cell, or ``failed``."""
     if cell.failed:
         return "failed"
     row = json.loads((cell.folder / RESULT).read_text(encoding="utf-8"))
-    seconds = sum(value for key, value in row.items() if key.startswith("time."))
+    duration = format_duration(sum(value for key, value in row.items() if key.startswith("time.")))
     score = row.get(f"score.{row['primary']}")
-    return (
-        f"{format_duration(seconds)}" if score is None else f"{row['primary']} {score:.4g} ({format_duration(seconds)})"
-    )
+    return duration if score is None else f"{row['primary']} {score:.4g} ({duration})"

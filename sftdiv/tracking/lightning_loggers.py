@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
 
-from sftdiv.protocols import RunLogger
-from sftdiv.records import StudySummary
+from sftdiv.protocols import RunLogger, StudySummary
 from sftdiv.tracking.contents import numbers_of, read_samples
 from sftdiv.tracking.run_tracker import RESULT_PREFIX
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.cell import flatten
 from sftdiv.tracking.run_tracker import require_packages
 from sftdiv.tracking.study_run import study_as_run

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftdiv.records import SftdivError, TrackedRun
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.storage.cell import RESULT
 from sftdiv.storage.files import finite
 from sftdiv.tracking.contents import cell_tags, config_of, read_samples, results_of, wandb_table

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from sftdiv.protocols import RunLogger, Tracking
-from sftdiv.records import SftdivError, TrackedRun
+from sftdiv.protocols import RunLogger, TrackedRun, Tracking
+from sftdiv.records import SftdivError
 from sftdiv.tracking.contents import numbers_of
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlparse
 
-from sftdiv.records import SftdivError, TrackedRun
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.validate import check_one_of

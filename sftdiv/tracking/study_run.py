@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.cell import RESULT
 from sftdiv.storage.files import finite, write_json
 from sftdiv.tracking.contents import config_of, wandb_table

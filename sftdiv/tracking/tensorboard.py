@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.cell import flatten
 from sftdiv.tracking.run_tracker import require_packages
 from sftdiv.tracking.study_run import study_as_run

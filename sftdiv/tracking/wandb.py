@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.files import finite
 from sftdiv.tracking.contents import read_samples, results_of, wandb_table
 from sftdiv.tracking.sent import mark_sent

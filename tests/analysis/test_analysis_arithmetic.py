@@ -38,7 +38,8 @@ def made_up():
 
 
 def test_a_line_by_hand():
-    # y at x = 0, 1, 2, 3: slope = Sxy / Sxx = 8 / 5, intercept 3 - 1.6 * 1.5, residuals 0.4, -0.2, -0.8, 0.6, RSS = 1.2, 2 degrees left
+    # y at x = 0, 1, 2, 3: slope = Sxy / Sxx = 8 / 5, intercept 3 - 1.6 * 1.5, residuals 0.4, -0.2, -0.8,
+    # 0.6, RSS = 1.2, 2 degrees left
     fit = fit_line(array(0, 1, 2, 3), array(1, 2, 3, 6))
     assert fit.coefficients == pytest.approx([0.6, 1.6])
     assert fit.residual_sd**2 == pytest.approx(1.2 / 2)
@@ -53,7 +54,8 @@ def test_a_line_by_hand():
 
 
 def test_the_posterior_is_the_prior_times_the_likelihood():
-    """Integrate p(b, sigma) ~ 1 / sigma (that is 1 / sigma^2 in sigma^2) times the likelihood on a grid: no formula of the posterior."""
+    """Integrate p(b, sigma) ~ 1 / sigma (that is 1 / sigma^2 in sigma^2) times the likelihood on a grid: no
+    formula of the posterior."""
     x, y = array(0, 0.2, 0.4, 0.6, 0.8, 1.0), array(0.1, 0.3, 0.2, 0.5, 0.35, 0.6)
     fit = fit_line(x, y)
     slopes = np.linspace(fit.slope.center - 3.5, fit.slope.center + 3.5, 1501)
@@ -222,7 +224,8 @@ def test_the_variances_of_balanced_data_are_those_of_the_analysis_of_variance():
 
 
 def test_the_random_intercepts_variances_are_right_on_average():
-    """Unbalanced seeds, one of two: the estimate is unbiased where it need not be cut at zero (seed variance far larger than its error)."""
+    """Unbalanced seeds, one of two: the estimate is unbiased where it need not be cut at zero (seed
+    variance far larger than its error)."""
     rng = np.random.default_rng(11)
     seeds, x = np.repeat([0, 1, 2, 3, 4, 5], [7, 7, 3, 5, 2, 6]), rng.uniform(size=30)
     fits = [

@@ -77,7 +77,8 @@ def test_the_slope_given_a_covariate_covers_it_at_the_nominal_rate():
 
 
 def test_the_interval_of_a_difference_covers_it_at_least_at_the_nominal_rate():
-    """With this prior the Behrens-Fisher posterior is a little wide where cells are few; at equal noise it holds 95 to 97 %."""
+    """With this prior the Behrens-Fisher posterior is a little wide where cells are few; at equal noise it
+    holds 95 to 97 %."""
     rng = np.random.default_rng(3)
     beyond = []
     for _ in range(SWEEPS):
@@ -90,7 +91,8 @@ def test_the_interval_of_a_difference_covers_it_at_least_at_the_nominal_rate():
 
 
 def test_with_seed_effects_the_random_intercept_covers_and_the_plain_slope_is_wide():
-    """In a balanced sweep seeds shift all levels alike: the slope's noise is that of cells, with 21 - 3 - 1 degrees of freedom."""
+    """In a balanced sweep seeds shift all levels alike: the slope's noise is that of cells, with 21 - 3 - 1
+    degrees of freedom."""
     rng = np.random.default_rng(4)
     mixed, plain, reach = [], [], stats.t.ppf(0.975, 17)
     for _ in range(SWEEPS):
@@ -111,7 +113,8 @@ def test_with_seed_effects_the_random_intercept_covers_and_the_plain_slope_is_wi
     ],
 )
 def test_bootstrap_intervals_of_a_correlation_cover_it_roughly(seeds, seed_noise, least, most):
-    """Percentile intervals have no exact coverage in small samples; the bounds are what 400 sweeps of 600 resamples show, +- 4 %."""
+    """Percentile intervals have no exact coverage in small samples; the bounds are what 400 sweeps of 600
+    resamples show, +- 4 %."""
     rng = np.random.default_rng(5)
 
     def sample():
@@ -127,7 +130,8 @@ def test_bootstrap_intervals_of_a_correlation_cover_it_roughly(seeds, seed_noise
 
 
 def test_false_discoveries_stay_under_the_rate():
-    """Twelve tests (six metrics, two sides) of which four are real: of what is found at q < 0.1, at most a tenth is false on average."""
+    """Twelve tests (six metrics, two sides) of which four are real: of what is found at q < 0.1, at most a
+    tenth is false on average."""
     rng = np.random.default_rng(6)
     shares = []
     for _ in range(SWEEPS // 2):

@@ -1,4 +1,5 @@
-"""A study folder becomes tables: what they hold, by hand where it can be, and every message about cells that cannot be compared."""
+"""A study folder becomes tables: what they hold, by hand where it can be, and every message about cells
+that cannot be compared."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def made_up(tmp_path_factory):
 
 
 def small(folder, *, levels=(0.0, 0.5, 1.0), seeds=(0, 1), strategies=("micro_token",), score=None, **changed):
-    """A study of a few ladders, on responses; ``score(level, seed)`` is the performance, ``changed`` replaces values of every row."""
+    """A study of a few ladders, on responses; ``score(level, seed)`` is the performance, ``changed``
+    replaces values of every row."""
     for strategy in strategies:
         for level in levels:
             for seed in seeds:
@@ -172,7 +174,8 @@ def test_correlations_have_q_values_over_metrics_and_sides(made_up):
 
 
 def test_across_settings_cells_are_compared_within_their_own(tmp_path):
-    """Two sizes: within each the score falls with the ratio, between them both rise; one pooled coefficient would hide it."""
+    """Two sizes: within each the score falls with the ratio, between them both rise; one pooled coefficient
+    would hide it."""
     folder = tmp_path / "sizes"
     for size, base in ((1000, 0.2), (2000, 0.8)):
         for index in range(6):
@@ -217,7 +220,8 @@ def test_overlaps_ladders_baselines_noise_and_power(made_up):
 
 
 def test_the_overlap_of_subsets_by_hand(tmp_path):
-    # 50 ids from 0, from 50 and from 100, for either seed: disjoint levels, equal seeds; without a second seed no diagonal
+    # 50 ids from 0, from 50 and from 100, for either seed: disjoint levels, equal seeds; without a second
+    # seed no diagonal
     table = analyzed(small(tmp_path / "two")).overlaps[MICRO]
     assert table.to_numpy() == pytest.approx(np.eye(3))
     alone = analyzed(small(tmp_path / "one", seeds=(0,))).overlaps[MICRO]

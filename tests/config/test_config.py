@@ -1,4 +1,5 @@
-"""Every config composes, every `_target_` accepts its keys, and what cannot be right is refused with the alternatives."""
+"""Every config composes, every `_target_` accepts its keys, and what cannot be right is refused with the
+alternatives."""
 
 import inspect
 import subprocess
@@ -65,7 +66,8 @@ def test_all_options_of_the_issues_are_there():
     wanted = {
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
-        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
+        "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b "
+        "smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
         "eval": "embedded heldout custom none suite_small open_llm judge",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",
@@ -122,13 +124,16 @@ def test_defaults_follow_the_corpus(composed):
         (["seed=-1"], "seed=-1 must be a whole number of at least 0"),
         (
             ["strategy=macro_topic", "embedder=none"],
-            "strategy=macro_topic clusters embeddings, and embedder=none makes none: embedder=minilm",
+            "strategy=macro_topic clusters embeddings, which embedder=none does not compute: use embedder=minilm",
         ),
         (
             ["corpus=files", "corpus.path=x", "model=tiny"],
             "model=tiny is pretrained on the synthetic corpus.*scratch_3m",
         ),
-        (["corpus=files", "corpus.path=x", "eval=embedded"], "eval=embedded asks about the synthetic corpus.*heldout"),
+        (
+            ["corpus=files", "corpus.path=x", "eval=embedded"],
+            "eval=embedded is a benchmark of the synthetic corpus.*heldout",
+        ),
         (["eval=custom"], r"eval=custom needs tasks: eval.tasks=\[arc_easy,piqa\]"),
         (["eval=custom", "eval.tasks=mine"], r"eval.tasks=mine must be a list: eval.tasks=\[mine\]"),
         (["eval.backend=vllm"], "needs the package vllm"),
@@ -141,7 +146,7 @@ def test_defaults_follow_the_corpus(composed):
             "api_key_env names .* variable .* is not shown",
         ),
         (["strategy=meso_tag", *LLM, "strategy.endpoint.api_key_env=sk-me"], "api_key_env names the environment"),
-        (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom alone; here it is eval.embedded.tasks"),
+        (["eval.tasks=[mine]"], r"eval.tasks=\['mine'\] is read by eval=custom only; use eval.embedded.tasks"),
         (["loss.on=prompt"], "loss.on='prompt' is unknown. Known: response, all"),
         (["loss.on=all", "loss.turns=last"], "loss.on=all puts every turn into the loss"),
         (["data.too_long=cut"], "data.too_long='cut' is unknown. Known: truncate, drop"),

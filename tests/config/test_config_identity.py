@@ -1,4 +1,5 @@
-"""No two settings share a result: every setting of ``--cfg job`` either names the cell or is listed as one that changes no result.
+"""No two settings share a result: every setting of ``--cfg job`` either names the cell or is listed as one
+that changes no result.
 
 Generated over all settings: in each context below, every leaf of the composed config is changed in turn, and
 the name of the cell is compared with the unchanged one.
@@ -56,7 +57,8 @@ WITHOUT_EFFECT = {
     "universe_strategy.*": "composed from selection.universe and the strategy's file",
     "model.source": "which of two ways the other settings of model are read",
 }
-# Settings that are inert in a context, because what would read them is not chosen there; another context shows their effect.
+# Settings that are inert in a context, because what would read them is not chosen there; another context
+# shows their effect.
 CORPUS = {
     "corpus.near.*": "read with corpus.dedup=near",
     "corpus.length_band": "read by experiment=ablation_length",
@@ -135,7 +137,8 @@ def pairs(tmp_path, monkeypatch):
 
 
 def names_after_changes(composed, overrides, pattern):
-    """For each matching setting, the names of cells after it was changed to each value that is accepted; and the unchanged name."""
+    """For each matching setting, the names of cells after it was changed to each value that is accepted;
+    and the unchanged name."""
 
     original = composed(*overrides)
 

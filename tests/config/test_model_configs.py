@@ -1,4 +1,5 @@
-"""Every model's config composes with every way to train it, and the memory that its comment states is what is estimated."""
+"""Every model's config composes with every way to train it, and the memory that its comment states is what
+is estimated."""
 
 import re
 from dataclasses import replace
@@ -60,7 +61,8 @@ def stated(name):
 
 
 def size_of(composed, name, settings):
-    """The estimate for a command, every conversation as long as may be and learned; ``auto`` as on a GPU that has bf16."""
+    """The estimate for a command, every conversation as long as may be and learned; ``auto`` as on a GPU
+    that has bf16."""
     config = composed(*FILES, f"model={name}", *settings)
     training, length = build_training(config), config.model.max_length
     accelerator = "cpu" if training.trainer.accelerator == "cpu" else "gpu"

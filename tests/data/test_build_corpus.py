@@ -150,7 +150,8 @@ def test_near_duplicates_go_after_equal_ones(tmp_path: Path) -> None:
 
 
 def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 300 rows as one batch, then as 43; the carried column is null in the first batches, then whole, then broken numbers.
+    # 300 rows as one batch, then as 43; the carried column is null in the first batches, then whole, then
+    # broken numbers.
     rows = [
         example(f"Say {i % 250}.", "yes", source=f"s{i % 3}", extra={"n": None if i < 20 else i % 250 + (i > 200) / 2})
         for i in range(300)

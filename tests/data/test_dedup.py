@@ -1,4 +1,5 @@
-"""Near duplicates: groups that a reader can count by hand, the same groups as comparing all pairs, whatever the order and the process."""
+"""Near duplicates: groups that a reader can count by hand, the same groups as comparing all pairs, whatever
+the order and the process."""
 
 from __future__ import annotations
 
@@ -18,7 +19,10 @@ from sftdiv.data.shingles import shingle_sets
 from sftdiv.records import SftdivError
 
 SETTINGS = {"threshold": 0.8, "unit": "words", "shingle": 5, "permutations": 256, "recall": 0.999, "seed": 0}
-TWENTY = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
+TWENTY = (
+    "one two three four five six seven eight nine ten "
+    "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
+)
 
 
 def groups(texts, **changes):
@@ -193,7 +197,10 @@ def test_sets_of_shingles_overlap_as_those_of_words_do(texts, size):
 
 
 def test_shingles_are_the_same_in_every_process():
-    script = "from sftdiv.data.shingles import shingle_sets; print(shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist())"
+    script = (
+        "from sftdiv.data.shingles import shingle_sets; "
+        "print(shingle_sets(['a b c', 'd'], unit='words', size=2).flat.tolist())"
+    )
     printed = {
         subprocess.run(
             [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

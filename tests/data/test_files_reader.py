@@ -1,4 +1,5 @@
-"""Files as users have them, whole and broken: a bad piece is named by file, line and reason, and spoils nothing else."""
+"""Files as users have them, whole and broken: a bad piece is named by file, line and reason, and spoils
+nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Each metric of tokens and texts against a value worked out by hand or a naive reference, and what must hold for any set of texts."""
+"""Each metric of tokens and texts against a value worked out by hand or a naive reference, and what must
+hold for any set of texts."""
 
 from __future__ import annotations
 
@@ -119,7 +120,8 @@ def test_compression_ratio_in_pieces_is_that_of_the_whole() -> None:
 
 
 def test_self_bleu_of_two_short_texts_by_hand() -> None:
-    # "a b" against "a c": 1 of 2 unigrams; 0 of 1 bigrams is 0.1; the orders it cannot have are 0.1 / 1; lengths are equal
+    # "a b" against "a c": 1 of 2 unigrams; 0 of 1 bigrams is 0.1; the orders it cannot have are 0.1 / 1;
+    # lengths are equal
     assert self_bleu(words("a b", "a c")) == pytest.approx((0.5 * 0.1 * 0.1 * 0.1) ** 0.25)
 
 
@@ -169,7 +171,8 @@ def mtld_one_way(text: Sequence[str], threshold: float) -> float:
 
 
 def test_mtld_of_the_papers_example() -> None:
-    # "of the people by the people | for the people": the ratio falls to 4/6 after six words, forward; what is left repeats nothing
+    # "of the people by the people | for the people": the ratio falls to 4/6 after six words, forward; what
+    # is left repeats nothing
     text = "of the people by the people for the people"
     forward, backward = 1 + 0, mtld_one_way(text.split()[::-1], 0.72)
     assert mtld(words(text)) == pytest.approx((9 / forward + 9 / backward) / 2)

@@ -1,4 +1,5 @@
-"""LSA and sentence models: equal texts, texts of one subject, what must not change the vectors, and what a killed embedding leaves."""
+"""LSA and sentence models: equal texts, texts of one subject, what must not change the vectors, and what a
+killed embedding leaves."""
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ def test_vectors_are_those_of_the_library(tmp_path: Path) -> None:
 
 
 def test_the_cut_is_a_setting_and_its_share_is_counted_over_examples(tmp_path: Path) -> None:
-    # [CLS] the moon and stars shine [SEP] has 7 tokens and is in half of the four examples; cut to 4 it is [CLS] the moon [SEP]
+    # [CLS] the moon and stars shine [SEP] has 7 tokens and is in half of the four examples; cut to 4 it is
+    # [CLS] the moon [SEP]
     long, short = "the moon and stars shine", "the moon"
     made = minilm(max_tokens=4).embed([long, long, short, "stars"], tmp_path)
     assert made.vectors[0] == pytest.approx(made.vectors[2], abs=1e-6)

@@ -133,7 +133,8 @@ def test_an_unknown_task_names_the_nearest(parrot, tasks):
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_neither_scores_nor_answers_depend_on_the_batch(parrot, tasks, tmp_path, monkeypatch, chat):
-    """Also where the model's own settings do not say which token ends an answer, and it would then begin another one."""
+    """Also where the model's own settings do not say which token ends an answer, and it would then begin
+    another one."""
     asked = ["quack " * 90 + "What says the duck?", ROOSTER[0]["content"]]
     long = [
         {"question": text, "sounds": ["meow", "quack quack quack", "oink", "moo"], "gold": 1, "sound": "quack"}
@@ -213,7 +214,8 @@ def test_prompts_are_kept_until_the_data_changes(parrot, tasks, tmp_path):
 
 
 def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_path, capsys):
-    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance 1/3, error sqrt(1/12)."""
+    """Four items by hand: 1, 1, 1, 1 against 0, 1, 0, 1, so differences -1, 0, -1, 0: mean -1/2, variance
+    1/3, error sqrt(1/12)."""
     by_hand = paired_difference(np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0]))
     assert (by_hand.difference, by_hand.items) == (-0.5, 4)
     assert by_hand.stderr == pytest.approx(12**-0.5)
@@ -260,22 +262,22 @@ def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tas
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
     assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
     with pytest.raises(
-        SftdivError, match=r"'heldout\.pet\.loss_token' is none of the scores"
+        SftdivError, match=r"'heldout\.pet\.loss_token' is not among the scores"
     ):  # of a single source: no score of its own
         checked("eval=heldout", "eval.tasks=null", "eval.include_path=null", "eval.primary=heldout.pet.loss_token")
     averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
     assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
     with pytest.raises(
-        SftdivError, match=r"must say which score is performance: choose.acc, choose.brier_score, say.exact_match"
+        SftdivError, match=r"must name the performance score: choose.acc, choose.brier_score, say.exact_match"
     ):
         checked("eval=custom")
     with pytest.raises(
         SftdivError,
-        match=r"'choose.accuracy' is none of the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
+        match=r"'choose.accuracy' is not among the scores: .*heldout.loss_token.* Did you mean 'choose.acc'\?",
     ):
         checked("eval=[heldout,custom]", "eval.primary=choose.accuracy")
     again = ["eval.suite_small.tasks=[say]", "eval.suite_small.mean=[]", f"eval.suite_small.include_path={tasks}"]
-    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small give the score say.exact_match"):
+    with pytest.raises(SftdivError, match=r"both eval=custom and eval=suite_small return the score say.exact_match"):
         checked("eval=[custom,suite_small]", *again)
 
 

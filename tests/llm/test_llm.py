@@ -1,4 +1,5 @@
-"""The engine of all LLM calls over real HTTP: what is asked once, counted, bounded and kept, whatever fails on the way."""
+"""The engine of all LLM calls over real HTTP: what is asked once, counted, bounded and kept, whatever fails
+on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Responses are learned after prompts in the tokens that generation reads: three families of tokenizers, made here, ids spelt out.
+"""Responses are learned after prompts in the tokens that generation reads: three families of tokenizers,
+made here, ids spelt out.
 
 Each vocabulary is a list, an id is a place in it, and the tokens stand beside the ids.
 """
@@ -36,10 +37,12 @@ PIECES = [
 
 
 def layout(gap, opening):
-    """A template that writes "<s>Q a A b</s>" with `gap` for the spaces, but for the one before a response: that is `opening`."""
+    """A template that writes "<s>Q a A b</s>" with `gap` for the spaces, but for the one before a response:
+    that is `opening`."""
     return (
         "{{ bos_token }}{% for turn in messages %}"
-        f"{{{{ 'A{opening}' + turn['content'] + eos_token if turn['role'] == 'assistant' else 'Q{gap}' + turn['content'] + '{gap}' }}}}"
+        f"{{{{ 'A{opening}' + turn['content'] + eos_token if turn['role'] == 'assistant' "
+        f"else 'Q{gap}' + turn['content'] + '{gap}' }}}}"
         f"{{% endfor %}}{{% if add_generation_prompt %}}A{opening}{{% endif %}}"
     )
 
@@ -102,7 +105,8 @@ def llama():
 
 
 def llama_file():
-    """The same as the files of Llama 2 have it: a normalizer puts the space before every text, after special tokens too."""
+    """The same as the files of Llama 2 have it: a normalizer puts the space before every text, after
+    special tokens too."""
     backend = Tokenizer(
         models.BPE({piece: i for i, piece in enumerate(PIECES)}, merges=MERGES, unk_token="<unk>", fuse_unk=True)
     )
@@ -271,7 +275,10 @@ def test_a_prompt_that_ends_inside_a_word_of_word_piece_is_refused():
         10,
         3,
     ]  # [CLS] q a a ##a [SEP]: the prompt keeps its tokens
-    message = r"response 2 of 2 ends with '.*a A', in the tokens \['a', 'a'\]; with the response 'b\[SEP\]' they are \['a', 'ab', '\[SEP\]'\].*"
+    message = (
+        r"response 2 of 2 ends with '.*a A', in the tokens \['a', 'a'\]; "
+        r"with the response 'b\[SEP\]' they are \['a', 'ab', '\[SEP\]'\].*"
+    )
     with pytest.raises(SftdivError, match=message + "model/template=chatml"):
         labelled(word_piece(), GLUED, "a", "a", "a", "b")
 

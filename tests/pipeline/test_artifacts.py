@@ -1,4 +1,5 @@
-"""Where the stages meet: what the base model has read is never selected, and a change rebuilds only what depends on it."""
+"""Where the stages meet: what the base model has read is never selected, and a change rebuilds only what
+depends on it."""
 
 import json
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from sftdiv.config.from_python import compose_run
-from sftdiv.pipeline import stages
+from sftdiv.pipeline import cell_files, stages
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import Store
@@ -155,7 +156,8 @@ def test_an_unknown_column_and_source_name_the_known(tmp_path, pairs):
 
 
 def test_what_counts_as_a_duplicate_is_a_setting(tmp_path):
-    # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five words are shared
+    # two equal rows, and a long one of which a single word differs: 1 - 5 / 37 of their shingles of five
+    # words are shared
     long = " ".join(f"word{i}" for i in range(40))
     pairs = [
         ("Say a.", "a"),
@@ -211,7 +213,7 @@ def test_the_map_of_tags_can_be_edited_and_given_back(tmp_path, pairs):
         return artifacts.data.units(artifacts.spec.strategy)
 
     units = units_of()
-    stages.write_tag_map(units, tmp_path)
+    cell_files.write_tag_map(units, tmp_path)
     path = tmp_path / "tag_map.csv"
     kept = units_of(f"strategy.units.tag_map={path}")
     assert (list(kept.names), (kept.matrix != units.matrix).nnz) == (list(units.names), 0)

@@ -1,4 +1,5 @@
-"""What is exported is what trainers read: loaded with `datasets` as they do, trained on with TRL, held against the documented schemas."""
+"""What is exported is what trainers read: loaded with `datasets` as they do, trained on with TRL, held
+against the documented schemas."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ def test_alpaca_with_and_without_system_and_history(tmp_path):
 
 @pytest.mark.parametrize("format", ["sharegpt", "alpaca"])
 def test_what_only_a_late_row_has_loads_too(tmp_path, format):
-    """`datasets` infers columns and types from the first 10 MB of JSON; the only system prompt and history stand behind them."""
+    """`datasets` infers columns and types from the first 10 MB of JSON; the only system prompt and history
+    stand behind them."""
     talks = [[("user", "x" * 2000), ("assistant", "y")]] * 5500
     data, *_ = write_export(corpus_rows(*talks, LONG), tmp_path, format=format, name="mine")
     read = loaded(data)
@@ -125,11 +127,13 @@ def test_parquet_holds_ids_messages_and_carried_columns_in_plain_types(tmp_path)
 
 
 def test_llama_factory_entries_follow_its_readme(tmp_path):
-    # LLaMA-Factory, data/README.md, "OpenAI Format": {"file_name": "data.json", "formatting": "sharegpt", "columns": {"messages":
-    # "messages"}, "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag":
-    # "system"}}. "Alpaca Format": "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system",
-    # "history": "history"}. "Sharegpt Format": "formatting": "sharegpt", "columns": {"messages": "conversations"}; tag defaults from,
-    # value, human, gpt and "system_tag": "... (default: system, can override system column)".
+    # LLaMA-Factory, data/README.md, "OpenAI Format": {"file_name": "data.json", "formatting": "sharegpt",
+    # "columns": {"messages": "messages"}, "tags": {"role_tag": "role", "content_tag": "content",
+    # "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}}. "Alpaca Format":
+    # "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system",
+    # "history": "history"}. "Sharegpt Format": "formatting": "sharegpt", "columns": {"messages":
+    # "conversations"}; tag defaults from, value, human, gpt and "system_tag": "... (default: system, can
+    # override system column)".
     tags = {
         "role_tag": "role",
         "content_tag": "content",
@@ -155,7 +159,8 @@ def test_llama_factory_entries_follow_its_readme(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_llama_factory_would_read_the_conversation_that_was_written(tmp_path, format):
-    """Its converters, as they are documented: alpaca's history, then ``instruction\\ninput``; sharegpt's turns told apart by the tags."""
+    """Its converters, as they are documented: alpaca's history, then ``instruction\\ninput``; sharegpt's
+    turns told apart by the tags."""
     for talk in (SHORT, BRIEF, LONG):
         data, info, *_ = write_export(corpus_rows(talk), tmp_path, format=format, name="mine")
         entry = json.loads(info.read_text())["mine"]
@@ -183,9 +188,11 @@ def test_llama_factory_would_read_the_conversation_that_was_written(tmp_path, fo
 
 
 def test_axolotl_entries_follow_its_documentation(tmp_path):
-    # axolotl, docs/dataset_loading.qmd: "we can just point the path to the file or directory along with the ds_type"; dataset-formats:
-    # "type: chat_template", "field_messages: conversations", "message_property_mappings: role: from, content: value", "roles: assistant: -
-    # gpt, user: - human"; inst_tune.qmd: "type: alpaca" for {"instruction", "input", "output"}, which has no system prompt or history.
+    # axolotl, docs/dataset_loading.qmd: "we can just point the path to the file or directory along with the
+    # ds_type"; dataset-formats: "type: chat_template", "field_messages: conversations",
+    # "message_property_mappings: role: from, content: value", "roles: assistant: - gpt, user: - human";
+    # inst_tune.qmd: "type: alpaca" for {"instruction", "input", "output"}, which has no system prompt or
+    # history.
     write_export(corpus_rows(BRIEF), tmp_path, format="messages", name="talk")
     write_export(corpus_rows(BRIEF), tmp_path, format="parquet", name="table")
     write_export(corpus_rows(BRIEF), tmp_path, format="sharegpt", name="share")

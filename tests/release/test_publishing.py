@@ -1,4 +1,5 @@
-"""What a finished model's folder says of itself, that anything that reads the hub's format can use it, and its way to a hub.
+"""What a finished model's folder says of itself, that anything that reads the hub's format can use it, and
+its way to a hub.
 
 The hub is a server on this machine (`hub_server`). huggingface_hub reads its address once, at
 import, so uploads run in processes of their own.
@@ -218,7 +219,8 @@ def test_the_card_tells_what_was_done(card):
     lines = card(ROW, "data.packing=true").text.splitlines()
     assert lines[1] == f"# {ROW['cell']}"
     for line in (
-        "| trained on | 200 examples, selected by `micro_token` on the response at diversity level 0.5 (0 is least, 1 is most) |",
+        "| trained on | 200 examples, selected by `micro_token` on the response at diversity level 0.5 "
+        "(0 is least, 1 is most) |",
         "| types of units | k = 286 of 441 requested, 285 reached |",
         "| drawn from | a pool of 839 in a universe of 1,425 examples |",
         "| entropy | 7.22 | 6.961 |",
@@ -341,7 +343,8 @@ def test_transformers_answers_with_the_folder_alone_and_stops_at_the_end_of_the_
 
 @pytest.fixture
 def adapter(model, tmp_path):
-    """An adapter for that model as it was before it knew how an answer ends, which says in its own files what ends one."""
+    """An adapter for that model as it was before it knew how an answer ends, which says in its own files
+    what ends one."""
     base, folder = tmp_path / "base", tmp_path / "adapter"
     shutil.copytree(model, base)
     (base / "generation_config.json").write_text("{}")
@@ -368,7 +371,8 @@ def test_the_cards_own_code_answers(kind, request, settings, monkeypatch, capsys
 
 
 def test_the_folder_has_what_vllm_reads(model):
-    """As vLLM's docs/design/huggingface_integration.md, default_loader.py and docs/models/generative_models.md say (2026-09)."""
+    """As vLLM's docs/design/huggingface_integration.md, default_loader.py and
+    docs/models/generative_models.md say (2026-09)."""
     config = json.loads((model / "config.json").read_text())
     assert (config["architectures"], config["model_type"]) == (
         ["LlamaForCausalLM"],
@@ -552,5 +556,7 @@ def test_a_sweeps_models_are_called_like_their_cells():
 def test_a_sweeps_models_do_not_replace_one_another(target):
     check_distinct_targets(target, 4)
     check_distinct_targets("me/cow", 1)
-    with pytest.raises(SftdivError, match="me/cow names one model, and this sweep makes 4: me/ names each after"):
+    with pytest.raises(
+        SftdivError, match="me/cow names one model, but this sweep trains 4: use me/ to name each after"
+    ):
         check_distinct_targets("me/cow", 4)

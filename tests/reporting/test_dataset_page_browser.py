@@ -78,7 +78,8 @@ def test_it_opens_without_scripts_and_fits(browser, page_file, width, scheme, pa
     for figure in ("#bands svg", "#lengths svg"):
         box = page.locator(figure).bounding_box()
         assert 250 < box["width"] <= width and box["height"] > 80
-    lines = "[...document.querySelectorAll('#bands svg path')].filter(path => getComputedStyle(path).stroke !== 'none').length"
+    paths = "[...document.querySelectorAll('#bands svg path')]"
+    lines = f"{paths}.filter(path => getComputedStyle(path).stroke !== 'none').length"
     assert page.evaluate(lines) >= 4  # two datasets, two sides
     context.close()
     assert not seen

@@ -1,4 +1,5 @@
-"""What people see of a study: files, the page's text, tables, figures and the terminal, made from small made-up studies."""
+"""What people see of a study: files, the page's text, tables, figures and the terminal, made from small
+made-up studies."""
 
 import html.parser
 import json
@@ -310,7 +311,10 @@ def test_figures_are_drawn_without_global_state(analysis, tmp_path):
     before = dict(mpl.rcParams)
     assert len(write_figures(analysis, tmp_path)) == 8
     assert dict(mpl.rcParams) == before
-    code = "import sys, sftdiv.analyze; sys.exit('matplotlib.pyplot' in sys.modules or 'hydra' in sys.modules or 'torch' in sys.modules)"
+    code = (
+        "import sys, sftdiv.analyze; "
+        "sys.exit('matplotlib.pyplot' in sys.modules or 'hydra' in sys.modules or 'torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

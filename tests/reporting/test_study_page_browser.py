@@ -1,4 +1,5 @@
-"""The page in a real browser: it loads from disk with no request and no error, draws, sorts, answers hovering, fits a phone and paper."""
+"""The page in a real browser: it loads from disk with no request and no error, draws, sorts, answers
+hovering, fits a phone and paper."""
 
 import os
 from pathlib import Path
@@ -43,7 +44,8 @@ def browser():
 
 @pytest.fixture
 def opened(browser, study):
-    """A function that opens the page at a width; at the end nothing may have been asked of the network or told to the console."""
+    """A function that opens the page at a width; at the end nothing may have been asked of the network or
+    told to the console."""
     seen, contexts = [], []
 
     def open_page(width=1360, height=900):
@@ -155,7 +157,8 @@ def test_a_phone_scrolls_no_page_sideways(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     wide = "[...document.querySelectorAll('main .chart .main-svg')].map(one => one.getBoundingClientRect().right)"
     assert max(page.evaluate(wide)) <= 400
-    box = "[...document.querySelectorAll('.scroll')].map(one => [one.scrollWidth > one.clientWidth, getComputedStyle(one).overflowX])"
+    boxes = "[...document.querySelectorAll('.scroll')]"
+    box = f"{boxes}.map(one => [one.scrollWidth > one.clientWidth, getComputedStyle(one).overflowX])"
     scrolls = page.evaluate(box)
     assert any(wider for wider, _ in scrolls) and all(style == "auto" for _, style in scrolls)
 
@@ -166,9 +169,8 @@ def test_paper_keeps_what_the_screen_shows(opened):
     for place in ("#slopes-paper table", "#performance-0 .main-svg", "#correlation .main-svg", "#cells"):
         assert page.locator(place).first.is_visible(), place
     assert not page.locator("nav").is_visible()
-    for _ in range(
-        100
-    ):  # plots fit themselves once the print style holds; the page's policy forbids playwright's own waiting, which evals
+    # Plots fit themselves once the print style holds; the page's policy forbids playwright's own waiting, which evals.
+    for _ in range(100):
         if page.evaluate("document.documentElement.scrollWidth") <= 688:
             break
         page.wait_for_timeout(100)

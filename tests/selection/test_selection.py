@@ -1,4 +1,5 @@
-"""Universe, ladder, level, draw and match: worked examples on sets that fit on a page, and invariants on made-up ones."""
+"""Universe, ladder, level, draw and match: worked examples on sets that fit on a page, and invariants on
+made-up ones."""
 
 import json
 import os
@@ -49,8 +50,8 @@ def subset_of(units, *, level, size, seed=0, prune="support", k_min="auto", slac
 
 
 def test_support_pruning_by_hand():
-    # Types: 0 is held by examples 0, 1, 2; 1 by 2, 3; 2 by 3 alone. Type 2 goes first and takes example 3 with it; then type 1, now held by
-    # example 2 alone, and with it example 2; type 0 is last.
+    # Types: 0 is held by examples 0, 1, 2; 1 by 2, 3; 2 by 3 alone. Type 2 goes first and takes example 3
+    # with it; then type 1, now held by example 2 alone, and with it example 2; type 0 is last.
     units = units_of({0}, {0}, {0, 1}, {1, 2})
     ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
     assert ladder.type_order.tolist() == [2, 1, 0]
@@ -58,8 +59,9 @@ def test_support_pruning_by_hand():
 
 
 def test_sample_pruning_by_hand():
-    # Losses (sum of 1/support): example 0: 1/3, 1: 1/3, 2: 1/3 + 1/2, 3: 1/2 + 1. Examples 0 and 1 go first; then type 0 has one holder
-    # left, example 2 loses 1 + 1/2 and example 3 as much: the tie falls to the example whose best type comes first by hash.
+    # Losses (sum of 1/support): example 0: 1/3, 1: 1/3, 2: 1/3 + 1/2, 3: 1/2 + 1. Examples 0 and 1 go
+    # first; then type 0 has one holder left, example 2 loses 1 + 1/2 and example 3 as much: the tie falls
+    # to the example whose best type comes first by hash.
     units = units_of({0}, {0}, {0, 1}, {1, 2})
     ties = tie_ranks(units.names, seed=0)
     ladder = build_ladder(units.matrix, ties, prune="sample")
@@ -202,7 +204,7 @@ def test_errors_name_what_is_wrong():
         subset_of(units, level=0, size=1, slack=0.5)
     with pytest.raises(SftdivError, match=r"match='lenght' is unknown. Did you mean 'length'"):
         subset_of(units, level=0, size=1, match="lenght")
-    with pytest.raises(SftdivError, match="no example is left"):
+    with pytest.raises(SftdivError, match="no selectable example is left"):
         build_universe({"heldout": np.ones(3, dtype=bool)}, lengths=np.ones(3), sources=["a"] * 3, match="none")
 
 
@@ -214,7 +216,8 @@ def test_left_out_counts_once_under_the_first_reason():
 
 
 def test_matching_length_fixes_the_quintiles():
-    # Type t is held by examples of length t: unmatched, level 0 is one length; matched, each quintile gives its fifth at every level.
+    # Type t is held by examples of length t: unmatched, level 0 is one length; matched, each quintile gives
+    # its fifth at every level.
     units = units_of(*[{2 * (i // 20) + i % 2} for i in range(100)])
     lengths = [i // 20 for i in range(100)]
     for level in (0, 1):
@@ -274,7 +277,8 @@ for match in ("none", "length"):
     universe = build_universe(left_out, lengths=lengths, sources=corpus.column("source"), match=match)
     ladders = build_ladders(units, universe, prune="support", seed=0)
     for level in (0, 0.5, 1):
-        subset = choose(units, universe, ladders, level=level, size=100, weights=weights, k_min="auto", slack=1.5, seed=0)
+        settings = {"level": level, "size": 100, "weights": weights, "k_min": "auto", "slack": 1.5, "seed": 0}
+        subset = choose(units, universe, ladders, **settings)
         chosen.append([ids[row] for row in subset.indices])
 print(json.dumps(chosen))
 """

@@ -1,4 +1,5 @@
-"""Atomic writes: a reader sees the old content or the new one, and a failure leaves neither a part nor a temporary file."""
+"""Atomic writes: a reader sees the old content or the new one, and a failure leaves neither a part nor a
+temporary file."""
 
 import pytest
 

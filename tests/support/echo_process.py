@@ -1,4 +1,5 @@
-"""Shows what a program finds when it starts, as one line of JSON; then waits, fails or raises, as its first argument says."""
+"""Shows what a program finds when it starts, as one line of JSON; then waits, fails or raises, as its first
+argument says."""
 
 import json
 import os

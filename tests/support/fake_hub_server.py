@@ -1,4 +1,5 @@
-"""A real HTTP server that speaks what huggingface_hub asks of the hub: it keeps repositories and their files, and fails when told to.
+"""A real HTTP server that speaks what huggingface_hub asks of the hub: it keeps repositories and their
+files, and fails when told to.
 
 Uploads are those of its LFS protocol (HF_HUB_DISABLE_XET=1), downloads those of ``resolve``. Also
 runs by itself: ``python tests/fake_hub_server.py 8000``.

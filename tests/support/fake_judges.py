@@ -1,4 +1,5 @@
-"""Judges whose taste is known, behind the tests' HTTP server. By itself: ``python tests/fake_judges.py 8000 longer``."""
+"""Judges whose taste is known, behind the tests' HTTP server. By itself: ``python tests/fake_judges.py 8000
+longer``."""
 
 from __future__ import annotations
 

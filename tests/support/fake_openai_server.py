@@ -35,7 +35,8 @@ def no_faults(text: str, before: int) -> str | None:
 
 
 def often(share: float, ways: Sequence[str] = FAULTS) -> Faults:
-    """Each request fails with this probability, in one of the ways; decided by a hash, so that a run is like the next."""
+    """Each request fails with this probability, in one of the ways; decided by a hash, so that a run is
+    like the next."""
 
     def fault(text: str, before: int) -> str | None:
         draw = int(hashlib.blake2b(f"{before}:{text}".encode(), digest_size=8).hexdigest(), 16)

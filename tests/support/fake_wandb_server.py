@@ -1,4 +1,5 @@
-"""A loopback server that speaks what wandb-core asks of W&B: it keeps runs by id, as W&B does, and the lines of their files by offset."""
+"""A loopback server that speaks what wandb-core asks of W&B: it keeps runs by id, as W&B does, and the
+lines of their files by offset."""
 
 import json
 import re

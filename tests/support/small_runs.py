@@ -60,7 +60,8 @@ def start_small(folder, *overrides, stdout=None, stderr=None, **variables):
 
 
 def run_cold(folder, *overrides, code=None):
-    """Run the console script ``sftdiv`` (or Python code, which finds the arguments in ``sys.argv``) in a new interpreter."""
+    """Run the console script ``sftdiv`` (or Python code, which finds the arguments in ``sys.argv``) in a
+    new interpreter."""
     script = Path(sys.executable).with_name("sftdiv")
     program = [sys.executable, "-c", code] if code else [str(script)]
     return subprocess.run(
@@ -69,7 +70,8 @@ def run_cold(folder, *overrides, code=None):
 
 
 def finished_run():
-    """The folder of a finished run of one small cell, with what it printed in ``stdout`` and ``stderr``; not to be changed."""
+    """The folder of a finished run of one small cell, with what it printed in ``stdout`` and ``stderr``;
+    not to be changed."""
 
     def build(folder):
         done = run_cold(folder)

@@ -1,4 +1,5 @@
-"""A made-up study folder: rows as a sweep writes them, with a known slope and known noise, in about a second and without training."""
+"""A made-up study folder: rows as a sweep writes them, with a known slope and known noise, in about a
+second and without training."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def write_synthetic_study(
     random_seed: int = 0,
     changed: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write cells as ``STRATEGIES`` x sides x levels x seeds x sizes x matches, with baselines beside them and a few failed cells.
+    """Write cells as ``STRATEGIES`` x sides x levels x seeds x sizes x matches, with baselines beside them
+    and a few failed cells.
 
     Args:
         folder: The study's folder, made where it does not exist; its last part is the study's name.
@@ -126,7 +128,8 @@ def synthetic_row(
     match: str = "none",
     universe_of: str | None = None,
 ) -> dict[str, Any]:
-    """A finished cell's row whose primary score is ``performance``; diversity rises with the level, length too unless matched."""
+    """A finished cell's row whose primary score is ``performance``; diversity rises with the level, length
+    too unless matched."""
     low, high = STRATEGIES[strategy if strategy in STRATEGIES else "micro_token"]
     k = round(low + level * (high - low))
     universe_of = universe_of or strategy
@@ -195,7 +198,8 @@ def synthetic_row(
 def write_cell(
     folder: Path, row: Mapping[str, Any], *, subset: Any = None, config: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write one finished cell: ``subset.parquet`` (the column id) where there is one, and ``result.json`` with its settings, last."""
+    """Write one finished cell: ``subset.parquet`` (the column id) where there is one, and ``result.json``
+    with its settings, last."""
     cell = folder / str(row["cell"])
     cell.mkdir(parents=True)
     if subset is not None:

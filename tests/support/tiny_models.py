@@ -1,4 +1,5 @@
-"""Models of a few thousand weights, their training data and settings: shared by the tests of training and evaluation."""
+"""Models of a few thousand weights, their training data and settings: shared by the tests of training and
+evaluation."""
 
 from dataclasses import fields, replace
 
@@ -87,5 +88,6 @@ def make_base(folder):
 
 
 def tiny_base():
-    """The folder of the base model that all tests of a session share, with its tokenizer's beside it; not to be changed."""
+    """The folder of the base model that all tests of a session share, with its tokenizer's beside it; not
+    to be changed."""
     return shared_folder("tiny-base", make_base) / "model"

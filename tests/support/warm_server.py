@@ -1,7 +1,8 @@
 """The process behind `warm_process`: it imports the heavy libraries once and forks a child for each request.
 
-Run as ``python warm_server.py SOCKET``. A request is one message with the child's open files; the answers are the child's process id and, at its end, its exit code. A client that goes takes its
-child with it; when no pytest process is connected any more the server ends.
+Run as ``python warm_server.py SOCKET``. A request is one message with the child's open files; the answers
+are the child's process id and, at its end, its exit code. A client that goes takes its child with it; when
+no pytest process is connected any more the server ends.
 """
 
 import atexit

@@ -1,4 +1,5 @@
-"""Sweeps as a user types them, on a small embedded world: isolation, failures, resuming, kills, and work that is done once."""
+"""Sweeps as a user types them, on a small embedded world: isolation, failures, resuming, kills, and work
+that is done once."""
 
 import json
 import os
@@ -83,7 +84,8 @@ SIX = ["diversity_level=0,1/2,1", "seed=0,1", "study=six"]
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """Six cells, run one after the other without interruption, with what the sweep printed in ``printed``; not to be changed."""
+    """Six cells, run one after the other without interruption, with what the sweep printed in ``printed``;
+    not to be changed."""
 
     def build(folder):
         done = sweep(warm_cache(folder), *SIX)
@@ -120,7 +122,7 @@ def test_finished_cells_are_skipped_without_torch(undisturbed):
     command = [sys.executable, "-c", program, *arguments(undisturbed, *SIX)]
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "six: 6 cells, 6 finished before, 0 to run" in again.stderr
+    assert "six: 6 cells, 6 already finished, 0 to run" in again.stderr
 
 
 def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undisturbed, tmp_path):
@@ -145,7 +147,8 @@ def test_cells_at_once_build_each_artifact_once_and_equal_those_in_turn(undistur
 
 
 def test_kills_of_parent_and_child_change_nothing(undisturbed, tmp_path):
-    """Killed three times, at a base model's training, in a cell's training and in the parent between; then resumed to the end."""
+    """Killed three times, at a base model's training, in a cell's training and in the parent between; then
+    resumed to the end."""
     warm_cache(tmp_path, without=["base"])
     study = tmp_path / "multirun" / "six"
     for stage, whom in (("base", "child"), ("train", "parent"), ("evaluate", "parent")):
@@ -179,7 +182,7 @@ def test_w_and_b_holds_every_cell_and_the_study_without_a_double(warm):
         assert done.returncode == 0, done.stderr[-3000:]
     study = warm / "multirun" / "told"
     runs = {run.name: run for run in read_runs(study)}
-    assert "W&B was offline; to send it all: python -m sftdiv.sync" in done.stderr
+    assert "W&B was offline; to upload all runs: python -m sftdiv.sync" in done.stderr
     assert len(read_runs(study)) == len(runs) == 4 and {run.group for run in runs.values()} == {"told"}
     for path in study.glob("*/result.json"):
         row, run = json.loads(path.read_text()), runs[path.parent.name]
@@ -320,7 +323,7 @@ def test_on_error_stop_starts_no_further_cell_and_the_rest_can_be_resumed(warm):
     ]
     stopped = sweep(warm, *arguments, "sweep.on_error=stop")
     assert stopped.returncode == 1
-    assert "2 of 2 cells are not finished" in stopped.stderr and "the sweep was stopped before" in stopped.stderr
+    assert "2 of 2 cells are not finished" in stopped.stderr and "the sweep stopped earlier" in stopped.stderr
     gone_on = sweep(warm, *arguments)
     assert gone_on.returncode == 1
     assert "1 of 2 cells are not finished" in gone_on.stderr and "largest feasible size" in gone_on.stderr

@@ -11,7 +11,7 @@ from sftdiv.config.from_python import compose_run
 from sftdiv.config.sweeper import swept_values
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, write_failure
-from sftdiv.sweep.devices import own_gpus, visible_gpus
+from sftdiv.sweep.devices import lock_gpus, visible_gpus
 from sftdiv.sweep.grid import baseline_axes, grid
 from sftdiv.sweep.plan import PlannedCell, load_plan, save_plan
 
@@ -96,7 +96,7 @@ def test_a_study_is_named_by_its_experiment():
     [
         (
             ["size=full", "diversity_level=0.5"],
-            "size.n=all is all of the universe, and so is diversity_level=1, not 0.5",
+            "size.n=all selects the whole universe and needs diversity_level=1, not 0.5",
         ),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
@@ -124,11 +124,11 @@ def test_a_plan_is_read_back_and_folders_say_how_far_a_cell_is(tmp_path):
 
 def test_two_cells_on_one_machine_never_share_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a1")
-    with own_gpus(count=1, locks=tmp_path) as first, own_gpus(count=1, locks=tmp_path) as second:
+    with lock_gpus(count=1, locks=tmp_path) as first, lock_gpus(count=1, locks=tmp_path) as second:
         assert [first, second] == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "GPU-a1"}]
-    with own_gpus(count=1, locks=tmp_path) as third, own_gpus(count=0, locks=tmp_path) as none:
+    with lock_gpus(count=1, locks=tmp_path) as third, lock_gpus(count=0, locks=tmp_path) as none:
         assert (third, none) == ({"CUDA_VISIBLE_DEVICES": "2"}, {})
-    with own_gpus(count=None, locks=tmp_path) as both, own_gpus(count=3, locks=tmp_path) as too_many:
+    with lock_gpus(count=None, locks=tmp_path) as both, lock_gpus(count=3, locks=tmp_path) as too_many:
         assert (both, too_many) == ({"CUDA_VISIBLE_DEVICES": "2,GPU-a1"}, {})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []

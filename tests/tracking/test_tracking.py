@@ -13,7 +13,8 @@ import psutil
 import pytest
 from fake_wandb_server import KEY, Runs
 
-from sftdiv.records import SftdivError, TrackedRun
+from sftdiv.protocols import TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.storage.files import finite
 from sftdiv.tracking import session
 from sftdiv.tracking.contents import cell_tags

@@ -18,7 +18,8 @@ from PIL import Image
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.config.build import build_tracking
-from sftdiv.records import SftdivError, StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.sweep import study_summary
 from sftdiv.tracking.contents import config_of, numbers_of, results_of
 from sftdiv.tracking.csv_files import CsvTracking
@@ -255,7 +256,7 @@ def test_a_tracker_that_refuses_the_study_keeps_it_from_no_other(summary, caplog
             raise OSError("disk full")
 
     study_summary.record([Refusing(), CsvTracking()], summary)
-    assert "Refusing did not take the study's summary: disk full" in caplog.text
+    assert "Refusing failed to record the study's summary: disk full" in caplog.text
     assert (summary.folder / "csv" / "study").is_dir()
 
 

@@ -13,7 +13,7 @@ from fake_wandb_server import KEY, Runs
 from PIL import Image
 
 from sftdiv import sync
-from sftdiv.records import StudySummary, TrackedRun
+from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.storage.cell import flatten
 from sftdiv.tracking.contents import results_of
 from sftdiv.tracking.offline import read_runs
@@ -233,7 +233,7 @@ def test_wandb_failing_does_not_fail_an_analysis(tmp_path, monkeypatch, caplog):
     parts = found(tmp_path) | {"report": tmp_path / "missing.html"}
     log_study(where, StudySummary(folder=tmp_path, name="grid", numbers={"slope.a": 1.0}, **parts))
     assert "W&B does not answer" in caplog.text
-    assert "did not take the study's summary" in caplog.text
+    assert "failed to record the study's summary" in caplog.text
 
 
 def test_help_is_the_modules_text_and_examples():

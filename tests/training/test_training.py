@@ -1,4 +1,5 @@
-"""Training on models that fit in a thimble: the plan of the steps, the loss, the schedule, determinism, and what is left on the disk."""
+"""Training on models that fit in a thimble: the plan of the steps, the loss, the schedule, determinism, and
+what is left on the disk."""
 
 import json
 

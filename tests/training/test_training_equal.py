@@ -1,4 +1,5 @@
-"""One optimizer step is the same however it is cut: into micro-batches, packed rows, or ranks; and packing lets no example see another."""
+"""One optimizer step is the same however it is cut: into micro-batches, packed rows, or ranks; and packing
+lets no example see another."""
 
 import json
 import os
@@ -182,7 +183,8 @@ from test_training_equal import CUTS, one_step
 rank, found = int(os.environ["RANK"]), {}
 for strategy in ("ddp", "fsdp"):
     trainer = TrainerConfig(accelerator="cpu", devices=2, precision="32-true", threads=1, strategy=strategy)
-    spread = partial(shard, device=torch.device("cpu"), precision="32-true", offload=False) if strategy == "fsdp" else None
+    sharded = partial(shard, device=torch.device("cpu"), precision="32-true", offload=False)
+    spread = sharded if strategy == "fsdp" else None
     for cut in ("4 x 4", "packed"):
         loss, gradients = one_step(torch.float32, trainer=trainer, rank=rank, ranks=2, shard=spread, **CUTS[cut])
         found[f"{strategy}, {cut}"] = {"loss": loss, "gradients": gradients.tolist()}

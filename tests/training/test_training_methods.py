@@ -1,4 +1,5 @@
-"""What else a training can be told: adapters, memory for time, noise, schedules, validation, and what it leaves behind."""
+"""What else a training can be told: adapters, memory for time, noise, schedules, validation, and what it
+leaves behind."""
 
 import json
 import stat

@@ -1,4 +1,5 @@
-"""Tokenizing in blocks: the same ids whatever the blocks, special tokens gone from the middle of them, nothing from nothing."""
+"""Tokenizing in blocks: the same ids whatever the blocks, special tokens gone from the middle of them,
+nothing from nothing."""
 
 from pathlib import Path
 

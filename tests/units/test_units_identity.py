@@ -107,7 +107,8 @@ def alternative(name: str, value: Any, tag_map: Path) -> Any:
 
 
 def variants(component: Any, tag_map: Path) -> Iterator[tuple[str, Any, bool]]:
-    """Every setting of a component and of its parts, the component with another value, and whether this decides a result."""
+    """Every setting of a component and of its parts, the component with another value, and whether this
+    decides a result."""
     ignored = getattr(component, "performance_only", frozenset())
     for field in fields(component):
         value, decides = getattr(component, field.name), field.name not in ignored

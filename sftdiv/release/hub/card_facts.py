@@ -40,8 +40,8 @@ def data(row: Row) -> Facts:
         return facts
     facts.append(("trained on", chosen(row)))
     if row["kind"] == "level" and "k_max" in row:  # columns of the ladder selector
-        k = f"k = {format_number(row['k_asked'])} of {format_number(row['k_max'])} requested, {format_number(row['k_reached'])} reached"
-        facts.append(("types of units", k))
+        requested, total, reached = (format_number(row[name]) for name in ("k_asked", "k_max", "k_reached"))
+        facts.append(("types of units", f"k = {requested} of {total} requested, {reached} reached"))
     if "universe" in row:
         universe = f"a universe of {format_number(row['universe'])} examples"
         drawn_from = f"a pool of {format_number(row['pool'])} in {universe}" if "pool" in row else universe

@@ -1,4 +1,5 @@
-"""``python -m sftdiv.regenerate`` over real HTTP: what is asked, which corpus comes out, and what a kill, a fault or a rerun does."""
+"""``python -m sftdiv.regenerate`` over real HTTP: what is asked, which corpus comes out, and what a kill, a
+fault or a rerun does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a report adds to the metrics: lengths, token bands, repeated runs, estimates with intervals, and numbers as people read them."""
+"""What a report adds to the metrics: lengths, token bands, repeated runs, estimates with intervals, and
+numbers as people read them."""
 
 import math
 from collections import Counter
@@ -203,7 +204,8 @@ def test_the_direction_of_a_metric_decides_who_is_more_diverse():
 
 
 def test_intervals_hold_the_expectation_as_often_as_they_say():
-    """The mean of 200 normal values, known from 20 samples of 50 of them: 95 % of the intervals hold 0, give or take."""
+    """The mean of 200 normal values, known from 20 samples of 50 of them: 95 % of the intervals hold 0,
+    give or take."""
     rng, held, trials = np.random.default_rng(1), 0, 400
     for _ in range(trials):
         values = rng.standard_normal(200)

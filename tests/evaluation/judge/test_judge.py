@@ -1,4 +1,5 @@
-"""The judge over real HTTP: prompts as they are published, verdicts by choice and by weight, faults, kill -9, baselines, secrets."""
+"""The judge over real HTTP: prompts as they are published, verdicts by choice and by weight, faults, kill
+-9, baselines, secrets."""
 
 from __future__ import annotations
 

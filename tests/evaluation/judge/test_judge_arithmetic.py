@@ -100,7 +100,8 @@ def test_a_judge_that_ignores_length_keeps_the_win_rate(rng):
 
 
 def test_a_terse_candidate_is_held_by_the_prior(rng):
-    """Shorter on every prompt by about as much: its own data cannot tell terse from bad, the prior of AlpacaEval's judge can."""
+    """Shorter on every prompt by about as much: its own data cannot tell terse from bad, the prior of
+    AlpacaEval's judge can."""
     delta = rng.normal(-900, 250, 805)
     term = np.tanh(delta / delta.std(ddof=1))
     preferences = (rng.random(805) < 1 / (1 + np.exp(0.4 - 1.1 * term))) * 1.0
@@ -131,7 +132,8 @@ def test_degenerate_data_give_a_number_in_range(delta, preferences):
 @pytest.mark.parametrize("doubt", [1e-3, 1e-6, 1e-9, 1e-12])
 @pytest.mark.parametrize("doubtful", [1, 50])
 def test_a_judge_nearly_sure_of_all_is_no_trouble(rng, prior, doubt, doubtful):
-    """Log-probabilities say so of a strong candidate, or of a weak one: all is won but for a doubt in the last digits."""
+    """Log-probabilities say so of a strong candidate, or of a weak one: all is won but for a doubt in the
+    last digits."""
     delta, preferences = rng.normal(0, 500, 50), np.zeros(50)
     preferences[:doubtful] = doubt
     lost = length_controlled_win_rate(preferences, delta, prior=prior)
@@ -269,7 +271,8 @@ def test_difficulty_is_what_the_other_cells_win():
 
 
 def test_knowing_the_difficulty_keeps_it_from_being_taken_for_length(rng):
-    """Eight terse cells, equally good; instructions on which the baseline writes much are hard. True length coefficient: 1.5."""
+    """Eight terse cells, equally good; instructions on which the baseline writes much are hard. True length
+    coefficient: 1.5."""
     written = rng.lognormal(7, 0.6, 805)
     much = (np.log(written) - np.log(written).mean()) / np.log(written).std()
     hard = 1.5 * (-0.6 * much + 0.8 * rng.normal(size=805))

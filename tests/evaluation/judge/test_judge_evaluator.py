@@ -1,4 +1,5 @@
-"""The judge as an evaluation: tiny real models answer, a server over HTTP judges, files and scores come out; baselines; secrets."""
+"""The judge as an evaluation: tiny real models answer, a server over HTTP judges, files and scores come
+out; baselines; secrets."""
 
 from __future__ import annotations
 

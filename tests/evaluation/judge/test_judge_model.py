@@ -1,4 +1,5 @@
-"""A real language model as the judge, behind HTTP with faults: its log-probabilities, its order effects, and the same verdicts again."""
+"""A real language model as the judge, behind HTTP with faults: its log-probabilities, its order effects,
+and the same verdicts again."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ HOW = {"learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.01, "clip": 1.0}
 
 
 class ModelJudge:
-    """Answers a request with a model's likeliest next token and its log-probabilities, as vLLM does with ``max_tokens=1``."""
+    """Answers a request with a model's likeliest next token and its log-probabilities, as vLLM does with
+    ``max_tokens=1``."""
 
     def __init__(self, folder: Path) -> None:
         self._model, self._tokenizer = load_model(folder, dtype="auto", device="cpu"), load_tokenizer(folder)

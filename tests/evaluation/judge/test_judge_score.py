@@ -21,7 +21,8 @@ ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 
 
 def entries(preferences, *, lengths=None, **more):
-    """Annotations with the keys of AlpacaEval's files; ``lengths`` are pairs of characters of ``output_1`` and ``output_2``."""
+    """Annotations with the keys of AlpacaEval's files; ``lengths`` are pairs of characters of ``output_1``
+    and ``output_2``."""
     lengths = lengths or [(4, 4)] * len(preferences)
     return [
         {

@@ -42,7 +42,8 @@ def test_more_masked_examples_than_allowed_are_refused_and_named():
     assert check(GOOD, MASKED, max_masked_share=0.5).masked == 1
     with pytest.raises(
         SftdivError,
-        match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; the limit is data.max_masked_share",
+        match=r"2 of 3 conversations \(66.7%\) have no label token, such as talk-0, talk-3; "
+        r"the limit is data.max_masked_share",
     ):
         check(MASKED, LONG, GOOD, MASKED)
 
@@ -121,7 +122,8 @@ def test_a_preview_does_not_mark_the_first_token_which_nothing_precedes(letters)
 def test_a_preview_leaves_out_the_middle_of_a_long_stretch_and_says_what_was_cut(letters):
     (cut,) = label_conversations(letters, [talk("a", "bbbb" + "c" * 20 + "dddd")], max_length=30)
     assert preview(letters, [cut], ["long"], width=8) == (
-        "--- long: 30 tokens, 27 of them trained, truncated ---\n<|us […14 characters…] nt|>⟦bbbb […19 characters…] cddd⟧\n"
+        "--- long: 30 tokens, 27 of them trained, truncated ---\n"
+        "<|us […14 characters…] nt|>⟦bbbb […19 characters…] cddd⟧\n"
     )
 
 

@@ -1,4 +1,5 @@
-"""A training that is interrupted, by a signal or by kill -9 amid a checkpoint, on one rank or two, goes on as if it had not been."""
+"""A training that is interrupted, by a signal or by kill -9 amid a checkpoint, on one rank or two, goes on
+as if it had not been."""
 
 import contextlib
 import os
@@ -219,7 +220,10 @@ def test_the_ranks_of_a_killed_run_do_not_live_on(base, tmp_path, warm_children)
 
 def start_sharded(base, folder):
     """A process that trains on two ranks, once its first checkpoint is written."""
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import test_checkpointing as t; t.launch_for_ctrl_c(*sys.argv[2:])"
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "import test_checkpointing as t; t.launch_for_ctrl_c(*sys.argv[2:])"
+    )
     process = start_code(script, Path(__file__).parent, base, folder)
     wait_until(lambda: list((folder / "checkpoint").glob(f"step-*/{PROGRESS}")))
     return process

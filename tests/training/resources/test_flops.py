@@ -1,4 +1,5 @@
-"""The arithmetic of a training: what is counted equals what torch counts, and padding, recomputation and frozen weights do not count."""
+"""The arithmetic of a training: what is counted equals what torch counts, and padding, recomputation and
+frozen weights do not count."""
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ CONFIGS = [
 
 
 def counted(model):
-    """What torch counts in a forward and a backward pass; it multiplies whole score matrices, the later tokens' half included."""
+    """What torch counts in a forward and a backward pass; it multiplies whole score matrices, the later
+    tokens' half included."""
     ids = torch.zeros(ROWS, LENGTH, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
         model(input_ids=ids, logits_to_keep=LABELS, use_cache=False).logits.sum().backward()

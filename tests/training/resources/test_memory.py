@@ -1,4 +1,5 @@
-"""A training's memory before it begins: weights by hand, activations against a real step, refusals that name what helps."""
+"""A training's memory before it begins: weights by hand, activations against a real step, refusals that
+name what helps."""
 
 import json
 import os
@@ -272,8 +273,8 @@ def test_what_is_on_already_is_not_advised():
         60 * GIB, gpus(), method(LORA, checkpointing=True), **REAL | {"rows": 16, "length": 4096, "labels": 4095}
     )
     assert (
-        "train.batch below 4 (or train.batch=auto), model.max_length below 2048, train=qlora, trainer.precision=bf16-true"
-        in told
+        "train.batch below 4 (or train.batch=auto), model.max_length below 2048, train=qlora, "
+        "trainer.precision=bf16-true" in told
     )
     assert not [
         word

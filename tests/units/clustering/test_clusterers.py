@@ -1,4 +1,5 @@
-"""The clusterers on clouds whose clusters are known, each step against the package it stands for, and the same bits on any machine."""
+"""The clusterers on clouds whose clusters are known, each step against the package it stands for, and the
+same bits on any machine."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ def test_a_row_is_no_neighbour_of_itself_and_its_copies_are() -> None:
 
 
 def test_the_fuzzy_graph_of_three_points_by_hand() -> None:
-    # two neighbours each: a row's weights sum to log2(3), its nearest weighs 1, so the other 0.585; a union of p and q is p + q - pq
+    # two neighbours each: a row's weights sum to log2(3), its nearest weighs 1, so the other 0.585; a union
+    # of p and q is p + q - pq
     nearest = np.array([[1, 2], [0, 2], [1, 0]], dtype=np.int32)
     distances = np.array([[0.1, 0.3], [0.1, 0.2], [0.2, 0.3]], dtype=np.float32)
     far = np.log2(3) - 1
@@ -176,7 +178,8 @@ def test_kmeans_of_equal_rows_and_of_too_few() -> None:
 
 
 def test_first_centres_are_far_from_each_other() -> None:
-    # a thousand rows in one direction and one in another: the second centre is the lone row, since no other has a distance
+    # a thousand rows in one direction and one in another: the second centre is the lone row, since no other
+    # has a distance
     vectors = np.vstack([np.tile([1.0, 0.0], (1_000, 1)), [[0.0, 1.0]]]).astype(np.float32)
     for seed in range(5):
         assert sorted(first_centres(vectors, 2, np.random.default_rng(seed)).tolist()) == [[0, 1], [1, 0]]
@@ -203,7 +206,8 @@ def test_hdbscan_finds_two_clouds_and_an_outlier() -> None:
 
 
 def test_hdbscan_splits_a_cluster_that_is_too_large() -> None:
-    # two clouds that nearly touch and a third far off: the near pair is one cluster until it may not hold two thirds of the rows
+    # two clouds that nearly touch and a third far off: the near pair is one cluster until it may not hold
+    # two thirds of the rows
     rng = np.random.default_rng(0)
     centres = np.repeat([[0.0, 0.0], [1.2, 0.0], [90.0, 0.0]], 30, axis=0)
     vectors = (centres + rng.uniform(-0.5, 0.5, size=(90, 2))).astype(np.float32)
@@ -293,7 +297,10 @@ vectors = np.eye(16)[cloud] + rng.normal(scale=0.3, size=(900, 16))
 vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 order = np.random.default_rng(int(sys.argv[1])).permutation(900)
 clusterers = [
-    UmapHdbscanClusterer(neighbours=15, dimensions=3, min_dist=0.0, epochs=50, min_cluster_size=20, min_samples=5, selection="eom", seed=0),
+    UmapHdbscanClusterer(
+        neighbours=15, dimensions=3, min_dist=0.0, epochs=50,
+        min_cluster_size=20, min_samples=5, selection="eom", seed=0,
+    ),
     KmeansClusterer(clusters=9, iterations=50, seed=0),
 ]
 for clusterer in clusterers:

@@ -1,4 +1,5 @@
-"""Tags from key phrases and columns, on texts that fit in the head, their artifacts, and the configs that choose between them."""
+"""Tags from key phrases and columns, on texts that fit in the head, their artifacts, and the configs that
+choose between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Tags from a model over real HTTP: the protocol, 30 % of requests that fail in eleven ways, kill -9 and resume, secrets."""
+"""Tags from a model over real HTTP: the protocol, 30 % of requests that fail in eleven ways, kill -9 and
+resume, secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The four steps from raw tags to final ones, each on tags that fit in the head, and pairs by FP-growth against counting."""
+"""The four steps from raw tags to final ones, each on tags that fit in the head, and pairs by FP-growth
+against counting."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""Swappable parts, each a Protocol with one method that does its work, and the inputs of these methods.
+
+A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`),
+``strategy/tagger`` (`Tagger`), ``strategy/clusterer`` (`Clusterer`), ``selector`` (`Selector`), ``embedder``
+(`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracking`). A new option is one Python file and one
+YAML file; no list is extended.
+
+``components`` holds the parts that decide results, ``trackers`` those that record them, ``contexts`` the
+inputs of extractors, selectors and evaluators.
+"""
+
+from sftdiv.protocols.components import (
+    Clusterer,
+    Embedder,
+    Evaluator,
+    Needs,
+    Reader,
+    Selector,
+    Tagger,
+    UnitExtractor,
+)
+from sftdiv.protocols.contexts import CorpusSide, EvalContext, Keep, SelectionProblem, build_uncached
+from sftdiv.protocols.trackers import RunLogger, StudySummary, TrackedRun, Tracker, Tracking
+
+__all__ = [
+    "Clusterer",
+    "CorpusSide",
+    "Embedder",
+    "EvalContext",
+    "Evaluator",
+    "Keep",
+    "Needs",
+    "Reader",
+    "RunLogger",
+    "SelectionProblem",
+    "Selector",
+    "StudySummary",
+    "Tagger",
+    "TrackedRun",
+    "Tracker",
+    "Tracking",
+    "UnitExtractor",
+    "build_uncached",
+]
