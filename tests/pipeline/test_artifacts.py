@@ -147,7 +147,7 @@ def test_units_rise_with_the_level_for_every_strategy(tmp_path_factory, strategy
 def test_an_unknown_column_and_source_name_the_known(tmp_path, pairs):
     artifacts = artifacts_of(tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
     with pytest.raises(
-        SftdivError, match=r"no column 'tags'; carry it along with corpus.columns=\[tags\]. Known: id, messages"
+        SftdivError, match=r"no column 'tags'; carry it with corpus.columns=\[tags\]. Known: id, messages"
     ):
         artifacts.data.units(artifacts.spec.strategy)
     artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "selection.sources=[web]")
