@@ -47,6 +47,11 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        row = self.report
+        level = f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}"
+        return f"Subset({len(self):,} examples of {row['universe']:,} that may be selected; {level})"
+
     def save(self, path: str | Path, *, format: str = "messages") -> Path:
         """Write the examples to a file that other programs load.
 
@@ -58,22 +63,20 @@ class Subset:
             The file. LLaMA-Factory's ``dataset_info.json`` and axolotl's ``axolotl.yaml`` are written beside it.
 
         Raises:
-            SftdivError: The format is unknown, or cannot hold an example.
+            SftdivError: The format is unknown, has another suffix, or cannot hold an example.
 
         Example:
             >>> subset = sftdiv.select(rows, n=20, strategy="random")
             >>> subset.save(folder / "train.jsonl", format="sharegpt").name
             'train.jsonl'
         """
-        from sftdiv.release.export.write_export import write_export
+        from sftdiv.release.export.write_export import suffix_of, write_export
 
         target = Path(path).expanduser().absolute()
+        suffix = suffix_of(self.dataset, format)  # before anything is written
+        if suffix != target.suffix:
+            raise SftdivError(f"{target.name}: the format {format} is written as {suffix}: {target.stem}{suffix}")
         data, *_ = write_export(self.dataset, target.parent, format=format, name=target.stem)
-        if data.suffix != target.suffix:
-            data.unlink()
-            raise SftdivError(
-                f"{target.name}: the format {format} is written as {data.suffix}: {target.stem}{data.suffix}"
-            )
         return data
 
 
@@ -142,6 +145,10 @@ def ladder(
     from sftdiv.config.sources import positions_of, source_settings
     from sftdiv.pipeline.select_subsets import select_levels
 
+    if not isinstance(n, str) and n < 1:
+        raise SftdivError(f"n={n} selects nothing; at least one example is needed")
+    if not len(levels):
+        raise SftdivError("levels is empty; give diversity levels in [0, 1], such as levels=[0, 0.5, 1]")
     others = dotted({{"match": "selection.match"}.get(name, name): value for name, value in settings.items()})
     shared = {**source_settings(data, others), "size.n": n, "strategy": strategy, "stop_after": "select", **others}
     if side is not None:
@@ -176,6 +183,10 @@ class Report:
 
     numbers: Mapping[str, Any]
     folder: Path
+
+    def __repr__(self) -> str:
+        sizes = " beside ".join(f"{dataset['counts']['examples']:,} examples" for dataset in self.numbers["datasets"])
+        return f"Report({sizes}; {self.folder})"
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -259,6 +270,9 @@ class Study:
     """
 
     analysis: Analysis
+
+    def __repr__(self) -> str:
+        return f"Study({self.analysis.study.name!r}, {len(self.cells)} finished cells)"
 
     @property
     def cells(self) -> pd.DataFrame:
