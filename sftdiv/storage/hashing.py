@@ -59,6 +59,8 @@ def identity_of(value: Any) -> Any:
     Raises:
         TypeError: If the value is none of these and not plain JSON either.
     """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 2 and 2.0 are one setting
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if callable(own := getattr(value, "identity", None)):
