@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.pipeline.api_results import Report, Study, Subset
-from sftdiv.records import Side
+from sftdiv.records import SftdivError, Side
 
 if TYPE_CHECKING:
     from sftdiv.config.sources import Data
@@ -87,6 +87,10 @@ def ladder(
     from sftdiv.config.sources import positions_of, source_settings
     from sftdiv.pipeline.select_subsets import select_levels
 
+    if not isinstance(n, str) and n < 1:
+        raise SftdivError(f"n={n} selects nothing; at least one example is needed")
+    if not len(levels):
+        raise SftdivError("levels is empty; give diversity levels in [0, 1], such as levels=[0, 0.5, 1]")
     renamed = {{"match": "selection.match"}.get(name, name): value for name, value in settings.items()}
     shared = {"size.n": n, "strategy": strategy, "stop_after": "select", **dotted(renamed)}
     shared = source_settings(data, shared) | shared

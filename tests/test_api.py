@@ -4,6 +4,7 @@ import doctest
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import datasets
 import numpy as np
@@ -127,6 +128,7 @@ def test_settings_may_be_written_in_three_ways(path):
         ({"corpus__skwe": 1}, "unknown setting 'corpus.skwe'"),
         ({"match": "lenght"}, "Did you mean 'length'"),
         ({"n": 5000}, "The largest feasible size is"),
+        ({"n": 0}, "n=0 selects nothing"),
     ],
 )
 def test_mistakes_are_explained_as_on_the_command_line(path, settings, message):
@@ -140,15 +142,52 @@ def test_what_is_no_data_is_refused(data):
         sftdiv.select(data, n=1)
 
 
+def test_a_ladder_without_levels_is_refused(path):
+    with pytest.raises(SftdivError, match="levels is empty"):
+        sftdiv.ladder(path, n=30, levels=[], **SETTINGS)
+
+
+def test_a_split_must_be_chosen():
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS), "test": datasets.Dataset.from_list(ROWS)})
+    with pytest.raises(SftdivError, match="choose one of its splits: 'train', 'test'"):
+        sftdiv.select(splits, n=30)
+
+
+def test_numbers_of_numpy_and_missing_values_of_pandas(path):
+    plain = sftdiv.select(ROWS, n=30, strategy="meso_tag", level=0.5, seed=1, **SETTINGS)
+    rows = [{**row, "input": float("nan"), "score": np.float32(1.5)} for row in ROWS]
+    scalars = {"level": np.float64(0.5), "seed": np.int64(1), "corpus__columns": np.array(["score"])}
+    subset = sftdiv.select(rows, n=np.int64(30), strategy="meso_tag", **scalars, **SETTINGS)
+    assert subset.indices.tolist() == plain.indices.tolist()
+    assert set(subset.dataset["score"]) == {1.5}
+    assert (
+        repr(subset)
+        == f"Subset(30 examples of {plain.report['universe']} that may be selected; meso_tag on the instruction, level 0.5)"
+    )
+
+
+def test_calls_from_several_threads(path):
+    with ThreadPoolExecutor(3) as threads:
+        subsets = list(
+            threads.map(lambda seed: sftdiv.select(path, n=30, strategy="random", seed=seed, **SETTINGS), [1, 1, 2])
+        )
+    first, same, other = (subset.indices.tolist() for subset in subsets)
+    assert first == same != other
+
+
 def test_a_subset_is_saved_as_other_programs_load_it(path, tmp_path):
     subset = sftdiv.select(path, n=30, strategy="random", **SETTINGS)
     for name, format in (("a.jsonl", "messages"), ("b.jsonl", "sharegpt"), ("c.parquet", "parquet")):
         assert len(datasets.Dataset.from_dict({"path": [str(subset.save(tmp_path / name, format=format))]})) == 1
     again = sftdiv.select(tmp_path / "a.jsonl", n=10, strategy="random", corpus__heldout=0, corpus__band__low=1)
     assert len(again) == 10
+    before = (tmp_path / "a.jsonl").read_text()
+    with pytest.raises(SftdivError, match=r"a.txt: the format sharegpt is written as .jsonl: a.jsonl"):
+        subset.save(tmp_path / "a.txt", format="sharegpt")
+    assert (tmp_path / "a.jsonl").read_text() == before  # an earlier export of that name is left alone
     with pytest.raises(SftdivError, match=r"a.txt: the format messages is written as .jsonl: a.jsonl"):
         subset.save(tmp_path / "other" / "a.txt")
-    assert not (tmp_path / "other" / "a.jsonl").exists()
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_report_has_a_table_and_a_page(path, tmp_path, monkeypatch):
@@ -165,6 +204,7 @@ def test_a_report_has_a_table_and_a_page(path, tmp_path, monkeypatch):
     page = report.to_html(tmp_path / "report.html").read_text()
     assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
     assert report._repr_html_().startswith("<iframe")
+    assert repr(report).startswith("Report(300 examples beside 300 examples; ")
 
 
 def test_every_example_in_the_docstrings_runs(path, tmp_path, monkeypatch):

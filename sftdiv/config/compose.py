@@ -12,9 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sftdiv.config.app import conf_dir
 from sftdiv.config.build import build_request, evaluation_options, make
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
@@ -128,7 +128,7 @@ def _compose_universe(config: DictConfig, overrides: Sequence[str]) -> None:
     Overrides of the run's own strategy do not apply to it; all others do.
     """
     name = config.selection.universe
-    known = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
+    known = sorted(GlobalHydra.instance().config_loader().get_group_options("strategy"))  # with those of --config-dir
     check_one_of("selection.universe", name, ("own", *known))
     if name != "own":
         shared = [text for text in overrides if not text.lstrip("+~").startswith(("strategy", "hydra"))]

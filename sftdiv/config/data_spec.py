@@ -14,6 +14,8 @@ from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.universe import MATCHES
 from sftdiv.storage.hashing import identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.units.encoding import WORDS
+from sftdiv.units.lexical import LEXICAL
 
 if TYPE_CHECKING:
     from sftdiv.data.dedup import NearDuplicateFinder
@@ -75,7 +77,10 @@ class StrategySpec:
 
     def identity(self) -> dict[str, Any]:
         """Name, side and extractor; the tokenizer only if tokens are counted."""
-        counted = {"tokenizer": identity_of(self.tokenizer)} if self.needs == "token_ids" else {}
+        tokenizer = self.tokenizer
+        is_builtin = tokenizer is not None and tokenizer.path in (WORDS, LEXICAL)  # even if a folder has that name
+        name = tokenizer.path if is_builtin and tokenizer else identity_of(tokenizer)
+        counted = {"tokenizer": name} if self.needs == "token_ids" else {}
         return {"name": self.name, "side": self.side, "extractor": identity_of(self.extractor), **counted}
 
 
@@ -170,5 +175,6 @@ class SelectionSpec:
         return "own" if self.universe is None else self.universe.name
 
     def identity(self) -> dict[str, Any]:
-        """All fields."""
-        return settings_identity(self)
+        """All fields; the order of the sources does not count."""
+        sources = None if self.sources is None else sorted({str(source) for source in self.sources})
+        return settings_identity(self) | {"sources": sources}

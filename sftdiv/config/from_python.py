@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
@@ -64,7 +66,7 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
     ``corpus.dedup=near``; ``strategy__tagger="column"`` chooses an option of the group ``strategy/tagger``.
 
     Args:
-        settings: Values by setting: None, booleans, numbers, strings, paths, lists, mappings.
+        settings: Values by setting: None, booleans, numbers (NumPy's as well), strings, paths, lists, mappings.
     """
     return [f"{key}={_text(value)}" for key, value in dotted(settings).items()]
 
@@ -84,6 +86,8 @@ def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """A value in Hydra's override grammar."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _text(value.tolist())
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -103,25 +107,29 @@ def _text(value: Any) -> str:
     return f"'{escaped}{trailing[0] if trailing else ''}'"
 
 
+_one_at_a_time = RLock()  # Hydra's state is global to the process
+
+
 @contextmanager
 def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
-    """A separate Hydra instance, so that composing also works inside a Hydra app.
+    """A separate Hydra instance, so that composing also works inside a Hydra app and from threads.
 
     Raises:
         SftdivError: A setting is unknown or an override cannot be parsed.
     """
-    register_resolvers()
-    state = Singleton.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield
-    except ConfigCompositionException as error:
-        raise SftdivError(with_alternatives(str(error), config_name, overrides)) from None
-    except OverrideParseException as error:
-        raise SftdivError(str(error)) from None
-    finally:
-        Singleton.set_state(state)
+    with _one_at_a_time:
+        register_resolvers()
+        state = Singleton.get_state()
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                yield
+        except ConfigCompositionException as error:
+            raise SftdivError(with_alternatives(str(error), config_name, overrides)) from None
+        except OverrideParseException as error:
+            raise SftdivError(str(error)) from None
+        finally:
+            Singleton.set_state(state)
 
 
 def is_hub_id(path: str) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sftdiv.config.from_python import is_hub_id, run_request
 from sftdiv.protocols import Reader
 from sftdiv.records import SftdivError
-from sftdiv.storage.files import write_atomically
+from sftdiv.storage.files import finite, write_atomically
 from sftdiv.storage.hashing import content_hash, file_digest
 
 if TYPE_CHECKING:
@@ -61,15 +61,21 @@ def _write(data: Any, folder: Path) -> Path:
         return temporary.replace(path)
     if isinstance(data, Mapping) or not all(isinstance(row, Mapping) for row in data):
         kind = type(data).__name__
+        split = f"; choose one of its splits: {', '.join(map(repr, data))}" if kind == "DatasetDict" else ""
         raise SftdivError(
-            f"data of type {kind} is not supported; use a datasets.Dataset, a list of dicts, a pandas frame, or a "
+            f"data of type {kind} is not supported{split}; use a datasets.Dataset, a list of dicts, a pandas frame, or a "
             "path, glob or Hub id"
         )
-    lines = "".join(f"{json.dumps(dict(row), ensure_ascii=False, default=str)}\n" for row in data)
+    lines = "".join(f"{json.dumps(finite(dict(row)), ensure_ascii=False, default=_json_value)}\n" for row in data)
     path = folder / hashlib.blake2b(lines.encode(), digest_size=8).hexdigest() / "data.jsonl"
     if not path.exists():
         write_atomically(path, lines)
     return path
+
+
+def _json_value(value: Any) -> Any:
+    """A value that JSON does not know: NumPy's numbers and arrays as plain ones, else its text."""
+    return finite(value.tolist()) if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 def positions_of(reader: Reader, conversations: Iterable[Any]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ no near-duplicate finder unless ``corpus.dedup=near``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,15 @@ class RunSpec:
         check_one_of("stop_after", self.stop_after, (None, "select", "train"))
         check_range("seed", self.seed, least=0, whole=True)
         check_range("samples", self.samples, least=0, whole=True)
+        for setting, name in (("strategy.name", self.strategy.name), ("model.name", self.model.name)):
+            if not re.fullmatch(r"[^/\\\0]+", name):
+                raise SftdivError(f"{setting}={name!r} is part of a folder's name and must not contain a slash")
+        universe = self.selection.universe
+        if universe is not None and universe.needs == "embeddings" and self.embedder is None:
+            raise SftdivError(
+                f"selection.universe={universe.name} clusters embeddings, and embedder=none makes none: "
+                "embedder=minilm or embedder=lsa"
+            )
         if self.strategy.needs == "embeddings" and self.embedder is None:
             raise SftdivError(
                 f"strategy={self.strategy.name} clusters embeddings, which embedder=none does not compute: "

@@ -40,6 +40,11 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        row = self.report
+        level = f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}"
+        return f"Subset({len(self):,} examples of {row['universe']:,} that may be selected; {level})"
+
     def save(self, path: str | Path, *, format: str = "messages") -> Path:
         """Write the examples to a file that other programs load.
 
@@ -59,15 +64,13 @@ class Subset:
             >>> subset.save(folder / "train.jsonl", format="sharegpt").name
             'train.jsonl'
         """
-        from sftdiv.release.export.write_export import write_export
+        from sftdiv.release.export.write_export import suffix_of, write_export
 
         target = Path(path).expanduser().absolute()
+        suffix = suffix_of(self.dataset, format)  # before anything is written
+        if suffix != target.suffix:
+            raise SftdivError(f"{target.name}: the format {format} is written as {suffix}: {target.stem}{suffix}")
         data, *_ = write_export(self.dataset, target.parent, format=format, name=target.stem)
-        if data.suffix != target.suffix:
-            data.unlink()
-            raise SftdivError(
-                f"{target.name}: the format {format} is written as {data.suffix}: {target.stem}{data.suffix}"
-            )
         return data
 
 
@@ -82,6 +85,10 @@ class Report:
 
     numbers: Mapping[str, Any]
     folder: Path
+
+    def __repr__(self) -> str:
+        sizes = " beside ".join(f"{dataset['counts']['examples']:,} examples" for dataset in self.numbers["datasets"])
+        return f"Report({sizes}; {self.folder})"
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -135,6 +142,9 @@ class Study:
     """
 
     analysis: Analysis
+
+    def __repr__(self) -> str:
+        return f"Study({self.analysis.study.name!r}, {len(self.cells)} finished cells)"
 
     @property
     def cells(self) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from sftdiv.records import SIDES, Corpus, Embeddings, ModelRef, SftdivError, Sid
 from sftdiv.reporting.dataset.report_files import finished, write_report
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_atomically
-from sftdiv.storage.hashing import library_versions
+from sftdiv.storage.hashing import identity_of, library_versions
 from sftdiv.units.tokens import frequencies
 
 REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")  # rejected rows of the dataset and of its baseline
@@ -57,7 +57,7 @@ class FittedTogether:
 
     def identity(self) -> Mapping[str, Any]:
         """The embedder's identity and the fingerprints of the corpora it is fitted on."""
-        return {**self.embedder.identity(), "fitted_on": sorted(corpus.fingerprint for corpus in self.corpora)}
+        return {**identity_of(self.embedder), "fitted_on": sorted(corpus.fingerprint for corpus in self.corpora)}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         """Embeddings of one side of the dataset, fitted together with the same side of the other datasets."""

@@ -74,10 +74,15 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     if row["n"]:
         pool = f" from a pool of {row['pool']:,}" if "pool" in row else ""
         yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
+        left_out = {key.removeprefix("left_out."): row[key] for key in row if key.startswith("left_out.") and row[key]}
+        if left_out:
+            yield "left out", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in left_out.items())
         yield "strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"
         if "k_asked" in row:
             requested = f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,})"
             yield "types", f"{requested}; {row['k_reached']:,} reached"
+        elif selector := row.get("config.selection.selector._target_"):
+            yield "selector", selector
         per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
         yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits"
     else:

@@ -53,23 +53,37 @@ def identity_of(value: Any) -> Any:
     """Identity of a value: the part of it that decides results, as JSON without paths, class names and import paths.
 
     A component with a method ``identity`` defines its own; other dataclasses are identified by `settings_identity`.
+    A class from outside this package that does not give its own ``kind`` is identified by its import path as well,
+    so that two classes with the same settings never share a result.
 
     Raises:
         TypeError: The value is neither of these nor plain JSON.
     """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 2 and 2.0 are one setting
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if callable(identity := getattr(value, "identity", None)):
-        return identity_of(identity())
+        return _with_class(value, identity_of(identity()))
     if isinstance(value, Mapping):
         return {str(key): identity_of(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [identity_of(item) for item in value]
     if is_dataclass(value):
-        return settings_identity(value)
+        return _with_class(value, settings_identity(value))
     raise TypeError(
         f"{type(value).__name__} has no identity: give it a method identity(), or use a dataclass of plain values"
     )
+
+
+def _with_class(component: Any, identity: Any) -> Any:
+    """The identity, with the import path of a class from outside this package whose own ``identity`` gives no ``kind``."""
+    component_class = type(component)
+    names_itself = "identity" in vars(component_class) and isinstance(identity, Mapping) and "kind" in identity
+    if names_itself or component_class.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return identity
+    class_path = f"{component_class.__module__}.{component_class.__qualname__}"
+    return {"class": class_path, **identity} if isinstance(identity, Mapping) else [class_path, identity]
 
 
 def settings_identity(component: Any) -> dict[str, Any]:

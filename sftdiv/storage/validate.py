@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def check_range(
 
     Args:
         name: Setting as users write it.
-        value: Value to check; booleans are not numbers.
+        value: Value to check; booleans and infinities are not numbers.
         least: Lower bound, inclusive.
         most: Upper bound, inclusive.
         whole: Whether the number must be an integer.
@@ -53,7 +54,7 @@ def check_range(
     if value is None and optional:
         return
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if is_number and (least is None or value >= least) and (most is None or value <= most):
+    if is_number and math.isfinite(value) and (least is None or value >= least) and (most is None or value <= most):
         return
     kind = "a whole number" if whole else "a number"
     if least is not None and most is not None:

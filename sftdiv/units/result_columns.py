@@ -9,25 +9,25 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sftdiv.storage.hashing import library_versions
+from sftdiv.storage.hashing import identity_of, library_versions
 
 
 def result_columns(component: Any) -> dict[str, Any]:
     """The settings of a component and of its parts, and the versions of its ``libraries``.
 
-    The identity's ``kind`` becomes the column that the class names in ``kind_column``, or is left
+    The identity's ``kind`` (the class of a user's own component without one) becomes the column that the class names in ``kind_column``, or is left
     out.
 
     Args:
-        component: Object with ``identity()``; optionally ``kind_column`` and ``libraries``.
+        component: Object with an identity (see `storage.hashing.identity_of`); optionally ``kind_column`` and ``libraries``.
     """
-    columns = dict(component.identity())
-    kind = columns.pop("kind", None)
+    columns = dict(identity_of(component))
+    kind = columns.pop("kind", columns.pop("class", None))
     name = getattr(component, "kind_column", None)
     if name is not None:
         columns = {name: kind, **columns}
     for field in fields(component) if is_dataclass(component) else ():
         part = getattr(component, field.name)
-        if field.name in columns and hasattr(part, "identity"):
+        if field.name in columns and (hasattr(part, "identity") or is_dataclass(part)):
             columns[field.name] = result_columns(part)
     return columns | library_versions(getattr(component, "libraries", ()))

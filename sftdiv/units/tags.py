@@ -153,4 +153,4 @@ def read_tag_map(path: str | None) -> TagMap | None:
 
 def naming_identity(normaliser: Normaliser, tag_map: TagMap | None) -> dict[str, Any]:
     """The part of an identity that decides the final tags: the steps, or the content of the map."""
-    return {"normaliser": normaliser.identity()} if tag_map is None else {"tag_map": content_hash(dict(tag_map))}
+    return {"normaliser": identity_of(normaliser)} if tag_map is None else {"tag_map": content_hash(dict(tag_map))}

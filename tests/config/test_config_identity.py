@@ -240,3 +240,43 @@ def test_a_renamed_class_renames_no_cell(composed, tmp_path, monkeypatch):
                     OmegaConf.update(config, key, f"{module}.Renamed{targets.index(value)}")
         prepare(config, overrides)
         assert build_request(config).single_cell().name == expected, overrides
+
+
+FILES = ["corpus=files", "eval=heldout"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["selection.slack=2"], ["selection.slack=2.0"]),
+        ([*FILES, "selection.sources=[a,b]"], [*FILES, "selection.sources=[b,a]"]),
+    ],
+)
+def test_two_ways_to_write_one_setting_share_a_cell(pairs, first, second):
+    path = f"corpus.path={pairs}"
+    cells = [
+        compose_run([*overrides, path] if "corpus=files" in overrides else overrides).single_cell().name
+        for overrides in (first, second)
+    ]
+    assert cells[0] == cells[1]
+
+
+def test_a_folder_named_like_a_builtin_tokenizer_renames_no_cell(pairs, tmp_path):
+    overrides = [*FILES, f"corpus.path={pairs}", "strategy.tokenizer=words"]
+    before = compose_run(overrides).single_cell().name
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "tokenizer.json").write_text("{}")
+    assert compose_run(overrides).single_cell().name == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["selection.slack=inf"], "selection.slack=inf must be a number"),
+        (["model.name=../x"], "must not contain a slash"),
+        (["strategy=random", "selection.universe=macro_topic", "embedder=none"], "universe=macro_topic clusters"),
+    ],
+)
+def test_refused_before_anything_is_named(overrides, message):
+    with pytest.raises(SftdivError, match=message):
+        compose_run(overrides)

@@ -36,3 +36,9 @@ def test_the_scores_come_first_then_diversity_then_where_the_files_are(tmp_path)
         "  entropy  7            7.5",
     ]
     assert lines[-1] == f"files     {tmp_path}"
+
+
+def test_what_may_not_be_selected_is_counted(tmp_path):
+    counts = {"left_out.heldout": 100, "left_out.read_by_base": 1200, "left_out.no_unit": 0}
+    lines = result_lines(ROW | counts, tmp_path)
+    assert "left out  heldout 100, read by base 1,200" in lines

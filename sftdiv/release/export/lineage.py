@@ -45,6 +45,7 @@ def lineage(
     """
     selection = {name: row[name] for name in ("strategy", "side", "level", "size", "seed")}
     ladder = {name: row[name] for name in LADDER_COLUMNS} if "k_max" in row else {}
+    selector = _columns_below(row, "config.selection.selector.")
     counts = _columns_below(row, "corpus.count.")
     return {
         "format": format,
@@ -52,6 +53,7 @@ def lineage(
         "examples": len(ids),
         "files": dict(files),
         "selection": {**selection, "selection_seed": row.get("config.selection.seed")},
+        **({"selector": selector} if selector else {}),
         **({"ladder": ladder} if ladder else {}),
         "corpus": {"name": row["corpus"], "fingerprint": row["corpus_hash"], "counts": counts},
         "config_hash": row["config_hash"],

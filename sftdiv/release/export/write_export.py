@@ -68,6 +68,18 @@ def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str
         return [data, *add_entries(folder, name, data.name, format=format, keys=keys)]
 
 
+def suffix_of(rows: datasets.Dataset, format: str) -> str:
+    """The suffix of the data file that `write_export` writes.
+
+    Raises:
+        SftdivError: If the format is unknown, or cannot hold a row.
+    """
+    check_one_of("export.format", format, FORMATS)
+    if format == "parquet":
+        return ".parquet"
+    return ".json" if format == "alpaca" and _alpaca_keys(rows)[1] else ".jsonl"
+
+
 def _messages(rows: datasets.Dataset, path: Path) -> tuple[Path, list[str]]:
     return _write_json(rows, path, lambda messages, _: as_messages(messages))
 
@@ -82,13 +94,19 @@ def _sharegpt(rows: datasets.Dataset, path: Path) -> tuple[Path, list[str]]:
 
 def _alpaca(rows: datasets.Dataset, path: Path) -> tuple[Path, list[str]]:
     """With history a JSON array: `datasets` infers types of JSON lines from 10 MB, whose histories may all be empty."""
+    system, history = _alpaca_keys(rows)
+    convert = partial(as_alpaca, system=system, history=history)
+    return _write_json(rows, path, lambda messages, _: convert(messages), array=history)
+
+
+def _alpaca_keys(rows: datasets.Dataset) -> tuple[bool, bool]:
+    """Whether any conversation has a system prompt, and whether any has earlier turns."""
     system = history = False
     for messages, name in _conversations(rows):
         check_turns(messages, name, format="alpaca")
         system |= messages[0]["role"] == "system"
         history |= len(messages) > 3 or (len(messages) > 2 and messages[0]["role"] != "system")
-    convert = partial(as_alpaca, system=system, history=history)
-    return _write_json(rows, path, lambda messages, _: convert(messages), array=history)
+    return system, history
 
 
 def _write_json(

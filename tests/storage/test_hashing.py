@@ -1,0 +1,52 @@
+"""Identities of users' own classes: two classes never share one, whether or not they name their kind."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from sftdiv.selection.ladder_selector import LadderSelector
+from sftdiv.storage.hashing import identity_of, settings_identity
+
+LADDER = {"prune": "support", "k_min": "auto", "k_min_size": None, "slack": 1.5, "seed": 0}
+
+
+@dataclass(frozen=True)
+class Longest:
+    slack: float = 1.5
+
+
+@dataclass(frozen=True)
+class Shortest:
+    slack: float = 1.5
+
+    def identity(self):
+        return settings_identity(self)
+
+
+class OwnLadder(LadderSelector):
+    """Inherits the identity of the ladder."""
+
+
+@dataclass(frozen=True)
+class Named:
+    slack: float = 1.5
+
+    def identity(self):
+        return {"kind": "named", **settings_identity(self)}
+
+
+def test_own_classes_with_equal_settings_have_different_identities():
+    assert identity_of(Longest()) == {"class": f"{__name__}.Longest", "slack": 1.5}
+    assert identity_of(Shortest()) == {"class": f"{__name__}.Shortest", "slack": 1.5}
+    assert identity_of(OwnLadder(**LADDER)) != identity_of(LadderSelector(**LADDER))
+    assert identity_of([Longest()]) != identity_of([Shortest()])
+
+
+def test_a_class_that_names_its_kind_may_be_renamed():
+    assert identity_of(Named()) == {"kind": "named", "slack": 1.5}
+    assert identity_of(LadderSelector(**LADDER)) == {"kind": "ladder", **LADDER}
+
+
+def test_what_has_no_identity_is_refused():
+    with pytest.raises(TypeError, match="object has no identity"):
+        identity_of(object())
