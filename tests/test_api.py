@@ -160,10 +160,9 @@ def test_numbers_of_numpy_and_missing_values_of_pandas(path):
     subset = sftdiv.select(rows, n=np.int64(30), strategy="meso_tag", **scalars, **SETTINGS)
     assert subset.indices.tolist() == plain.indices.tolist()
     assert set(subset.dataset["score"]) == {1.5}
-    assert (
-        repr(subset)
-        == f"Subset(30 examples of {plain.report['universe']} that may be selected; meso_tag on the instruction, level 0.5)"
-    )
+    universe = plain.report["universe"]
+    shown = f"Subset(30 examples of {universe} that may be selected; meso_tag on the instruction, level 0.5)"
+    assert repr(subset) == shown
 
 
 def test_calls_from_several_threads(path):

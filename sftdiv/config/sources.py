@@ -63,8 +63,8 @@ def _write(data: Any, folder: Path) -> Path:
         kind = type(data).__name__
         split = f"; choose one of its splits: {', '.join(map(repr, data))}" if kind == "DatasetDict" else ""
         raise SftdivError(
-            f"data of type {kind} is not supported{split}; use a datasets.Dataset, a list of dicts, a pandas frame, or a "
-            "path, glob or Hub id"
+            f"data of type {kind} is not supported{split}; use a datasets.Dataset, a list of dicts, a pandas frame, "
+            "or a path, glob or Hub id"
         )
     lines = "".join(f"{json.dumps(finite(dict(row)), ensure_ascii=False, default=_json_value)}\n" for row in data)
     path = folder / hashlib.blake2b(lines.encode(), digest_size=8).hexdigest() / "data.jsonl"

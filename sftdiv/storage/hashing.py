@@ -77,7 +77,7 @@ def identity_of(value: Any) -> Any:
 
 
 def _with_class(component: Any, identity: Any) -> Any:
-    """The identity, with the import path of a class from outside this package whose own ``identity`` gives no ``kind``."""
+    """The identity, with the import path of a foreign class whose own ``identity`` gives no ``kind``."""
     component_class = type(component)
     names_itself = "identity" in vars(component_class) and isinstance(identity, Mapping) and "kind" in identity
     if names_itself or component_class.__module__.partition(".")[0] == __name__.partition(".")[0]:

@@ -15,11 +15,12 @@ from sftdiv.storage.hashing import identity_of, library_versions
 def result_columns(component: Any) -> dict[str, Any]:
     """The settings of a component and of its parts, and the versions of its ``libraries``.
 
-    The identity's ``kind`` (the class of a user's own component without one) becomes the column that the class names in ``kind_column``, or is left
-    out.
+    The identity's ``kind`` (or the class of a user's own component without one) becomes the column that the class
+    names in ``kind_column``, or is left out.
 
     Args:
-        component: Object with an identity (see `storage.hashing.identity_of`); optionally ``kind_column`` and ``libraries``.
+        component: Object with an identity (see `storage.hashing.identity_of`); optionally with ``kind_column`` and
+            ``libraries``.
     """
     columns = dict(identity_of(component))
     kind = columns.pop("kind", columns.pop("class", None))

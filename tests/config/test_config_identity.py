@@ -7,11 +7,14 @@ the name of the cell is compared with the unchanged one.
 
 import copy
 import json
+import sys
 from fnmatch import fnmatch
+from types import ModuleType
 
 import pytest
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf, open_dict
+from hydra.utils import get_object
+from omegaconf import OmegaConf
 
 from sftdiv.config.build import build_request
 from sftdiv.config.compose import prepare
@@ -214,32 +217,21 @@ def test_what_is_not_read_names_no_cell():
     assert len(selecting) == 1
 
 
-def test_a_renamed_class_renames_no_cell(composed, tmp_path, monkeypatch):
-    """Every class that a config names, under another name in another module: the same cells."""
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_renamed_class_renames_no_cell(composed, monkeypatch):
+    """Every class that a config names, under another name in another module of the package: the same cells."""
     for overrides in ([], ["strategy=macro_topic"], ["strategy=meso_tag"], ["corpus.dedup=near"], ["train=lora"]):
         config = composed(*overrides)
-        expected = compose_run(overrides).single_cell().name
-        targets = sorted(
-            {value for key, value in flatten(OmegaConf.to_container(config)).items() if key.endswith("_target_")}
-        )
-        module = "renamed_components"
-        lines = []
-        for number, target in enumerate(targets):
-            parent, _, name = target.rpartition(".")
-            lines.append(f"import {parent}\nclass Renamed{number}({parent}.{name}): pass")
-        (tmp_path / f"{module}.py").write_text("\n".join(lines))
-        import importlib
-        import sys
-
-        sys.modules.pop(module, None)
-        importlib.invalidate_caches()
-        with open_dict(config):
-            for key, value in flatten(OmegaConf.to_container(config)).items():
-                if key.endswith("_target_"):
-                    OmegaConf.update(config, key, f"{module}.Renamed{targets.index(value)}")
+        settings = flatten(OmegaConf.to_container(config))
+        targets = {key: value for key, value in settings.items() if key.endswith("_target_")}
+        module = ModuleType("sftdiv.renamed")
+        for number, target in enumerate(sorted(set(targets.values()))):
+            renamed = type(f"Renamed{number}", (get_object(target),), {"__module__": module.__name__})
+            setattr(module, renamed.__name__, renamed)
+            for key in (key for key, value in targets.items() if value == target):
+                OmegaConf.update(config, key, f"{module.__name__}.{renamed.__name__}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
         prepare(config, overrides)
-        assert build_request(config).single_cell().name == expected, overrides
+        assert build_request(config).single_cell().name == compose_run(overrides).single_cell().name, overrides
 
 
 FILES = ["corpus=files", "eval=heldout"]

@@ -1,4 +1,4 @@
-"""A selector that is not a ladder is one Python file and one YAML file of the user's own, and runs through the real command."""
+"""A selector that is not a ladder is one Python file and one YAML file, and runs through the real command."""
 
 import json
 import os
