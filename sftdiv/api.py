@@ -258,7 +258,7 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
     if baseline is not None:
         named["baseline"] = source_settings(baseline, others)["corpus.path"]
     request = measure_request(named)
-    return Report(run_measurement(request, Console(stderr=True)), request.folder)
+    return Report(run_measurement(request, Console(stderr=True, force_jupyter=False)), request.folder)
 
 
 @dataclass(frozen=True)
