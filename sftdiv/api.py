@@ -142,7 +142,7 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
     if baseline is not None:
         all_settings["baseline"] = source_settings(baseline, other_settings)["corpus.path"]
     request = measure_request(all_settings)
-    return Report(run_measurement(request, Console(stderr=True)), request.folder)
+    return Report(run_measurement(request, Console(stderr=True, force_jupyter=False)), request.folder)
 
 
 def analyze(study: str | Path, *, seed: int = 0) -> Study:

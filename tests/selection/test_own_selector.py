@@ -93,5 +93,5 @@ def test_selectors_never_share_a_cell(own):
     cells = [own(f"selector={selector}")[0] for selector in ("longest", "first", "ladder")]
     assert None not in cells  # two own classes with equal settings, and the ladder
     again, done = own("selector=longest")
-    assert again is None and "(done before)" in done.stdout
+    assert again is None and "(finished earlier)" in done.stdout
     assert own("selector=longest", "selection.selector.descending=false")[0] is not None
