@@ -98,13 +98,11 @@ def ladder(
         shared["strategy.side"] = side
     if "embedder" not in shared:
         shared |= _default_embedder(shared)
-    request = run_request({**shared, "diversity_level": levels[0]})
-    specs = [run_request({**shared, "diversity_level": level}).spec for level in levels]
-    subsets = []
-    reader = request.spec.corpus.reader
-    for table, report in select_levels(specs, request.paths.cache):
-        subsets.append(Subset(table, positions_of(reader, table["messages"]), report))
-    return subsets
+    requests = [run_request({**shared, "diversity_level": level}) for level in levels]
+    first = requests[0]
+    results = select_levels([request.spec for request in requests], first.paths.cache)
+    reader = first.spec.corpus.reader
+    return [Subset(table, positions_of(reader, table["messages"]), report) for table, report in results]
 
 
 def _default_embedder(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def log_study(destination: Destination, summary: StudySummary) -> None:
         run.summary.update(numbers)
         end_run(run, exit_code=0)
     except FAILURES as error:
-        log.warning("W&B did not take the study's summary (%s): its files in %s are complete", error, summary.folder)
+        log.warning("W&B failed to record the study's summary (%s): files in %s are complete", error, summary.folder)
 
 
 def _send(run: wandb.Run, summary: StudySummary) -> None:
