@@ -74,6 +74,13 @@ def measured(tmp_path):
     return run
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Empty figures, which otherwise take most of the time of a small measurement: for tests of numbers."""
+    empty = b'<svg viewBox="0 0 1 1"></svg>'
+    monkeypatch.setattr("sftdiv.reporting.dataset.dataset_figures.render", lambda figure, kind: empty)
+
+
 def only_folder(tmp_path):
     (folder,) = (tmp_path / "outputs" / "measure").iterdir()
     return folder
@@ -91,7 +98,7 @@ def test_a_measurement_leaves_exactly_these_files(tmp_path, measured, capsys):
     assert "response: tokens" in shown.err
 
 
-def test_numbers_by_hand(tmp_path, measured):
+def test_numbers_by_hand(tmp_path, measured, without_figures):
     rows = [
         {"instruction": "Name a colour.", "output": "Red is a colour.", "source": "a"},
         {"instruction": "Name a colour.", "output": "Blue is a colour.", "source": "a"},
@@ -142,7 +149,7 @@ def test_a_rerun_answers_from_the_finished_file_and_mends_the_page(tmp_path, mea
     assert len(list((tmp_path / "outputs" / "measure").iterdir())) == 3
 
 
-def test_what_an_interrupted_measurement_has_done_is_kept(tmp_path, measured, monkeypatch):
+def test_what_an_interrupted_measurement_has_done_is_kept(tmp_path, measured, without_figures, monkeypatch):
     path = write_jsonl(tmp_path / "mine.jsonl", examples(30))
 
     def stop(*_, **__):
@@ -232,7 +239,7 @@ def test_a_baseline_stands_beside_the_dataset(tmp_path, measured, capsys):
     assert "Side by side" in html and html.count("poor") > 10
 
 
-def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured):
+def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured, without_figures):
     path = write_jsonl(tmp_path / "mine.jsonl", examples(80))
     found = measured(path, f"baseline={path}")
     verdicts = {row["more_diverse"] for rows in found["comparison"]["sides"].values() for row in rows}
@@ -242,7 +249,7 @@ def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured):
     assert all(row["of_baseline"] == row["of_dataset"] == 1.0 for row in found["coverage"])
 
 
-def test_a_baseline_is_measured_once_for_all(tmp_path, measured, capsys):
+def test_a_baseline_is_measured_once_for_all(tmp_path, measured, without_figures, capsys):
     base = write_jsonl(tmp_path / "base.jsonl", examples(80))
     measured(base, "matched.size=20")
     capsys.readouterr()
@@ -288,7 +295,7 @@ def write_all_formats(folder, rows):
     return paths
 
 
-def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured):
+def test_one_dataset_in_any_format_has_one_set_of_numbers(tmp_path, measured, without_figures):
     found = {name: measured(path)["datasets"][0] for name, path in write_all_formats(tmp_path, examples(20)).items()}
     told = {
         name: json.dumps({key: value for key, value in one.items() if key != "name"}, sort_keys=True)
@@ -322,7 +329,7 @@ def test_odd_datasets_are_measured_too(tmp_path, measured, rows):
     assert "at least 100 are needed" in html and "nan" not in " ".join(Page(html).text).lower().split()
 
 
-def test_units_are_counted_where_there_are_any(tmp_path, measured):
+def test_units_are_counted_where_there_are_any(tmp_path, measured, without_figures):
     rows = [{"instruction": f"w{n} w{n + 1} w{n + 2}", "output": "yes"} for n in range(150)]
     band = ["corpus.band.low=2", "corpus.band.high=3", "units.micro_token.sides=[instruction]"]
     (dataset,) = measured(write_jsonl(tmp_path / "mine.jsonl", rows), *band)["datasets"]

@@ -42,9 +42,12 @@ PRELOADED = [
 
 
 def main():
+    """Import, listen, and serve until the end of the test session."""
     path = Path(sys.argv[1])
     for name in PRELOADED:
         __import__(name)
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
     compose_configs()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(f"{path}.new")
@@ -54,7 +57,10 @@ def main():
         os._exit(0)  # whoever started this process waited until the server answers
     os.setsid()
     request = serve(listener)
-    run_to_exit(lambda: become(request) if request else None)
+    if request is None:
+        MEDIA_TMP.cleanup()
+        os.kill(os.getpid(), signal.SIGKILL)  # at once, without a coverage file that nobody would collect any more
+    run_to_exit(lambda: become(request))
 
 
 def compose_configs():
