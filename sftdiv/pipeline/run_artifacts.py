@@ -132,10 +132,17 @@ class RunArtifacts:
         return replace(self.spec.training, trainer=self.trainer)
 
     def keep_selection(self, universe: Universe) -> Keep:
-        """Cache of results that a selector derives from the run's units and a universe."""
+        """Cache of what a selector derives from its problem, apart from level, size and seed.
+
+        A selector's key adds the settings of its own that matter. Two selectors share nothing.
+        """
+        selector = identity_of(self.spec.selection.selector)
         shared = {
+            "selector": [selector.get("kind"), selector.get("class")],
             "units": self.data.units_key(self.spec.strategy),
             "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),
+            "embedder": identity_of(self.data.embedder),
+            "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
         }
 
         def keep(kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:

@@ -66,7 +66,7 @@ class SelectionProblem:
         embeddings: Embeddings of a side of every example, shape (examples, dimensions), rows of unit length.
         token_ids: Token ids of a side of every example under the model's tokenizer.
         column: A carried column of the corpus by its name, such as a score.
-        keep: Cache of folders that depend on units, universe and the selector's own key; see `Keep`.
+        keep: Cache of folders that depend on units, universe, embeddings, token ids, columns and the key; see `Keep`.
     """
 
     units: Units
