@@ -8,19 +8,18 @@ log, and a process that was started without it has to be restarted.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.redaction import names_a_variable
 from sftdiv.storage.validate import check_range
 
 if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
 
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 CONNECT_SECONDS = 30.0  # to open a connection; the timeout of a reply would be a long silence where nothing listens
 
 
@@ -62,24 +61,11 @@ class Endpoint:
     requests_per_minute: float | None
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
+        _check_address(self.base_url)
+        if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
-                f"base_url={self.base_url!r} is not a URL; it starts with http:// or https:// and usually ends in /v1"
-            )
-        if "@" in self.base_url.split("/")[2]:
-            raise SftdivError(
-                "base_url holds a password, which would be written to files and logs; use api_key_env instead"
-            )
-        if "?" in self.base_url:
-            raise SftdivError(
-                "base_url holds a query (the part after ?); it may contain a key, and no path can follow it"
-            )
-        if self.api_key_env is not None and not (
-            VARIABLE.fullmatch(self.api_key_env) or self.api_key_env in os.environ
-        ):
-            raise SftdivError(
-                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; its value does "
-                "not look like a variable name and is not shown, because it may be the key itself"
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; no variable has "
+                "the name given, and it does not look like one, so it is not shown: it may be the key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
@@ -121,6 +107,28 @@ class Endpoint:
         }
         async with aiohttp.ClientSession(**settings) as session:
             yield Connection(self, session, key, max_calls)
+
+
+def _check_address(base_url: str) -> None:
+    """Refuse an address that may hold a key or a password; it would be written to files and logs.
+
+    Raises:
+        SftdivError: Without the address.
+    """
+    if not base_url.startswith(("http://", "https://")):
+        raise SftdivError(
+            "base_url is not a URL: it starts with http:// or https:// and usually ends in /v1. The value given is not "
+            "shown, because it may be a key"
+        )
+    if "@" in base_url:
+        raise SftdivError(
+            "base_url holds a password, which would be written to files and logs; use api_key_env instead"
+        )
+    for sign, name in (("?", "query"), ("#", "fragment")):
+        if sign in base_url:
+            raise SftdivError(
+                f"base_url holds a {name} (the part after {sign}); it may contain a key, and no path can follow it"
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.storage.cache import MANIFEST
+from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, file_digest
+from sftdiv.text.lines import first_line
 from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"
@@ -44,8 +46,8 @@ def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str 
         name: ``words``, ``lexical``, a tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
     """
-    folder = Path(name)
-    if name in (WORDS, LEXICAL) or not folder.is_dir():
+    folder = local_path(name)
+    if name in (WORDS, LEXICAL) or folder is None or not folder.is_dir():
         return {"name": name, "revision": revision}
     files = (path for path in folder.iterdir() if path.is_file())
     digests = {
@@ -71,7 +73,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
     if name == LEXICAL:
         return lexical_ids(text for block in _blocks(texts) for text in block)
     file = Path(name) / "tokenizer.json"
-    encoder = _from_file(file) if file.is_file() else _from_transformers(name, revision)
+    encoder = _from_file(file) if local_path(file) else _from_transformers(name, revision)
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
     is_special[list(encoder.special)] = True
     growing = _GrowingTokenIds()
@@ -136,7 +138,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except OSError as error:  # a missing folder, an unknown id, no network
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise SftdivError(
             f"tokenizer {name!r} cannot be loaded: {reason} "
             "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"

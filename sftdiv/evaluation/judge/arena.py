@@ -23,6 +23,7 @@ from sftdiv.evaluation.judge.length_control import length_controlled_win_rate
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.storage.cell import RESULT
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_cell
 
 TABLE = "arena.csv"
 
@@ -115,7 +116,10 @@ def write_arena(arena: Arena, path: Path) -> None:
     writer.writeheader()
     for row in arena.rows():
         writer.writerow(
-            {name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+            {
+                name: "" if isinstance(value, float) and math.isnan(value) else csv_cell(value)
+                for name, value in row.items()
+            }
         )
     write_atomically(path, text.getvalue())
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_cell, from_csv_cell
 
 TagMap = Mapping[str, str | None]
 COLUMNS = ("raw_tag", "tag", "texts")
@@ -39,7 +40,7 @@ def save_tag_map(tag_map: TagMap, counts: Mapping[str, int], path: Path) -> None
     else:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([COLUMNS, *((raw, final or "", count) for raw, final, count in entries)])
+        writer.writerows([COLUMNS, *((csv_cell(raw), csv_cell(final or ""), count) for raw, final, count in entries)])
         text = buffer.getvalue()
     write_atomically(path, text)
 
@@ -81,4 +82,5 @@ def _from_json(text: str) -> dict[str, str | None]:
 
 def _from_csv(text: str) -> dict[str, str | None]:
     """The map in a CSV text."""
-    return {row["raw_tag"]: row["tag"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return {from_csv_cell(row["raw_tag"]): row["tag"] and from_csv_cell(row["tag"]) for row in rows}
