@@ -8,6 +8,7 @@ log, and a process that was started without it has to be restarted.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from sftdiv.storage.validate import check_range
 if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
 
+HOST = re.compile(
+    r"(?:localhost|\d+(?:\.\d+){3}|[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+):\d{1,5}(?:/v\d+)?/?"
+)  # surely no key
 CONNECT_SECONDS = 30.0  # to open a connection; the timeout of a reply would be a long silence where nothing listens
 
 
@@ -64,8 +68,8 @@ class Endpoint:
         _check_address(self.base_url)
         if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
-                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; no variable has "
-                "the name given, and it does not look like one, so it is not shown: it may be the key itself"
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value given "
+                "is no variable and does not look like the name of one; it is not shown, because it may be the key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
@@ -116,9 +120,10 @@ def _check_address(base_url: str) -> None:
         SftdivError: Without the address.
     """
     if not base_url.startswith(("http://", "https://")):
+        shown = f"={base_url!r}" if HOST.fullmatch(base_url) else ""
         raise SftdivError(
-            "base_url is not a URL: it starts with http:// or https:// and usually ends in /v1. The value given is not "
-            "shown, because it may be a key"
+            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other value is "
+            "not shown, because it may be a key"
         )
     if "@" in base_url:
         raise SftdivError(

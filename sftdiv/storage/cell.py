@@ -53,8 +53,8 @@ def check_cell_name(name: str) -> None:
     """
     if not re.fullmatch(r"\w[\w.+=@,-]*", name):
         raise SftdivError(
-            f"the cell would be named {name!r}: strategy.name, strategy.side and model.name may hold letters, digits and "
-            "_ . + = @ , - only"
+            f"the cell would be named {name!r}: strategy.name, strategy.side and model.name may hold letters, digits "
+            "and _ . + = @ , - only"
         )
     check_names("the cell's name, made of strategy.name, model.name and others", Path(name))
 

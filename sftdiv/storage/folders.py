@@ -81,7 +81,7 @@ def check_names(name: str, path: Path, *, longest: int = LONGEST_NAME) -> None:
 
 
 def os_error_message(error: OSError) -> str | None:
-    """What a user can do about an error of the operating system; None where it is of another kind, such as a network's."""
+    """What a user can do about an error of the operating system; None for other kinds, such as a network's."""
     if error.errno not in _WAYS_OUT and not (error.errno in (errno.ENOENT, errno.EISDIR) and error.filename):
         return None
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""

@@ -1,4 +1,4 @@
-r"""Secrets in settings and texts: what may be an API key or a password is replaced by ``***`` before it is written or shown.
+"""Secrets in settings and texts: a possible API key or password is replaced by ``***`` before it is written or shown.
 
 Whatever keeps or shows settings, commands or messages of errors passes them through here: ``config.yaml``,
 ``result.json``, ``failure.json``, ``sweep.json``, records of commands, logs and the terminal. A value is taken for a
@@ -23,6 +23,7 @@ _SECRET_WORDS = "api_?keys?|keys?|secrets?|tokens?|passwords?|passwd|passphrases
 _NAME = rf"(?:\w*_)?(?:{_SECRET_WORDS})(?:_env)?(?![\w])"
 _SETTING = re.compile(_NAME, re.IGNORECASE)
 _ADDRESS = "base_url"  # a key in its place is no address
+_SHORTEST_KEY = 4  # characters; no key has as few
 _SHORTEST = 8  # characters of a variable's value that is looked for in texts; shorter ones stand in ordinary words
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -49,6 +50,8 @@ def names_a_variable(text: str) -> bool:
     A name in use is one. Any other must read like one, as OPENAI_API_KEY does: keys of capitals and digits exist.
     """
     if text in os.environ:
+        return True
+    if _VARIABLE.fullmatch(text) and len(text) <= _SHORTEST_KEY:
         return True
     words = text.split("_")
     is_mixed = any(len(word) > 7 and re.search(r"\d", word) for word in words)
@@ -131,7 +134,7 @@ def _redacted_override(override: str) -> str:
 
 
 def _may_be_shown(name: str, value: str) -> bool:
-    """Whether the value of a setting with a secret's name is none: nothing, a count of tokens, or names of variables."""
+    """Whether the value of a setting with a secret's name is harmless: empty, a count of tokens, names of variables."""
     values = [part.strip().strip("'\"") for part in value.replace("\\", "").strip("[]").split(",")]
     if name == _ADDRESS:
         return all(part in ("", "null", "???") or re.match(r"https?://", part) for part in values)

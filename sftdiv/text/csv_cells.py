@@ -7,7 +7,10 @@ sign gets one more, so that taking one away gives back what was there. Numbers a
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +28,13 @@ def csv_cell(value: Any) -> Any:
 def from_csv_cell(text: str) -> str:
     """The text that a cell was written from."""
     return text[1:] if _ESCAPED.match(text) else text
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """One line of a CSV file, its end included."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(map(csv_cell, values))  # with this end of lines a carriage return in a cell is quoted
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def csv_text(frame: pd.DataFrame) -> str:

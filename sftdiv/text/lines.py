@@ -1,4 +1,4 @@
-"""Lines of files and messages. Only a line feed ends one: texts hold U+2028 and others, at which ``str.splitlines`` cuts."""
+"""Lines of files and messages. Only a line feed ends one; ``str.splitlines`` also cuts at U+2028, which texts hold."""
 
 from __future__ import annotations
 

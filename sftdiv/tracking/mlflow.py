@@ -43,9 +43,9 @@ class MlflowTracking:
     def __post_init__(self) -> None:
         if self.tracking_uri is not None and redacted(self.tracking_uri) != self.tracking_uri:
             raise SftdivError(
-                "tracking.mlflow.tracking_uri holds a password or a query, which would be written to files and logs; give "
-                "the address without it and MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN, "
-                "or the whole address as MLFLOW_TRACKING_URI"
+                "tracking.mlflow.tracking_uri holds a password or a query, which would be written to files and logs; "
+                "give the address without it and set MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or "
+                "MLFLOW_TRACKING_TOKEN, or set the whole address as MLFLOW_TRACKING_URI"
             )
         require_packages("mlflow", ["mlflow"] if self._server else ["mlflow", "sqlalchemy", "alembic"])
 

@@ -24,6 +24,7 @@ from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.text.lines import first_line
+from sftdiv.text.words import split_words
 from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"
@@ -61,7 +62,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for ``str.split()``, ``lexical`` for words and signs by a fixed rule, a
+        name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for words and signs by a fixed rule, a
             tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
 
@@ -149,7 +150,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
 
 
 def _words(texts: Sequence[str]) -> TokenIds:
-    """Whitespace-separated words; ids are alphabetical, so that they do not depend on the order of the texts.
+    """Whitespace-separated words (see `text.words`); ids are alphabetical, so that they do not depend on the order of the texts.
 
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
@@ -157,7 +158,7 @@ def _words(texts: Sequence[str]) -> TokenIds:
     number: defaultdict[str, int] = defaultdict(lambda: len(number))
     growing = _GrowingTokenIds()
     for block in _blocks(texts):
-        split = [text.split() for text in block]
+        split = [split_words(text) for text in block]
         lengths = np.fromiter(map(len, split), dtype=np.int64, count=len(split))
         ids = (number[word] for words in split for word in words)
         growing.append(np.fromiter(ids, dtype=np.int32, count=lengths.sum()), lengths)
