@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import format_decimals
+from sftdiv.reporting.terminal import literal
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
@@ -99,11 +100,10 @@ def _counts(preferences: NDArray[np.float64]) -> dict[str, int]:
 def show_score(scores: Mapping[str, Any], title: str) -> None:
     """Print the scores of one file as a table."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     names = " against ".join(scores[name] for name in ("candidate", "baseline") if name in scores)
-    table = Table(title=escape(names or title), title_justify="left", min_width=60)
+    table = Table(title=literal(names or title), title_justify="left", min_width=60)
     for head in ("", "%", "standard error", "95 % interval"):
         table.add_column(head, justify="left" if not head else "right")
     for label, name, error in (
@@ -143,12 +143,11 @@ def show_arena(arena: Arena, study: Path) -> None:
     """Print the scores of a study as a table."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    judge, baseline = f"{escape(arena.judge)} ({escape(arena.template)})", escape(arena.baseline)
+    judge, baseline = f"{arena.judge} ({arena.template})", arena.baseline
     table = Table(
-        title=f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000",
+        title=literal(f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000"),
         title_justify="left",
         caption=CAPTION,
         caption_justify="left",
@@ -160,7 +159,7 @@ def show_arena(arena: Arena, study: Path) -> None:
         table.add_column(head, justify="right")
     for row in arena.standings:
         table.add_row(
-            escape(row.cell),
+            literal(row.cell),
             "" if row.level is None else f"{row.level:.3g}",
             _with_interval(row.score, row.score_low, row.score_high, 0),
             _with_interval(100 * row.win_rate, 100 * row.win_rate_low, 100 * row.win_rate_high, 1),

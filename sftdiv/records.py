@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import path_identity
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ class ModelRef:
     @property
     def is_local(self) -> bool:
         """Whether the path is a folder on this machine."""
-        return Path(self.path).expanduser().is_dir()
+        folder = local_path(self.path)
+        return folder is not None and folder.is_dir()
 
     def identity(self) -> dict[str, Any]:
         """Digest of a local folder's files, else the Hub id with its revision."""

@@ -29,7 +29,10 @@ from sftdiv.data.regenerate.rewriter import Rewriter
 from sftdiv.data.regenerate.shards import DROP, FAILURES, KEEP, SHARDS
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.records import Corpus
+from sftdiv.reporting.terminal import literal
+from sftdiv.storage.folders import check_folder, user_path
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.redaction import redacted_overrides, redacted_settings
 from sftdiv.storage.validate import check_one_of, check_range
 
 register_resolvers()
@@ -63,8 +66,11 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     from sftdiv.storage.cache import Store
 
     endpoint, rewriter = check(config)
+    cache = user_path(config.paths.cache, name="paths.cache")
+    check_folder("paths.cache", cache)
+    check_folder("paths.outputs", user_path(config.paths.outputs, name="paths.outputs"))
     endpoint.key()
-    corpus = load_corpus_of(build_corpus_spec(config.corpus), Store(Path(config.paths.cache).expanduser()))
+    corpus = load_corpus_of(build_corpus_spec(config.corpus), Store(cache))
     limit = len(corpus) if config.limit is None else min(config.limit, len(corpus))
     form = {"limit": limit, "rows_per_shard": config.rows_per_shard, "on_cut": config.on_cut}
     folder = _folder(config, corpus, rewriter)
@@ -96,7 +102,11 @@ def _folder(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:
     key = {"corpus": corpus.fingerprint, "rewriter": rewriter.identity(), "layout": LAYOUT}
     names = f"{dataset_names([config.corpus])[0]}-{rewriter.model.rpartition('/')[2]}"
     name = re.sub(r"[^\w.+-]+", "_", names)[:100]
-    return Path(config.paths.outputs).expanduser().absolute() / NAME / f"{name}-h{content_hash(key, length=6)}"
+    return (
+        user_path(config.paths.outputs, name="paths.outputs").absolute()
+        / NAME
+        / f"{name}-h{content_hash(key, length=6)}"
+    )
 
 
 def _rewrite(
@@ -129,13 +139,13 @@ def _rewrite(
         return write_provenance(
             folder,
             corpus=corpus,
-            corpus_settings=plain(config.corpus),
+            corpus_settings=redacted_settings(plain(config.corpus)),
             rewriter=rewriter.identity(),
             models=models,
             form=form,
             written=write_shards(corpus, journal, folder, **form),
             usage={**summary(journal.lines()), "calls": journal.calls},
-            command=["python", "-m", "sftdiv.regenerate", *overrides],
+            command=["python", "-m", "sftdiv.regenerate", *redacted_overrides(overrides)],
         )
 
 
@@ -150,11 +160,11 @@ def show(record: Mapping[str, Any], folder: Path) -> None:
         "requests": record["asked"]["calls"],
         **({} if tokens is None else {"generated tokens": tokens}),
     }
-    table = Table(title=f"{record['rewriter']['model']}, {record['date']}", show_header=False)
+    table = Table(title=literal(f"{record['rewriter']['model']}, {record['date']}"), show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, value in counts.items():
-        table.add_row(name, f"{value:,}")
+        table.add_row(literal(name), f"{value:,}")
     console = Console()
     console.print(table)
     if record["written"] < record["rows"]:

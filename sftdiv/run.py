@@ -23,6 +23,7 @@ from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.pipeline.result_table import show_result
+from sftdiv.storage.folders import check_folder
 
 register_resolvers()
 
@@ -56,8 +57,10 @@ def run(request: RunRequest) -> dict[str, Any]:
     cell = request.single_cell()
     row = cell.result()
     was_done = row is not None
+    request.check_export_folder(cell)
     if row is None:
-        cell.folder.mkdir(parents=True, exist_ok=True)
+        check_folder("paths.outputs", cell.folder)
+        check_folder("paths.cache", request.paths.cache)
         with FileLock(cell.folder / ".lock"):
             row = cell.result()
             if row is None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_text
 
 MACHINE_COLUMNS = ("time.", "speed.", "memory.")
 
@@ -20,8 +21,8 @@ MACHINE_COLUMNS = ("time.", "speed.", "memory.")
 def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
     """Write the tables into a folder and return their paths."""
     contents: dict[str, str | bytes] = {
-        "slopes.csv": analysis.slopes.to_csv(index=False, lineterminator="\n"),
-        "correlations.csv": analysis.correlations.to_csv(index=False, lineterminator="\n"),
+        "slopes.csv": csv_text(analysis.slopes),
+        "correlations.csv": csv_text(analysis.correlations),
         "cells.parquet": cells_table(analysis.study.cells).to_parquet(index=False),
     }
     for name, content in contents.items():

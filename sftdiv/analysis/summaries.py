@@ -97,7 +97,8 @@ def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[fl
         if math.isnan(sd):
             fit = fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
             sd, noise_from = (fit.residual_sd if fit else math.nan), "line"
-            notes.add("one seed: power uses the residuals of the line, which include its lack of fit", label)
+            if len(scored):  # without scores nothing rests on anything
+                notes.add("one seed: power uses the residuals of the line, which include its lack of fit", label)
         levels = sorted(scored["level"].unique())
         if len(levels) < 2:
             sd = math.nan

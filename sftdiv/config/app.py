@@ -15,11 +15,15 @@ from hydra.errors import ConfigCompositionException, InstantiationException, Ove
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.files import local_path
+from sftdiv.storage.folders import os_error_message
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.redaction import redact_output, redacted, redacted_overrides
 from sftdiv.storage.validate import did_you_mean
 
 JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that adds the groups below
 GROUPS_OF_JUDGE = ("judge", "prompts")
+FREE_KEYS = ("sweep.baselines", "units", "corpus.columns", "eval.num_fewshot")  # mappings whose entries may be deleted
 
 
 def conf_dir() -> Path:
@@ -62,20 +66,57 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     """Run a Hydra app with ``conf/CONFIG_NAME.yaml``; errors that a user can fix are printed without a traceback."""
     # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    _reject_numbers_for_groups(sys.argv[1:])
+    redact_output()
     try:
+        _reject_numbers_for_groups(sys.argv[1:])
+        refuse_deletions(sys.argv[1:])
         app()
-    except ConfigCompositionException as error:
-        sys.exit(f"sftdiv: {with_alternatives(str(error), config_name, sys.argv[1:])}")
-    except (OverrideParseException, SftdivError) as error:
-        sys.exit(f"sftdiv: {error}")
     except KeyboardInterrupt:
         print("sftdiv: interrupted; finished work is kept, and the same command resumes", file=sys.stderr)
         sys.exit(130)
-    except InstantiationException as error:  # Hydra wraps the exceptions of constructors
-        if not isinstance(error.__cause__, SftdivError):
+    except Exception as error:
+        message = _message(error, config_name)
+        if message is None:
             raise
-        sys.exit(f"sftdiv: {error.__cause__}")
+        sys.exit(f"sftdiv: {redacted(message)}")
+
+
+def _message(error: Exception, config_name: str) -> str | None:
+    """What a user can do about an error; None for an error of the program, which needs its traceback."""
+    if isinstance(error, InstantiationException):  # Hydra wraps the exceptions of constructors
+        return str(error.__cause__) if isinstance(error.__cause__, SftdivError) else None
+    if isinstance(error, ConfigCompositionException):
+        return with_alternatives(str(error), config_name, sys.argv[1:])
+    if isinstance(error, OverrideParseException):
+        shown = redacted_overrides([error.override])[0]
+        if shown != error.override:  # the parser's message repeats parts of it
+            return f"{shown} cannot be read; its value is not shown, because it may hold a key or a password"
+        return str(error)
+    if isinstance(error, OSError):
+        return os_error_message(error)
+    return str(error) if isinstance(error, SftdivError) else None
+
+
+def refuse_deletions(overrides: Sequence[str]) -> None:
+    """Refuse ``~setting``: every setting is read. Entries of mappings whose keys are free may go.
+
+    Raises:
+        SftdivError: With what turns the setting off, or the options of its group.
+    """
+    for override in overrides:
+        key = override.removeprefix("~").partition("=")[0]
+        parent, _, entry = key.rpartition(".")
+        is_option = _is_group(parent) and (conf_dir() / parent / f"{entry}.yaml").is_file()
+        if not override.startswith("~") or key.startswith("hydra") or parent in FREE_KEYS or is_option:
+            continue
+        if not _is_group(key):
+            instead = f"leave {override} out for its default, or give it a value: {key}=VALUE"
+        elif (conf_dir() / key / "none.yaml").is_file():
+            instead = f"{key}=none turns {key} off"
+        else:
+            options = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
+            instead = f"choose one: {', '.join(f'{key}={option}' for option in options)}"
+        raise SftdivError(f"{key} was deleted ({override}); it is needed: {instead}")
 
 
 def _reject_numbers_for_groups(arguments: list[str]) -> None:
@@ -85,7 +126,7 @@ def _reject_numbers_for_groups(arguments: list[str]) -> None:
         if re.fullmatch(r"[\d.e,]+", value) and _is_group(name):
             options = ", ".join(sorted(path.stem for path in (conf_dir() / name).glob("*.yaml")))
             hint = f"; size.n={value} takes any number" if name == "size" else ""
-            sys.exit(f"sftdiv: {name}={value} is not an option of the group {name}: {options}{hint}")
+            raise SftdivError(f"{name}={value} is not an option of the group {name}: {options}{hint}")
 
 
 def _has_gpu() -> bool:
@@ -136,4 +177,5 @@ def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str
 
 
 def _is_group(name: str) -> bool:
-    return (conf_dir() / name).is_dir()
+    folder = local_path(conf_dir() / name) if name else None
+    return folder is not None and folder.is_dir()

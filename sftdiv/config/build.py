@@ -8,7 +8,6 @@ it is, without Hydra's wrapper.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -20,6 +19,8 @@ from sftdiv.config.spec import CorpusSpec, ModelSpec, PretrainSpec, RunSpec, Sel
 from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder, Evaluator, Tracking
 from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.folders import user_path
+from sftdiv.storage.redaction import redacted_settings
 from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 
 FINE_TUNING = (
@@ -42,22 +43,27 @@ def build_request(config: DictConfig) -> RunRequest:
     Raises:
         SftdivError: A setting is invalid.
     """
-    settings = plain(config)
+    resolved = plain(config)
+    settings = redacted_settings(resolved)
     return RunRequest(
         spec=build_spec(config),
         study=str(config.study),
-        paths=PathsSpec(**{name: Path(path).expanduser().absolute() for name, path in settings["paths"].items()}),
+        paths=PathsSpec(
+            **{name: user_path(path, name=f"paths.{name}").absolute() for name, path in resolved["paths"].items()}
+        ),
         tracking=build_tracking(config),
         export=ExportSpec(
             format=config.export.format,
-            folder=None if config.export.folder is None else Path(config.export.folder).expanduser().absolute(),
+            folder=None
+            if config.export.folder is None
+            else user_path(config.export.folder, name="export.folder").absolute(),
             name=config.export.name,
         ),
         publish=PublishSpec(target=config.train.push_to_hub, private=config.train.private),
         sweep=SweepSpec(on_error=config.sweep.on_error, isolate=config.sweep.isolate),
         command=settings.get("command", ""),
         settings=settings,
-        text=OmegaConf.to_yaml(config, resolve=True),
+        text=OmegaConf.to_yaml(config if settings == resolved else OmegaConf.create(settings), resolve=True),
     )
 
 

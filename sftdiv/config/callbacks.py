@@ -6,7 +6,6 @@ Hydra turns an exception in a callback into a warning and exits with code 0, so 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from sftdiv.config.build import build_tracking
+from sftdiv.storage.folders import user_path
 from sftdiv.sweep.on_multirun_end import finish_multirun
 
 
@@ -23,7 +23,7 @@ class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Report failures, analyze the study, and set the exit code to 1 if a cell is unfinished."""
         console = Console(stderr=True)
-        study = Path(config.paths.multirun).expanduser().absolute() / config.study
+        study = user_path(config.paths.multirun, name="paths.multirun").absolute() / config.study
         try:
             complete = finish_multirun(study, build_tracking(config), console)
         except Exception:  # Hydra would turn it into a warning, and the command would seem to have succeeded

@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sftdiv.config.app import refuse_deletions
 from sftdiv.config.build import build_request, evaluation_options, make
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.files import local_path
 from sftdiv.storage.validate import check_one_of, check_range
 
 SHARED_OF_CUSTOM = ("tasks", "include_path")  # shared evaluation settings that only eval=custom reads
@@ -50,6 +51,7 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         SftdivError: A setting is missing or invalid.
     """
+    refuse_deletions(overrides)
     if isinstance(config.diversity_level, str) and re.fullmatch(r"\d+/[1-9]\d*", config.diversity_level):
         config.diversity_level = float(Fraction(config.diversity_level))
     check(config)
@@ -86,7 +88,7 @@ def check(config: DictConfig) -> None:
             f"model={config.model.name} is trained from scratch and would ignore model.path={config.model.path}; "
             "choose a pretrained model too, such as model=smollm2_135m"
         )
-    if config.corpus.name == "hub" and Path(config.corpus.path).exists():
+    if config.corpus.name == "hub" and local_path(config.corpus.path):
         raise SftdivError(
             f"corpus.path={config.corpus.path} is a local path: use corpus=files, which detects changes of its content"
         )

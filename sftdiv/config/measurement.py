@@ -26,7 +26,10 @@ from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.files import local_path
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, identity_of
+from sftdiv.storage.redaction import redacted_overrides, redacted_settings
 from sftdiv.storage.validate import check_one_of, check_range
 
 NAME = "measure"  # name of conf/measure.yaml and of the folder below paths.outputs
@@ -121,9 +124,9 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
         band=settings["corpus"]["band"],
         seed=config.seed,
         folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder]),
-        cache=Path(config.paths.cache).expanduser(),
-        settings=settings,
-        command=["python", "-m", "sftdiv.measure", *overrides],
+        cache=user_path(config.paths.cache, name="paths.cache"),
+        settings=redacted_settings(settings),
+        command=["python", "-m", "sftdiv.measure", *redacted_overrides(overrides)],
     )
 
 
@@ -176,7 +179,7 @@ def _change(config: DictConfig, key: str, value: Any, setting: str) -> None:
 def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The settings with the baseline's path in place of the dataset's; ``corpus=files`` for a local baseline."""
     path = config.baseline
-    is_local = isinstance(path, str) and Path(path).expanduser().exists()
+    is_local = isinstance(path, str) and local_path(path) is not None
     if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):
         baseline = copy.deepcopy(config)
         baseline.corpus.path = path
@@ -202,7 +205,7 @@ def _dataset_name(corpus: DictConfig) -> str:
         return str(corpus.name)
     paths = [corpus.path] if isinstance(corpus.path, str) else list(corpus.path)
     first = str(paths[0])
-    name = first.rpartition("/")[2] if corpus.name == "hub" else Path(first).expanduser().absolute().stem
+    name = first.rpartition("/")[2] if corpus.name == "hub" else user_path(first, name="corpus.path").absolute().stem
     return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
 
 
@@ -213,4 +216,4 @@ def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[A
     key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}
     digest = content_hash({**key, "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
     name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
-    return Path(settings["paths"]["outputs"]).expanduser().absolute() / NAME / f"{name}-h{digest}"
+    return user_path(settings["paths"]["outputs"], name="paths.outputs").absolute() / NAME / f"{name}-h{digest}"

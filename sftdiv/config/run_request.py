@@ -15,9 +15,10 @@ from typing import Any
 from sftdiv.config.spec import RunSpec
 from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
-from sftdiv.release.export.write_export import FORMATS
+from sftdiv.release.export.write_export import FORMATS, check_name
 from sftdiv.release.hub.push import check_push, repository
 from sftdiv.storage.cell import Cell
+from sftdiv.storage.folders import check_folder, check_names
 from sftdiv.storage.validate import check_one_of
 
 
@@ -52,6 +53,8 @@ class ExportSpec:
 
     def __post_init__(self) -> None:
         check_one_of("export.format", self.format, (None, *FORMATS))
+        if self.name is not None:
+            check_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,18 @@ class SweepSpec:
         check_one_of("sweep.isolate", self.isolate, (True, False, "forkserver", "spawn"))
 
 
+def check_study(name: str) -> None:
+    """Refuse a name that is no plain name of a folder: it stands in paths, pages and commands.
+
+    Raises:
+        SftdivError: With the name.
+    """
+    is_plain = name.isprintable() and name.strip() == name and not re.search(r"[/\\]|^\w+:", name)
+    if not name or not is_plain or name in (".", ".."):
+        raise SftdivError(f"study={name!r} must be a plain folder name, such as study=my_study")
+    check_names("study", Path(name))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """A run and the settings that do not affect its result.
@@ -113,14 +128,22 @@ class RunRequest:
     text: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[^/\\\0]+", self.study) or self.study in (".", ".."):
-            raise SftdivError(f"study={self.study!r} must be a plain folder name, such as study=my_study")
+        check_study(self.study)
         if self.export.format is not None and self.spec.selection.size.nothing:
             raise SftdivError(
                 f"export.format={self.export.format} has nothing to export: with size=none nothing is selected"
             )
         if self.publish.target is not None and self.spec.stop_after != "select":
             check_push(repository(self.publish.target, "model"), private=self.publish.private)
+
+    def check_export_folder(self, cell: Cell) -> None:
+        """Refuse a folder for the export that cannot be written; nothing is exported without ``export.format``.
+
+        Raises:
+            SftdivError: With the reason and the way out.
+        """
+        if self.export.format is not None:
+            check_folder("export.folder" if self.export.folder else "paths", self.export.folder or cell.folder)
 
     def single_cell(self) -> Cell:
         """Cell of a single run."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sftdiv.config.from_python import is_hub_id, run_request
 from sftdiv.protocols import Reader
 from sftdiv.records import SftdivError
-from sftdiv.storage.files import finite, write_atomically
+from sftdiv.storage.files import finite, local_path, write_atomically
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, file_digest
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ def source_settings(data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if isinstance(data, (str, Path)):
         path = str(data)
-        is_local = Path(path).expanduser().exists() or any(mark in path for mark in "*?[")
+        is_local = local_path(path) is not None or any(mark in path for mark in "*?[")
         return {"corpus": "hub" if not is_local and is_hub_id(path) else "files", "corpus.path": path}
     return {"corpus": "files", "corpus.path": str(_write(data, _cache_folder(settings)))}
 
 
 def _cache_folder(settings: Mapping[str, Any]) -> Path:
     cache = Path(settings["paths.cache"]) if "paths.cache" in settings else run_request({}).paths.cache
-    return cache.expanduser().absolute() / "api"
+    return user_path(cache, name="paths.cache").absolute() / "api"
 
 
 def _write(data: Any, folder: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
 from sftdiv.protocols import Embedder, Evaluator
 from sftdiv.records import ModelRef, SftdivError
-from sftdiv.storage.cell import Cell
+from sftdiv.storage.cell import Cell, check_cell_name
 from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.training.architecture import ArchitectureConfig
@@ -181,6 +181,7 @@ class RunSpec:
         is_exact_in_name = float(f"{level:.3g}") == level  # 1/6 and 0.167 are different levels
         digest = common if is_exact_in_name else content_hash([rest, level], length=6)
         name = "-".join([*readable, f"h{digest}"])
+        check_cell_name(name)
         return Cell(study, name, root / study / name, common)
 
     def columns(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -19,9 +18,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.build import plain
 from sftdiv.config.compose import request_of
-from sftdiv.config.run_request import RunRequest
+from sftdiv.config.run_request import RunRequest, check_study
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError
+from sftdiv.storage.folders import user_path
+from sftdiv.storage.redaction import redacted_overrides
 from sftdiv.sweep.grid import Axes, baseline_axes, grid
 from sftdiv.sweep.sweep import SweepOrder, run_sweep
 
@@ -47,10 +48,11 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
 
     unresolved: dict[str, Any] = dict(OmegaConf.to_container(config.train, resolve=False))  # type: ignore[arg-type]
 
+    check_study(str(config.study))
     order = SweepOrder(
         study=str(config.study),
-        root=Path(config.paths.multirun).expanduser().absolute(),
-        command=" ".join(["python -m sftdiv.run", *map(shlex.quote, sys.argv[1:])]),
+        root=user_path(config.paths.multirun, name="paths.multirun").absolute(),
+        command=" ".join(["python -m sftdiv.run", *map(shlex.quote, redacted_overrides(sys.argv[1:]))]),
         combinations=combinations(config, loader, overrides),
         build=build,
         check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),

@@ -18,6 +18,7 @@ from typing import Any
 from sftdiv.data.formats import BadRowError, Converter
 from sftdiv.data.row_parsing import READERS, RejectRow
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import file_digest, identity_of
 
 
@@ -79,7 +80,7 @@ def _digest(path: Path, size: int, modified: int) -> str:
 
 
 def _expand(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+    path = user_path(pattern, name="corpus.path")
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in READERS]
     elif path.is_file():

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
+from sftdiv.text.words import UNSPACED, marks
 
 UNITS = ("words", "characters")
-# Scripts without spaces: Thai and Lao, Burmese, Khmer, kana, Han.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORDS = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+# A character in scripts without spaces, a word with its marks, or a sign.
+_WORDS = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}](?:[^\W{UNSPACED}]|[{marks()}])*|[^\w\s]")
 _BATCH = 1000  # texts
 _CACHED_WORDS = 1_000_000  # hashes of words, about 150 MB
 # Multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).

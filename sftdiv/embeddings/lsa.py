@@ -17,6 +17,7 @@ import numpy as np
 
 from sftdiv.records import Embeddings, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.text.words import terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class LsaEmbedder:
 
         distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
         tfidf = TfidfVectorizer(
+            tokenizer=terms,
+            token_pattern=None,
             sublinear_tf=True,
             min_df=self.min_documents,
             max_df=max(self.min_documents, int(self.max_share * len(distinct))),

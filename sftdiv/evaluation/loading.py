@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import did_you_mean
+from sftdiv.text.lines import first_line
 
 PROBE_SECONDS = 5.0
 FILE_READERS = ("json", "csv", "parquet", "arrow", "text")  # readers of `datasets` for local files
@@ -110,18 +111,13 @@ def _load(manager: Any, name: str, online: bool) -> Any:
             f"the task {name} needs the package {package}, which is missing: pip install {package}{extra}"
         ) from error
     except Exception as error:  # task files are third-party code and may raise anything
-        reason = _first_line(error)
+        reason = first_line(error)
         from_hub = isinstance(error, ConnectionError) or " Hub" in reason  # otherwise a local file is missing
         if online or not from_hub:
             raise SftdivError(f"the task {name} cannot be loaded: {type(error).__name__}: {reason}") from error
         raise SftdivError(
             f"the data of the task {name} is not on this machine, and the hub does not respond: {reason}; {ADVICE}"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    """First non-empty line of an error message, which may have forty."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 def _all_local(include_path: Path) -> bool:

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.redaction import names_a_variable
 from sftdiv.storage.validate import check_range
 
 if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
 
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+HOST = re.compile(
+    r"(?:localhost|\d+(?:\.\d+){3}|[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+):\d{1,5}(?:/v\d+)?/?"
+)  # surely no key
 CONNECT_SECONDS = 30.0  # to open a connection; the timeout of a reply would be a long silence where nothing listens
 
 
@@ -62,24 +65,11 @@ class Endpoint:
     requests_per_minute: float | None
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
+        _check_address(self.base_url)
+        if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
-                f"base_url={self.base_url!r} is not a URL; it starts with http:// or https:// and usually ends in /v1"
-            )
-        if "@" in self.base_url.split("/")[2]:
-            raise SftdivError(
-                "base_url holds a password, which would be written to files and logs; use api_key_env instead"
-            )
-        if "?" in self.base_url:
-            raise SftdivError(
-                "base_url holds a query (the part after ?); it may contain a key, and no path can follow it"
-            )
-        if self.api_key_env is not None and not (
-            VARIABLE.fullmatch(self.api_key_env) or self.api_key_env in os.environ
-        ):
-            raise SftdivError(
-                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; its value does "
-                "not look like a variable name and is not shown, because it may be the key itself"
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value given "
+                "is no variable and does not look like the name of one; it is not shown, because it may be the key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
@@ -121,6 +111,29 @@ class Endpoint:
         }
         async with aiohttp.ClientSession(**settings) as session:
             yield Connection(self, session, key, max_calls)
+
+
+def _check_address(base_url: str) -> None:
+    """Refuse an address that may hold a key or a password; it would be written to files and logs.
+
+    Raises:
+        SftdivError: Without the address.
+    """
+    if not base_url.startswith(("http://", "https://")):
+        shown = f"={base_url!r}" if HOST.fullmatch(base_url) else ""
+        raise SftdivError(
+            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other value is "
+            "not shown, because it may be a key"
+        )
+    if "@" in base_url:
+        raise SftdivError(
+            "base_url holds a password, which would be written to files and logs; use api_key_env instead"
+        )
+    for sign, name in (("?", "query"), ("#", "fragment")):
+        if sign in base_url:
+            raise SftdivError(
+                f"base_url holds a {name} (the part after {sign}); it may contain a key, and no path can follow it"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sftdiv.records import ModelRef, SftdivError
+from sftdiv.text.lines import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -194,7 +195,7 @@ def _load(model: ModelRef, load: Callable[[str], Loaded]) -> Loaded:
     try:
         return load(model.path)
     except (OSError, ValueError) as error:  # transformers: a missing or damaged file, an unknown id, no network
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise SftdivError(
             f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, or a hub id; "
             "gated ones need a login: `hf auth login`)"

@@ -33,6 +33,7 @@ from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page
 from sftdiv.reporting.study.study_terminal import slope_table
 from sftdiv.storage.files import write_atomically
+from sftdiv.storage.folders import check_folder, user_path
 
 REPORT = "report.html"
 SWEEP = "sweep.json"  # holds the command of the sweep
@@ -54,9 +55,10 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     Raises:
         SftdivError: The folder is not a study, or none of its cells is finished.
     """
-    folder = folder.expanduser().absolute()
-    out = (out or folder).expanduser().absolute()
+    folder = user_path(folder).absolute()
+    out = user_path(out or folder, name="--out").absolute()
     analysis = analyze_cells(folder, seed=seed)
+    check_folder("--out", out)
     arena, analysis = _arena(folder, analysis, seed=seed)
     paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
     if arena:

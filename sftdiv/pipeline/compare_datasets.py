@@ -32,6 +32,7 @@ from sftdiv.records import SIDES, Corpus, Embeddings, ModelRef, SftdivError, Sid
 from sftdiv.reporting.dataset.report_files import finished, write_report
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_atomically
+from sftdiv.storage.folders import check_folder
 from sftdiv.storage.hashing import identity_of, library_versions
 from sftdiv.units.tokens import frequencies
 
@@ -208,6 +209,8 @@ def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]
     measured = finished(request.folder)
     if measured is not None:
         return measured
+    check_folder("paths.outputs", request.folder)
+    check_folder("paths.cache", request.cache)
     progress = _Clock(console)
     store = Store(request.cache)
     artifacts = [

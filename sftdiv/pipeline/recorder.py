@@ -59,5 +59,8 @@ class Recorder:
             self.tracker.finish(self.row, 0)
             return
         text = "".join(traceback.format_exception(kind, error, trace))
-        write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", text)
+        try:
+            write_failure(self.cell.folder, self._stage, f"{kind.__name__}: {error}" if kind else "", text)
+        except OSError as unwritten:  # a full disk, on which the first error may rest too; that one is raised
+            log.warning("%s failed, and failure.json cannot be written: %s", self.cell.name, unwritten)
         self.tracker.finish({"failed_stage": self._stage}, 1)

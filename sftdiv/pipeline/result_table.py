@@ -16,6 +16,7 @@ from rich.console import Console
 from sftdiv.diversity.registry import METRICS
 from sftdiv.records import SIDES
 from sftdiv.reporting.format import format_duration, format_number
+from sftdiv.reporting.terminal import literal
 
 INDENT = "  "
 
@@ -30,9 +31,9 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
     """
     console = Console()
     title = f"{row['cell']}{' (finished earlier)' if done_before else ''}"
-    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(literal(title), style="bold", highlight=False, soft_wrap=True)
     for line in result_lines(row, folder):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(literal(line), highlight=False, soft_wrap=True)
     if done_before:
         note = "This cell was finished earlier; its row was read from result.json. Change a setting for a new cell."
         console.print(note, markup=False, highlight=False, soft_wrap=True)

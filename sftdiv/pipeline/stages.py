@@ -23,6 +23,7 @@ from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
 from sftdiv.selection.universe import build_universe, group_share
+from sftdiv.text.words import count_words
 from sftdiv.tracking.run_tracker import RunTracker
 from sftdiv.training.summary import FILE, row
 from sftdiv.units.encoding import tokenizer_identity
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Universe:
     """Selectable examples and their strata."""
     corpus = artifacts.data.corpus
-    words = np.array([len(text.split()) for text in artifacts.data.texts("response")])
+    words = np.array(count_words(artifacts.data.texts("response")))
     excluded = _excluded(spec, artifacts, units)
     return build_universe(excluded, lengths=words, sources=corpus.column("source"), match=spec.selection.match)
 
@@ -90,7 +91,7 @@ def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: S
         "coverage": unit_coverage(selected_units),
     }
     table = data.corpus.table.select(rows)
-    words = [len(text.split()) for text in table["response"]]
+    words = count_words(table["response"])
     sources = Counter(table["source"])
     shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}
     return {

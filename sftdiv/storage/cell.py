@@ -9,12 +9,16 @@ same folder on every machine, so that a repeated command finds its earlier resul
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_json
+from sftdiv.storage.folders import check_names
+from sftdiv.storage.redaction import redacted
 
 RESULT, FAILURE, RUNNING = "result.json", "failure.json", ".running.json"
 
@@ -41,9 +45,23 @@ class Cell:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def check_cell_name(name: str) -> None:
+    """Refuse a name of a cell that is no plain name of a folder: it stands in paths, pages and commands.
+
+    Raises:
+        SftdivError: With the settings that names are made of.
+    """
+    if not re.fullmatch(r"\w[\w.+=@,-]*", name):
+        raise SftdivError(
+            f"the cell would be named {name!r}: strategy.name, strategy.side and model.name may hold letters, digits "
+            "and _ . + = @ , - only"
+        )
+    check_names("the cell's name, made of strategy.name, model.name and others", Path(name))
+
+
 def write_failure(folder: Path, stage: str, message: str, trace: str = "") -> None:
-    """Write ``failure.json`` and remove the mark that the cell is running."""
-    write_json(folder / FAILURE, {"stage": stage, "message": message, "traceback": trace})
+    """Write ``failure.json``, without what may be a secret, and remove the mark that the cell is running."""
+    write_json(folder / FAILURE, {"stage": stage, "message": redacted(message), "traceback": redacted(trace)})
     (folder / RUNNING).unlink(missing_ok=True)
 
 

@@ -33,7 +33,9 @@ def writing(path: Path) -> Iterator[Path]:
         OSError: If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:40]}."
+    )  # a name may be as long as the system takes
     os.close(handle)
     temporary = Path(name)
     try:
@@ -45,6 +47,15 @@ def writing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def local_path(text: str | Path) -> Path | None:
+    """The file or folder that a text names on this machine; None for any other text, such as a hub id."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user, a null character
+        return None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

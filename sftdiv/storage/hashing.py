@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sftdiv.storage.files import local_path
+
 WHOLE_BELOW = 64 << 20  # bytes; larger files are identified by their size and both ends
 
 
@@ -112,7 +114,7 @@ def libraries_of(component: Any) -> set[str]:
 
 def path_identity(path: str | Path) -> str:
     """Digest of a local file or folder; any other text (a Hub id) unchanged."""
-    local = Path(path).expanduser()
-    if local.is_dir():
-        return folder_identity(local)
-    return file_digest(local) if local.is_file() else str(path)
+    local = local_path(path)
+    if local is None:
+        return str(path)
+    return folder_identity(local) if local.is_dir() else file_digest(local)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
+from sftdiv.reporting.terminal import literal
 from sftdiv.storage.cell import FAILURE, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
 
@@ -72,7 +73,7 @@ def _print_unfinished(unfinished: Sequence[PlannedCell], total: int, command: st
     for name in ("cell", "stage", "message"):
         table.add_column(name, overflow="fold")
     for cell in unfinished:
-        table.add_row(cell.folder.name, *_reason(cell))
+        table.add_row(*map(literal, (cell.folder.name, *_reason(cell))))
     console.print(table)
     console.print(
         "Tracebacks: failure.json and log.txt in each cell's folder. The same command resumes:", highlight=False

@@ -16,6 +16,7 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, write_failure
 from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import content_hash
+from sftdiv.storage.redaction import redacted_overrides
 
 PLAN = "sweep.json"
 REFUSED = "refused-h"  # prefix of the folder of a cell whose settings are rejected
@@ -75,14 +76,14 @@ def plan_sweep(
             folder = build(overrides).sweep_cell().folder
         except SftdivError as error:
             folder = study / f"{REFUSED}{content_hash(sorted(overrides), length=6)}"
-            write_failure(folder, "settings", f"{error} ({' '.join(overrides)})")
+            write_failure(folder, "settings", f"{error} ({' '.join(redacted_overrides(overrides))})")
         planned.setdefault(folder, PlannedCell(tuple(overrides), folder))
     return list(planned.values())
 
 
 def save_plan(cells: Sequence[PlannedCell], study: Path, command: str) -> None:
-    """Write the plan into the study's folder."""
-    overrides_by_name = {cell.folder.name: list(cell.overrides) for cell in cells}
+    """Write the plan into the study's folder, without what may be a secret."""
+    overrides_by_name = {cell.folder.name: redacted_overrides(cell.overrides) for cell in cells}
     write_json(study / PLAN, {"command": command, "cells": overrides_by_name})
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.storage.cell import FAILURE, RESULT, Cell, write_failure
+from sftdiv.storage.redaction import redact_output, redacted
 
 HEAVY = [  # modules that import torch, Lightning, transformers, lm-eval, pandas and W&B
     "datasets",
@@ -117,13 +118,14 @@ def _child(request: RunRequest, cell: Cell, environment: Mapping[str, str]) -> N
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    redact_output()
     _redirect_output(cell.folder / LOG)
     try:
         from sftdiv.pipeline.run_cell import run_cell
 
         run_cell(request, cell)
     except BaseException as error:
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), file=sys.stderr, flush=True)
         is_recorded = (cell.folder / RESULT).exists() or (cell.folder / FAILURE).exists()
         if not is_recorded:  # it failed before the recorder started
             write_failure(cell.folder, "start", f"{type(error).__name__}: {error}", traceback.format_exc())

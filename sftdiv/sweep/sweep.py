@@ -16,6 +16,8 @@ from rich.console import Console
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.storage.cell import FAILURE
+from sftdiv.storage.folders import check_folder
+from sftdiv.storage.redaction import redacted
 from sftdiv.sweep.job import STOP
 from sftdiv.sweep.plan import plan_sweep, save_plan
 from sftdiv.sweep.subprocess_cell import announce_sweep
@@ -49,10 +51,10 @@ def run_sweep(order: SweepOrder) -> None:
     """Run the unfinished cells of a sweep."""
     console = Console(stderr=True)
     study = order.root / order.study
+    check_folder("paths.multirun", study)
     with console.status("planning the cells"):
         cells = plan_sweep(order.combinations, order.build, study)
     order.check(len(cells))
-    study.mkdir(parents=True, exist_ok=True)
     save_plan(cells, study, order.command)
     (study / STOP).unlink(missing_ok=True)
     runnable = [cell for cell in cells if not cell.refused]
@@ -67,4 +69,4 @@ def run_sweep(order: SweepOrder) -> None:
                 order.launch(jobs)
             except Exception as error:  # launchers raise errors of many libraries; the folders hold the cells' states
                 message = f"the launcher failed: {type(error).__name__}: {error}"
-                console.print(message, markup=False, highlight=False)
+                console.print(redacted(message), markup=False, highlight=False)

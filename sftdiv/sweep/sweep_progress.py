@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sftdiv.reporting.format import format_duration
+from sftdiv.reporting.terminal import literal
 from sftdiv.storage.cell import RESULT, RUNNING, stage_of
 from sftdiv.sweep.plan import PlannedCell
 
@@ -43,7 +44,8 @@ class SweepProgress:
 
     def __enter__(self) -> SweepProgress:
         self.console.print(
-            f"{self.study}: {self.total:,} cells, {self._done:,} already finished, {len(self._unfinished):,} to run"
+            f"{self.study}: {self.total:,} cells, {self._done:,} already finished, {len(self._unfinished):,} to run",
+            markup=False,
         )
         if self._live:
             self._live.start()
@@ -71,7 +73,7 @@ class SweepProgress:
             self._done += cell.done
             self._failed += cell.failed
             line = f"{self._summary()} · {cell.folder.name}: {_outcome(cell)}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         if self._live:
             self._live.update(self._table(), refresh=True)
 
@@ -91,7 +93,7 @@ class SweepProgress:
         running = sorted((cell for cell in self._unfinished if cell.running), key=lambda cell: cell.folder)
         table = Table.grid(padding=(0, 2))
         for cell in running[:SHOWN_CELLS]:
-            table.add_row("", cell.folder.name, _stage(cell))
+            table.add_row("", literal(cell.folder.name), literal(_stage(cell)))
         if len(running) > SHOWN_CELLS:
             table.add_row("", f"and {len(running) - SHOWN_CELLS} more", "")
         head = Table.grid()  # a bare bar would not end its line

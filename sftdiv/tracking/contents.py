@@ -6,12 +6,13 @@ results a summary or plain numbers, its identifying columns tags. Tables become 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sftdiv.text.lines import read_json_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
     """The generations of ``samples.jsonl``."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return read_json_lines(path)
 
 
 def wandb_table(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> wandb.Table:

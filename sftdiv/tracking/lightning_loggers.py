@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
 
 from sftdiv.protocols import RunLogger, StudySummary
+from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_cell, csv_text
 from sftdiv.tracking.contents import numbers_of, read_samples
 from sftdiv.tracking.run_tracker import RESULT_PREFIX
 
@@ -63,11 +65,11 @@ class CsvRunLogger(CSVLogger):
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["name", "value"])
-            writer.writerows(numbers_of(row).items())
+            writer.writerows((csv_cell(name), value) for name, value in numbers_of(row).items())
 
     def log_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as ``NAME.csv``."""
-        frame.to_csv(Path(self.experiment.log_dir) / f"{name}.csv", index=False)
+        write_atomically(Path(self.experiment.log_dir) / f"{name}.csv", csv_text(frame))
 
     def log_files(self, figures: Mapping[str, Path], report: Path | None) -> None:
         """Write nothing: figures and report are files in the study's folder already."""
@@ -111,7 +113,7 @@ class MlflowRunLogger(MLFlowLogger):
 
     def log_table(self, name: str, frame: pd.DataFrame) -> None:
         """Keep a table as ``tables/NAME.csv``."""
-        self.experiment.log_text(self.run_id, frame.to_csv(index=False), f"tables/{name}.csv")
+        self.experiment.log_text(self.run_id, csv_text(frame), f"tables/{name}.csv")
 
     def log_files(self, figures: Mapping[str, Path], report: Path | None) -> None:
         """Keep the figures and the report."""

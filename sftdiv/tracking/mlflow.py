@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sftdiv.protocols import StudySummary, TrackedRun
+from sftdiv.records import SftdivError
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.redaction import redacted
 from sftdiv.tracking.run_tracker import require_packages
 from sftdiv.tracking.study_run import study_as_run
 
@@ -39,6 +41,12 @@ class MlflowTracking:
     experiment: str | None = None
 
     def __post_init__(self) -> None:
+        if self.tracking_uri is not None and redacted(self.tracking_uri) != self.tracking_uri:
+            raise SftdivError(
+                "tracking.mlflow.tracking_uri holds a password or a query, which would be written to files and logs; "
+                "give the address without it and set MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or "
+                "MLFLOW_TRACKING_TOKEN, or set the whole address as MLFLOW_TRACKING_URI"
+            )
         require_packages("mlflow", ["mlflow"] if self._server else ["mlflow", "sqlalchemy", "alembic"])
 
     def start(self, run: TrackedRun) -> MlflowRunLogger:

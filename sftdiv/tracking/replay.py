@@ -135,7 +135,7 @@ def _send_offline_runs(folder: Path, destination: Destination) -> dict[str, Repl
     process = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    last_line = " ".join((process.stdout + process.stderr).strip().splitlines()[-1:])
+    last_line = " ".join((process.stdout + process.stderr).strip().split("\n")[-1:])
     return {
         run.id: Replayed(run.name, run.id, SENT, f"offline run, {len(run.history):,} steps")
         if run.synced

@@ -21,7 +21,10 @@ from rich.progress import track
 
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.storage.cache import MANIFEST
+from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, file_digest
+from sftdiv.text.lines import first_line
+from sftdiv.text.words import split_words
 from sftdiv.units.lexical import LEXICAL, lexical_ids
 
 WORDS = "words"
@@ -44,8 +47,8 @@ def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str 
         name: ``words``, ``lexical``, a tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
     """
-    folder = Path(name)
-    if name in (WORDS, LEXICAL) or not folder.is_dir():
+    folder = local_path(name)
+    if name in (WORDS, LEXICAL) or folder is None or not folder.is_dir():
         return {"name": name, "revision": revision}
     files = (path for path in folder.iterdir() if path.is_file())
     digests = {
@@ -59,7 +62,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for ``str.split()``, ``lexical`` for words and signs by a fixed rule, a
+        name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for words and signs by a fixed rule, a
             tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
 
@@ -71,7 +74,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
     if name == LEXICAL:
         return lexical_ids(text for block in _blocks(texts) for text in block)
     file = Path(name) / "tokenizer.json"
-    encoder = _from_file(file) if file.is_file() else _from_transformers(name, revision)
+    encoder = _from_file(file) if local_path(file) else _from_transformers(name, revision)
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
     is_special[list(encoder.special)] = True
     growing = _GrowingTokenIds()
@@ -136,7 +139,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except OSError as error:  # a missing folder, an unknown id, no network
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise SftdivError(
             f"tokenizer {name!r} cannot be loaded: {reason} "
             "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"
@@ -147,7 +150,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
 
 
 def _words(texts: Sequence[str]) -> TokenIds:
-    """Whitespace-separated words; ids are alphabetical, so that they do not depend on the order of the texts.
+    """Whitespace-separated words (see `text.words`); ids are alphabetical, so that they do not depend on the order of the texts.
 
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
@@ -155,7 +158,7 @@ def _words(texts: Sequence[str]) -> TokenIds:
     number: defaultdict[str, int] = defaultdict(lambda: len(number))
     growing = _GrowingTokenIds()
     for block in _blocks(texts):
-        split = [text.split() for text in block]
+        split = [split_words(text) for text in block]
         lengths = np.fromiter(map(len, split), dtype=np.int64, count=len(split))
         ids = (number[word] for words in split for word in words)
         growing.append(np.fromiter(ids, dtype=np.int32, count=lengths.sum()), lengths)

@@ -10,7 +10,6 @@ treats a Chinese sentence as one word, which makes every text look diverse.
 from __future__ import annotations
 
 import re
-import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,10 +19,10 @@ from itertools import count
 import numpy as np
 
 from sftdiv.records import TokenIds
+from sftdiv.text.words import UNSPACED, marks
 
 LEXICAL = "lexical"
-# Thai and Lao, Burmese, Khmer, kana, Han (three ranges)
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+VARIATION_SELECTORS = "\ufe00-\ufe0f"  # belong to the sign before them
 
 
 def lexical_ids(texts: Iterable[str]) -> TokenIds:
@@ -47,13 +46,6 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
     Python's ``\w`` excludes combining marks, without which words of Indic scripts would be split.
     """
-    marks, letter = _marks(), rf"[^\W{UNSPACED}]"
-    full = rf"{letter}+(?:[{marks}'\u2019]+{letter}+)*[{marks}]*|[{UNSPACED}]|[^\s\w][{marks}]*"
+    mark, letter = marks() + VARIATION_SELECTORS, rf"[^\W{UNSPACED}]"
+    full = rf"{letter}+(?:[{mark}'\u2019]+{letter}+)*[{mark}]*|[{UNSPACED}]|[^\s\w][{mark}]*"
     return re.compile(r"\w+(?:'+\w+)*|[^\s\w]"), re.compile(full)
-
-
-def _marks() -> str:
-    """Combining marks up to U+FFFF outside the unspaced scripts, for a character class (more would be slower)."""
-    unspaced = re.compile(f"[{UNSPACED}]")
-    marks = (mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark) in {"Mn", "Mc"})
-    return "".join(mark for mark in marks if not unspaced.match(mark))

@@ -15,6 +15,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from sftdiv.text.words import terms
+
 TEXTS = 1_000  # counted per topic
 BLOCK = 8_192
 
@@ -37,7 +39,7 @@ def telling_words(texts: Sequence[str], topic: NDArray[np.int64], *, words: int)
 
     topics = int(topic.max(initial=-1)) + 1
     rows = _first_of_each(topic)
-    vectorizer = CountVectorizer(stop_words="english", dtype=np.int32)
+    vectorizer = CountVectorizer(tokenizer=terms, token_pattern=None, stop_words="english", dtype=np.int32)
     try:
         counts = vectorizer.fit_transform([texts[row] for row in rows])
     except ValueError:  # no text has a word that is not a stop word

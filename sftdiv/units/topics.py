@@ -23,6 +23,7 @@ from sftdiv.protocols import Clusterer, CorpusSide
 from sftdiv.records import SftdivError, Units
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of
+from sftdiv.text.words import split_words
 from sftdiv.units.clustering.kmeans import mean_directions, nearest_centre
 from sftdiv.units.clustering.stability import Stability
 from sftdiv.units.clustering.threads import in_ranges
@@ -80,7 +81,7 @@ class TopicUnits:
         centres = mean_directions(vectors, cluster, np.zeros((topics, vectors.shape[1]), dtype=np.float32))
         assigned = with_noise(vectors, cluster, centres, noise=self.noise)
         words = telling_words(clustered_texts, np.where(assigned < topics, assigned, NO_TOPIC), words=self.words)
-        single = [clustered_texts[index].split()[: self.words] for index in np.flatnonzero(assigned >= topics)]
+        single = [split_words(clustered_texts[index])[: self.words] for index in np.flatnonzero(assigned >= topics)]
         names = [" ".join([str(number), *name_words]) for number, name_words in enumerate([*words, *single])]
         topic, in_cluster = np.full((2, len(texts)), NO_TOPIC, dtype=np.int64)
         topic[nonzero], in_cluster[nonzero] = assigned, cluster

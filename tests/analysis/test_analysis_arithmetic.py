@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
@@ -16,9 +17,11 @@ from statsmodels.stats.power import ttest_power
 
 from sftdiv.analysis import correlation
 from sftdiv.analysis.intercept import fit_random_intercept
+from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.power import power, seeds_needed
 from sftdiv.analysis.regression import ONE_SIGMA, StudentT, difference, explained, fit_line
+from sftdiv.analysis.summaries import noise_table, power_table
 
 SAME = {"rel": 1e-8, "abs": 1e-8}
 
@@ -315,3 +318,19 @@ def test_overlap_by_level_is_the_mean_over_pairs_of_different_subsets():
     table = by_level(similarity, array(0, 0, 1))
     assert table.to_numpy() == pytest.approx(array(0.5, 0.3, 0.3, np.nan).reshape(2, 2), nan_ok=True)
     assert list(table.index) == list(table.columns) == [0, 1]
+
+
+@pytest.mark.parametrize(("performance", "noted"), [([math.nan] * 4, False), ([0.1, 0.2, 0.4, 0.3], True)])
+def test_one_seed_is_noted_only_where_there_are_scores(performance, noted):
+    cells = pd.DataFrame(
+        {
+            "kind": "level",
+            "ladder": "a ladder",
+            "primary": "loss",
+            "level": [0.0, 0.25, 0.5, 1.0],
+            "performance": performance,
+        }
+    )
+    notes = Notes()
+    power_table(cells, noise_table(cells), slopes=[0.1], notes=notes)
+    assert bool(notes.sentences()) == noted

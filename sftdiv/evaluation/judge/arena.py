@@ -6,8 +6,6 @@ baseline's score is 1000. `arena_verdicts` reads the verdicts, `arena_fit` compu
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +21,7 @@ from sftdiv.evaluation.judge.length_control import length_controlled_win_rate
 from sftdiv.evaluation.judge.win_rate import win_rate
 from sftdiv.storage.cell import RESULT
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_line
 
 TABLE = "arena.csv"
 
@@ -110,14 +109,12 @@ def read_arena(study: Path, *, draws: int, seed: int) -> Arena:
 
 def write_arena(arena: Arena, path: Path) -> None:
     """Write the standings as CSV; unknown numbers are empty fields."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Standing)], lineterminator="\n")
-    writer.writeheader()
+    lines = [csv_line(field.name for field in fields(Standing))]
     for row in arena.rows():
-        writer.writerow(
-            {name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        lines.append(
+            csv_line("" if isinstance(value, float) and math.isnan(value) else value for value in row.values())
         )
-    write_atomically(path, text.getvalue())
+    write_atomically(path, "".join(lines))
 
 
 def _standings(

@@ -23,6 +23,7 @@ from sftdiv.protocols import EvalContext
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.cell import RESULT
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, file_digest, folder_identity, path_identity
 
 BASE, REFERENCE, LEVEL = "base", "reference", "level:"
@@ -54,7 +55,7 @@ class Baseline:
 
 def baseline_identity(setting: str) -> str:
     """A baseline setting free of paths: a file by content, a cell's folder by its model, any other word as it is."""
-    path = Path(setting).expanduser()
+    path = user_path(setting, name="judge.baseline")
     if setting in (BASE, REFERENCE) or setting.startswith(LEVEL):
         return setting
     if path.is_file():
@@ -74,7 +75,7 @@ def find_baseline(setting: str, prompts: Sequence[Prompt], context: EvalContext)
     Raises:
         SftdivError: If there is no such baseline, there are several, or it lacks an answer.
     """
-    path = Path(setting).expanduser()
+    path = user_path(setting, name="judge.baseline")
     if setting == BASE:
         return Baseline(BASE)
     if setting == REFERENCE:

@@ -19,8 +19,10 @@ from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.evaluation.judge.prompt_files import prompt_of_row, read_prompts
 from sftdiv.protocols import EvalContext
 from sftdiv.records import SftdivError
+from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import path_identity, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.text.lines import first_line
 
 log = logging.getLogger(__name__)
 TURNS = ("all", "first")
@@ -114,7 +116,7 @@ class FilePrompts:
         Raises:
             SftdivError: If the file is unavailable or cannot be read.
         """
-        path = Path(self.path).expanduser() if self.path else self._download()
+        path = user_path(self.path, name="prompts path") if self.path else self._download()
         prompts = read_prompts(path, source=self.name)
         if self.turns == "first":
             prompts = [Prompt(prompt.opening, (), prompt.source, prompt.references[:1]) for prompt in prompts]
@@ -136,7 +138,7 @@ class FilePrompts:
                 hub.get_session().head(ENDPOINT, timeout=PROBE_SECONDS)
             return Path(hub.hf_hub_download(**location))
         except Exception as error:  # the hub's HTTP client, and so the class of its errors, differs between versions
-            reason = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+            reason = first_line(error).rstrip(".")
             raise SftdivError(
                 f"prompts={self.name} cannot be downloaded from the hub ({self.repository}, {self.file}): {reason}. "
                 f"{OFFLINE.format(name=self.name)}"

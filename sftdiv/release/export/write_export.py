@@ -22,6 +22,7 @@ from sftdiv.records import SftdivError
 from sftdiv.release.export.entries import add_entries
 from sftdiv.release.export.export_conversations import as_alpaca, as_messages, as_sharegpt, check_turns
 from sftdiv.storage.files import writing
+from sftdiv.storage.folders import check_names
 from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ _BATCH = 1000  # rows
 _DERIVED = ("instruction", "response", "group", "heldout")  # columns of a corpus that its messages imply
 # Columns that TRL trains on instead of the messages.
 _TRL_COLUMNS = ("prompt", "completion", "chosen", "rejected", "conversations", "input_ids", "labels")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot name a file and a data set.
+
+    Raises:
+        SftdivError: With the name.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise SftdivError(
+            f"export.name={name!r} must be letters, digits, '_', '-' and '.', since it names a file and a data set"
+        )
+    check_names("export.name", Path(f"{name}.lineage.json"))
 
 
 def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str) -> list[Path]:
@@ -56,10 +70,7 @@ def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str
             cannot hold a row or a carried column.
     """
     check_one_of("export.format", format, FORMATS)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise SftdivError(
-            f"export.name={name!r} must be letters, digits, '_', '-' and '.', since it names a file and a data set"
-        )
+    check_name(name)
     if not len(rows):
         raise SftdivError("there is nothing to export: the subset holds no example")
     folder.mkdir(parents=True, exist_ok=True)

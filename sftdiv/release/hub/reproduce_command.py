@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from sftdiv.storage.redaction import redacted_overrides
+
 # Settings that change no result and may contain paths of one machine.
 OMITTED = ("paths", "tracking", "study", "sweep", "export", "hydra", "train.push_to_hub", "train.private")
 
@@ -19,7 +21,7 @@ def command_of(overrides: Sequence[str]) -> str:
     retained = [override for override in overrides if not _is_omitted(override.lstrip("+~").partition("=")[0])]
     if any(override.lstrip("+").startswith("experiment=") for override in retained):
         retained.append("hydra.mode=RUN")  # experiments are multiruns, and this is a single run
-    return shlex.join(["python", "-m", "sftdiv.run", *retained])
+    return shlex.join(["python", "-m", "sftdiv.run", *redacted_overrides(retained)])
 
 
 def _is_omitted(key: str) -> bool:

@@ -145,7 +145,7 @@ def _forward_metrics(path: Path, offset: int, tracker: Tracker | None) -> int:
         stream.seek(offset)
         unread = stream.read()
     complete = unread[: unread.rfind(b"\n") + 1]
-    for line in complete.splitlines():
+    for line in complete.split(b"\n")[:-1]:
         step, metrics = json.loads(line)
         tracker.log(metrics, step)
     return offset + len(complete)

@@ -21,6 +21,7 @@ from typing import Any
 
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.lines import read_json_lines
 from sftdiv.training.config import TrainingConfig
 
 SPEC, CONVERSATIONS, STEPS, ERROR = "spec.json", "conversations.jsonl", "steps.jsonl", "error.txt"
@@ -55,7 +56,7 @@ def main(folder: Path) -> int:
         threading.Thread(target=_end_with, args=(spec["launcher"]["process"],), daemon=True).start()
     level = logging.INFO if is_first_rank else logging.ERROR
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level)
-    rows = [json.loads(line) for line in (folder / CONVERSATIONS).read_text(encoding="utf-8").splitlines()]
+    rows = read_json_lines(folder / CONVERSATIONS)
     try:
         fine_tune(
             ModelRef(**spec["base"]),

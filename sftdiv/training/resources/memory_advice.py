@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from sftdiv.records import SftdivError
+from sftdiv.text.lines import first_line
 from sftdiv.training.config import TrainingConfig
 
 
@@ -47,9 +48,9 @@ def memory_errors_explained(advice: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "MemoryError"
+        reason = first_line(error)
         raise SftdivError(f"out of memory ({reason}). {advice}") from error
     except RuntimeError as error:
         if "DefaultCPUAllocator" not in str(error):
             raise
-        raise SftdivError(f"out of memory on the machine ({str(error).splitlines()[0]}). {advice}") from error
+        raise SftdivError(f"out of memory on the machine ({first_line(error)}). {advice}") from error

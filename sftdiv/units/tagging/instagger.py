@@ -22,6 +22,7 @@ from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import ModelRef, RawTags, SftdivError
 from sftdiv.storage.hashing import content_hash, settings_identity
+from sftdiv.text.lines import first_line
 from sftdiv.units.tagging.llm import PLACEHOLDER, check_prompt
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
@@ -144,7 +145,7 @@ class LocalTagger:
             tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision, padding_side="left")
             model = AutoModelForCausalLM.from_pretrained(path, revision=self.revision, dtype=dtype)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise SftdivError(
                 f"strategy.units.tagger.path={self.path!r} cannot be loaded: {reason} It must be a hub id or a folder "
                 "of a causal language model; strategy/tagger=keyphrase needs no model"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,11 +21,20 @@ import numpy as np
 
 from sftdiv.records import RawTags, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.text.words import UNSPACED, is_simple, joiner, marks, pairs, unspaced_run
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-WORD_OR_BREAK = re.compile(r"[^\W\d_][\w'-]*\w|\d\w*|\S")
+WORD_OR_BREAK = re.compile(r"[^\W\d_][\w'-]*\w|\d\w*|\S")  # of texts that `is_simple` holds for
+
+
+@cache
+def _word_run_or_break() -> re.Pattern[str]:
+    """The same for all scripts: marks and joiners belong to their word; a run without spaces is the first group."""
+    letter, mark = rf"[^\W{UNSPACED}]", rf"[{marks()}]"
+    within = rf"(?:{letter}|[{marks()}'-]|{joiner()})"
+    return re.compile(rf"({unspaced_run()})|[^\W\d_{UNSPACED}]{within}*(?:{letter}|{mark})|\d{letter}*|\S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +104,19 @@ class KeyphraseTagger:
         """Runs of 1 to ``longest`` words in lower case.
 
         Runs end at stop words, numbers, single letters and punctuation, as in RAKE (Rose et al.
-        2010).
+        2010). In scripts without spaces every two neighbouring characters are a phrase.
         """
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         run: list[str] = []
-        for word in WORD_OR_BREAK.findall(text.lower()):
+        lowered = text.lower()
+        pattern = WORD_OR_BREAK if is_simple(lowered) else _word_run_or_break()
+        for match in pattern.finditer(lowered):
+            if match.re.groups and match[1]:
+                yield from pairs(match[1])  # phrases of their own
+                run = []
+                continue
+            word = match[0]
             is_content = len(word) > 1 and word[0].isalpha() and word not in ENGLISH_STOP_WORDS
             run = [*run, word][-self.longest :] if is_content else []
             for start in range(len(run)):

@@ -22,9 +22,11 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.text.words import joiner, marks
 from sftdiv.units.tagging.merging import commonest, counts_of
 
-SPECIAL = re.compile(r"((?<=\w)[+#]+)|[^\w]|_")
+_WORD = rf"\w{marks()}"  # marks belong to their letter
+SPECIAL = re.compile(rf"((?<=\w)[+#]+|{joiner()})|[^{_WORD}]|_")
 
 
 @dataclass(frozen=True, kw_only=True)

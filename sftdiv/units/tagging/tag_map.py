@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_atomically
+from sftdiv.text.csv_cells import csv_line, from_csv_cell
 
 TagMap = Mapping[str, str | None]
 COLUMNS = ("raw_tag", "tag", "texts")
@@ -37,10 +38,8 @@ def save_tag_map(tag_map: TagMap, counts: Mapping[str, int], path: Path) -> None
         by_tag = {raw: {"tag": final, "texts": count} for raw, final, count in entries}
         text = json.dumps(by_tag, ensure_ascii=False, indent=1)
     else:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([COLUMNS, *((raw, final or "", count) for raw, final, count in entries)])
-        text = buffer.getvalue()
+        rows = [COLUMNS, *((raw, final or "", count) for raw, final, count in entries)]
+        text = "".join(map(csv_line, rows))
     write_atomically(path, text)
 
 
@@ -51,7 +50,7 @@ def load_tag_map(path: Path) -> dict[str, str | None]:
         SftdivError: If the file is missing or damaged, or a value is not a string.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets often write a byte-order mark
+        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets often write a byte-order mark
         entries = _from_json(text) if _suffix(path) == ".json" else _from_csv(text)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, csv.Error) as error:
         raise SftdivError(f"tag_map={str(path)!r} cannot be read: {error!r}; {FORMATS}") from error
@@ -81,4 +80,5 @@ def _from_json(text: str) -> dict[str, str | None]:
 
 def _from_csv(text: str) -> dict[str, str | None]:
     """The map in a CSV text."""
-    return {row["raw_tag"]: row["tag"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return {from_csv_cell(row["raw_tag"]): row["tag"] and from_csv_cell(row["tag"]) for row in rows}

@@ -1,0 +1,145 @@
+"""Paths that cannot be read or written: one message with the path and the way out, before anything is read."""
+
+import errno
+import json
+import os
+import re
+import sys
+
+import pytest
+from warm_process import run_program
+
+from sftdiv.config.from_python import compose_run
+from sftdiv.config.run_request import check_study
+from sftdiv.data.files_reader import _expand
+from sftdiv.pipeline.recorder import Recorder
+from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.cell import Cell, check_cell_name
+from sftdiv.storage.files import local_path, write_atomically
+from sftdiv.storage.folders import check_folder, os_error_message, user_path
+from sftdiv.tracking.run_tracker import RunTracker
+
+LONG = "x" * 300
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "afile").touch()
+    with pytest.raises(
+        SftdivError, match=r"paths.outputs: .*afile/cell cannot be written: Not a directory; a file is in the way"
+    ):
+        check_folder("paths.outputs", tmp_path / "afile" / "cell")
+    with pytest.raises(SftdivError, match=r"a file is in the way of a folder"):
+        check_folder("paths.cache", tmp_path / "afile")
+
+
+def test_a_folder_that_can_be_written_is_left_empty(tmp_path):
+    check_folder("paths.outputs", tmp_path / "new" / "cell")
+    assert list((tmp_path / "new" / "cell").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_a_folder_that_the_system_refuses_is_named():
+    with pytest.raises(SftdivError, match=r"paths.cache: /proc/x cannot be written: .*; choose another folder"):
+        check_folder("paths.cache", user_path("/proc/x"))
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x.jsonl", f"{LONG}.jsonl", "a\0b"])
+def test_paths_that_no_system_takes_are_messages(path):
+    with pytest.raises(SftdivError, match=r"corpus.path"):
+        _expand(path)
+    assert local_path(path) is None
+    assert not ModelRef(path).is_local and ModelRef(path).identity() == {"path": path, "revision": None}
+
+
+def test_names_in_bytes_count_not_characters(tmp_path):
+    with pytest.raises(SftdivError, match=r"study: the name .* has 300 bytes"):
+        check_folder("study", tmp_path / ("語" * 100))
+    with pytest.raises(SftdivError, match=r"export.name: the name"):
+        compose_run(["export.format=messages", f"export.name={'n' * 250}"])
+    with pytest.raises(SftdivError, match=r"export.name='a/b' must be letters"):
+        compose_run(["export.format=messages", "export.name=a/b"])
+    write_atomically(tmp_path / ("n" * 250), "fits")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", "..", "", "a\nb", "\x1b[2Jx", "javascript:alert(1)", "C:x", " x", LONG]
+)
+def test_studies_are_plain_names(name):
+    with pytest.raises(SftdivError, match=r"study"):
+        check_study(name)
+
+
+def test_names_of_studies_may_be_of_any_script():
+    for name in ("my study", "研究-1", "a+b", "étude.2"):
+        check_study(name)
+
+
+@pytest.mark.parametrize("part", ["../x", "javascript:alert(1)", "[/red]", "<b>", "a b"])
+def test_cells_are_plain_names(part):
+    with pytest.raises(SftdivError, match=r"strategy.name, strategy.side and model.name may hold"):
+        check_cell_name(f"{part}-response-1k-d1-m-s0-h123456")
+    check_cell_name("micro_token-response-0.5k-d0.333-scratch_3m-s0-h123456")
+    with pytest.raises(SftdivError, match=r"the cell would be named"):
+        compose_run([f"model.name='{part}'"]).single_cell()
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "read-only"),
+        (errno.EFBIG, "ulimit"),
+        (errno.EACCES, "permission"),
+    ],
+)
+def test_errors_of_the_system_name_the_file_and_the_way_out(number, way_out):
+    message = os_error_message(OSError(number, os.strerror(number), "/a/b"))
+    assert message and message.startswith("/a/b: ") and way_out in message and "the same command resumes" in message
+
+
+def test_errors_of_a_network_are_not_the_system_s():
+    assert os_error_message(ConnectionError("refused")) is None
+
+
+def test_a_failure_that_cannot_be_recorded_hides_no_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ValueError, match=r"the first"), Recorder(Cell("s", "c", tmp_path, "h"), RunTracker()):
+        monkeypatch.setattr("sftdiv.pipeline.recorder.write_failure", full)
+        raise ValueError("the first")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["paths.outputs=afile"], "paths.outputs: .*afile.* cannot be written"),
+        (["paths.cache=/proc/x"], "paths.cache: /proc/x cannot be written"),
+        (["export.format=messages", "export.folder=afile/x"], "export.folder: .*afile/x cannot be written"),
+        (["-m", "diversity_level=0,1", "paths.multirun=afile"], "paths.multirun: .*afile.* cannot be written"),
+        (["-m", "diversity_level=0,1", "study=../x"], "study='../x' must be a plain folder name"),
+        (
+            ["corpus.path='~nosuchuser/x.jsonl'"],
+            "corpus.path=~nosuchuser/x.jsonl: .* no home directory for ~nosuchuser",
+        ),
+        ([LONG], "."),
+    ],
+)
+def test_commands_end_with_a_message_before_anything_is_read(tmp_path, given, message):
+    (tmp_path / "afile").touch()
+    (tmp_path / "a.jsonl").write_text(json.dumps({"instruction": "a", "output": "b"}) + "\n")
+    few = [
+        "corpus=files",
+        "corpus.path=a.jsonl",
+        "stop_after=select",
+        "embedder=none",
+        "model=smollm2_135m",
+        "tracking=none",
+    ]
+    flags = [text for text in given if text == "-m"]
+    settings = [*few, f"paths.cache={tmp_path}/cache", *(text for text in given if text != "-m")]
+    done = run_program("sftdiv.run", *flags, *settings, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(message, done.stderr.replace("\n", " "))
+    assert not list((tmp_path / "cache").glob("corpus/*")) and not (tmp_path.parent / "x").exists()
