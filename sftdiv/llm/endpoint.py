@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sftdiv.llm.answer_text import escape_surrogates
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import check_range
 
@@ -118,6 +119,7 @@ class Endpoint:
             "connector": aiohttp.TCPConnector(limit=self.concurrency),
             "timeout": aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
             "cookie_jar": aiohttp.DummyCookieJar(),
+            "auto_decompress": False,  # see `response_body`
         }
         async with aiohttp.ClientSession(**settings) as session:
             yield Connection(self, session, key, max_calls)
@@ -141,12 +143,13 @@ class Reply:
 
 
 def content(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Text and finish reason of a decoded chat completion."""
+    """Text and finish reason of a decoded chat completion; half a character is escaped."""
     choice = body["choices"][0]
     text = (choice.get("message") or {}).get("content")
     if isinstance(text, list):  # some reasoning models return parts; those without text are left out
         text = "".join(part["text"] for part in text if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return text if isinstance(text, str) else "", str(choice.get("finish_reason"))
+    reason = choice.get("finish_reason")
+    return escape_surrogates(text) if isinstance(text, str) else "", reason if isinstance(reason, str) else "None"
 
 
 def token_usage(body: Mapping[str, Any]) -> dict[str, int]:

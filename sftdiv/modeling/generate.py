@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftdiv.modeling.chat_labels import Messages
+from sftdiv.llm.answer_text import END_OF_THOUGHT, THOUGHT, without_thoughts
+from sftdiv.modeling.chat_labels import Messages, render_prompt
 from sftdiv.modeling.checkpoint import ModelSource, load_model, load_tokenizer
 from sftdiv.records import SftdivError
 
@@ -56,8 +57,8 @@ class Answer:
     """A generated response.
 
     Attributes:
-        text: Text without special tokens.
-        tokens: Number of tokens, including the end token.
+        text: Text without special tokens, and without what a reasoning model thinks first.
+        tokens: Number of tokens, including thoughts and the end token.
         ended: Whether it ended with an end token.
         cut: Whether the start of its prompt was truncated.
     """
@@ -107,6 +108,7 @@ class BatchedModel:
             SftdivError: The model has no room for answers of this length.
         """
         prompts = prompt_tokens(self._tokenizer, conversations)
+        begun = [opens_thought(self._tokenizer, prompt) for prompt in prompts]
         room = min(self._max_length, room_for_prompts(positions_of(self._model.config), sampling.max_new_tokens))
         remaining = [int(row) for row in np.argsort([-len(prompt) for prompt in prompts], kind="stable")]
         while remaining:
@@ -120,7 +122,8 @@ class BatchedModel:
                 continue
             remaining = remaining[len(rows) :]
             for row, ids in zip(rows, outputs, strict=True):
-                yield row, read_answer(self._tokenizer, ids, self._end_ids, cut=len(prompts[row]) > room)
+                cut = len(prompts[row]) > room
+                yield row, read_answer(self._tokenizer, ids, self._end_ids, cut=cut, begun=begun[row])
 
     def _try_generate(
         self, prompts: Sequence[list[int]], generators: list[np.random.Generator], sampling: Sampling
@@ -207,10 +210,7 @@ def generate(
 
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages]) -> list[list[int]]:
     """Token ids of conversations in the chat format, up to the start of the next answer."""
-    texts = [
-        tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True)
-        for turns in conversations
-    ]
+    texts = [render_prompt(tokenizer, turns) for turns in conversations]
     return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
@@ -221,11 +221,36 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
     return {int(token) for token in [*ids, tokenizer.eos_token_id] if token is not None}
 
 
-def read_answer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], end_ids: set[int], *, cut: bool) -> Answer:
-    """The answer in generated tokens, up to the first end token."""
+def opens_thought(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> bool:
+    """Whether a prompt ends with ``<think>``, as the templates of some reasoning models do."""
+    return str(tokenizer.decode(prompt[-8:])).rstrip().endswith(THOUGHT)
+
+
+def read_answer(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], end_ids: set[int], *, cut: bool, begun: bool = False
+) -> Answer:
+    """The answer in generated tokens, up to the first end token and without thoughts.
+
+    Args:
+        tokenizer: Tokenizer of the model.
+        ids: Generated tokens.
+        end_ids: Tokens that end an answer.
+        cut: Whether the start of the prompt was truncated.
+        begun: Whether the prompt opened a thought, see `opens_thought`.
+    """
     length = next((index for index, token in enumerate(ids) if token in end_ids), None)
-    text = str(tokenizer.decode(ids[:length], skip_special_tokens=True))
+    text = answer_text(tokenizer, ids[:length], begun=begun)
     return Answer(text, len(ids) if length is None else length + 1, length is not None, cut)
+
+
+def answer_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, begun: bool) -> str:
+    """Text of generated tokens without special tokens and without thoughts; see `read_answer`."""
+    written = list(ids)
+    end_of_thought = tokenizer.added_tokens_encoder.get(END_OF_THOUGHT)
+    if end_of_thought not in written:
+        return without_thoughts(str(tokenizer.decode(written, skip_special_tokens=True)), begun=begun)
+    answer = written[len(written) - written[::-1].index(end_of_thought) :]  # some models skip it as a special token
+    return without_thoughts(str(tokenizer.decode(answer, skip_special_tokens=True)).lstrip())
 
 
 def positions_of(config: PretrainedConfig) -> int:

@@ -116,7 +116,12 @@ def _from_file(path: Path) -> Encoder:
     """The encoder of a ``tokenizer.json``."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise SftdivError(
+            f"tokenizer {str(path.parent)!r} cannot be loaded: {path.name} is damaged: {error}"
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
@@ -134,9 +139,9 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    except OSError as error:  # a missing folder, an unknown id, no network
-        reason = str(error).strip().splitlines()[0]
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except Exception as error:  # a missing folder, an unknown id, no network; a damaged file may raise anything
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SftdivError(
             f"tokenizer {name!r} cannot be loaded: {reason} "
             "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"
