@@ -28,7 +28,8 @@ from sftdiv.evaluation.backends import AUTO, check_backend
 from sftdiv.evaluation.stop_after_thoughts import stop_after_thoughts
 from sftdiv.llm.answer_text import END_OF_THOUGHT
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-from sftdiv.modeling.generate import answer_text, end_tokens, opens_thought, prompt_tokens
+from sftdiv.modeling.generate import end_tokens, prompt_tokens
+from sftdiv.modeling.read_answer import answer_text, opens_thought
 
 CPU_BATCH_BYTES = 1 << 30  # of a batch's logits and log-probabilities
 MAX_AUTO_BATCH = 64  # as in the harness

@@ -31,6 +31,7 @@ import numpy as np
 
 from sftdiv.llm.answer_text import escape_surrogates
 from sftdiv.llm.endpoint import Endpoint, Reply
+from sftdiv.llm.redirects import MOST_REDIRECTS, REDIRECTS, redirect_message, same_server
 from sftdiv.llm.response_body import ACCEPTED_ENCODINGS, TOO_LARGE, UnreadableBodyError, read_body
 from sftdiv.records import SftdivError
 
@@ -42,8 +43,6 @@ RETRIED = {408, 409, 425, 429}  # client errors that are retried
 LISTING_TRIES = 3  # tries to list the models
 LONGEST_RETRY_AFTER = 600.0  # seconds; a run does not stand still for longer at a server's wish
 LOGGED_RETRY_AFTER = 60.0  # seconds; a wish for more is logged, once
-REDIRECTS = {301, 302, 307, 308}  # followed within a host, with the same request
-MOST_REDIRECTS = 3
 MESSAGE_CHARS = 500  # characters of a server's message that are shown
 USERINFO = re.compile(r"//[^/@\s]+@")  # aiohttp's errors repeat a proxy's address with its password
 
@@ -150,14 +149,19 @@ class Connection:
         import aiohttp
 
         url = f"{self._base}/{path}"
-        settings: dict[str, Any] = {"json": request, "proxy": self._proxy, "allow_redirects": False, "headers": ACCEPTED_ENCODINGS}
+        settings: dict[str, Any] = {
+            "json": request,
+            "proxy": self._proxy,
+            "allow_redirects": False,
+            "headers": ACCEPTED_ENCODINGS,
+        }
         try:
             for _ in range(MOST_REDIRECTS):
                 async with self._session.request(method, url, **settings) as response:
                     if response.status in REDIRECTS:
                         target = urljoin(url, response.headers.get("Location", ""))
                         if not same_server(url, target):
-                            return response.status, self._redact(_redirect_message(target)), None
+                            return response.status, self._redact(redirect_message(target)), None
                         url = target
                         continue
                     text = await read_body(response)
@@ -199,29 +203,6 @@ class Connection:
         return USERINFO.sub("//***@", text if self._key is None else text.replace(self._key, "***"))[:MESSAGE_CHARS]
 
 
-def same_server(url: str, target: str) -> bool:
-    """Whether a redirect stays on the host and port of a URL, or moves from HTTP to HTTPS on the same host."""
-    old, new = urlsplit(url), urlsplit(target)
-    upgraded = (old.scheme, new.scheme) == ("http", "https") and old.port in {None, 80} and new.port in {None, 443}
-    same_address = old.scheme == new.scheme and old.port == new.port
-    return old.hostname == new.hostname and new.username is None and (same_address or upgraded)
-
-
-def _redirect_message(target: str) -> str:
-    parts = urlsplit(target)
-    return (
-        f"redirects to another server, {parts.scheme}://{parts.netloc.rpartition('@')[2]}, to which the conversation is "
-        "not sent; if that is the right one, set base_url to it"
-    )
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "forever"
-    hours, minutes = seconds / 3600, seconds / 60
-    return f"{hours:.3g} h" if hours >= 1 else f"{minutes:.3g} min"
-
-
 def _proxy(url: str) -> str | None:
     """Proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` ...) names for a URL."""
     parts = urlsplit(url)
@@ -241,6 +222,13 @@ def parse_completion(text: str) -> Mapping[str, Any] | None:
 
 def _error_kind(status: int, text: str) -> str:
     return {0: text.split(":")[0], 200: "unreadable"}.get(status, str(status))
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "forever"
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.3g} h" if hours >= 1 else f"{minutes:.3g} min"
 
 
 def _retry_seconds(retry_after: str | None) -> float | None:

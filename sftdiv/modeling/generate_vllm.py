@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.modeling.chat_labels import Messages
 from sftdiv.modeling.checkpoint import ModelSource, as_model_ref, load_config
-from sftdiv.modeling.generate import (
-    Answer,
-    Sampling,
-    opens_thought,
-    positions_of,
-    prompt_tokens,
-    read_answer,
-    room_for_prompts,
-)
+from sftdiv.modeling.generate import Sampling, positions_of, prompt_tokens, room_for_prompts
+from sftdiv.modeling.read_answer import Answer, opens_thought, read_answer
 from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:

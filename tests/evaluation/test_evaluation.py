@@ -22,8 +22,9 @@ from sftdiv.evaluation.loading import harness_tasks, load_tasks
 from sftdiv.evaluation.paired import compare_cells, paired_difference
 from sftdiv.modeling.chat_labels import label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-from sftdiv.modeling.generate import generate, opens_thought, read_answer
+from sftdiv.modeling.generate import generate
 from sftdiv.modeling.loss import pad_batch, token_losses
+from sftdiv.modeling.read_answer import opens_thought, read_answer
 from sftdiv.pipeline.scoring import check_evaluation
 from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, ModelRef, Score, SftdivError

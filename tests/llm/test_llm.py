@@ -19,9 +19,10 @@ import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests, summary
-from sftdiv.llm.connection import parse_completion, same_server
+from sftdiv.llm.connection import parse_completion
 from sftdiv.llm.endpoint import Endpoint, Reply, content, token_usage
 from sftdiv.llm.journal import FAILED, Journal
+from sftdiv.llm.redirects import same_server
 from sftdiv.records import SftdivError
 
 WORDS = [f"word {number}" for number in range(60)]

@@ -36,14 +36,13 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.hashing import file_digest
 from sftdiv.training.batching.batches import Step
+from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
 from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
 from sftdiv.training.callbacks.validation import ValidationCallback
 from sftdiv.training.module import CausalModule
 
 log = logging.getLogger(__name__)
-PROGRESS = "progress.json"
 # `load` itself is strict: every trained weight must be in the checkpoint
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -73,7 +72,7 @@ class CheckpointCallback(Callback):
     @property
     def done(self) -> int:
         """Completed steps of the checkpoint to resume from; 0 if there is none."""
-        return 0 if self._checkpoint is None else int(_read_progress(self._checkpoint)["done"])
+        return 0 if self._checkpoint is None else int(read_progress(self._checkpoint)["done"])
 
     @property
     def interrupted(self) -> bool:
@@ -150,7 +149,7 @@ class CheckpointCallback(Callback):
         save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
         _barrier(module)
         if is_first_rank:
-            progress = self._progress(trainer, module) | {"values": values, "files": _digests(temporary)}
+            progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
             (temporary / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
             shutil.rmtree(checkpoint, ignore_errors=True)
             temporary.replace(checkpoint)
@@ -161,7 +160,7 @@ class CheckpointCallback(Callback):
         self._last_saved = time.monotonic()
 
     def _load(self, trainer: Trainer, module: CausalModule, checkpoint: Path) -> None:
-        progress = _read_progress(checkpoint)
+        progress = read_progress(checkpoint)
         self.validation.losses = [(step, loss) for step, loss in progress["validation"]]
         if self.validation.losses:
             self.validation.keep_best(module)  # allocates the tensors that are read into
@@ -196,42 +195,6 @@ class CheckpointCallback(Callback):
             "validation": self.validation.losses,
             "scaler": trainer.precision_plugin.state_dict(),
         }
-
-
-def latest_checkpoint(folder: Path, plan: str) -> Path | None:
-    """The newest complete and undamaged checkpoint of the plan in a folder, or None."""
-    complete = [path for path in folder.glob("step-*") if (path / PROGRESS).exists()]
-    for path in sorted(complete, key=lambda path: -int(path.name.removeprefix("step-"))):
-        damage = _damage(path)
-        if damage is None and _read_progress(path)["plan"] == plan:
-            return path
-        if damage is not None:
-            log.warning("%s is not resumed from: %s", path, damage)
-    return None
-
-
-def _read_progress(checkpoint: Path) -> dict[str, Any]:
-    """Content of ``progress.json``: ``plan``, ``done``, ``losses``, ``validation``, ``scaler``, ``values``, ``files``."""
-    return dict(json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
-
-
-def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files; None where they are as they were written."""
-    try:
-        progress = _read_progress(checkpoint)
-        files = dict(progress["files"])
-        if missing := {"plan", "done", "losses", "validation", "scaler", "values"} - progress.keys():
-            return f"{PROGRESS} lacks {', '.join(sorted(missing))}"
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return f"{PROGRESS} is damaged, or of another version: {error!r}"
-    found = _digests(checkpoint)
-    changed = sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
-    return f"{', '.join(changed)} changed since it was written" if changed else None
-
-
-def _digests(checkpoint: Path) -> dict[str, str]:
-    """Digest of each file but ``progress.json``, by name."""
-    return {path.name: file_digest(path) for path in sorted(checkpoint.iterdir()) if path.name != PROGRESS}
 
 
 @contextmanager

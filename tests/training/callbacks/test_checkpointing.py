@@ -17,8 +17,7 @@ from warm_process import run_code, start_code
 
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
-from sftdiv.training.callbacks import checkpointing
-from sftdiv.training.callbacks.checkpointing import PROGRESS
+from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests
 from sftdiv.training.callbacks.safe_storage import restore_values, split_values
 from sftdiv.training.config import AdapterConfig
 from sftdiv.training.distributed.launch import launch
@@ -123,7 +122,7 @@ def test_code_in_a_checkpoint_does_not_run(base, tmp_path):
     progress = json.loads((checkpoint / PROGRESS).read_text())
     for name in ("metadata.json", "parts-0.safetensors", "random-0.safetensors"):
         (checkpoint / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    progress["files"] = checkpointing._digests(checkpoint)  # whoever can write the files can write their digests
+    progress["files"] = digests(checkpoint)  # whoever can write the files can write their digests
     (checkpoint / PROGRESS).write_text(json.dumps(progress))
     with pytest.raises(SftdivError, match=r"step-4 is no state of this training .* remove it"):
         fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2))
