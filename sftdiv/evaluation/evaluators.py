@@ -85,12 +85,16 @@ class LmEvalTasks:
             The names of the scores, and whether higher is better.
 
         Raises:
-            SftdivError: If a task cannot be loaded, or ``mean`` names an unknown score.
+            SftdivError: If a task cannot be loaded or has too few examples, or ``mean`` names an unknown
+                score.
         """
+        from sftdiv.evaluation.fewshot_check import check_fewshot
         from sftdiv.evaluation.harness import score_names
         from sftdiv.evaluation.loading import load_tasks
 
-        names = score_names(load_tasks(self.tasks, self._task_folder(context)))
+        loaded = load_tasks(self.tasks, self._task_folder(context))
+        check_fewshot(loaded, self.num_fewshot)
+        names = score_names(loaded)
         prefixes = tuple(name for name in names if name.endswith("."))
         for score in self._averaged():
             if score not in names and not score.startswith(prefixes):

@@ -115,12 +115,20 @@ def mean_score(scores: Sequence[Score]) -> Score:
 
 def set_fewshot(loaded: LoadedTasks, num_fewshot: int | Mapping[str, int] | None, seed: int) -> None:
     """Set number and seed of the few-shot examples of every task; None leaves the task's own number."""
+    for name, count in fewshot_counts(loaded, num_fewshot).items():
+        loaded.tasks[name].set_config(key="num_fewshot", value=count)
+        loaded.tasks[name].set_fewshot_seed(seed=seed)
+
+
+def fewshot_counts(loaded: LoadedTasks, num_fewshot: int | Mapping[str, int] | None) -> dict[str, int]:
+    """Number of few-shot examples by task; None is the task's own."""
+    counts = {}
     for name, task in loaded.tasks.items():
         requested = num_fewshot.get(loaded.requested[name]) if isinstance(num_fewshot, Mapping) else num_fewshot
         # The task's own number is remembered, because a cached task may have been changed for an earlier model.
         default = task.__dict__.setdefault("default_num_fewshot", task.get_config("num_fewshot") or 0)
-        task.set_config(key="num_fewshot", value=default if requested is None else requested)
-        task.set_fewshot_seed(seed=seed)
+        counts[name] = int(default if requested is None else requested)
+    return counts
 
 
 def _score_name(task: str, metric: str, filter_name: str) -> str:

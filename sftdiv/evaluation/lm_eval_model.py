@@ -1,6 +1,6 @@
 """A checkpoint as a model of the lm-evaluation-harness, run by `transformers` in this process or by vLLM.
 
-Neither scores nor answers depend on the batch size. Four behaviours of the harness with
+Neither scores nor answers depend on the batch size. Five behaviours of the harness with
 `transformers` are corrected here:
 
 - A prompt in a chat format already has every special token that training saw, so none is added before it.
@@ -8,6 +8,7 @@ Neither scores nor answers depend on the batch size. Four behaviours of the harn
   finished row of a batch would continue while others are not finished.
 - A task that requests longer answers than the model has positions for gets half of the positions, instead of an
   assertion error.
+- What a model thinks before the last ``</think>`` is no part of its answer, and a task's stop sequences do not end it.
 - ``batch_size=auto`` is computed on a CPU. The harness finds it by running out of memory, which would end the process.
 """
 
@@ -18,12 +19,17 @@ import io
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sftdiv.evaluation.backends import AUTO, check_backend
+from sftdiv.evaluation.stop_after_thoughts import stop_after_thoughts
+from sftdiv.llm.answer_text import END_OF_THOUGHT
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-from sftdiv.modeling.generate import end_tokens
+from sftdiv.modeling.generate import end_tokens, prompt_tokens
+from sftdiv.modeling.read_answer import answer_text, opens_thought
 
 CPU_BATCH_BYTES = 1 << 30  # of a batch's logits and log-probabilities
 MAX_AUTO_BATCH = 64  # as in the harness
@@ -53,11 +59,20 @@ def language_model(
         from lm_eval.models.vllm_causallms import VLLM
 
         weights = _vllm_weights(folder)
-        return VLLM(**weights, dtype="auto", batch_size=AUTO, seed=seed, add_bos_token=add_special_token)
+        thinks = END_OF_THOUGHT in str(load_tokenizer(folder).chat_template)
+        return VLLM(
+            **weights,
+            dtype="auto",
+            batch_size=AUTO,
+            seed=seed,
+            add_bos_token=add_special_token,
+            think_end_token=END_OF_THOUGHT if thinks else None,
+        )
     model, tokenizer = load_model(folder, dtype="auto", device=device), load_tokenizer(folder)
+    (prompt,) = prompt_tokens(tokenizer, [[{"role": "user", "content": "a"}]])
     if batch_size == AUTO and device == "cpu":
         batch_size = _cpu_batch_size(model.config.vocab_size, min(_positions(model.config), MAX_AUTO_TOKENS))
-    return _checkpoint_class()(
+    return _checkpoint_class(begun=chat_template and opens_thought(tokenizer, prompt))(
         pretrained=model, tokenizer=tokenizer, batch_size=batch_size, add_bos_token=add_special_token
     )
 
@@ -87,9 +102,16 @@ def _positions(config: Any) -> int:
     return int(resolve_max_length(config))
 
 
-def _checkpoint_class() -> Any:
-    """The harness's class with the corrections above; a function, so that importing this module imports no torch."""
+def _checkpoint_class(*, begun: bool) -> Any:
+    """The harness's class with the corrections above; a function, so that importing this module imports no torch.
+
+    Args:
+        begun: Whether prompts end with ``<think>``.
+    """
+    from lm_eval.models import huggingface
     from lm_eval.models.huggingface import HFLM
+
+    criteria = partial(stop_after_thoughts, begun=begun)
 
     class Checkpoint(HFLM):
         def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -98,7 +120,13 @@ def _checkpoint_class() -> Any:
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **settings: Any) -> Any:
             ends = list(end_tokens(self.model, self.tokenizer))
-            return super()._model_generate(context, max_length, stop, eos_token_id=ends, **settings)
+            with patch.object(huggingface, "stop_sequences_criteria", criteria):
+                return super()._model_generate(context, max_length, stop, eos_token_id=ends, **settings)
+
+        def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
+            if isinstance(tokens, list) and skip_special_tokens:  # an answer
+                return answer_text(self.tokenizer, tokens, begun=begun)
+            return str(super().tok_decode(tokens, skip_special_tokens=skip_special_tokens))
 
         def _detect_batch_size(self, requests: Sequence[Any] | None = None, pos: int = 0) -> int:
             with contextlib.redirect_stdout(io.StringIO()):

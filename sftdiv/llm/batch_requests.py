@@ -144,7 +144,7 @@ class _Batch:
         try:
             line = await task.run(session)
         except UnansweredError as error:
-            if 400 <= error.reply.status < 500 and error.reply.status not in RETRIED | TEXT_REFUSALS:
+            if 300 <= error.reply.status < 500 and error.reply.status not in RETRIED | TEXT_REFUSALS:
                 raise self._refusal_error(error.reply) from None
             refusal, line = error, {"state": FAILED, "refused": str(error)}
         except StoppedError as stopped:
@@ -162,6 +162,8 @@ class _Batch:
     def _refusal_error(self, reply: Reply) -> SftdivError:
         """The error for a server that refuses every request of this form."""
         url = self._endpoint.base_url
+        if 300 <= reply.status < 400:
+            return SftdivError(f"{url} answers {reply.status} and {reply.message}")
         if 400 <= reply.status < 500 and reply.status not in RETRIED:
             listed = ""
             if self._models and reply.status == 404:

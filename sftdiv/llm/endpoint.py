@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sftdiv.llm.answer_text import escape_surrogates
 from sftdiv.records import SftdivError
 from sftdiv.storage.redaction import names_a_variable
 from sftdiv.storage.validate import check_range
@@ -68,8 +69,8 @@ class Endpoint:
         _check_address(self.base_url)
         if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
-                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value given "
-                "is no variable and does not look like the name of one; it is not shown, because it may be the key itself"
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value "
+                "given is no variable and does not look like the name of one; it is not shown, since it may be the key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
@@ -108,6 +109,7 @@ class Endpoint:
             "connector": aiohttp.TCPConnector(limit=self.concurrency),
             "timeout": aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
             "cookie_jar": aiohttp.DummyCookieJar(),
+            "auto_decompress": False,  # see `response_body`
         }
         async with aiohttp.ClientSession(**settings) as session:
             yield Connection(self, session, key, max_calls)
@@ -122,8 +124,8 @@ def _check_address(base_url: str) -> None:
     if not base_url.startswith(("http://", "https://")):
         shown = f"={base_url!r}" if HOST.fullmatch(base_url) else ""
         raise SftdivError(
-            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other value is "
-            "not shown, because it may be a key"
+            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other "
+            "value is not shown, because it may be a key"
         )
     if "@" in base_url:
         raise SftdivError(
@@ -154,12 +156,13 @@ class Reply:
 
 
 def content(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Text and finish reason of a decoded chat completion."""
+    """Text and finish reason of a decoded chat completion; half a character is escaped."""
     choice = body["choices"][0]
     text = (choice.get("message") or {}).get("content")
     if isinstance(text, list):  # some reasoning models return parts; those without text are left out
         text = "".join(part["text"] for part in text if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return text if isinstance(text, str) else "", str(choice.get("finish_reason"))
+    reason = choice.get("finish_reason")
+    return escape_surrogates(text) if isinstance(text, str) else "", reason if isinstance(reason, str) else "None"
 
 
 def token_usage(body: Mapping[str, Any]) -> dict[str, int]:

@@ -114,7 +114,7 @@ class Journal:
                     break
                 try:
                     self._register(json.loads(data), self._end)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     damaged += 1
                 self._end += len(data)
         if damaged:

@@ -77,7 +77,10 @@ class ChatSession:
         """Same as ``read_text``, but ``read`` receives the whole decoded body, such as its log-probabilities."""
         for attempt in range(tries):
             body = (await self.reply(request(attempt))).body or {}
-            line = read(body)
+            try:
+                line = read(body)
+            except RecursionError:  # nested too deeply
+                line = {"state": FAILED}
             if line["state"] != FAILED:
                 break
             self.malformed = content(body)[0][:MESSAGE_CHARS]

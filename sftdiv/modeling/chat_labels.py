@@ -165,13 +165,21 @@ def _check_settings(loss_on: str, loss_turns: str, too_long: str) -> None:
         raise SftdivError("loss.on=all puts every turn into the loss; loss.turns=last needs loss.on=response")
 
 
-def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool = False) -> str:
-    from jinja2 import TemplateError
+def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
+    """Text of a conversation up to the start of the next response.
 
+    Raises:
+        SftdivError: The template rejects the conversation.
+    """
+    return _apply_template(tokenizer, [dict(message) for message in messages], prompt=True)
+
+
+def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool = False) -> str:
     try:
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
-    except TemplateError as error:
+    except Exception as error:  # a template is code of others, and so is the choice of one: both may raise anything
         roles = ", ".join(turn["role"] for turn in turns)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
         raise SftdivError(
-            f"the chat template rejects the turns {roles}: {error}; use another one: model/template=chatml"
+            f"the chat template rejects the turns {roles}: {reason}; use another one: model/template=chatml"
         ) from error

@@ -47,7 +47,7 @@ def load_tokenizer(
 
     model = as_model_ref(source)
     tokenizer: PreTrainedTokenizerBase = _load(
-        model, lambda path: AutoTokenizer.from_pretrained(path, revision=model.revision)
+        model, lambda path: AutoTokenizer.from_pretrained(path, revision=model.revision, trust_remote_code=False)
     )
     if template is not None and not (prefer_own and tokenizer.chat_template):
         tokenizer.chat_template = template
@@ -93,6 +93,7 @@ def load_model(
         "dtype": dtype,
         "attn_implementation": attention,
         "quantization_config": quantization,
+        "trust_remote_code": False,  # None would ask on a terminal
     }
     settings = {name: value for name, value in settings.items() if value is not None}
     if quantization is not None:
@@ -101,18 +102,23 @@ def load_model(
         settings["device_map"] = "sequential"  # what does not fit on the first GPU goes to the next
     with peft_warnings_ignored():
         model: PreTrainedModel = _load(reference, lambda path: AutoModelForCausalLM.from_pretrained(path, **settings))
-    _use_adapter_generation_config(model, Path(reference.path))
+    _check_generation_config(model, Path(reference.path))
     if "device_map" not in settings:
         model.to(device)
     return model.eval()
 
 
-def _use_adapter_generation_config(model: PreTrainedModel, folder: Path) -> None:
-    """Use an adapter's own generation config: that of its base has another end token."""
+def _check_generation_config(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse a damaged generation config, which transformers ignores, and use an adapter's own.
+
+    The generation config of an adapter's base has another end token.
+    """
     from transformers import GenerationConfig
 
-    if (folder / "adapter_config.json").exists() and (folder / "generation_config.json").exists():
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+    if (folder / "generation_config.json").exists():
+        config = _load(ModelRef(str(folder)), GenerationConfig.from_pretrained)
+        if (folder / "adapter_config.json").exists():
+            model.generation_config = config
 
 
 def load_config(source: ModelSource) -> PretrainedConfig:
@@ -124,7 +130,7 @@ def load_config(source: ModelSource) -> PretrainedConfig:
     from transformers import AutoConfig
 
     model = as_model_ref(source)
-    return _load(model, lambda path: AutoConfig.from_pretrained(path, revision=model.revision))
+    return _load(model, lambda path: AutoConfig.from_pretrained(path, revision=model.revision, trust_remote_code=False))
 
 
 def load_meta_model(
@@ -144,9 +150,12 @@ def load_meta_model(
     from transformers import AutoModelForCausalLM
 
     config = load_config(source)
+    settings: dict[str, Any] = {"dtype": dtype, "trust_remote_code": False}
+    settings |= {} if attention is None else {"attn_implementation": attention}
     with torch.device("meta"):
-        settings = {} if attention is None else {"attn_implementation": attention}
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, **settings)
+        model: PreTrainedModel = _load(
+            as_model_ref(source), lambda path: AutoModelForCausalLM.from_config(config, **settings)
+        )
     return model.eval()
 
 
@@ -167,7 +176,8 @@ def save_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        model.save_pretrained(temporary)
+        with peft_warnings_ignored():
+            model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         for name, text in (files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
@@ -184,18 +194,32 @@ def save_checkpoint(
 
 @contextmanager
 def peft_warnings_ignored() -> Iterator[None]:
-    """Ignore the warnings that peft 0.21 causes by using names that transformers 5.23 deprecates."""
+    """Ignore peft 0.21's use of names that transformers 5.23 deprecates, and its advice on tied embeddings.
+
+    Adapted modules are untied before an adapter is merged (`sftdiv.training.merge`).
+    """
     with warnings.catch_warnings():
+        for advice in (r"Model (has|with) `tie_word_embeddings=True`", "Setting `save_embedding_layers`"):
+            warnings.filterwarnings("ignore", message=advice)
         for name in ("_gradient_checkpointing", "gradient_checkpointing_enable"):
             warnings.filterwarnings("ignore", message=rf".*{name}.* is deprecated", category=FutureWarning)
         yield
 
 
 def _load(model: ModelRef, load: Callable[[str], Loaded]) -> Loaded:
+    import torch
+
     try:
         return load(model.path)
-    except (OSError, ValueError) as error:  # transformers: a missing or damaged file, an unknown id, no network
-        reason = first_line(error)
+    except (torch.OutOfMemoryError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # a damaged file may raise anything, such as tokenizers' plain Exception
+        reason = first_line(error) or type(error).__name__
+        if "trust_remote_code" in str(error):
+            raise SftdivError(
+                f"{model.path!r} has model code of its own, which sftdiv does not run; use a model whose architecture "
+                "transformers has"
+            ) from error
         raise SftdivError(
             f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, or a hub id; "
             "gated ones need a login: `hf auth login`)"

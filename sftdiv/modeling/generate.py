@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftdiv.modeling.chat_labels import Messages
+from sftdiv.modeling.chat_labels import Messages, render_prompt
 from sftdiv.modeling.checkpoint import ModelSource, load_model, load_tokenizer
+from sftdiv.modeling.read_answer import Answer, opens_thought, read_answer
 from sftdiv.records import SftdivError
 
 log = logging.getLogger(__name__)
@@ -49,23 +50,6 @@ class Sampling:
             raise SftdivError(
                 f"max_new_tokens must be at least 1, temperature at least 0 and top_p in (0, 1]; got {self}"
             )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A generated response.
-
-    Attributes:
-        text: Text without special tokens.
-        tokens: Number of tokens, including the end token.
-        ended: Whether it ended with an end token.
-        cut: Whether the start of its prompt was truncated.
-    """
-
-    text: str
-    tokens: int
-    ended: bool
-    cut: bool
 
 
 class BatchedModel:
@@ -107,6 +91,7 @@ class BatchedModel:
             SftdivError: The model has no room for answers of this length.
         """
         prompts = prompt_tokens(self._tokenizer, conversations)
+        begun = [opens_thought(self._tokenizer, prompt) for prompt in prompts]
         room = min(self._max_length, room_for_prompts(positions_of(self._model.config), sampling.max_new_tokens))
         remaining = [int(row) for row in np.argsort([-len(prompt) for prompt in prompts], kind="stable")]
         while remaining:
@@ -120,7 +105,8 @@ class BatchedModel:
                 continue
             remaining = remaining[len(rows) :]
             for row, ids in zip(rows, outputs, strict=True):
-                yield row, read_answer(self._tokenizer, ids, self._end_ids, cut=len(prompts[row]) > room)
+                cut = len(prompts[row]) > room
+                yield row, read_answer(self._tokenizer, ids, self._end_ids, cut=cut, begun=begun[row])
 
     def _try_generate(
         self, prompts: Sequence[list[int]], generators: list[np.random.Generator], sampling: Sampling
@@ -207,10 +193,7 @@ def generate(
 
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages]) -> list[list[int]]:
     """Token ids of conversations in the chat format, up to the start of the next answer."""
-    texts = [
-        tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True)
-        for turns in conversations
-    ]
+    texts = [render_prompt(tokenizer, turns) for turns in conversations]
     return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
@@ -219,13 +202,6 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
     configured = model.generation_config.eos_token_id if model.generation_config else None
     ids = configured if isinstance(configured, list) else [configured]
     return {int(token) for token in [*ids, tokenizer.eos_token_id] if token is not None}
-
-
-def read_answer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], end_ids: set[int], *, cut: bool) -> Answer:
-    """The answer in generated tokens, up to the first end token."""
-    length = next((index for index, token in enumerate(ids) if token in end_ids), None)
-    text = str(tokenizer.decode(ids[:length], skip_special_tokens=True))
-    return Answer(text, len(ids) if length is None else length + 1, length is not None, cut)
 
 
 def positions_of(config: PretrainedConfig) -> int:

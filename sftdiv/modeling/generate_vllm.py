@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.modeling.chat_labels import Messages
 from sftdiv.modeling.checkpoint import ModelSource, as_model_ref, load_config
-from sftdiv.modeling.generate import Answer, Sampling, positions_of, prompt_tokens, read_answer, room_for_prompts
+from sftdiv.modeling.generate import Sampling, positions_of, prompt_tokens, room_for_prompts
+from sftdiv.modeling.read_answer import Answer, opens_thought, read_answer
 from sftdiv.records import SftdivError
 
 if TYPE_CHECKING:
@@ -85,4 +86,5 @@ class VllmModel:
             settings = [SamplingParams(**shared, seed=(sampling.seed + seeds[row]) % 2**63) for row in rows]
             for row, output in zip(rows, self._engine.generate(inputs, settings, use_tqdm=False), strict=True):
                 ids = list(output.outputs[0].token_ids)
-                yield row, read_answer(self._tokenizer, ids, {end}, cut=len(prompts[row]) > self._max_length)
+                cut, begun = len(prompts[row]) > self._max_length, opens_thought(self._tokenizer, prompts[row])
+                yield row, read_answer(self._tokenizer, ids, {end}, cut=cut, begun=begun)

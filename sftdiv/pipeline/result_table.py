@@ -91,8 +91,9 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     if "train.loss" in row:
         steps, tokens = f"{row['train.steps']:,} steps", f"{row['train.label_tokens']:,} label tokens"
         yield "training", f"{steps}, {tokens}, loss {row['train.loss']:.3f}"
-    if "speed.mfu" in row:
-        yield "speed", f"{row['speed.tokens_per_second']:,.0f} tokens/s, MFU {row['speed.mfu']:.1%}"
+    if "speed.tokens_per_second" in row:
+        mfu = f", MFU {row['speed.mfu']:.1%}" if "speed.mfu" in row else ""
+        yield "speed", f"{row['speed.tokens_per_second']:,.0f} tokens/s{mfu}"
     seconds = {key.removeprefix("time."): value for key, value in row.items() if key.startswith("time.")}
     stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
     yield "time", f"{format_duration(sum(seconds.values()))} (seconds: {stages})"

@@ -13,6 +13,7 @@ from typing import Any
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.spec import RunSpec
 from sftdiv.pipeline import cell_files, stages
+from sftdiv.pipeline.model_check import check_model
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.run_artifacts import RunArtifacts
@@ -69,6 +70,8 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
             context = artifacts.eval_context(cell)
+            if spec.stop_after != "select":
+                check_model(spec, artifacts, context)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))
         selection = None if spec.selection.size.nothing else _select(spec, artifacts, recorder)

@@ -10,6 +10,7 @@ import torch
 from sftdiv.modeling.checkpoint import load_model, peft_warnings_ignored
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.training.config import AdapterConfig
+from sftdiv.training.merge import merge_checked
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -60,11 +61,15 @@ def add_adapter(model: PreTrainedModel, adapter: AdapterConfig, *, seed: int) ->
 
 
 def merged(adapted: PeftModel, base: ModelRef, *, adapter: AdapterConfig) -> PreTrainedModel:
-    """The base with the update added to its weights; a quantized base is loaded again unquantized."""
+    """The base with the update added to its weights; a quantized base is loaded again unquantized.
+
+    Raises:
+        SftdivError: The merged model computes something else than the model with the adapter.
+    """
     if adapter.quantize is None:
-        return adapted.merge_and_unload()
+        return merge_checked(adapted)
     from peft import PeftModel
 
     with tempfile.TemporaryDirectory() as folder, peft_warnings_ignored():
         adapted.save_pretrained(folder)
-        return PeftModel.from_pretrained(load_model(base, dtype="auto"), folder).merge_and_unload()
+        return merge_checked(PeftModel.from_pretrained(load_model(base, dtype="auto"), folder))

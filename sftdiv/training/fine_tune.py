@@ -37,6 +37,7 @@ from sftdiv.training.loop import this_rank, train
 from sftdiv.training.model_setup import attention, prepare_model, save_model, save_with_end_tokens
 from sftdiv.training.module import CausalModule
 from sftdiv.training.record import TrainingRecord, record_of
+from sftdiv.training.resources.flops import peak_flops
 from sftdiv.training.resources.memory_advice import memory_advice, memory_errors_explained
 from sftdiv.training.resources.micro_batch import ResourcePlan, plan_resources, probe_micro_batch
 from sftdiv.training.summary import FILE
@@ -167,7 +168,7 @@ def _train_and_save(
             trainer=config.trainer,
             seed=seed,
             title="fine-tuning",
-            meter=ThroughputMeter(resources.flops, resources.peak),
+            meter=_meter(resources, config.trainer),
             callbacks=[plan.validation] if config.trainer.strategy == "deepspeed" else plan.callbacks,
         )  # DeepSpeed keeps a state of its own, which our checkpoints cannot hold
     if plan.checkpoints.stopped:
@@ -180,6 +181,13 @@ def _train_and_save(
     if plan.checkpoints.interrupted:  # during the last step, which needed no checkpoint
         raise KeyboardInterrupt
     return record
+
+
+def _meter(resources: ResourcePlan, trainer: TrainerConfig) -> ThroughputMeter:
+    def remeasure() -> float:
+        return peak_flops(trainer.device, trainer.precision, again=True) * trainer.ranks
+
+    return ThroughputMeter(resources.flops, resources.peak, remeasure=remeasure)
 
 
 def _step_layout(model: PreTrainedModel, inputs: _Inputs, config: TrainingConfig) -> Callable[..., StepDataset]:

@@ -38,13 +38,13 @@ class Speed:
     Attributes:
         seconds: Time of all steps.
         tokens_per_second: Throughput.
-        mfu: Model FLOPs utilization, in [0, 1].
+        mfu: Model FLOPs utilization, in [0, 1]; None where the peak was measured too small.
         peak_memory_gib: Peak memory of the device, on a CPU of the process.
     """
 
     seconds: float
     tokens_per_second: float
-    mfu: float
+    mfu: float | None
     peak_memory_gib: float
 
 

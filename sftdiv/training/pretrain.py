@@ -9,6 +9,7 @@ attend to the text before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,8 @@ def train_base(
 
 
 def _train(module: CausalModule, steps: PackedSteps, trainer: TrainerConfig, seed: int) -> None:
-    meter = ThroughputMeter(model_flops(module.model), peak_flops(trainer.device, trainer.precision))
+    measure = partial(peak_flops, trainer.device, trainer.precision)
+    meter = ThroughputMeter(model_flops(module.model), measure(), remeasure=partial(measure, again=True))
     with memory_errors_explained(MEMORY_ADVICE):
         train(module, steps, trainer=trainer, seed=seed, title="base model", meter=meter)
 

@@ -23,7 +23,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         The columns ``train.*``, and ``speed.*`` and ``memory.*``, which differ between equal trainings.
     """
     columns = {f"train.{name}": value for name, value in record.items() if name not in EXCLUDED and value is not None}
-    columns |= {f"speed.{name}": record[name] for name in SPEED if name in record}
+    columns |= {f"speed.{name}": record[name] for name in SPEED if record.get(name) is not None}
     if "peak_memory_gib" in record:
         columns["memory.train_peak_gib"] = record["peak_memory_gib"]
     return columns

@@ -62,8 +62,8 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for words and signs by a fixed rule, a
-            tokenizer folder, or a hub id.
+        name: ``words`` for whitespace-separated words (characters in scripts without blanks), ``lexical`` for words and
+            signs by a fixed rule, a tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
 
     Raises:
@@ -119,7 +119,12 @@ def _from_file(path: Path) -> Encoder:
     """The encoder of a ``tokenizer.json``."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise SftdivError(
+            f"tokenizer {str(path.parent)!r} cannot be loaded: {path.name} is damaged: {error}"
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
@@ -137,9 +142,9 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    except OSError as error:  # a missing folder, an unknown id, no network
-        reason = first_line(error)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except Exception as error:  # a missing folder, an unknown id, no network; a damaged file may raise anything
+        reason = first_line(error) or type(error).__name__
         raise SftdivError(
             f"tokenizer {name!r} cannot be loaded: {reason} "
             "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"
@@ -150,7 +155,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
 
 
 def _words(texts: Sequence[str]) -> TokenIds:
-    """Whitespace-separated words (see `text.words`); ids are alphabetical, so that they do not depend on the order of the texts.
+    """Whitespace-separated words (see `text.words`); ids are alphabetical, whatever the order of the texts.
 
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.

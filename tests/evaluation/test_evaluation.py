@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import numpy as np
@@ -13,6 +14,7 @@ from tiny_models import fine_tuning, ref
 from sftdiv.config.build import evaluation_options
 from sftdiv.config.from_python import compose_run
 from sftdiv.evaluation.backends import check_backend
+from sftdiv.evaluation.fewshot_check import check_fewshot
 from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
 from sftdiv.evaluation.heldout import ratio_score, response_loss
 from sftdiv.evaluation.lm_eval_model import language_model
@@ -22,6 +24,7 @@ from sftdiv.modeling.chat_labels import label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import generate
 from sftdiv.modeling.loss import pad_batch, token_losses
+from sftdiv.modeling.read_answer import opens_thought, read_answer
 from sftdiv.pipeline.scoring import check_evaluation
 from sftdiv.protocols import EvalContext, build_uncached
 from sftdiv.records import Heldout, ModelRef, Score, SftdivError
@@ -124,6 +127,43 @@ def test_the_chat_format_and_the_limit_reach_the_harness(parrot, tasks):
     assert asked["choose.brier_score"].value < bare["choose.brier_score"].value
     limited = run_tasks(parrot, ["choose"], include_path=tasks, **ALL | {"limit": 1})
     assert np.isnan(limited["choose.acc"].stderr)
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory):
+    """A model that thinks before each answer, in lines that would end one; its end of thought is a token."""
+    folder = tmp_path_factory.mktemp("thinker")
+    thought = "<think>\nlet me see\n</think>\n\n"
+    talks = [[talk[0], {"role": "assistant", "content": thought + talk[1]["content"]}] for talk in TALKS]
+    train_tokenizer([turn["content"] for talk in talks for turn in talk], folder / "base", vocab_size=300)
+    tokenizer = load_tokenizer(folder / "base")
+    make_model(
+        ArchitectureConfig(width=32, layers=2, heads=2, mlp_width=64, positions=512), tokenizer, seed=0
+    ).save_pretrained(folder / "base")
+    fine_tune(ref(folder / "base"), talks, list(SOUNDS), folder / "model", **fine_tuning(epochs=150, weight_decay=0.0))
+    return folder / "model"
+
+
+def test_what_a_model_thinks_is_no_part_of_its_answer(thinker, tasks):
+    prompts = [talk[:1] for talk in TALKS]
+    assert generate(thinker, prompts, max_new_tokens=48, max_length=64, device="cpu") == list(SOUNDS.values())
+    (tasks / "say.yaml").write_text((tasks / "say.yaml").read_text().replace("max_gen_toks: 16", "max_gen_toks: 48"))
+    assert run_tasks(thinker, ["say"], include_path=tasks, **ALL)["say.exact_match"] == Score(1.0, 0.0)
+
+
+def test_thoughts_that_the_prompt_begins_or_that_never_end_leave_no_answer(parrot):
+    tokenizer = load_tokenizer(parrot)
+
+    def read(text, begun):
+        ids = tokenizer(text)["input_ids"]
+        return read_answer(tokenizer, ids, {tokenizer.eos_token_id}, cut=False, begun=begun).text
+
+    assert read("hm\n</think>\n\nmoo", True) == read("moo", False) == "moo"
+    assert read("hm, moo", True) == read("<think>hm, moo", False) == ""
+    assert opens_thought(tokenizer, tokenizer("Who?<think>\n")["input_ids"])
+    assert not opens_thought(tokenizer, tokenizer("Who?")["input_ids"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["</think>"]})  # skipped when tokens are decoded
+    assert read("hm</think> moo", False) == "moo"
 
 
 def test_an_unknown_task_names_the_nearest(parrot, tasks):
@@ -330,6 +370,27 @@ def test_solved_examples_of_one_model_are_not_those_of_the_next(tasks):
     for given, found in ((None, 0), (2, 2), (None, 0), ({"choose": 1}, 1), ({"say": 1}, 0)):
         set_fewshot(loaded, given, 0)
         assert loaded.tasks["choose"].config.num_fewshot == found
+
+
+@pytest.mark.parametrize(
+    ("count", "split", "problem"),
+    [
+        (3, "test", None),
+        (4, "test", "has 4 documents to take examples from, enough for 3"),
+        (4, "validation", None),
+        (5, "validation", "has 4 documents to take examples from, enough for 4"),
+        ({"say": 9}, "test", "eval.num_fewshot=9: the task say has 4 documents"),
+        (-1, "test", "must be at least 0"),
+    ],
+)
+def test_more_solved_examples_than_there_are_is_an_error_before_training(tasks, count, split, problem):
+    text = (tasks / "say.yaml").read_text()
+    items = tasks / "items.jsonl"
+    text = text.replace(f"{{test: {items}}}", f"{{test: {items}, validation: {items}}}")
+    (tasks / "say.yaml").write_text(f"{text}validation_split: validation\nfewshot_split: {split}\n")
+    loaded = load_tasks(["say"], tasks)
+    with pytest.raises(SftdivError, match=problem) if problem else nullcontext():
+        check_fewshot(loaded, count)
 
 
 def test_a_task_whose_own_file_is_missing_says_so(parrot, tasks):

@@ -3,19 +3,27 @@ on the way."""
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
+import threading
 import time
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests, summary
 from sftdiv.llm.connection import parse_completion
-from sftdiv.llm.endpoint import Endpoint, content, token_usage
+from sftdiv.llm.endpoint import Endpoint, Reply, content, token_usage
 from sftdiv.llm.journal import FAILED, Journal
+from sftdiv.llm.redirects import same_server
 from sftdiv.records import SftdivError
 
 WORDS = [f"word {number}" for number in range(60)]
@@ -275,3 +283,128 @@ def test_a_ledger_gives_back_each_key_s_last_line_and_cuts_off_a_torn_one(
         with pytest.raises(SftdivError, match=r"ledger\.jsonl is being written by another process"), Journal(path):
             pass
     assert path.read_bytes().count(b"\n") == 5
+
+
+# what a server may do: sizes, depths, waits, redirects
+
+
+class OneResponse(BaseHTTPRequestHandler):
+    """Answers every request with the same status, headers and chunks; remembers what was posted."""
+
+    status: ClassVar[int]
+    sent_headers: ClassVar[dict[str, str]]
+    chunks: ClassVar[tuple[bytes, ...]]
+    posted: ClassVar[list[bytes]]
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(self.status)
+        for name, value in self.sent_headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with suppress(OSError):  # the client does not read on
+            for chunk in self.chunks:
+                self.wfile.write(chunk)
+
+
+@contextmanager
+def responding(*chunks: bytes, status: int = 200, repeat: int = 1, **headers: str) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that gives one response; its base URL, and the bodies of the requests to it."""
+    posted: list[bytes] = []
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    kind = type(
+        "Bound", (OneResponse,), {"status": status, "sent_headers": fields, "chunks": chunks * repeat, "posted": posted}
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1", posted
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def chat_once(address: str) -> Reply:
+    async def run() -> Reply:
+        async with endpoint(address, tries=2, wait=0.0).connect() as connection:
+            return await connection.chat({"model": "m", "messages": [{"role": "user", "content": "secret"}]})
+
+    return asyncio.run(run())
+
+
+OK = b'{"choices": [{"message": {"content": "ok"}}]}'
+
+
+def test_an_endless_response_is_read_up_to_a_size_and_not_requested_again() -> None:
+    with responding(b" " * (1 << 20), repeat=10_000) as (address, posted):
+        reply = chat_once(address)
+    assert (reply.body, reply.message) == (None, "too large: the response exceeds 32 MiB")
+    assert len(posted) == 1
+
+
+def test_a_compressed_response_is_bounded_when_decompressed() -> None:
+    bomb = gzip.compress(b" " * (100 << 20))
+    for response, outcome in ((gzip.compress(OK), ""), (bomb, "too large: "), (b"no gzip", "unreadable: ")):
+        with responding(response, Content_Encoding="gzip") as (address, _):
+            reply = chat_once(address)
+        assert reply.message.startswith(outcome) and (reply.body is not None) == (outcome == "")
+    with responding(zlib.compress(OK), Content_Encoding="deflate") as (address, _):
+        assert chat_once(address).body is not None
+    with responding(OK, Content_Encoding="br") as (address, _):
+        assert chat_once(address).message == "unreadable: the response is compressed by 'br'"
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_a_deeply_nested_body_is_unreadable(nested: str) -> None:
+    beside = parse_completion('{"choices": [{"message": {"content": "ok"}}], "x": ' + nested + "}")
+    assert beside is None or content(beside) == ("ok", "None")  # how deep is too deep differs among Python versions
+    within = parse_completion('{"choices": [{"message": {"content": ' + nested + "}}]}")
+    assert within is None or content(within) == ("", "None")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_to_another_host_is_refused_and_the_conversation_not_sent(status: int, tmp_path: Path) -> None:
+    with responding(OK) as (other, received), responding(b"", status=status, Location=f"{other}/chat") as (address, _):
+        reply = chat_once(address)
+        assert reply.status == status and "redirects to another server, http://127.0.0.1:" in reply.message
+        with pytest.raises(SftdivError, match=r"redirects to another server, .* set base_url to it"):
+            ask_all(address, tmp_path / "a.jsonl", ["red"])
+    assert received == []
+
+
+def test_redirects_stay_on_a_server() -> None:
+    stays = partial(same_server, "http://a.org/v1/chat")
+    assert stays("http://a.org/v2") and stays("https://a.org/v1/chat")
+    assert not any(map(stays, ["http://b.org/v1", "http://a.org:81/v1", "http://u@a.org/v1", "ftp://a.org", "//b.org"]))
+    assert not same_server("https://a.org/v1", "http://a.org/v1")
+
+
+def test_a_long_retry_after_is_said_once_and_a_too_long_one_ends_with_what_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with responding(b"", status=429, Retry_After="86400") as (address, posted):
+        with pytest.raises(SftdivError, match=r"asks to wait 24 h .* longer than the 10 min .* Nothing is lost"):
+            ask_all(address, tmp_path / "a.jsonl", ["red"])
+        assert len(posted) == 1
+
+    async def twice() -> None:
+        async with endpoint("http://127.0.0.1:9/v1").connect() as connection:
+            for _ in range(2):
+                connection._check_wait(120.0)
+
+    asyncio.run(twice())
+    assert caplog.text.count("asks to wait 2 min before the next request; waiting") == 1
+
+
+def test_half_a_character_in_an_answer_is_escaped() -> None:
+    body = parse_completion('{"choices": [{"message": {"content": "a \\ud83d b \\ud83d\\ude00"}}]}')
+    assert body is not None and content(body) == ("a \\ud83d b \U0001f600", "None")

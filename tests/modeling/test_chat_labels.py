@@ -9,6 +9,7 @@ import yaml
 from sftdiv.config.app import conf_dir
 from sftdiv.modeling.chat_labels import IGNORED, end_token, label_conversations, render, shorten
 from sftdiv.modeling.checkpoint import load_tokenizer
+from sftdiv.modeling.generate import prompt_tokens
 from sftdiv.records import SftdivError
 from sftdiv.training.tokenizer import train_tokenizer
 
@@ -210,3 +211,25 @@ def test_equal_texts_give_an_equal_tokenizer_that_keeps_every_byte(tmp_path):
     assert "Ġthe" in tokenizer.get_vocab()
     odd = " Žluťoučký\tkůň 🦄\n\n  x"
     assert tokenizer.decode(tokenizer(odd)["input_ids"]) == odd
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ messages[0]['content'] + (messages[0]['role'] | length) }}", "can only concatenate str"),
+        ("{{ messages[0]['content'] + messages[0]['name'] }}", "has no attribute 'name'"),
+        ("{{ raise_exception('no system') }}", "no system"),
+        ("{{ messages[0]['content'] {% endfor %}", "unexpected|expected token"),
+        ("{{ 1 // 0 }}", "division"),
+        ({"tool_use": "{{ eos_token }}", "rag": "{{ eos_token }}"}, "no default is specified|multiple chat templates"),
+    ],
+    ids=["TypeError", "undefined", "refusal", "syntax", "ZeroDivisionError", "no default"],
+)
+def test_a_template_that_raises_anything_is_one_error(letters, template, reason):
+    tokenizer = load_tokenizer(letters)
+    tokenizer.chat_template = template
+    message = rf"the chat template rejects the turns user, assistant: .*({reason}).*model/template=chatml"
+    with pytest.raises(SftdivError, match=message):
+        end_token(tokenizer)
+    with pytest.raises(SftdivError, match="the chat template rejects the turns user: "):
+        prompt_tokens(tokenizer, [TWO_TURNS[:1]])

@@ -17,6 +17,8 @@ from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import generate
 from sftdiv.modeling.loss import pad_batch, token_losses
 from sftdiv.records import SftdivError
+from sftdiv.training import merge as merging
+from sftdiv.training.adapters import add_adapter
 from sftdiv.training.callbacks.neftune import EmbeddingNoise
 from sftdiv.training.config import AdapterConfig, OptimizerConfig
 from sftdiv.training.fine_tune import fine_tune
@@ -78,6 +80,33 @@ def test_an_adapter_begins_as_the_base_and_its_targets_are_checked(base, tmp_pat
     )
     with pytest.raises(SftdivError, match=r"targets=\['wrong'\] match no module; the model has: all-linear, .*q_proj"):
         fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(adapter=replace(LORA, targets=["wrong"])))
+
+
+@pytest.mark.parametrize(
+    "targets", [["lm_head", "q_proj"], ["embed_tokens", "q_proj"], ["lm_head", "embed_tokens"]], ids=str
+)
+def test_a_merged_adapter_of_tied_embeddings_equals_the_unmerged_one(base, tmp_path, targets):
+    assert load_model(base, dtype="auto").config.tie_word_embeddings
+    for merge in (True, False):
+        adapter = replace(LORA, targets=targets, merge=merge)
+        settings = fine_tuning(epochs=20, learning_rate=0.03, adapter=adapter)
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / f"merge-{merge}", **settings)
+    merged_loss, unmerged_loss = loss_of(tmp_path / "merge-True"), loss_of(tmp_path / "merge-False")
+    assert merged_loss == pytest.approx(unmerged_loss, rel=1e-4)
+    assert abs(merged_loss - loss_of(base)) > 0.01  # the adapter changes something
+    model = load_model(tmp_path / "merge-True", dtype="auto")
+    assert not model.config.tie_word_embeddings
+    assert not torch.equal(model.get_input_embeddings().weight, model.get_output_embeddings().weight)
+
+
+def test_a_merge_that_changes_the_model_is_refused(base, monkeypatch):
+    model = add_adapter(load_model(base, dtype="auto"), replace(LORA, targets=["lm_head"]), seed=0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    monkeypatch.setattr(merging, "untie_adapted", lambda adapted: None)
+    with pytest.raises(SftdivError, match=r"merging the adapter changes the model: .* train\.adapter\.merge=false"):
+        merging.merge_checked(model)
 
 
 # time for memory, precision, noise, schedules

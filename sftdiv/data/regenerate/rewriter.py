@@ -8,11 +8,11 @@ is one line, so a killed run repeats the turns of unfinished conversations.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sftdiv.llm.answer_text import escape_surrogates, without_thoughts
 from sftdiv.llm.batch_requests import ChatSession, RequestTask
 from sftdiv.llm.endpoint import content
 from sftdiv.llm.journal import FAILED
@@ -21,8 +21,6 @@ from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_range
 
 WHOLE, CUT = "whole", "cut"  # states of a line: all responses ended by themselves; one reached the token limit
-# Reasoning before the response, if the server does not separate it; chat templates may have opened <think> already.
-THOUGHTS = re.compile(r"\A(\s*<think>.*?(</think>|\Z)|((?!<think>).)*?</think>)", re.DOTALL)
 Message = Mapping[str, str]
 
 
@@ -94,14 +92,14 @@ class Rewriter:
     def _read(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Text of a response and whether it is whole; an empty one has failed."""
         text, ended = content(body)
-        text = (text if self.keep_thoughts else THOUGHTS.sub("", text)).strip()
+        text = (text if self.keep_thoughts else without_thoughts(text)).strip()
         if not text:
             return {"state": FAILED}
         names = {name: body[name] for name in ("model", "system_fingerprint") if body.get(name)}
         return {
             "state": CUT if ended == "length" else WHOLE,
-            "text": characters(text),
-            "written_by": " ".join(map(str, names.values())),
+            "text": text,
+            "written_by": escape_surrogates(" ".join(map(str, names.values()))),
         }
 
     def request(self, messages: Sequence[Message], *, seed: int | None) -> dict[str, Any]:
@@ -116,8 +114,3 @@ class Rewriter:
             return None
         digest = hashlib.blake2b(f"{self.seed}:{turn}:{attempt}:{key}".encode(), digest_size=4).digest()
         return int.from_bytes(digest, "big") >> 1
-
-
-def characters(text: str) -> str:
-    """The text with lone surrogates replaced by U+FFFD; JSON escapes can make them, and UTF-8 cannot encode them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

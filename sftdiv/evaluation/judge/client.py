@@ -17,7 +17,8 @@ from typing import Any
 
 from sftdiv.evaluation.judge.comparisons import READ, Case
 from sftdiv.evaluation.judge.judge_config import JudgeConfig
-from sftdiv.evaluation.judge.templates import has_logprobs, logprob_preference
+from sftdiv.evaluation.judge.templates import begins_with, has_logprobs, logprob_preference
+from sftdiv.llm.answer_text import without_thoughts
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests
 from sftdiv.llm.endpoint import Reply, content
 from sftdiv.llm.journal import FAILED, Journal
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 FILE = "verdicts.jsonl"
 UNREADABLE_ADVICE = (
     "perhaps judge.max_tokens is too small for a model that reasons first (judge=arena_hard), or judge.extra can turn "
-    "its reasoning off"
+    "its reasoning off; or the model does not follow the format that judge.template asks for"
 )
 NO_LOGPROBS = (
     "{url} gives no log-probabilities; judge.verdict=choice takes what the judge writes, and so does judge.verdict=auto"
@@ -41,6 +42,7 @@ class JudgeClient:
         self._config = config
         auto = config.verdict == "auto" and config.template.has_token_choices
         self._logprobs = config.verdict == "logprobs" or auto
+        self._read_logprobs = False  # whether a verdict was read from log-probabilities
 
     def task(self, case: Case) -> RequestTask:
         """The request task of a case."""
@@ -77,14 +79,17 @@ class JudgeClient:
         """The verdict in an answer, by log-probabilities or by choice."""
         text, _ = content(body)
         template, requires_logprobs = self._config.template, self._config.verdict == "logprobs"
+        verdict = template.choice(text)
         if self._logprobs and has_logprobs(body):
-            preference = logprob_preference(body, template.token_choices())
+            preference = None
+            if verdict is not None and without_thoughts(text) == text and begins_with(body, verdict):
+                preference = logprob_preference(body, template.token_choices())
             if preference is not None:
+                self._read_logprobs = True
                 return {"state": READ, "first": preference, "read_by": "logprobs", "answer": text}
-        elif self._logprobs and requires_logprobs and text:  # an empty answer has none, whatever the server can
+        elif requires_logprobs and text and not self._read_logprobs:  # an empty answer has none
             raise SftdivError(NO_LOGPROBS.format(url=self._config.endpoint.base_url))
-        verdict = None if requires_logprobs else template.choice(text)
-        if verdict is None:
+        if verdict is None or requires_logprobs:
             return {"state": FAILED, "answer": text}
         return {
             "state": READ,
@@ -143,7 +148,7 @@ def check_judge(config: JudgeConfig) -> None:
     """Request one small verdict, so that a wrong address, key, model or setting is an error before training.
 
     Raises:
-        SftdivError: If the server cannot be reached, or refuses.
+        SftdivError: If the server cannot be reached, refuses, or gives no readable verdict.
     """
 
     async def probe() -> dict[str, Any]:
@@ -160,9 +165,7 @@ def check_judge(config: JudgeConfig) -> None:
 
     line = asyncio.run(probe())
     if line["state"] == FAILED:
-        log.warning(
-            "in a trial request %s gave no verdict that can be read: %.200r; %s",
-            config.model,
-            line["answer"],
-            UNREADABLE_ADVICE,
+        raise SftdivError(
+            f"in a trial request, asked {config.retries + 1} times, {config.model} gave no verdict that can be read: "
+            f"{line['answer'][:200]!r}; {UNREADABLE_ADVICE}"
         )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sftdiv.evaluation.judge.answers import Replies
 from sftdiv.evaluation.judge.prompt import Prompt, join_answers
 from sftdiv.evaluation.judge.scores import IDENTICAL, ORDERS, mean_of_known
+from sftdiv.llm.answer_text import without_thoughts
 from sftdiv.llm.journal import FAILED
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
@@ -69,8 +70,12 @@ class Case:
 
 
 def pairs_of(prompts: Sequence[Prompt], candidate: Replies, baseline: Replies) -> list[Pair]:
-    """The two answers to each prompt."""
-    return [Pair(prompt, join_answers(candidate[prompt.key]), join_answers(baseline[prompt.key])) for prompt in prompts]
+    """The two answers to each prompt, without what a reasoning model thinks first."""
+    return [Pair(prompt, _shown(candidate[prompt.key]), _shown(baseline[prompt.key])) for prompt in prompts]
+
+
+def _shown(answers: Sequence[str]) -> str:
+    return join_answers([without_thoughts(answer) for answer in answers])
 
 
 def cases_of(pairs: Sequence[Pair], *, repeats: int, repeat_share: float, seed: int) -> list[Case]:

@@ -1,10 +1,11 @@
 """Checkpoints of a running training, from which it resumes to the same result: bit for bit on a CPU.
 
 A checkpoint is a folder ``step-N/`` with the trained weights and optimizer state as torch's
-distributed checkpoint (each rank writes its own part, and another number of ranks can read it), the
-state of each rank's random generators, and ``progress.json``, written last. It is written under a
-hidden name and renamed, and only then is the previous one removed: a kill at any moment leaves a
-complete checkpoint.
+distributed checkpoint in safetensors (each rank writes its own part, and another number of ranks can
+read it), the state of each rank's random generators, and ``progress.json``, written last, with the
+digests of the other files. It is written under a hidden name and renamed, and only then is the previous
+one removed: a kill at any moment leaves a complete checkpoint. Nothing in it is unpickled, and a
+damaged one is not resumed from.
 """
 
 from __future__ import annotations
@@ -26,16 +27,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from sftdiv.records import SftdivError
 from sftdiv.training.batching.batches import Step
+from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
+from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
 from sftdiv.training.callbacks.validation import ValidationCallback
 from sftdiv.training.module import CausalModule
 
 log = logging.getLogger(__name__)
-PROGRESS = "progress.json"
 # `load` itself is strict: every trained weight must be in the checkpoint
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,7 +72,7 @@ class CheckpointCallback(Callback):
     @property
     def done(self) -> int:
         """Completed steps of the checkpoint to resume from; 0 if there is none."""
-        return 0 if self._checkpoint is None else int(_read_progress(self._checkpoint)["done"])
+        return 0 if self._checkpoint is None else int(read_progress(self._checkpoint)["done"])
 
     @property
     def interrupted(self) -> bool:
@@ -80,7 +87,13 @@ class CheckpointCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: CausalModule) -> None:
         """Resume from the checkpoint and install the signal handlers."""
         if self._checkpoint is not None:
-            self._load(trainer, pl_module, self._checkpoint)
+            try:
+                self._load(trainer, pl_module, self._checkpoint)
+            except (ValueError, KeyError, TypeError, SafetensorError, CheckpointException) as error:
+                raise SftdivError(
+                    f"the checkpoint {self._checkpoint} is no state of this training ({error!r:.200}); remove it, "
+                    "and the same command trains from the start"
+                ) from error
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
 
@@ -130,13 +143,14 @@ class CheckpointCallback(Callback):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         _barrier(module)
-        state = self._state(trainer, module)
+        tensors, values = split_values(self._state(trainer, module))
         with _single_process_warning_ignored():
-            save(state, checkpoint_id=temporary, no_dist=module.ranks == 1)
-        _save_random_state(temporary / f"random-{trainer.global_rank}.pt")
+            save(tensors, storage_writer=SafetensorsWriter(temporary), no_dist=module.ranks == 1)
+        save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
         _barrier(module)
         if is_first_rank:
-            (temporary / PROGRESS).write_text(json.dumps(self._progress(trainer, module)), encoding="utf-8")
+            progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
+            (temporary / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
             shutil.rmtree(checkpoint, ignore_errors=True)
             temporary.replace(checkpoint)
             for path in self.folder.glob("*step-*"):
@@ -146,13 +160,15 @@ class CheckpointCallback(Callback):
         self._last_saved = time.monotonic()
 
     def _load(self, trainer: Trainer, module: CausalModule, checkpoint: Path) -> None:
-        progress = _read_progress(checkpoint)
+        progress = read_progress(checkpoint)
         self.validation.losses = [(step, loss) for step, loss in progress["validation"]]
         if self.validation.losses:
             self.validation.keep_best(module)  # allocates the tensors that are read into
         state = self._state(trainer, module)
-        with _single_process_warning_ignored():
-            load(state, checkpoint_id=checkpoint, no_dist=module.ranks == 1)
+        tensors, _ = split_values(state)
+        with _single_process_warning_ignored():  # reads into the tensors of the state
+            load(tensors, storage_reader=SafetensorsReader(checkpoint), no_dist=module.ranks == 1)
+        state = restore_values(state, progress["values"])
         set_state_dict(
             module.model,
             trainer.optimizers,
@@ -163,7 +179,7 @@ class CheckpointCallback(Callback):
         module.losses, module.done = progress["losses"], progress["done"]
         if progress["scaler"]:
             trainer.precision_plugin.load_state_dict(progress["scaler"])
-        _load_random_state(checkpoint / f"random-{trainer.global_rank}.pt")
+        _restore_random_state(checkpoint / f"random-{trainer.global_rank}.safetensors")
         log.info("resumed at step %d of %d from %s", module.done, module.steps, checkpoint)
 
     def _state(self, trainer: Trainer, module: CausalModule) -> dict[str, Any]:
@@ -181,18 +197,6 @@ class CheckpointCallback(Callback):
         }
 
 
-def latest_checkpoint(folder: Path, plan: str) -> Path | None:
-    """The newest complete checkpoint of the plan in a folder, or None."""
-    complete = [path for path in folder.glob("step-*") if (path / PROGRESS).exists()]
-    newest_first = sorted(complete, key=lambda path: -int(path.name.removeprefix("step-")))
-    return next((path for path in newest_first if _read_progress(path)["plan"] == plan), None)
-
-
-def _read_progress(checkpoint: Path) -> dict[str, Any]:
-    """Content of ``progress.json``: ``plan``, ``done``, ``losses``, ``validation``, ``scaler``."""
-    return dict(json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
-
-
 @contextmanager
 def _single_process_warning_ignored() -> Iterator[None]:
     """Ignore torch's warning that a single process might be a mistake."""
@@ -206,17 +210,15 @@ def _barrier(module: CausalModule) -> None:
         dist.barrier()
 
 
-def _save_random_state(path: Path) -> None:
+def _random_state() -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    torch.save(state, path)
+    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
 
 
-def _load_random_state(path: Path) -> None:
+def _restore_random_state(path: Path) -> None:
     if not path.exists():  # the checkpoint was written by fewer ranks
         return
-    state = torch.load(path, weights_only=True)
+    state = load_file(path)
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

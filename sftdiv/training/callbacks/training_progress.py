@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -28,10 +29,11 @@ class ThroughputMeter(Callback):
     Args:
         flops: Floating-point operations of the model.
         peak: Peak FLOP/s of the devices of all ranks.
+        remeasure: Measures the peak again when training ends; the larger one counts.
     """
 
-    def __init__(self, flops: ModelFlops, peak: float) -> None:
-        self.flops, self.peak = flops, peak
+    def __init__(self, flops: ModelFlops, peak: float, *, remeasure: Callable[[], float] | None = None) -> None:
+        self.flops, self.peak, self._remeasure = flops, peak, remeasure
         self.tokens, self.operations, self.seconds = 0, 0.0, 0.0
         self._started = 0.0
 
@@ -41,9 +43,13 @@ class ThroughputMeter(Callback):
         return self.tokens / self.seconds if self.seconds else 0.0
 
     @property
-    def mfu(self) -> float:
-        """Model FLOPs utilization over all steps so far, in [0, 1]."""
-        return self.operations / self.seconds / self.peak if self.seconds else 0.0
+    def mfu(self) -> float | None:
+        """Model FLOPs utilization over all steps so far, in [0, 1]; None where it exceeds 1: the peak is too small."""
+        return self._utilization(self.operations, self.seconds) if self.seconds else 0.0
+
+    def _utilization(self, operations: float, seconds: float) -> float | None:
+        share = operations / seconds / self.peak
+        return share if share <= 1 else None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Step, batch_idx: int) -> None:
         """Start the clock."""
@@ -59,10 +65,15 @@ class ThroughputMeter(Callback):
         self.tokens += tokens
         self.operations += operations
         self.seconds += seconds
-        pl_module.measured |= {
-            "train.tokens_per_second": tokens / seconds,
-            "train.mfu": operations / seconds / self.peak,
-        }
+        pl_module.measured["train.tokens_per_second"] = tokens / seconds
+        mfu = self._utilization(operations, seconds)
+        if mfu is not None:
+            pl_module.measured["train.mfu"] = mfu
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the peak again."""
+        if self._remeasure is not None:
+            self.peak = max(self.peak, self._remeasure())
 
 
 class ProgressBar(Callback):
@@ -70,7 +81,7 @@ class ProgressBar(Callback):
 
     def __init__(self, title: str, steps: int, meter: ThroughputMeter) -> None:
         self.title, self.steps, self.meter = title, steps, meter
-        metrics = "loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s  MFU {task.fields[mfu]:.0%}"
+        metrics = "loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s{task.fields[mfu]}"
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -81,7 +92,7 @@ class ProgressBar(Callback):
         )
         console = Console(stderr=True)
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task(title, total=steps, loss=float("nan"), speed=0.0, mfu=0.0)
+        self.task = self.progress.add_task(title, total=steps, loss=float("nan"), speed=0.0, mfu="")
         self._last_logged = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: CausalModule) -> None:
@@ -93,13 +104,14 @@ class ProgressBar(Callback):
         self, trainer: Trainer, pl_module: CausalModule, outputs: Any, batch: Step, batch_idx: int
     ) -> None:
         """Advance by one step."""
-        loss, speed, mfu = pl_module.losses[-1], self.meter.tokens_per_second, self.meter.mfu
+        loss, speed = pl_module.losses[-1], self.meter.tokens_per_second
+        mfu = "" if self.meter.mfu is None else f"  MFU {self.meter.mfu:.1%}"
         self.progress.update(self.task, completed=pl_module.done, loss=loss, speed=speed, mfu=mfu)
         if self.progress.disable and time.monotonic() - self._last_logged > SECONDS_BETWEEN_LINES:
             self._last_logged = time.monotonic()
             minutes_left = self.meter.seconds / max(1, batch_idx + 1) * (self.steps - pl_module.done) / 60
-            message = "%s: step %d of %d, loss %.3f, %.0f tokens/s, MFU %.1f %%, %.0f minutes left"
-            log.info(message, self.title, pl_module.done, self.steps, loss, speed, 100 * mfu, minutes_left)
+            message = "%s: step %d of %d, loss %.3f, %.0f tokens/s%s, %.0f minutes left"
+            log.info(message, self.title, pl_module.done, self.steps, loss, speed, mfu, minutes_left)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remove the line."""

@@ -44,7 +44,9 @@ def build_meta_model(
     AttentionInterface.register(UNMASKED_SDPA, sdpa_attention_forward)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by a deprecated name
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, attn_implementation=attention, trust_remote_code=False
+        )
         model.train()
         if layers is not None:
             stack = max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=len)

@@ -142,10 +142,16 @@ class LocalTagger:
         path = str(Path(self.path).expanduser()) if ModelRef(self.path).is_local else self.path
         dtype = getattr(torch, self.dtype)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(path, revision=self.revision, dtype=dtype)
-        except (OSError, ValueError) as error:
-            reason = first_line(error)
+            tokenizer = AutoTokenizer.from_pretrained(
+                path, revision=self.revision, padding_side="left", trust_remote_code=False
+            )
+            model = AutoModelForCausalLM.from_pretrained(
+                path, revision=self.revision, dtype=dtype, trust_remote_code=False
+            )
+        except (MemoryError, ImportError):
+            raise
+        except Exception as error:  # a damaged file may raise anything
+            reason = first_line(error) or type(error).__name__
             raise SftdivError(
                 f"strategy.units.tagger.path={self.path!r} cannot be loaded: {reason} It must be a hub id or a folder "
                 "of a causal language model; strategy/tagger=keyphrase needs no model"

@@ -14,12 +14,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sftdiv.llm.answer_text import escape_surrogates, without_thoughts
+
 State = Literal["clean", "repaired", "cut", "malformed"]
-THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)  # reasoning models write them before the answer
 BRACKET = re.compile(r"[\[{]")
 TRAILING_COMMA = re.compile(r",(\s*[\]}])")
 LIST_OF_STRINGS = re.compile(r'\s*\[\s*"')
 COMPLETE_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?=[,\]])')
+MOST_NESTED = 20  # lists and objects around a tag; an answer with more is noise, and reading on would exhaust the stack
 MOST_UNCLOSED = 100  # brackets; an answer with more is noise, and scanning on would take quadratic time
 
 
@@ -39,10 +41,10 @@ class Parsed:
 
 def parse_tags(answer: str) -> Parsed:
     """The distinct tags of an answer, in its order; an empty list is a valid answer."""
-    text = THOUGHTS.sub("", answer).strip()
+    text = without_thoughts(answer).strip()
     try:
         tags = _tags_in(json.loads(text))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, or a number of thousands of digits
         tags = None
     if tags is not None:
         return Parsed(_distinct(tags), "clean")
@@ -56,16 +58,18 @@ def parse_tags(answer: str) -> Parsed:
     return Parsed(_distinct(complete), "cut" if complete else "malformed")
 
 
-def _tags_in(value: Any) -> list[str] | None:
+def _tags_in(value: Any, depth: int = 0) -> list[str] | None:
     """Tags in a decoded value; None where it is not a list of tags, ``{"tags": ...}`` or ``{"tag": ...}``."""
+    if depth > MOST_NESTED:
+        return None
     if isinstance(value, dict):
         entry = {str(key).lower(): item for key, item in value.items()}
-        return [entry["tag"]] if isinstance(entry.get("tag"), str) else _tags_in(entry.get("tags"))
+        return [entry["tag"]] if isinstance(entry.get("tag"), str) else _tags_in(entry.get("tags"), depth + 1)
     if not isinstance(value, list):
         return None
     tags: list[str] = []
     for item in value:
-        tags.extend([item] if isinstance(item, str) else _tags_in(item) or [])
+        tags.extend([item] if isinstance(item, str) else _tags_in(item, depth + 1) or [])
     return tags if tags or not value else None
 
 
@@ -77,7 +81,7 @@ def _tags_in_pieces(text: str) -> tuple[list[str] | None, bool]:
     while unclosed < MOST_UNCLOSED and (bracket := BRACKET.search(text, position)):
         try:
             value, position = decoder.raw_decode(text, bracket.start())
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             position, unclosed = bracket.end(), unclosed + 1
             continue
         piece = _tags_in(value)
@@ -102,5 +106,5 @@ def _complete_strings(text: str) -> list[str]:
 
 
 def _distinct(tags: list[str]) -> list[str]:
-    """The tags without repetitions, with single spaces, without empty ones."""
-    return [tag for tag in dict.fromkeys(" ".join(tag.split()) for tag in tags) if tag]
+    """The tags without repetitions, with single spaces, without empty ones, in characters that can be stored."""
+    return [tag for tag in dict.fromkeys(" ".join(escape_surrogates(tag).split()) for tag in tags) if tag]

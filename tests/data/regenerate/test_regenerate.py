@@ -16,7 +16,7 @@ from warm_process import DEVNULL, start_program
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.config.build import build_corpus_spec
-from sftdiv.data.regenerate.rewriter import THOUGHTS
+from sftdiv.llm.answer_text import without_thoughts
 from sftdiv.pipeline.artifacts import load_corpus_of
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerate import regenerate
@@ -127,12 +127,12 @@ def test_each_turn_is_asked_with_the_answers_before_it_and_system_turns_stay(tmp
         ("hm\nso\n</think>\n\nParis", "Paris"),  # the template has opened it
         ("<think>hm and never an end", ""),
         ("Write <think> first.\nThen answer.", "Write <think> first.\nThen answer."),
-        ("Put it <think>here</think>, then go on.", "Put it <think>here</think>, then go on."),
+        ("Sure. <think>A </think> B?</think>\nParis", "Paris"),
         ("Paris", "Paris"),
     ],
 )
 def test_thoughts_are_what_stands_before_an_answer(text: str, kept: str) -> None:
-    assert THOUGHTS.sub("", text).strip() == kept
+    assert without_thoughts(text).strip() == kept
 
 
 def test_a_system_prompt_is_said_where_there_is_none_and_is_not_written(tmp_path: Path, run: Run) -> None:

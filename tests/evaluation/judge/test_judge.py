@@ -17,7 +17,7 @@ from fake_openai_server import HTTP, Behaviour, often, serving, text_of
 from warm_process import start_code
 
 from sftdiv.config.app import conf_dir
-from sftdiv.evaluation.judge.client import check_judge, judge_cases
+from sftdiv.evaluation.judge.client import JudgeClient, check_judge, judge_cases
 from sftdiv.evaluation.judge.comparisons import Pair, cases_of, pairs_of, tabulate
 from sftdiv.evaluation.judge.judge_config import JudgeConfig
 from sftdiv.evaluation.judge.position_bias import position_bias
@@ -133,6 +133,22 @@ def test_the_preference_is_the_logistic_of_two_logprobs() -> None:
         ("arena_hard", "[[A=B]]. As I said: [[A=B]]", "A=B"),
         ("arena_hard", "First I thought [[A>B]], then [[B>A]]", None),
         ("arena_hard", "[[A<B]]", None),
+        ("alpaca_eval", "a", "A"),
+        ("alpaca_eval", "Tie", "tie"),
+        ("alpaca_eval", "<think>\nAssistant A is good. Is B better?\n</think>\n\nB", "B"),
+        ("alpaca_eval", "A looks short. B is right.\n</think>\n\nB", "B"),
+        ("alpaca_eval", "<think>A is better", None),
+        ("alpaca_eval", "**A:** misses the point.\n**B:** is right.\n\n**B**", "B"),
+        ("alpaca_eval", "A: short and wrong. B: right. So B.", None),
+        ("alpaca_eval", "A is better written, but B answers the question, so: B", None),
+        ("alpaca_eval", "The answer A) misses the point; B", None),
+        ("alpaca_eval", "A\nB", None),
+        ("alpaca_eval", "B is better because it answers the question.", "B"),
+        ("alpaca_eval", "A is better. However, B answers, so I pick B.", None),
+        ("alpaca_eval", "Both try.\n\nThe winner is **B**.", "B"),
+        ("arena_hard", "My final verdict: [[A > B]]", "A>B"),
+        ("arena_hard", "[[ b>>a ]]", "B>>A"),
+        ("arena_hard", "<think>\nFirst [[A>B]], or [[B>A]].\n</think>\n\n[[B>A]]", "B>A"),
     ],
 )
 def test_a_verdict_is_read_or_it_is_none(name: str, text: str, verdict: str | None) -> None:
@@ -272,10 +288,66 @@ def test_a_wrong_judge_is_an_error_before_any_training(monkeypatch: pytest.Monke
         check_judge(asking(address))
 
 
-def test_a_judge_that_says_nothing_readable_is_warned_of_before_training(caplog: pytest.LogCaptureFixture) -> None:
-    with serving(Behaviour(reply=lambda asked: "Let me think", models=[MODEL])) as address:
+def test_a_judge_that_says_nothing_readable_is_an_error_before_training() -> None:
+    behaviour = Behaviour(reply=lambda asked: "Let me think", models=[MODEL])
+    unreadable = r"asked 3 times, judge-1 gave no verdict that can be read: 'Let me think'; perhaps judge\.max_tokens"
+    with serving(behaviour) as address, pytest.raises(SftdivError, match=unreadable):
         check_judge(asking(address))
-    assert "gave no verdict that can be read: 'Let me think'; perhaps judge.max_tokens is too small" in caplog.text
+    assert len(behaviour.requests) == 3
+
+
+STRANGE_LOGPROBS: list[Any] = [
+    {"content": [{"token": "A", "logprob": None, "top_logprobs": [{"token": "A", "logprob": None}]}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": {"A": -0.1, "B": -2.0}}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": 0.5}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": [None]}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": [{"token": "A", "logprob": -0.1}, {"token": "B"}]}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": [{"token": "A", "logprob": "x"}]}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": [{"token": "A", "logprob": math.nan}]}]},
+    {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": [{"id": 5, "logprob": -0.1}]}]},
+    {"tokens": ["A"], "token_logprobs": [-0.1], "top_logprobs": [{"A": -0.1}]},
+    {"content": 3},
+    [1],
+    "A",
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE_LOGPROBS, ids=str)
+def test_log_probabilities_of_another_form_fall_back_to_the_letter(strange: Any) -> None:
+    client = JudgeClient(asking("http://localhost"))
+    line = client._read({"choices": [{"message": {"content": "A"}, "logprobs": strange}]})
+    assert (line["state"], line["first"], line["read_by"]) == ("read", 1.0, "choice")
+
+
+def test_the_first_token_of_a_discussion_is_no_verdict() -> None:
+    likely = [{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -2.1}]
+
+    def read(text: str) -> dict[str, Any]:
+        said = {"content": [{**likely[0], "top_logprobs": likely}]}
+        client = JudgeClient(asking("http://localhost"))
+        return client._read({"choices": [{"message": {"content": text}, "logprobs": said}]})
+
+    assert read("A")["first"] == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert read("A: fine.\nB: better.\n\nB") == {
+        "state": "read",
+        "first": 0.0,
+        "verdict": "B",
+        "read_by": "choice",
+        "answer": "A: fine.\nB: better.\n\nB",
+    }
+    assert read("A is well written, but B is right")["state"] == "failed"
+
+
+def test_lower_case_letters_are_weighed_too() -> None:
+    likely = [{"token": "a", "logprob": -0.1}, {"token": "b", "logprob": -2.1}]
+    said = {"content": [{**likely[0], "top_logprobs": likely}]}
+    assert logprob_preference({"choices": [{"logprobs": said}]}, ("A", "B")) == pytest.approx(1 / (1 + math.exp(-2.0)))
+
+
+def test_judged_answers_are_without_thoughts() -> None:
+    prompt = PROMPTS[0]
+    (pair,) = pairs_of([prompt], {prompt.key: ("<think>\n\n</think>\n\nmast",)}, {prompt.key: ("sail",)})
+    assert (pair.candidate, pair.baseline) == ("mast", "sail")
 
 
 def test_published_prompts_are_read_as_they_are(tmp_path: Path) -> None:

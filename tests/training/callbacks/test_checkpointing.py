@@ -2,7 +2,9 @@
 as if it had not been."""
 
 import contextlib
+import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -16,7 +18,8 @@ from warm_process import run_code, start_code
 
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
-from sftdiv.training.callbacks.checkpointing import PROGRESS
+from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests
+from sftdiv.training.callbacks.safe_storage import restore_values, split_values
 from sftdiv.training.config import AdapterConfig
 from sftdiv.training.distributed.launch import launch
 from sftdiv.training.fine_tune import fine_tune
@@ -82,6 +85,70 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_to_the_bit(base, tm
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["model", "preview.txt"]
 
 
+def interrupted_at_4(base, folder):
+    with pytest.raises(KeyboardInterrupt):
+        settings = fine_tuning(checkpoint_steps=2)
+        fine_tune(ref(base), TALKS, NAMES, folder / "model", **settings, tracker=SignalAt(2, signal.SIGINT))
+    return folder / "checkpoint" / "step-4"
+
+
+def test_a_checkpoint_is_safetensors_and_json_and_resuming_unpickles_nothing(base, tmp_path, monkeypatch):
+    checkpoint = interrupted_at_4(base, tmp_path)
+    names = ["metadata.json", "parts-0.safetensors", PROGRESS, "random-0.safetensors"]
+    assert sorted(path.name for path in checkpoint.iterdir()) == names
+
+    def refuse(*_, **__):
+        raise AssertionError("unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    record = fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2))
+    assert record.resumed_at == 4
+
+
+class Payload:
+    """Creates a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_a_checkpoint_does_not_run(base, tmp_path):
+    checkpoint = interrupted_at_4(base, tmp_path)
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    progress = json.loads((checkpoint / PROGRESS).read_text())
+    for name in ("metadata.json", "parts-0.safetensors", "random-0.safetensors"):
+        (checkpoint / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    progress["files"] = digests(checkpoint)  # whoever can write the files can write their digests
+    (checkpoint / PROGRESS).write_text(json.dumps(progress))
+    with pytest.raises(SftdivError, match=r"step-4 is no state of this training .* remove it"):
+        fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "parts-0.safetensors", PROGRESS, "random-0.safetensors"])
+def test_a_damaged_checkpoint_is_named_and_not_resumed_from(base, tmp_path, caplog, name):
+    checkpoint = interrupted_at_4(base, tmp_path)
+    data = bytearray((checkpoint / name).read_bytes())
+    data[0] ^= 1
+    (checkpoint / name).write_bytes(data)
+    assert fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2)).resumed_at == 0
+    assert f"{checkpoint} is not resumed from: {name}" in caplog.text
+
+
+def test_values_that_are_no_tensors_are_stored_as_json_and_restored():
+    state = {"a": torch.ones(2), "groups": [{"betas": (0.9, 0.95), "lr": 0.1, "on": True, "none": None}], "step": 3}
+    tensors, values = split_values(state)
+    assert list(tensors) == ["a"]
+    stored = json.loads(json.dumps(values))
+    current = {"a": state["a"], "groups": [{"betas": (0.0, 0.0), "lr": 0.0, "on": False, "none": 1}], "step": 0}
+    assert restore_values(current, stored) == state
+
+
 def test_other_settings_do_not_go_on_from_the_checkpoint(base, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(), tracker=SignalAt(2, signal.SIGINT))
@@ -113,7 +180,7 @@ if moment == "before the weights":
 elif moment == "amid the weights":
     whole = checkpointing.save
     def half(state, **settings):
-        whole({"model": state["model"]}, **settings)
+        whole({"model": state["model"]}, **settings)  # without the optimizer's
         die()
     checkpointing.save = second(whole, half)
 else:

@@ -263,6 +263,9 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
         ("", [], "malformed"),
         ("<think>never ends", [], "malformed"),
         ("[" * 100_000, [], "malformed"),
+        ("Sure: " + "[" * 700 + '"x"' + "]" * 700, [], "malformed"),
+        ("1" * 5000, [], "malformed"),
+        ('[{"tag": "\\ud83d"}, {"tag": "b"}]', ["\\ud83d", "b"], "clean"),  # half an emoji
     ],
 )
 def test_answers_are_read_and_what_is_lost_is_said(answer: str, tags: list[str], state: str) -> None:

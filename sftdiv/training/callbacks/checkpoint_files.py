@@ -1,0 +1,49 @@
+"""Files of a checkpoint: which one is the newest that is complete, undamaged and of this training."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from sftdiv.storage.hashing import file_digest
+
+log = logging.getLogger(__name__)
+PROGRESS = "progress.json"
+
+
+def latest_checkpoint(folder: Path, plan: str) -> Path | None:
+    """The newest complete and undamaged checkpoint of the plan in a folder, or None."""
+    complete = [path for path in folder.glob("step-*") if (path / PROGRESS).exists()]
+    for path in sorted(complete, key=lambda path: -int(path.name.removeprefix("step-"))):
+        damage = _damage(path)
+        if damage is None and read_progress(path)["plan"] == plan:
+            return path
+        if damage is not None:
+            log.warning("%s is not resumed from: %s", path, damage)
+    return None
+
+
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Content of ``progress.json``: plan, done, losses, validation, scaler, values, files."""
+    return dict(json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's files; None where they are as they were written."""
+    try:
+        progress = read_progress(checkpoint)
+        files = dict(progress["files"])
+        if missing := {"plan", "done", "losses", "validation", "scaler", "values"} - progress.keys():
+            return f"{PROGRESS} lacks {', '.join(sorted(missing))}"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"{PROGRESS} is damaged, or of another version: {error!r}"
+    found = digests(checkpoint)
+    changed = sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
+    return f"{', '.join(changed)} changed since it was written" if changed else None
+
+
+def digests(checkpoint: Path) -> dict[str, str]:
+    """Digest of each file but ``progress.json``, by name."""
+    return {path.name: file_digest(path) for path in sorted(checkpoint.iterdir()) if path.name != PROGRESS}
