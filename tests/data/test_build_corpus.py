@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from sftdiv.data import build_corpus as build
-from sftdiv.data.build_corpus import load_corpus, normalise, rejected_file
+from sftdiv.data.build_corpus import load_corpus, rejected_file
 from sftdiv.data.dedup import NearDuplicateFinder
+from sftdiv.data.example_table import normalise
 from sftdiv.data.external_sort import PARTS, Spill
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter

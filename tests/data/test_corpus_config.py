@@ -13,13 +13,14 @@ from hydra.utils import instantiate
 from sftdiv.config.app import conf_dir
 from sftdiv.data.build_corpus import load_corpus
 from sftdiv.data.files_reader import FilesReader
-from sftdiv.data.formats import Converter
+from sftdiv.data.formats import MAPPED, Converter
 from sftdiv.data.hub_reader import HubReader
 from sftdiv.data.synthetic.world import World
 from sftdiv.data.synthetic_reader import SyntheticReader
 from sftdiv.storage.cache import Store
 
-PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[])
+NO_MAPPING = dict.fromkeys(MAPPED)
+PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[], mapping=NO_MAPPING, ignore=[])
 
 
 def reader(corpus: str, *overrides: str) -> Any:
@@ -30,6 +31,8 @@ def reader(corpus: str, *overrides: str) -> Any:
 def test_files() -> None:
     settings = [
         "path=[a.csv,b.csv]",
+        "ignore=[tools]",
+        "mapping.input=passage",
         "format=alpaca",
         "id_column=key",
         "source_column=from",
@@ -37,7 +40,15 @@ def test_files() -> None:
         "remove=['<|end|>']",
     ]
     made = reader("files", *(f"corpus.{setting}" for setting in settings))
-    named = Converter(format="alpaca", id="key", source="from", columns=["task"], remove=["<|end|>"])
+    named = Converter(
+        format="alpaca",
+        id="key",
+        source="from",
+        columns=["task"],
+        remove=["<|end|>"],
+        mapping=NO_MAPPING | {"input": "passage"},
+        ignore=["tools"],
+    )
     assert made == FilesReader(path=["a.csv", "b.csv"], max_row_bytes=2**24, converter=named)
 
 
