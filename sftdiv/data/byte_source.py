@@ -22,6 +22,7 @@ from sftdiv.data.bad_rows import REST
 RejectRow = Callable[[int, str, str], None]  # line, reason, text
 Rows = Iterator[tuple[int, Any]]
 BLOCK = 1 << 20
+_PIECE = 1 << 14  # decompressed at once: what stands in a piece before its damage is lost
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -41,6 +42,7 @@ class ByteSource(io.RawIOBase):
             self.damage = _reason(error)
             opened = io.BytesIO()
         self._stream = opened
+        self._at_once = _PIECE if path.suffix.lower() in _OPEN else BLOCK
 
     def readable(self) -> bool:
         """True: the stream is read."""
@@ -51,7 +53,7 @@ class ByteSource(io.RawIOBase):
         if self.damage:
             return 0
         try:
-            block = self._stream.read(len(buffer))
+            block = self._stream.read(min(len(buffer), self._at_once))
         except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             self.damage = _reason(error)
             return 0
