@@ -87,11 +87,11 @@ def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[
 
     number = 1
     try:
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path), "rb") as source:
             for batch in _record_batches(source):
                 columns, others = _split_columns(path, list(batch.schema.names), needed)
                 if columns:
-                    yield from batch_rows(batch.select(columns), number, others=others, reject=reject)
+                    yield from _checked_rows(batch.select(columns), number, others, reject)
                 else:
                     yield from unread_rows(number, batch.num_rows, others)
                 number += batch.num_rows
@@ -99,6 +99,25 @@ def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[
         raise
     except Exception as error:
         reject(number, rest(f"not Arrow: {error}"), "")
+
+
+def _checked_rows(batch: pa.RecordBatch, number: int, others: Collection[str], reject: RejectRow) -> Rows:
+    """As `batch_rows`, of bytes as they stand in a file: positions outside of it would end the process."""
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+        parts = [batch]
+    except pa.ArrowInvalid:
+        parts = [batch.slice(position, 1) for position in range(batch.num_rows)]
+    for position, part in enumerate(parts, start=number):
+        try:
+            part.validate(full=True)
+        except pa.ArrowInvalid as error:
+            phrase = "not UTF-8" if "UTF8" in str(error) else "unreadable value"
+            reject(position, f"{phrase}: {error}", "")
+            continue
+        yield from batch_rows(part, position, others=others, reject=reject)
 
 
 def batch_rows(batch: pa.RecordBatch, number: int, *, others: Collection[str], reject: RejectRow) -> Rows:

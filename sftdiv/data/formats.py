@@ -204,9 +204,10 @@ class Converter:
 
     def _recognise(self, row: Row) -> Sequence[Sequence[str]]:
         """Columns of the first format that the row has; null counts as absent, since Parquet fills mixed schemas."""
-        for required in self.formats.values():
-            if has_columns(row, required):
-                return required
+        for blank in (False, True):
+            for required in self.formats.values():
+                if has_columns(row, required, blank=blank):
+                    return required
         present = listed([str(column) for column, value in row.items() if value is not None])
         known = [
             f"{name} ({', '.join('|'.join(options) for options in required)})"

@@ -14,9 +14,17 @@ Row = Mapping[str, Any]
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
 
 
-def has_columns(row: Row, required: Sequence[Sequence[str]]) -> bool:
-    """Whether the row holds one column of each group of alternatives; null counts as absent."""
-    return all(any(row.get(column) is not None for column in options) for options in required)
+def has_columns(row: Row, required: Sequence[Sequence[str]], *, blank: bool = True) -> bool:
+    """Whether the row holds one column of each group of alternatives; null counts as absent.
+
+    Args:
+        row: The row.
+        required: Groups of alternative columns.
+        blank: Whether blank texts and empty lists count as present; in a CSV of several formats they do not.
+    """
+    if blank:
+        return all(any(row.get(column) is not None for column in options) for options in required)
+    return all(any(not _is_blank(row.get(column)) for column in options) for options in required)
 
 
 def first_value(row: Row, options: Sequence[str], unread: set[str]) -> Any:
@@ -33,7 +41,7 @@ def only_value(row: Row, names: Sequence[str]) -> Any:
     Raises:
         BadRowError: If two of them hold different values.
     """
-    full = [name for name in names if not _is_blank(row.get(name))]
+    full = [name for name in names if row.get(name) == [] or not _is_blank(row.get(name))]
     if any(row[name] != row[full[0]] for name in full[1:]):
         raise BadRowError(f"unsupported column: {' and '.join(full)} mean the same and differ")
     return row[full[0]] if full else None
@@ -124,8 +132,8 @@ def layout_hint(row: Row) -> str:
 
 
 def _is_blank(value: Any) -> bool:
-    """Whether a value is null or blank text; ``[]`` may be an instruction's input."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Whether a value is null, blank text or an empty list; the text ``[]`` may be an instruction's input."""
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _are_objects(values: list[Any]) -> bool:

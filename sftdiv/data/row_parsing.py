@@ -7,7 +7,7 @@ rejected. Text files may be compressed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -62,7 +62,23 @@ def read_rows(path: Path, *, limit: int, reject: RejectRow, needed: Collection[s
         SftdivError: If a needed column stands twice.
     """
     kind = kind_of_file(path) or ""
-    if kind in JSON_READERS:
-        return JSON_READERS[kind](path, limit=limit, reject=reject)
-    table: Mapping[str, ReadTable] = {**CSV_READERS, **ARROW_READERS}
-    return partial(table[kind], needed=needed)(path, limit=limit, reject=reject)
+    if kind in ARROW_READERS:
+        return ARROW_READERS[kind](path, limit=limit, reject=reject, needed=needed)
+    read = JSON_READERS.get(kind) or partial(CSV_READERS[kind], needed=needed)
+    return _some_rows(partial(read, path, limit=limit), reject)
+
+
+def _some_rows(read: Callable[..., Rows], reject: RejectRow) -> Rows:
+    """Rows of a text file; one without any is rejected as a whole, since a file that was cut may look like it."""
+    rejected = 0
+
+    def counting(line: int, reason: str, text: str) -> None:
+        nonlocal rejected
+        rejected += 1
+        reject(line, reason, text)
+
+    rows = 0
+    for rows, row in enumerate(read(reject=counting), start=1):  # noqa: B007
+        yield row
+    if not rows and not rejected:
+        reject(1, "empty file: it has no rows", "")
