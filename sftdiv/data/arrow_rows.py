@@ -58,7 +58,9 @@ def read_parquet(path: Path, *, limit: int, reject: RejectRow, needed: Collectio
         with pq.ParquetFile(path, read_dictionary=texts) as file:  # a long text that repeats is decoded once
             for group in range(file.num_row_groups):
                 metadata = file.metadata.row_group(group)
-                size = _decoded_size(metadata, columns) / max(metadata.num_rows, 1)
+                size = metadata.total_byte_size / max(metadata.num_rows, 1)
+                if size > limit:  # of all columns: images may stand beside small texts
+                    size = _decoded_size(metadata, columns) / max(metadata.num_rows, 1)
                 if size > limit:
                     reason = f"too long, rows of {size:,.0f} bytes are more than corpus.max_row_bytes={limit}"
                     reject(number, rest(reason), "")
@@ -71,6 +73,8 @@ def read_parquet(path: Path, *, limit: int, reject: RejectRow, needed: Collectio
                 for batch in file.iter_batches(at_once, row_groups=[group], columns=columns):
                     yield from batch_rows(batch, number, others=others, reject=reject)
                     number += batch.num_rows
+            if number <= file.metadata.num_rows:
+                raise ValueError(f"{number - 1} rows, and {file.metadata.num_rows} in the footer")
     except SftdivError:
         raise
     except Exception as error:  # damaged files raise errors of many kinds
@@ -172,7 +176,10 @@ def unread_rows(number: int, rows: int, names: Collection[str]) -> Rows:
 
 
 def _decoded_size(group: pq.RowGroupMetaData, columns: list[str]) -> int:
-    """Bytes of some columns of a row group before compression."""
+    """Bytes of some columns of a row group before compression.
+
+    Only asked for groups that may be too large: of a damaged file ``group.column`` may end the process.
+    """
     chunks = [group.column(position) for position in range(group.num_columns)]
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
 
@@ -189,13 +196,22 @@ def _rows_at_once(batch: pa.RecordBatch) -> int:
 
 
 def _record_batches(source: pa.NativeFile) -> Iterator[pa.RecordBatch]:
+    """Batches of an Arrow file, or of the streams that stand one after the other.
+
+    Raises:
+        ValueError: If a file holds another number of batches than its footer says.
+    """
     import pyarrow as pa
 
-    is_file = source.read(6) == b"ARROW1"
-    source.seek(0)
-    if not is_file:
-        yield from pa.ipc.open_stream(source)
+    if source.read(6) == b"ARROW1":
+        expected = pa.ipc.open_file(source).num_record_batches
+        source.seek(8)  # a file is a stream between marks; the footer alone would hide what it does not list
+        count = 0
+        for count, batch in enumerate(pa.ipc.open_stream(source), start=1):  # noqa: B007
+            yield batch
+        if count != expected:
+            raise ValueError(f"{count} record batches, and {expected} in the footer")
         return
-    reader = pa.ipc.open_file(source)
-    for position in range(reader.num_record_batches):
-        yield reader.get_batch(position)
+    source.seek(0)
+    while source.tell() < source.size():
+        yield from pa.ipc.open_stream(source)

@@ -97,12 +97,19 @@ class _Window:
         return end
 
     def skip_line(self) -> None:
-        """Skip to the next line without keeping this one."""
-        while (end := self.text.find("\n", self.at)) < 0:
-            self.move(len(self.text))
-            if not self.more():
+        """Skip to the next line without keeping or decoding this one."""
+        end = self.text.find("\n", self.at) + 1
+        if end:
+            self.move(end)
+            return
+        self.move(len(self.text))
+        while data := self._pending or self._source.read(BLOCK):
+            end = data.find(b"\n") + 1
+            self._pending = data[end:] if end else b""
+            if end:
+                self.line += 1
+                self._text_decoder.reset()
                 return
-        self.move(end + 1)
 
 
 def read_json(path: Path, *, limit: int, reject: RejectRow, arrays_of_anything: bool = True) -> Rows:

@@ -200,7 +200,10 @@ def test_folders_of_save_to_disk(tmp_path: Path) -> None:
     with pa.OSFile(str(tmp_path / "file.arrow"), "wb") as sink, pa.ipc.new_file(sink, parts["a"].data.schema) as writer:
         writer.write_table(parts["a"].data.table)
     assert read(tmp_path / "file.arrow") == ([0, 1, 2], [])
-    file.write_bytes(file.read_bytes()[:-200])
+    stream = file.read_bytes()
+    file.write_bytes(stream + stream)
+    assert read(file) == ([3, 3], [])
+    file.write_bytes(stream[:-200])
     assert read(file)[1][0][1].startswith("unreadable rest: not Arrow: ")
 
 
@@ -248,3 +251,11 @@ def test_our_own_exports_are_read_back(tmp_path: Path, format: str) -> None:
     write_export(rows, tmp_path / "export", format=format, name="mine")
     write_lineage(tmp_path / "export", "mine", {"files": {}})
     assert [example.messages for example in reader(tmp_path / "export").examples(print)] == talks
+
+
+def test_what_follows_a_line_that_is_too_long(tmp_path: Path) -> None:
+    for size in (5000, 1 << 20, (1 << 20) - 1, 3 << 20):
+        content = lines([0]) + '{"x": "' + "é" * (size // 2) + '"}\n' + lines([1])
+        (tmp_path / "data.jsonl").write_text(content, encoding="utf-8")
+        numbers, [(line, reason)] = read(tmp_path / "data.jsonl")
+        assert (numbers, line, reason) == ([0, 1], 2, "too long: more than corpus.max_row_bytes=4000")
