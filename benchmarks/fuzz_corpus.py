@@ -335,7 +335,7 @@ def _wrong_counts(case: Case, outcome: Outcome) -> str:
 
 
 def _wrong_cut(case: Case, outcome: Outcome) -> str:
-    """A cut file holds rows of its beginning; what is missing is rejected, unless it was cut exactly between two rows."""
+    """A cut file holds rows of its beginning; what is missing is rejected, unless the cut lies between two rows."""
     found = set(outcome.answers)
     kept = case.rows[: outcome.read - outcome.rejected + case.rows[: outcome.read].count(None)]
     if case.description[0] in ("csv", "tsv"):  # the last text may be cut: nothing tells it from a whole one

@@ -88,7 +88,7 @@ def load_corpus(
         "near": identity_of(finder),
         "libraries": library_versions(libraries_of(reader) | libraries_of(finder)),
     }
-    kept = Path(f"{store.place('corpus', key)}.{REJECTED}")
+    kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
     folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, near=finder))
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))

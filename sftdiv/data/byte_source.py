@@ -92,7 +92,7 @@ def read_lines(path: Path, *, limit: int, reject: RejectRow) -> Iterator[tuple[i
 
 
 def is_utf16(head: bytes, reject: RejectRow) -> bool:
-    """Whether a file's first bytes are those of UTF-16; it is then rejected, since each of its lines would be another puzzle."""
+    """Whether a file's first bytes are those of UTF-16; it is then rejected as a whole."""
     if head[:2] not in _UTF16:
         return False
     reject(1, rest("the file is UTF-16: save it as UTF-8"), "")

@@ -1,4 +1,4 @@
-"""Examples as rows of the table that is sorted into a corpus: their content, labels, and what orders and groups them."""
+"""Examples as rows of the table that is sorted into a corpus: content, labels, and what orders and groups them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def _text_of(example: Example, role: str) -> str:
 
 
 def example_table(examples: Sequence[Example]) -> pa.Table:
-    """Examples as Arrow, in the columns of `_row`. Texts have 64-bit offsets: with 32 bits a take of more than 2 GB overflows."""
+    """Examples as Arrow, in the columns of `_row`.
+
+    Texts have 64-bit offsets: with 32 bits a take of more than 2 GB overflows.
+    """
     import pyarrow as pa
 
     text = pa.large_string()

@@ -85,7 +85,7 @@ class _Window:
                 return False
 
     def end_of_line(self, limit: int) -> int | None:
-        """The position after the next newline, or of the end of the file; None for a line of more than ``limit`` bytes."""
+        """The position after the next newline, or of the file's end; None for a line of more than ``limit`` bytes."""
         while (end := self.text.find("\n", self.at)) < 0 and len(self.text) - self.at <= limit and self.more():
             pass
         end = len(self.text) if end < 0 else end + 1

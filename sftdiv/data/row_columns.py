@@ -122,13 +122,13 @@ def carried_value(row: Row, name: str) -> Any:
 
 
 def layout_hint(row: Row) -> str:
-    """What to do about a row that seems to be a whole data set; empty for others."""
+    """What to do about a row without known columns: one that seems to be a whole data set, and others."""
     lists = [name for name, value in row.items() if isinstance(value, list) and value and _are_objects(value)]
     if _are_objects(list(row.values())) and len(row) > 1:
         return ". It is one JSON object of rows by key: give an array of rows, or one row a line"
     if lists:
         return f". It is one JSON object with rows in {listed(lists)}: give an array of rows, or one row a line"
-    return ""
+    return ". Other columns are named by corpus.mapping.instruction=NAME corpus.mapping.response=NAME"
 
 
 def _is_blank(value: Any) -> bool:

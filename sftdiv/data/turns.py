@@ -96,7 +96,7 @@ def turn_text(value: Any, name: str, ignore: Sequence[str] = ()) -> str:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value holds nothing: null, blank text, an empty list or object, or one of such (as Arrow fills them)."""
+    """Whether a value holds nothing: null, blank text, an empty list or object, or only such (as Arrow fills them)."""
     if isinstance(value, str):
         return value.strip() in ("", "[]", "{}", "null")
     if isinstance(value, dict):

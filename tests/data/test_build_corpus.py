@@ -328,7 +328,7 @@ def test_settings_that_name_a_column_that_no_row_has(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(
             SftdivError,
-            match=rf"{setting} names a column that no row has. Did you mean 'origin'\? Known: prompt, completion, origin",
+            match=rf"{setting} names a column that no row has. Did you mean 'origin'\? Known: prompt, completion, or",
         ):
             load(file_reader(path, **settings), tmp_path / "store")
 

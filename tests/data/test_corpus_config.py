@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from warm_process import run_program
 
 from sftdiv.config.app import conf_dir
 from sftdiv.data.build_corpus import load_corpus
@@ -63,6 +64,13 @@ def test_wrong_settings_reach_the_user() -> None:
         match=r"corpus.format='alpacca' is unknown. Did you mean 'alpaca'\? Known: auto, messages",
     ):
         reader("files", "corpus.path=a.csv", "corpus.format=alpacca")
+
+
+def test_roles_in_the_list_of_carried_columns_name_the_mapping() -> None:
+    result = run_program("sftdiv.run", "corpus=files", "corpus.path=a.csv", "corpus.columns.instruction=question")
+    assert result.returncode == 1
+    assert "corpus.mapping, as in corpus.mapping.instruction=question" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_embedded(tmp_path: Path) -> None:

@@ -71,19 +71,26 @@ def test_arrays_lines_and_objects_in_any_order(tmp_path: Path, kind: str, conten
     assert read(path) == ([0, 1, 2, 3, 4], [])
 
 
+GOOD, TWICE = json.dumps(row(0)), '{"output": "a", "output": "b"}'
+
+
 @pytest.mark.parametrize(
     ("content", "numbers", "rejected"),
     [
         (array([0]) + "not json\n" + lines([1]), [0, 1], [(7, "not JSON: Expecting value")]),
-        (lines([0]) + '{"instruction": "a", "instruction": "b", "output": "1!"}\n' + lines([2]), [0, 2], [(2, "doubled key: 'instruc")]),
-        ("[" + json.dumps(row(0)) + ',\n{"output": "a", "output": "b"},\n' + json.dumps(row(1)) + "]", [0, 1], [(2, "doubled key: 'output")]),
-        ("[" + json.dumps(row(0)) + ',\n{"output": "' + "x" * 5000 + '"},\n' + json.dumps(row(1)) + "]", [0, 1], [(2, "too long")]),
-        (json.dumps({"data": [row(0), row(1)], "version": 1}, indent=1), [], [(1, "wrong columns: the row holds data, version; known: ")]),
-        (json.dumps({"data": [row(0)] * 100_000}, indent=1), [], [(1, "unreadable rest: one JSON object over several lines of more than")]),
+        (lines([0]) + TWICE + "\n" + lines([2]), [0, 2], [(2, "doubled key: 'output'")]),
+        (f"[{GOOD},\n{TWICE},\n{GOOD}]", [0, 0], [(2, "doubled key: 'output'")]),
+        (f'[{GOOD},\n{{"output": "{"x" * 5000}"}},\n{GOOD}]', [0, 0], [(2, "too long")]),
+        (json.dumps({"data": [row(0), row(1)]}, indent=1), [], [(1, "wrong columns: the row holds data; known: ")]),
+        (
+            json.dumps({"data": [row(0)] * 100_000}, indent=1),
+            [],
+            [(1, "unreadable rest: one JSON object over")],
+        ),
         ('{"instruction": "a",\n' + lines([1]), [1], [(1, "not JSON: Expecting property name")]),
         ('{"n": ' + "9" * 9000 + "}\n" + lines([1]), [1], [(1, "too long")]),
     ],
-)  # fmt: skip
+)
 def test_damage_in_json_is_named(tmp_path: Path, content: str, numbers: Any, rejected: Any) -> None:
     (tmp_path / "data.json").write_text(content)
     found, reasons = read(tmp_path / "data.json")

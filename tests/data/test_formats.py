@@ -107,7 +107,7 @@ def test_refused_rows_say_why(row: Any, reason: str) -> None:
 
 def test_a_named_format_accepts_no_other() -> None:
     with pytest.raises(
-        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)$"
+        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)\. Other"
     ):
         messages({"prompt": "a", "completion": "b"}, format="alpaca")
 

@@ -1,4 +1,4 @@
-"""A column, field or mark that changes the conversation is read, or refused with its name, or counted; never ignored."""
+"""A column, field or mark that changes the conversation is read, refused with its name, or counted; never ignored."""
 
 from __future__ import annotations
 
