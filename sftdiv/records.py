@@ -38,12 +38,14 @@ class Example:
         source: Name of its source.
         id: Identifier in its source.
         extra: Carried columns (``corpus.columns``).
+        unread: Names of columns and fields of turns that have a known meaning and are not part of it.
     """
 
     messages: Sequence[Mapping[str, str]]
     source: str = ""
     id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    unread: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

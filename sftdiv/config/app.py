@@ -69,6 +69,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     redact_output()
     try:
         _reject_numbers_for_groups(sys.argv[1:])
+        _reject_roles_in_columns(sys.argv[1:])
         refuse_deletions(sys.argv[1:])
         app()
     except KeyboardInterrupt:
@@ -95,6 +96,21 @@ def _message(error: Exception, config_name: str) -> str | None:
     if isinstance(error, OSError):
         return os_error_message(error)
     return str(error) if isinstance(error, SftdivError) else None
+
+
+def _reject_roles_in_columns(arguments: list[str]) -> None:
+    """Reject ``corpus.columns.instruction=question``, for which OmegaConf raises an error about list indices.
+
+    ``corpus.columns`` stays a list of carried columns, so that both settings can be given in one command.
+    """
+    for argument in arguments:
+        name, _, column = argument.lstrip("+").partition("=")
+        if name.startswith("corpus.columns."):
+            role = name.removeprefix("corpus.columns.")
+            raise SftdivError(
+                f"{name}={column}: corpus.columns is the list of columns to keep; the columns that hold a "
+                f"conversation are named by corpus.mapping, as in corpus.mapping.{role}={column}"
+            )
 
 
 def refuse_deletions(overrides: Sequence[str]) -> None:

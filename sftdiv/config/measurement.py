@@ -40,6 +40,8 @@ SHARED_WITH_BASELINE = (
     "source_column",
     "columns",
     "remove",
+    "mapping",
+    "ignore",
     "max_row_bytes",
     "band",
     "dedup",

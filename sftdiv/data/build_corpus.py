@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,24 +23,25 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from sftdiv.data.bad_rows import Rejections
+from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
 from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
 from sftdiv.data.dedup import NearDuplicateFinder
+from sftdiv.data.example_table import CARRIED, example_table
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
 from sftdiv.protocols import Reader
 from sftdiv.records import SIDES, Corpus, Example, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_json
-from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
+from sftdiv.storage.hashing import identity_of, libraries_of, library_versions
 from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-LAYOUT = 1  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
-DATA, ABOUT, REJECTED = "corpus.arrow", "corpus.json", "rejected.jsonl"
+LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
+DATA, ABOUT = "corpus.arrow", "corpus.json"
 _BATCH = 10_000
 _LONG = 50_000  # rows after which a progress bar is shown
 DEDUPS = ("exact", "near", "none")
@@ -88,8 +88,11 @@ def load_corpus(
         "near": identity_of(finder),
         "libraries": library_versions(libraries_of(reader) | libraries_of(finder)),
     }
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, **settings, near=finder))
+    kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
+    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, near=finder))
+    kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    warn_of_unread(about["counts"])
     return Corpus(datasets.Dataset.from_file(str(folder / DATA)), about["fingerprint"], about["counts"])
 
 
@@ -99,14 +102,10 @@ def rejected_file(corpus: Corpus) -> Path | None:
     return path if path.exists() else None
 
 
-def normalise(instruction: str) -> str:
-    """The words of an instruction, regardless of case, spacing and Unicode form; equal results form one group."""
-    return " ".join(unicodedata.normalize("NFKC", instruction).casefold().split())
-
-
 def _build(
     reader: Reader,
     folder: Path,
+    kept: Path,
     *,
     heldout: int,
     seed: int,
@@ -114,15 +113,16 @@ def _build(
     dedup: str,
     near: NearDuplicateFinder | None,
 ) -> None:
+    """Fill the folder of the corpus; without any example the rejected rows are left in ``kept``."""
     import pyarrow as pa
 
-    rejections = Rejections(folder / REJECTED, on_bad_row=on_bad_row)
+    rejections, unread = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Counter[str]()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill_folder, _one_type_per_column():
         spill = Spill(Path(spill_folder))
-        _collect(reader.examples(rejections), spill)
+        _collect(reader.examples(rejections), spill, unread)
         rejected = rejections.counts["rejected"]
         if not spill.rows:
-            raise SftdivError(f"The corpus has no example: {rejected} rows were read and all of them rejected.")
+            raise SftdivError(no_example(rejections, kept))
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
@@ -135,6 +135,7 @@ def _build(
     counts = {
         "read": spill.rows + rejected,
         **rejections.counts,
+        **{f"unread.{name}": count for name, count in sorted(unread.items())},
         **duplicates,
         "examples": len(index),
         "groups": len(set(groups)),
@@ -154,56 +155,19 @@ def _one_type_per_column() -> Iterator[None]:
         raise SftdivError(f"A column of corpus.columns mixes types: {error}") from error
 
 
-def _collect(examples: Iterator[Example], spill: Spill) -> None:
-    """Write all examples to the spill; the columns are those of the corpus, and ``hash`` and ``label`` (see `_row`)."""
+def _collect(examples: Iterator[Example], spill: Spill, unread: Counter[str]) -> None:
+    """Write all examples to the spill, in the columns of `example_table`, and count what they do not hold."""
     columns = ("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task("", total=None)
     with ExitStack() as stack:
         while batch := list(islice(examples, _BATCH)):
-            spill.add(_table([_row(example) for example in batch]))
+            spill.add(example_table(batch))
+            unread.update(name for example in batch for name in example.unread)
             progress.advance(task, len(batch))
             if spill.rows == _LONG:
                 stack.enter_context(progress)
-
-
-def _row(example: Example) -> dict[str, Any]:
-    """One row. ``hash`` covers the messages; ``label`` holds the rest, which orders rows of equal messages."""
-    instruction, response = _text_of(example, "user"), _text_of(example, "assistant")
-    return {
-        "hash": content_hash(example.messages, length=32),
-        "label": json.dumps([example.source, example.id, example.extra], sort_keys=True),
-        "id": example.id,
-        "messages": example.messages,
-        "instruction": instruction,
-        "response": response,
-        "source": example.source,
-        "group": _group(instruction),
-        **example.extra,
-    }
-
-
-@lru_cache(maxsize=20_000)  # one instruction often has many responses: pool-117k repeats 805 of them 41,334 times
-def _group(instruction: str) -> str:
-    return content_hash(normalise(instruction))
-
-
-def _text_of(example: Example, role: str) -> str:
-    return "\n\n".join(message["content"] for message in example.messages if message["role"] == role)
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows as Arrow. Texts have 64-bit offsets: with 32 bits a take of more than 2 GB overflows."""
-    import pyarrow as pa
-
-    text = pa.large_string()
-    types = {
-        "instruction": text,
-        "response": text,
-        "messages": pa.large_list(pa.struct({"role": pa.string(), "content": text})),
-    }
-    return pa.table({name: pa.array([row[name] for row in rows], type=types.get(name)) for name in rows[0]})
 
 
 def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:
@@ -215,9 +179,9 @@ def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) ->
     for table in rows_in_order(spill, index):
         id_position, rows = table.schema.get_field_index("id"), len(table)
         table = table.set_column(id_position, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
-        yield table.drop_columns(["hash", "label"]).append_column(
-            "heldout", pa.array(islice(mask, rows), type=pa.bool_(), size=rows)
-        )
+        table = table.drop_columns(["hash", "label"])
+        table = table.rename_columns([name.removeprefix(CARRIED) for name in table.column_names])
+        yield table.append_column("heldout", pa.array(islice(mask, rows), type=pa.bool_(), size=rows))
 
 
 def _write(tables: Iterator[pa.Table], path: Path) -> None:

@@ -1,23 +1,41 @@
 """Converts a row of a file or hub data set into an `Example`: one conversation from a user turn to an assistant turn.
 
 A row is a dictionary in one of four formats, which is given or recognised row by row (so that a folder
-may mix formats). A row that cannot be used raises `BadRowError`; its reason opens with a fixed phrase
-and a colon, so that reasons can be counted. Turns that do not strictly alternate are rejected and not
-repaired: chat templates reject them too, and a repaired conversation is no longer the user's data.
+may mix formats), or in columns that ``mapping`` names. A row that cannot be used raises `BadRowError`; its
+reason opens with a fixed phrase and a colon, so that reasons can be counted. Turns that do not strictly
+alternate are rejected and not repaired: chat templates reject them too, and a repaired conversation is no
+longer the user's data. A column that changes the conversation is read, or makes a bad row, or is named in
+`Example.unread`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from sftdiv.data.bad_rows import BadRowError
+from sftdiv.data.row_columns import (
+    as_turns,
+    carried_value,
+    first_value,
+    has_columns,
+    label,
+    layout_hint,
+    of_another_format,
+    only_value,
+    read_history,
+)
+from sftdiv.data.turns import Message, is_empty, kind_of, read_turns, turn_text
+from sftdiv.data.unread_columns import NAMES, check_columns
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.escaping import listed
+from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of
 
 Row = Mapping[str, Any]
-Message = dict[str, str]
 
 # Columns of each format, alternatives together; the order is the precedence: rows of `messages` often have a `prompt`.
 FORMATS: Mapping[str, Sequence[Sequence[str]]] = {
@@ -26,12 +44,12 @@ FORMATS: Mapping[str, Sequence[Sequence[str]]] = {
     "alpaca": [["instruction"], ["output", "response"]],
     "prompt": [["prompt"], ["completion", "response"]],
 }
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+SYSTEM = ("system", "system_prompt", "system_message")
+INPUT = ("input", "context")  # Alpaca's and Dolly's
+HISTORY = ("history",)  # earlier turns of LLaMA-Factory's alpaca format
+MAPPED = ("instruction", "input", "response", "system", "history", "messages")
 RESERVED = ("id", "messages", "instruction", "response", "source", "group", "heldout")
-
-
-class BadRowError(Exception):
-    """A row that cannot be used; the message is the reason."""
+RULES = 2  # of the conversion: raise it when another conversation is read from the same row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +62,8 @@ class Converter:
         source: Column of the source's name, used where a row has it.
         columns: Columns carried along; every row must have them, with a scalar, a list of strings or null.
         remove: Literal strings removed from every text, for example a stray ``<|endoftext|>``.
+        mapping: Column that holds each role of `MAPPED`; null or absent for the known names.
+        ignore: Columns, fields of turns and types of content parts that are left out on purpose.
     """
 
     format: str
@@ -51,17 +71,57 @@ class Converter:
     source: str
     columns: Sequence[str]
     remove: Sequence[str]
+    mapping: Mapping[str, str | None] = field(default_factory=dict)
+    ignore: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_one_of("corpus.format", self.format, ("auto", *FORMATS))
-        for name in ("columns", "remove"):
+        for name in ("columns", "remove", "ignore"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise SftdivError(f"corpus.{name}={value!r} must be a list, as in corpus.{name}=[{value}].")
+            if isinstance(value, Mapping):
+                raise SftdivError(
+                    f"corpus.{name} must be a list; corpus.mapping names the columns that hold a conversation, "
+                    "as in corpus.mapping.instruction=question"
+                )
         if reserved := sorted(set(self.columns) & set(RESERVED)):
             raise SftdivError(
                 f"corpus.columns may not hold {', '.join(reserved)}: the corpus has columns of that name."
             )
+        self._check_mapping()
+
+    def identity(self) -> dict[str, Any]:
+        """All settings, and the version of the rules of conversion."""
+        return {**settings_identity(self), "mapping": self._named, "ignore": list(self.ignore), "rules": RULES}
+
+    @cached_property
+    def formats(self) -> Mapping[str, Sequence[Sequence[str]]]:
+        """The formats that rows may have, with the columns of each."""
+        named = self._named
+        if "messages" in named:
+            return {"corpus.mapping": [[named["messages"]]]}
+        if named.keys() & {"instruction", "response"}:
+            instruction = [named["instruction"]] if "instruction" in named else ["instruction", "prompt"]
+            response = [named["response"]] if "response" in named else ["output", "response", "completion"]
+            return {"corpus.mapping": [instruction, response]}
+        return FORMATS if self.format == "auto" else {self.format: FORMATS[self.format]}
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """Every column that may decide an example; a reader need not decode others."""
+        of_formats = [
+            name for required in (*FORMATS.values(), *self.formats.values()) for names in required for name in names
+        ]
+        roles = (*SYSTEM, *INPUT, *HISTORY, *self._named.values())
+        return frozenset((self.id, self.source, *self.columns, *of_formats, *roles, *NAMES)) - set(self.ignore)
+
+    @property
+    def settings_of_columns(self) -> Mapping[str, str]:
+        """Settings that name a column which some row must have, with the column."""
+        named = {f"corpus.mapping.{role}": column for role, column in self._named.items()}
+        defaults = {"corpus.id_column": ("id", self.id), "corpus.source_column": ("source", self.source)}
+        return named | {name: column for name, (default, column) in defaults.items() if column != default}
 
     def example(self, row: Any) -> Example:
         """The conversation of one row.
@@ -70,76 +130,97 @@ class Converter:
             BadRowError: If the row holds none that can be used.
         """
         if not isinstance(row, Mapping):
-            raise BadRowError(f"not an object: the row is {_kind(row)}")
-        messages = [{**turn, "content": self._without_removed(turn["content"])} for turn in self._messages(row)]
+            raise BadRowError(f"not an object: the row is {kind_of(row)}")
+        carried = {name: carried_value(row, name) for name in self.columns}
+        source, name = label(row, self.source), label(row, self.id)
+        if self.ignore:
+            row = {column: value for column, value in row.items() if column not in self.ignore}
+        unread: set[str] = set()
+        messages = [{**turn, "content": self._without_removed(turn["content"])} for turn in self._messages(row, unread)]
         _check_turns(messages)
-        example = Example(
-            messages=messages,
-            source=_label(row, self.source),
-            id=_label(row, self.id),
-            extra={name: _carried(row, name) for name in self.columns},
-        )
+        kept = {*self.columns, self.id, self.source}
+        example = Example(messages, source, name, carried, unread=tuple(sorted(unread - kept)))
         _check_unicode(example)
         return example
 
-    def _messages(self, row: Row) -> list[Message]:
-        name = self._recognise(row)
-        columns = FORMATS[name]
-        if name in ("messages", "sharegpt"):
-            messages = _turns(_first(row, columns[0]))
-        elif name == "alpaca":
-            instruction, context = _text(row["instruction"], "instruction"), _text(row.get("input") or "", "input")
-            prompt = f"{instruction}\n\n{context}" if context.strip() else instruction
-            messages = _pair(prompt, _first(row, columns[1]))
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        return {role: column for role, column in self.mapping.items() if column is not None}
+
+    def _check_mapping(self) -> None:
+        for role in self.mapping:
+            check_one_of("corpus.mapping", role, MAPPED)
+        turns = self._named.keys() & {"instruction", "response"}
+        if turns and "messages" in self._named:
+            raise SftdivError(
+                f"corpus.mapping.messages holds whole conversations: leave out {', '.join(sorted(turns))}"
+            )
+        if self.format != "auto" and (turns or "messages" in self._named):
+            raise SftdivError(f"corpus.format={self.format} names its columns: leave it out beside corpus.mapping")
+
+    def _messages(self, row: Row, unread: set[str]) -> list[Message]:
+        columns = self._recognise(row)
+        values = [first_value(row, options, unread) for options in columns]
+        used = {option for options in columns for option in options}
+        if len(columns) == 1:
+            messages = read_turns(values[0], ignore=self.ignore, unread=unread)
+            unread.update(column for column in (*INPUT, *HISTORY) if not is_empty(row.get(column)))
         else:
-            messages = _pair(row["prompt"], _first(row, columns[1]))
-        system = _text(row.get("system") or "", "system")
-        if system.strip() and messages and messages[0]["role"] != "system":
-            messages.insert(0, {"role": "system", "content": system})
+            used |= {*self._columns("input", INPUT), *self._columns("history", HISTORY)}
+            messages = self._single_turn(row, values[0], values[1], unread)
+        unread.update(of_another_format(row, FORMATS, used, messages))
+        unread.update(check_columns({column: value for column, value in row.items() if column not in used}))
+        return self._with_system(row, messages)
+
+    def _single_turn(self, row: Row, instruction: Any, response: Any, unread: set[str]) -> list[Message]:
+        """The conversation of an instruction (or TRL's list of turns), its input, its history and a response."""
+        context = self._only_text(row, "input", INPUT)
+        history = read_history(only_value(row, self._columns("history", HISTORY)), ignore=self.ignore, unread=unread)
+        first, last = as_turns(instruction), as_turns(response)
+        if first is None:
+            prompt = turn_text(instruction, "instruction", self.ignore)
+            first = [{"role": "user", "content": f"{prompt}\n\n{context}" if context.strip() else prompt}]
+        elif context.strip():
+            raise BadRowError("wrong turns: the prompt is a list of turns, and the row has an input besides")
+        last = last or [{"role": "assistant", "content": turn_text(response, "response", self.ignore)}]
+        return [*history, *read_turns([*first, *last], ignore=self.ignore, unread=unread)]
+
+    def _with_system(self, row: Row, messages: list[Message]) -> list[Message]:
+        system = self._only_text(row, "system", SYSTEM)
+        if not system.strip() or not messages:
+            return messages
+        if messages[0]["role"] != "system":
+            return [{"role": "system", "content": system}, *messages]
+        if messages[0]["content"] != system:
+            raise BadRowError("wrong turns: the row has a system prompt and a system turn, and they differ")
         return messages
 
-    def _recognise(self, row: Row) -> str:
-        """The first format whose columns the row has; null counts as absent, since Parquet fills mixed schemas."""
-        candidates = FORMATS if self.format == "auto" else {self.format: FORMATS[self.format]}
-        for name, required in candidates.items():
-            if all(any(row.get(column) is not None for column in options) for options in required):
-                return name
-        present = ", ".join(str(column) for column, value in row.items() if value is not None)
-        described = [
-            f"{name} ({', '.join('|'.join(options) for options in required)})" for name, required in candidates.items()
+    def _columns(self, role: str, names: Sequence[str]) -> Sequence[str]:
+        return [self._named[role]] if role in self._named else names
+
+    def _only_text(self, row: Row, role: str, names: Sequence[str]) -> str:
+        value = only_value(row, self._columns(role, names))
+        return "" if value is None else turn_text(value, role)
+
+    def _recognise(self, row: Row) -> Sequence[Sequence[str]]:
+        """Columns of the first format that the row has; null counts as absent, since Parquet fills mixed schemas."""
+        for blank in (False, True):
+            for required in self.formats.values():
+                if has_columns(row, required, blank=blank):
+                    return required
+        present = listed([str(column) for column, value in row.items() if value is not None])
+        known = [
+            f"{name} ({', '.join('|'.join(options) for options in required)})"
+            for name, required in self.formats.items()
         ]
-        raise BadRowError(f"wrong columns: the row holds {present or 'nothing'}; known: {'; '.join(described)}")
+        raise BadRowError(
+            f"wrong columns: the row holds {present or 'nothing'}; known: {'; '.join(known)}{layout_hint(row)}"
+        )
 
     def _without_removed(self, text: str) -> str:
         for literal in self.remove:
             text = text.replace(literal, "")
         return text
-
-
-def _first(row: Row, options: Sequence[str]) -> Any:
-    return next(row[column] for column in options if row.get(column) is not None)
-
-
-def _pair(instruction: Any, response: Any) -> list[Message]:
-    return [
-        {"role": "user", "content": _text(instruction, "instruction")},
-        {"role": "assistant", "content": _text(response, "response")},
-    ]
-
-
-def _turns(turns: Any) -> list[Message]:
-    """Turns of ShareGPT (``from, value``) or OpenAI (``role, content``); blank system turns are dropped."""
-    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
-        raise BadRowError("wrong turns: the conversation is not a list of objects")
-    messages = []
-    for turn in turns:
-        role = turn.get("role") or turn.get("from")
-        if str(role) not in ROLES:
-            raise BadRowError(f"wrong turns: role {role!r} is unknown; known: {', '.join(ROLES)}")
-        content = turn.get("content")
-        text = _text(turn.get("value") if content is None else content, f"a turn of {role}")
-        messages.append({"role": ROLES[role], "content": text})
-    return [turn for turn in messages if turn["role"] != "system" or turn["content"].strip()]
 
 
 def _check_turns(messages: Sequence[Message]) -> None:
@@ -165,28 +246,3 @@ def _check_unicode(example: Example) -> None:
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 20) : error.start + 20]
         raise BadRowError(f"not UTF-8: a byte or surrogate that is no character, at {around!a}") from error
-
-
-def _label(row: Row, column: str) -> str:
-    value = row.get(column)
-    return "" if value is None else str(value)
-
-
-def _carried(row: Row, name: str) -> Any:
-    if name not in row:
-        raise BadRowError(f"missing column: corpus.columns asks for {name!r}; the row has {', '.join(map(str, row))}")
-    value = row[name]
-    is_list_of_strings = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if value is None or isinstance(value, str | int | float) or is_list_of_strings:
-        return value
-    raise BadRowError(f"wrong column type: {name!r} is neither a scalar nor a list of strings but {_kind(value)}")
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise BadRowError(f"not text: {name} is {_kind(value)}")
-    return value
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else type(value).__name__

@@ -7,13 +7,16 @@ machine is identified by its content.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sftdiv.data.formats import BadRowError, Converter
+from sftdiv.data.arrow_rows import batch_rows, unread_rows
+from sftdiv.data.conversion import Conversion
+from sftdiv.data.formats import Converter
 from sftdiv.records import Example, SftdivError
+from sftdiv.storage.escaping import escape_controls, shortened
 from sftdiv.storage.hashing import path_identity, settings_identity
 
 
@@ -46,20 +49,34 @@ class HubReader:
             SftdivError: If the data set cannot be loaded.
         """
         name = f"{self.path}:{self.split}"
-        for number, row in enumerate(self._rows(), start=1):
-            try:
-                example = self.converter.example(row)
-            except BadRowError as error:
-                reject(name, number, str(error), json.dumps(row, ensure_ascii=False, default=str))
-                continue
-            yield example
+        conversion = Conversion(self.converter, reject)
+        yield from conversion.examples(name, self._rows(partial(reject, name)))
+        conversion.check_columns()
 
-    def _rows(self) -> Iterator[Any]:
+    def _rows(self, reject: Callable[[int, str, str], None]) -> Iterator[tuple[int, Any]]:
         import datasets
 
         try:
             table = datasets.load_dataset(self.path, self.name, split=self.split, revision=self.revision)
-        except (OSError, ValueError) as error:  # not found, no network, gated; unknown config or split
-            raise SftdivError(f"corpus.path={self.path!r} cannot be loaded from the hub: {error}") from error
-        for batch in table.with_format("arrow").iter(1000):
-            yield from batch.to_pylist()
+            names = table.column_names
+            columns = [name for name in names if name in self.converter.needed]
+            number = 1
+            for batch in table.with_format("arrow").iter(1000):
+                for part in batch.select(columns).to_batches() if columns else []:
+                    yield from batch_rows(part, number, others=set(names) - set(columns), reject=reject)
+                    number += part.num_rows
+            if not columns:
+                yield from unread_rows(number, len(table), names)
+        except SftdivError:
+            raise
+        except Exception as error:  # no network, gated, a script, files of unlike columns: errors of many kinds
+            raise SftdivError(self._message(error)) from error
+
+    def _message(self, error: Exception) -> str:
+        """What `datasets` reports: its first line, and that of the cause."""
+        reasons = [str(part).strip().partition("\n")[0] for part in (error, error.__cause__) if part is not None]
+        reason = escape_controls(shortened(": ".join(dict.fromkeys(text for text in reasons if text))))
+        return (
+            f"corpus.path={self.path!r} cannot be loaded from the hub: {type(error).__name__}, {reason}. "
+            "Files that were downloaded can be read with corpus=files, also where their columns differ."
+        )

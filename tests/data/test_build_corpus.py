@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from sftdiv.data import build_corpus as build
-from sftdiv.data.build_corpus import load_corpus, normalise, rejected_file
+from sftdiv.data.build_corpus import load_corpus, rejected_file
 from sftdiv.data.dedup import NearDuplicateFinder
+from sftdiv.data.example_table import normalise
 from sftdiv.data.external_sort import PARTS, Spill
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
@@ -259,6 +260,123 @@ def test_errors_of_a_whole_corpus(tmp_path: Path) -> None:
 
 def test_nothing_is_rejected_in_a_clean_corpus(tmp_path: Path) -> None:
     assert rejected_file(load(ListReader([example("a", "b")]), tmp_path)) is None
+
+
+def lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def file_reader(path: Path, **settings: Any) -> FilesReader:
+    plain: dict[str, Any] = {"format": "auto", "id": "id", "source": "source", "columns": [], "remove": []}
+    return FilesReader(path=str(path), max_row_bytes=10_000, converter=Converter(**{**plain, **settings}))
+
+
+def test_a_users_column_may_have_any_name(tmp_path: Path) -> None:
+    internal = ["hash", "label", "part", "row", "carried.hash"]
+    rows = [{"prompt": f"Say {n}.", "completion": "a", **dict.fromkeys(internal, "same")} for n in range(3)]
+    corpus = load(file_reader(lines(tmp_path / "data.jsonl", *rows), columns=internal), tmp_path / "store")
+    assert (corpus.counts["examples"], corpus.counts["duplicates"]) == (3, 0)
+    assert [corpus.column(name) for name in internal] == [["same"] * 3] * 5
+
+
+def test_when_every_row_is_bad_the_reasons_are_told_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("instruction;output\na;b\nc;d\ne,f\n")
+    with pytest.raises(
+        SftdivError,
+        match=r"no example: 3 rows were read and all of them rejected \(3 wrong columns\). "
+        r"The first: .*data.csv, line 2: wrong columns: the row holds instruction;output; known: ",
+    ) as caught:
+        load(file_reader(path), tmp_path / "store", on_bad_row="skip")
+    kept = Path(str(caught.value).rpartition(" All are in ")[2])
+    assert [json.loads(line)["line"] for line in kept.read_text().splitlines()] == [2, 3, 4]
+    path.write_text("instruction,output\na,b\n")
+    load(file_reader(path), tmp_path / "store", on_bad_row="skip")
+
+
+def test_what_is_not_read_is_counted_and_named_in_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": f"Say {n}.", "completion": "a", "rejected": "b"} for n in range(3)]
+    reader = file_reader(lines(tmp_path / "data.jsonl", *rows, {"prompt": "Sing.", "completion": "La."}))
+    for _ in range(2):  # built, then mapped
+        caplog.clear()
+        assert load(reader, tmp_path / "store").counts["unread.rejected"] == 3
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+            "corpus: columns and fields that rows hold and that are not read: rejected (3); corpus.ignore=[NAME] says "
+            "that this is meant, corpus.mapping names the columns that hold a conversation"
+        ]
+
+
+def test_the_unread_rest_of_a_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "data.json"
+    path.write_text('[{"prompt": "a", "completion": "b"},\n{"prompt": "c" "completion": "d"},\n{"prompt": "e"}]')
+    corpus = load(file_reader(path), tmp_path / "store", on_bad_row="skip")
+    assert corpus.counts["rejected.unreadable_rest"] == 1
+    assert f"{path}, line 2: unreadable rest: not JSON: Expecting ',' delimiter" in caplog.text
+    assert "corpus: 1 files could not be read to their end: rows are missing" in caplog.text
+
+
+def test_settings_that_name_a_column_that_no_row_has(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "data.jsonl", {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d", "origin": 1}
+    )
+    assert load(file_reader(path, source="origin"), tmp_path / "store").column("source").count("1") == 1
+    for setting, settings in {
+        "corpus.source_column='orgin'": {"source": "orgin"},
+        "corpus.id_column='orgin'": {"id": "orgin"},
+        "corpus.mapping.system='orgin'": {"mapping": {"system": "orgin"}},
+    }.items():
+        with pytest.raises(
+            SftdivError,
+            match=rf"{setting} names a column that no row has. Did you mean 'origin'\? Known: prompt, completion, or",
+        ):
+            load(file_reader(path, **settings), tmp_path / "store")
+
+
+def test_carried_columns_of_one_type(tmp_path: Path) -> None:
+    pair = {"prompt": "a", "completion": "b"}
+    path = lines(tmp_path / "data.jsonl", {**pair, "n": 1}, {**pair, "n": None}, {**pair, "n": 0.5}, {**pair, "n": "x"})
+    with pytest.raises(
+        SftdivError,
+        match=r"data.jsonl, line 4: the column 'n' of corpus.columns holds text, and numbers in .*data.jsonl, line 1",
+    ):
+        load(file_reader(path, columns=["n"]), tmp_path / "store", on_bad_row="skip")
+    lines(path, {**pair, "n": 2**63 - 1}, {**pair, "n": 2**64})
+    with pytest.raises(SftdivError, match=r"line 2: wrong column type: 'n' is an integer of more than 64 bits"):
+        load(file_reader(path, columns=["n"]), tmp_path / "store")
+
+
+def test_control_characters_and_megabytes_stay_out_of_messages(tmp_path: Path) -> None:
+    for key in ("\x1b[2J\x9b2J\u202e", "k" * 9000):
+        with pytest.raises(SftdivError) as caught:
+            load(file_reader(lines(tmp_path / "data.jsonl", {key: 1})), tmp_path / "store")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"script.py": "import datasets"}, "RuntimeError, Dataset scripts are no longer supported"),
+        (
+            {"a.jsonl": '{"prompt": "a", "completion": "b"}\n', "b.jsonl": '{"prompt": "a", "extra": 1}\n'},
+            "DatasetGenerationError, An error occurred while generating the dataset",
+        ),
+        ({"a.jsonl": '{"prompt": \n'}, "DatasetGenerationError, "),
+    ],
+)
+def test_hub_data_sets_that_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], reason: str
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / ("script" if "script.py" in files else "data")
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    reader = HubReader(path=str(folder), name=None, split="train", revision=None, converter=converter())
+    with pytest.raises(SftdivError, match=rf"cannot be loaded from the hub: {reason}.*can be read with corpus=files"):
+        load(reader, tmp_path / "store")
 
 
 def test_hub_reads_what_load_dataset_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

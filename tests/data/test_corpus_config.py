@@ -9,17 +9,19 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from warm_process import run_program
 
 from sftdiv.config.app import conf_dir
 from sftdiv.data.build_corpus import load_corpus
 from sftdiv.data.files_reader import FilesReader
-from sftdiv.data.formats import Converter
+from sftdiv.data.formats import MAPPED, Converter
 from sftdiv.data.hub_reader import HubReader
 from sftdiv.data.synthetic.world import World
 from sftdiv.data.synthetic_reader import SyntheticReader
 from sftdiv.storage.cache import Store
 
-PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[])
+NO_MAPPING = dict.fromkeys(MAPPED)
+PLAIN = Converter(format="auto", id="id", source="source", columns=[], remove=[], mapping=NO_MAPPING, ignore=[])
 
 
 def reader(corpus: str, *overrides: str) -> Any:
@@ -30,6 +32,8 @@ def reader(corpus: str, *overrides: str) -> Any:
 def test_files() -> None:
     settings = [
         "path=[a.csv,b.csv]",
+        "ignore=[tools]",
+        "mapping.input=passage",
         "format=alpaca",
         "id_column=key",
         "source_column=from",
@@ -37,7 +41,15 @@ def test_files() -> None:
         "remove=['<|end|>']",
     ]
     made = reader("files", *(f"corpus.{setting}" for setting in settings))
-    named = Converter(format="alpaca", id="key", source="from", columns=["task"], remove=["<|end|>"])
+    named = Converter(
+        format="alpaca",
+        id="key",
+        source="from",
+        columns=["task"],
+        remove=["<|end|>"],
+        mapping=NO_MAPPING | {"input": "passage"},
+        ignore=["tools"],
+    )
     assert made == FilesReader(path=["a.csv", "b.csv"], max_row_bytes=2**24, converter=named)
 
 
@@ -52,6 +64,13 @@ def test_wrong_settings_reach_the_user() -> None:
         match=r"corpus.format='alpacca' is unknown. Did you mean 'alpaca'\? Known: auto, messages",
     ):
         reader("files", "corpus.path=a.csv", "corpus.format=alpacca")
+
+
+def test_roles_in_the_list_of_carried_columns_name_the_mapping() -> None:
+    result = run_program("sftdiv.run", "corpus=files", "corpus.path=a.csv", "corpus.columns.instruction=question")
+    assert result.returncode == 1
+    assert "corpus.mapping, as in corpus.mapping.instruction=question" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_embedded(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ OTHER = {
     "recall": 0.9,
     "columns": ["task"],
     "remove": ["<|end|>"],
+    "ignore": ["tools"],
+    "mapping": {"instruction": "question"},
 }
 
 

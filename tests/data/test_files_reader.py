@@ -83,7 +83,7 @@ def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(
         SftdivError,
-        match=r"no\.jsonl' matches no file. It may be a file, a folder or a glob of .jsonl, .json, .parquet, .csv",
+        match=r"no\.jsonl' matches no file. It may be a file, a folder or a glob of .jsonl, .ndjson, .json, .csv, .tsv",
     ):
         reader(tmp_path / "no.jsonl").files()
     with pytest.raises(SftdivError, match=r"notes.txt is of an unknown kind. Known: .jsonl"):
@@ -131,7 +131,7 @@ def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (examples, line) == ([], 1)
-    assert reason.startswith("too long: ")
+    assert reason.startswith("unreadable rest: not JSON" if kind == "json" else "too long: ")
     assert peak < 20 << 20
 
 
@@ -141,14 +141,14 @@ def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
         (
             b"[\n" + GOOD + b',\n{"prompt": "a", "comp',
             3,
-            "not JSON: Unterminated string starting at; the file is not read beyond",
+            "unreadable rest: not JSON: Unterminated string starting at; the file is not read beyond",
         ),
-        (b"[\n" + GOOD + b"\n", 3, "not JSON: Expecting value; the file is not read beyond"),
+        (b"[\n" + GOOD + b"\n", 3, "unreadable rest: not JSON: Expecting value; the file is not read beyond"),
         (b"[" + GOOD + b',\n{"prompt": "caf\xe9", "completion": "b"}]', 2, "not UTF-8: "),
         (
             b"[" + GOOD + b',\n{"prompt": "' + b"x" * 3_000_000 + b'"}]',
             2,
-            "too long: more than corpus.max_row_bytes=4000",
+            "unreadable rest: too long, more than corpus.max_row_bytes=4000",
         ),
     ],
 )
@@ -167,6 +167,8 @@ def test_broken_arrays_keep_what_stands_before(tmp_path: Path, content: bytes, l
             [(3, "wrong columns: 1 fields under"), (7, "wrong columns: 3 fields under")],
         ),
         (b'prompt,completion\na,"b\n', 0, [(2, "not CSV: unexpected end of data")]),
+        (b'prompt,completion\n"a,b\nc,d\ne,f\n', 2, [(2, "not CSV: unexpected end of data")]),
+        (b'prompt,completion\n"a\nb",c\n"d\ne,f,g\nh', 1, [(4, "unreadable rest: not CSV, perhaps a quote")]),
         (b"prompt,completion\ncaf\xe9,b\n", 0, [(2, "not UTF-8: ")]),
         (b"prompt,completion\n" + b"x" * 100_000 + b",b\nc,d\n", 1, [(2, "too long: ")]),
         (b"prompt,answer\na,b\n", 0, [(2, "wrong columns: the row holds prompt, answer; known: ")]),
@@ -185,7 +187,7 @@ def test_broken_parquet(tmp_path: Path) -> None:
     path = write(tmp_path / "data.parquet", ROWS)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert read(path)[1][0][1].startswith("not Parquet: ")
+    assert read(path)[1][0][1].startswith("unreadable rest: not Parquet: ")
     broken = pa.array([b"good", b"caf\xe9"]).view(pa.string())
     pq.write_table(pa.table({"prompt": broken, "completion": ["a", "b"]}), path)
     examples, [(line, reason)] = read(path)

@@ -87,13 +87,14 @@ def test_removed_literals_may_leave_nothing() -> None:
         ({"prompt": "a", "completion": 42}, "not text: response is int"),
         ({"prompt": "a", "completion": " \n"}, "empty response: "),
         ({"prompt": "", "completion": "b"}, "empty instruction: "),
-        ({"messages": "hello"}, "wrong turns: the conversation is not a list"),
+        ({"messages": "hello"}, r"wrong turns: the conversation is text that is not JSON \(Expecting value\)"),
+        ({"messages": 7}, "wrong turns: the conversation is not a list of objects"),
         ({"messages": []}, "wrong turns: .* got \\[\\]"),
         ({"messages": [ASKED]}, "wrong turns: .* end with assistant, got \\['user'\\]"),
         ({"messages": [ASKED, ASKED, ANSWERED, ANSWERED]}, "wrong turns: after an optional system"),
         (
             {"messages": [ASKED, {"role": "tool", "content": "x"}]},
-            "wrong turns: role 'tool' is unknown; known: system, user",
+            "wrong turns: role 'tool' is unknown; known: system, developer, user",
         ),
         ({"messages": [ASKED, {"role": "assistant", "content": None}]}, "not text: a turn of assistant is null"),
         ({"prompt": "a", "completion": "\ud800"}, "not UTF-8: "),
@@ -106,7 +107,7 @@ def test_refused_rows_say_why(row: Any, reason: str) -> None:
 
 def test_a_named_format_accepts_no_other() -> None:
     with pytest.raises(
-        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)$"
+        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)\. Other"
     ):
         messages({"prompt": "a", "completion": "b"}, format="alpaca")
 
