@@ -70,7 +70,8 @@ class Endpoint:
         if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
                 "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value "
-                "given is no variable and does not look like the name of one; it is not shown, since it may be the key itself"
+                "given is no variable and does not look like the name of one; it is not shown, since it may be the "
+                "key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
