@@ -68,8 +68,8 @@ class Endpoint:
         _check_address(self.base_url)
         if self.api_key_env is not None and not names_a_variable(self.api_key_env):
             raise SftdivError(
-                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value given "
-                "is no variable and does not look like the name of one; it is not shown, because it may be the key itself"
+                "api_key_env names the environment variable that holds the key, such as OPENAI_API_KEY; the value is "
+                "no variable and does not look like the name of one; it is not shown, because it may be the key itself"
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
@@ -122,8 +122,8 @@ def _check_address(base_url: str) -> None:
     if not base_url.startswith(("http://", "https://")):
         shown = f"={base_url!r}" if HOST.fullmatch(base_url) else ""
         raise SftdivError(
-            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other value is "
-            "not shown, because it may be a key"
+            f"base_url{shown} is not a URL: it starts with http:// or https:// and usually ends in /v1. Any other "
+            "value is not shown, because it may be a key"
         )
     if "@" in base_url:
         raise SftdivError(
