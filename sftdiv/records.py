@@ -1,8 +1,7 @@
 """Records that pass between the stages, each a small frozen dataclass.
 
-Stages exchange these records and never import one another. A record holds how it was made, so that
-everything derived from it can be keyed and explained. Only numpy is imported here; heavier types
-appear in annotations only.
+Stages exchange these records and never import one another. A record holds how it was made, so that everything derived
+from it can be keyed and explained. Only numpy is imported here; heavier types appear in annotations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rows of a JSON file, one at a time: an object a line, arrays of objects, objects over several lines, or all of these.
 
 Names of files do not decide: JSON lines are often called ``.json``, and arrays ``.jsonl``. What follows
-an array is read like what stands before it. A line that cannot be read costs itself; inside an array
-there is no telling where the next row begins, so that the rest of the file is rejected and named.
+an array is read like what stands before it. A line that cannot be read costs itself; inside an array the
+next row cannot be found, so that the rest of the file is rejected and named.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from sftdiv.data.byte_source import BLOCK, ByteSource, RejectRow, Rows, is_utf16
 from sftdiv.storage.escaping import shortened
 
 _BLANK, _BETWEEN = re.compile(r"[\s\ufeff]*"), re.compile(r"[\s,]*")  # files joined end to end have marks in between
-_AFTER_ROW = re.compile(
-    r"[^\S\n]*(?:,?[^\S\n]*(?:\n|\Z)|(?=\{))"
-)  # on the line of a row: nothing, a comma or another row
+_AFTER_ROW = re.compile(r"[^\S\n]*(?:,?[^\S\n]*(?:\n|\Z)|(?=\{))")  # on its line: nothing, a comma or another row
 _ARRAY_OF_OBJECTS = re.compile(r"\[\s*[{\]]")
 
 

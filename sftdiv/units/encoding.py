@@ -62,8 +62,8 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
 
     Args:
         texts: Any number of texts.
-        name: ``words`` for whitespace-separated words (characters in scripts without blanks), ``lexical`` for words and
-            signs by a fixed rule, a tokenizer folder, or a hub id.
+        name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for
+            words and signs by a fixed rule, a tokenizer folder, or a hub id.
         revision: Hub revision (branch, tag or commit).
 
     Raises:
@@ -155,7 +155,7 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
 
 
 def _words(texts: Sequence[str]) -> TokenIds:
-    """Whitespace-separated words (see `text.words`); ids are alphabetical, whatever the order of the texts.
+    """Words by `text.words`; ids are alphabetical, whatever the order of the texts.
 
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
