@@ -7,7 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
 
+from sftdiv.training.callbacks.training_progress import ThroughputMeter
 from sftdiv.training.resources.flops import ModelFlops, model_flops, peak_flops
+from sftdiv.training.summary import row
 
 ROWS, LENGTH, LABELS = 2, 48, 16
 ENDS = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
@@ -98,3 +100,24 @@ def test_peak_is_measured_on_a_cpu_and_read_on_a_gpu(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
     assert flops._listed_peak(torch.device("cuda"), torch.bfloat16) == 312e12
+
+
+def test_a_utilization_above_one_is_none_until_a_larger_peak_is_measured():
+    meter = ThroughputMeter(None, 100.0, remeasure=lambda: 400.0)
+    meter.operations, meter.seconds, meter.tokens = 360.0, 2.0, 10
+    assert meter.mfu is None  # 180 % of a peak that was measured while others computed
+    meter.on_train_end(None, None)
+    assert meter.mfu == 0.45
+    row_of = {"tokens_per_second": 5.0, "mfu": None}
+    assert row(row_of) == {"speed.tokens_per_second": 5.0}
+
+
+def test_the_best_of_several_measured_peaks_counts(monkeypatch):
+    from sftdiv.training.resources import flops
+
+    measured = iter([1e9, 3e9, 2e9, 2e9, 5e9, 1e9])
+    monkeypatch.setattr(flops, "_best_measured", {})
+    monkeypatch.setattr(flops, "_measured_peak", lambda device, dtype: next(measured))
+    assert peak_flops("cpu", "32-true") == peak_flops("cpu", "32-true") == 3e9
+    assert peak_flops("cpu", "32-true", again=True) == 3e9
+    assert peak_flops("cpu", "32-true", again=True) == peak_flops("cpu", "32-true") == 5e9
