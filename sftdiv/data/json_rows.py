@@ -1,8 +1,7 @@
 """Rows of a JSON file, one at a time: an object a line, arrays of objects, objects over several lines, or all of these.
 
-Names of files do not decide: JSON lines are often called ``.json``, and arrays ``.jsonl``. What follows
-an array is read like what stands before it. A line that cannot be read costs itself; inside an array the
-next row cannot be found, so that the rest of the file is rejected and named.
+Names of files do not decide: JSON lines are often called ``.json``, and arrays ``.jsonl``. What follows an array is
+read too. A line that cannot be read costs itself; inside an array the rest of the file is rejected and named.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import re
 from collections.abc import Generator
 from decimal import Decimal
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +233,7 @@ class _Doubled:
 
 def _could_go_on(error: Exception, window: _Window) -> bool:
     """Whether more text could mend an error: it lies at the end of the text, or a string or word is cut there."""
-    if not isinstance(error, JSONDecodeError):
+    if not isinstance(error, json.JSONDecodeError):
         return False
     blank = _BLANK.match(window.text, error.pos + len("-Infinity"))
     at_end = error.pos + len("-Infinity") >= len(window.text) or (blank is not None and blank.end() == len(window.text))
