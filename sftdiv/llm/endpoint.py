@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
 
 HOST = re.compile(
-    r"(?:localhost|\d+(?:\.\d+){3}|[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+):\d{1,5}(?:/v\d+)?/?"
+    r"(?:localhost(?::\d{1,5})?|(?:\d+(?:\.\d+){3}|[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+):\d{1,5})(?:/v\d+)?/?"
 )  # surely no key
 CONNECT_SECONDS = 30.0  # to open a connection; the timeout of a reply would be a long silence where nothing listens
 

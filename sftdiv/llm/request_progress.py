@@ -26,7 +26,7 @@ def progress(label: str, total: int) -> Iterator[Advance]:
     """Yield a function to call once per task; the bar is removed from the terminal when the context ends."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -11,7 +11,7 @@ from warm_process import run_program
 
 from sftdiv.config.from_python import compose_run
 from sftdiv.config.run_request import check_study
-from sftdiv.data.files_reader import _expand
+from sftdiv.data.folder_files import data_files
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cell import Cell, check_cell_name
@@ -46,7 +46,7 @@ def test_a_folder_that_the_system_refuses_is_named():
 @pytest.mark.parametrize("path", ["~nosuchuser/x.jsonl", f"{LONG}.jsonl", "a\0b"])
 def test_paths_that_no_system_takes_are_messages(path):
     with pytest.raises(SftdivError, match=r"corpus.path"):
-        _expand(path)
+        data_files(path)
     assert local_path(path) is None
     assert not ModelRef(path).is_local and ModelRef(path).identity() == {"path": path, "revision": None}
 

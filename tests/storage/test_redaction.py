@@ -157,3 +157,23 @@ def test_a_refused_secret_is_in_no_file_and_no_line(tmp_path, setting, flags):
     written = "".join(path.read_text(errors="replace") for path in files)
     for text in (done.stdout + done.stderr, written):
         assert SECRET.lower() not in text.lower()
+
+
+LLM = ["strategy=meso_tag", "strategy/tagger=llm", "strategy.model=m"]
+ENDPOINTS = [
+    ("sftdiv.run", [*LLM, "stop_after=select", "embedder=none"], "strategy.endpoint"),
+    ("sftdiv.regenerate", ["corpus=files", "corpus.path=a.jsonl", "endpoint.model=m"], "endpoint"),
+]
+
+
+@pytest.mark.parametrize(("module", "given", "endpoint"), ENDPOINTS)
+@pytest.mark.parametrize("value", [f"api_key_env=sk-live-{SECRET}", f"base_url=http://user:{SECRET}@127.0.0.1:1/v1"])
+def test_tagging_and_regenerating_keep_no_refused_secret(tmp_path, module, given, endpoint, value):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"instruction": "a", "output": "b"}) + "\n")
+    base = [] if "base_url" in value else [f"{endpoint}.base_url=http://127.0.0.1:1/v1"]
+    folders = [f"paths.{name}={tmp_path}/{name}" for name in ("outputs", "cache")]
+    done = run_program(module, *given, *base, f"{endpoint}.{value}", *folders, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "not shown" in done.stderr or "holds a password" in done.stderr
+    written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert SECRET not in done.stdout + done.stderr + written

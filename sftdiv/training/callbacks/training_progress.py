@@ -83,7 +83,7 @@ class ProgressBar(Callback):
         self.title, self.steps, self.meter = title, steps, meter
         metrics = "loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s{task.fields[mfu]}"
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
