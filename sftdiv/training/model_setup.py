@@ -107,6 +107,8 @@ def save_model(
         model = prepare_model(base, config=unshared, seed=0)
         model.load_state_dict(state, strict=False)  # one of the names of tied weights may be missing
     if adapter is not None and adapter.merge:
+        if config.fine_tuning.liger:
+            model.to(trainer.device)  # its kernels compute the probe of the merge on a GPU only
         model = merged(model, base, adapter=adapter)
     if trainer.precision in SAVED_DTYPES:
         model.to(SAVED_DTYPES[trainer.precision])
