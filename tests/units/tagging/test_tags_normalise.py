@@ -65,7 +65,7 @@ class Compass:
     directions: ClassVar = {"maths": [1, 0], "mathematics": [0.999, 0.0447], "poetry": [0, 1], "nothing": [0, 0]}
 
     def identity(self) -> dict[str, str]:
-        return {"model": "compass"}
+        return {"kind": "compass"}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         return Embeddings(np.array([self.directions[text] for text in texts], dtype=np.float32), {})
@@ -76,7 +76,7 @@ def test_semantic_merges_what_is_near_under_the_commonest_name() -> None:
     step = Semantic(embedder=Compass(), distance=0.05)
     assert names == ["mathematics", "maths", "nothing", "poetry"]
     assert step.rename(names, held) == ["maths", "maths", "nothing", "poetry"]
-    assert step.identity() == {"kind": "semantic", "distance": 0.05, "embedder": {"model": "compass"}}
+    assert step.identity() == {"kind": "semantic", "distance": 0.05, "embedder": {"kind": "compass"}}
 
 
 def test_neighbours_chain_and_those_alone_or_zero_stay_alone() -> None:
