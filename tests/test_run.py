@@ -118,7 +118,13 @@ def test_a_changed_setting_gets_another_folder_and_the_saved_model_generates(fin
     assert len(samples) == 3 and all(set(sample) >= {"instruction", "reference", "response"} for sample in samples)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+# The other stages resume as these do, from the artifacts that are whole: killed there, they are second proofs.
+FAST_STAGES = ("select", "train", "evaluate")
+
+
+@pytest.mark.parametrize(
+    "stage", [stage if stage in FAST_STAGES else pytest.param(stage, marks=pytest.mark.nightly) for stage in STAGES]
+)
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     """W&B runs along where it is killed in training; its own resuming is shown by `tests/tracking`."""
     tracking = [] if stage == "train" else ["tracking=none"]
