@@ -336,7 +336,7 @@ def test_ctrl_c_stops_the_sweep_and_its_children(warm):
     _, told = process.communicate(timeout=60)
     process.stderr.close()
     assert process.returncode == 130, told[-2000:]
-    assert "stopped; finished work is kept, and the same command resumes" in told and "Traceback" not in told
+    assert "interrupted; finished work is kept, and the same command resumes" in told and "Traceback" not in told
     deadline = time.monotonic() + 20
     while session_members(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)

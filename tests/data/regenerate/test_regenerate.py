@@ -275,7 +275,7 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
         (("on_cut=mend",), "on_cut='mend' is unknown. Known: keep, drop"),
         (("max_failed=2",), r"max_failed=2 must be a number in \[0, 1\]"),
         (("+sampling.extra.messages=[]",), "sampling.extra may not hold messages"),
-        (("endpoint.base_url=localhost",), "base_url is not a URL"),
+        (("endpoint.base_url=localhost",), "base_url='localhost' is not a URL"),
         (("endpoint.model=???",), "endpoint.model must be given"),
         (("endpoint.model=tagger-9",), r"refuses model='tagger-9' with 404: .*The server lists the models tagger-1"),
     ],
