@@ -9,6 +9,7 @@ import copy
 import json
 import sys
 from fnmatch import fnmatch
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,7 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from sftdiv.config.build import build_request
+from sftdiv.config.build import build_request, build_spec
 from sftdiv.config.compose import prepare
 from sftdiv.config.from_python import compose_run
 from sftdiv.records import SftdivError
@@ -152,7 +153,7 @@ def names_after_changes(composed, overrides, pattern):
             OmegaConf.update(config, change[0], change[1], merge=False)
             OmegaConf.set_struct(config, True)
         prepare(config, overrides)
-        return build_request(config).single_cell().name
+        return build_spec(config).cell("study", Path()).name
 
     unresolved = flatten(OmegaConf.to_container(original, resolve=False))
     resolved = flatten(OmegaConf.to_container(original, resolve=True))
