@@ -377,6 +377,7 @@ def test_two_corpora_in_one_folder_are_two_lines(tmp_path):
         (3.0, "3"),
         (-0.5, f"{MINUS}0.5"),
         (float("nan"), "—"),
+        (float("inf"), "inf"),
         (None, "—"),
         (1e-7, f"1e{MINUS}07"),
     ],
