@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import format_decimals
-from sftdiv.reporting.terminal import literal
+from sftdiv.reporting.terminal import literal, open_table
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
@@ -141,19 +141,11 @@ def arena(study: Path, *, draws: int, seed: int) -> Arena:
 
 def show_arena(arena: Arena, study: Path) -> None:
     """Print the scores of a study as a table."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     judge, baseline = f"{arena.judge} ({arena.template})", arena.baseline
-    table = Table(
-        title=literal(f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000"),
-        title_justify="left",
-        caption=CAPTION,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    title = literal(f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000")
+    table = open_table(title, caption=CAPTION)
     table.add_column("cell", overflow="fold")
     for head in ("level", "score", "win rate", "LC", "n", "unread"):
         table.add_column(head, justify="right")

@@ -17,11 +17,10 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from sftdiv.config.app import conf_dir
 from sftdiv.records import SftdivError
-from sftdiv.reporting.terminal import literal
+from sftdiv.reporting.terminal import aligned_lines, print_lines
 from sftdiv.storage.cell import RESULT
 from sftdiv.tracking.replay import FAILED, Replayed, replay
 from sftdiv.tracking.session import MODES, Destination, sync_line
@@ -72,12 +71,9 @@ def _default_destination() -> Destination:
 
 def _show(folder: Path, outcomes: Sequence[Replayed]) -> None:
     console = Console()
-    table = Table(title=literal(f"{folder}: {len(outcomes)} runs"), title_justify="left")
-    for heading in ("run", "id", "action", "detail"):
-        table.add_column(heading, overflow="fold")
-    for outcome in outcomes:
-        table.add_row(*map(literal, (outcome.name, outcome.id, outcome.action, outcome.detail)))
-    console.print(table)
+    rows = [(outcome.name, outcome.id, outcome.action, outcome.detail) for outcome in outcomes]
+    title = f"{folder}: {len(outcomes)} runs"
+    print_lines(console, [title, *aligned_lines([("run", "id", "action", "detail"), *rows])])
     if line := sync_line(folder):
         console.print(f"To send the offline runs once an API key is known: {line}", soft_wrap=True, markup=False)
 

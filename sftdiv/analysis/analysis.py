@@ -36,7 +36,7 @@ class Analysis:
         baselines: Random, full and base cells.
         noise: Noise between seeds, one row per ladder.
         power: Seeds needed to detect a slope, one row per (ladder, slope).
-        notes: What could not be computed or compared, and why.
+        notes: Computations and comparisons that were not possible, each with its reason.
     """
 
     study: Study

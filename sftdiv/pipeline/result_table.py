@@ -1,8 +1,4 @@
-"""Prints a result row in the terminal: scores, diversity, then facts about the run and the path of its files.
-
-The output is plain aligned lines without a frame, so that names are never wrapped and the text can be piped
-and copied.
-"""
+"""Prints a result row in the terminal: scores, diversity, then facts about the run and the path of its files."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from rich.console import Console
 from sftdiv.diversity.registry import METRICS
 from sftdiv.records import SIDES
 from sftdiv.reporting.format import format_duration, format_number
-from sftdiv.reporting.terminal import literal
+from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
 
 INDENT = "  "
 
@@ -32,8 +28,7 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
     console = Console()
     title = f"{row['cell']}{' (finished earlier)' if done_before else ''}"
     console.print(literal(title), style="bold", highlight=False, soft_wrap=True)
-    for line in result_lines(row, folder):
-        console.print(literal(line), highlight=False, soft_wrap=True)
+    print_lines(console, result_lines(row, folder))
     if done_before:
         note = "This cell was finished earlier; its row was read from result.json. Change a setting for a new cell."
         console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -44,7 +39,7 @@ def result_lines(row: Mapping[str, Any], folder: Path) -> list[str]:
     lines = [*_scores(row)]
     if row["n"]:
         lines += _diversity(row)
-    return lines + _aligned(_facts(row, folder))
+    return lines + aligned_lines(_facts(row, folder))
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:
@@ -56,7 +51,7 @@ def _scores(row: Mapping[str, Any]) -> list[str]:
         has_error = error is not None and not math.isnan(error)
         value = format_number(row[name]) + (f" ± {format_number(error)}" if has_error else "")
         table.append((name, value, "primary" if name == primary else ""))
-    return _aligned(table)
+    return aligned_lines(table)
 
 
 def _diversity(row: Mapping[str, Any]) -> list[str]:
@@ -68,7 +63,7 @@ def _diversity(row: Mapping[str, Any]) -> list[str]:
         keys = [prefix.format(side) + name for side in SIDES]
         if any(key in row for key in keys):
             table.append((f"{INDENT}{name}", *(format_number(row.get(key)) for key in keys)))
-    return _aligned(table)
+    return aligned_lines(table)
 
 
 def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
@@ -98,12 +93,3 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
     yield "time", f"{format_duration(sum(seconds.values()))} (seconds: {stages})"
     yield "files", str(folder)
-
-
-def _aligned(table: Iterable[Sequence[str]]) -> list[str]:
-    """Rows of text as lines, every column but the last padded to its widest cell."""
-    rows = list(table)
-    if not rows:
-        return []
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -17,6 +17,7 @@ from pathlib import Path
 from sftdiv.evaluation.paired import Difference, compare_cells
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import MISSING, format_number, is_missing
+from sftdiv.reporting.terminal import aligned_lines
 from sftdiv.storage.files import finite
 
 HEADINGS = ("score", "items", "A", "B", "B - A", "stderr", "95 % interval", "unpaired stderr")
@@ -53,12 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _table(differences: Mapping[str, Difference]) -> str:
     rows = [HEADINGS, *(_row(name, difference) for name, difference in differences.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = []
-    for row in rows:
-        numbers = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]))
-    return "\n".join(lines)
+    return "\n".join(aligned_lines(rows, numbers=True))
 
 
 def _row(name: str, difference: Difference) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ def user_path(path: str | Path, *, name: str = "the path") -> Path:
     """A path as users write it, ``~`` replaced.
 
     Args:
-        path: What was given.
-        name: Setting that it was given for.
+        path: Path, possibly with ``~``.
+        name: Setting that holds the path, for messages.
 
     Raises:
         SftdivError: The home directory of its user is unknown, or no file system takes such a name.
@@ -84,6 +84,6 @@ def os_error_message(error: OSError) -> str | None:
     """What a user can do about an error of the operating system; None for other kinds, such as a network's."""
     if error.errno not in _WAYS_OUT and not (error.errno in (errno.ENOENT, errno.EISDIR) and error.filename):
         return None
-    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     way_out = _WAYS_OUT.get(error.errno or 0, "it was removed or replaced while this command ran")
-    return f"{place}{error.strerror}; {way_out}. What is finished is kept, and the same command resumes"
+    return f"{path}{error.strerror}; {way_out}. What is finished is kept, and the same command resumes"

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
-from sftdiv.reporting.terminal import literal
+from sftdiv.reporting.terminal import aligned_lines, print_lines
 from sftdiv.storage.cell import FAILURE, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
 
@@ -69,12 +68,9 @@ def _reason(cell: PlannedCell) -> tuple[str, str]:
 
 
 def _print_unfinished(unfinished: Sequence[PlannedCell], total: int, command: str, console: Console) -> None:
-    table = Table(title=f"{len(unfinished):,} of {total:,} cells are not finished", title_justify="left")
-    for name in ("cell", "stage", "message"):
-        table.add_column(name, overflow="fold")
-    for cell in unfinished:
-        table.add_row(*map(literal, (cell.folder.name, *_reason(cell))))
-    console.print(table)
+    rows = [(cell.folder.name, *_reason(cell)) for cell in unfinished]
+    title = f"{len(unfinished):,} of {total:,} cells are not finished"
+    print_lines(console, [title, *aligned_lines([("cell", "stage", "message"), *rows])])
     console.print(
         "Tracebacks: failure.json and log.txt in each cell's folder. The same command resumes:", highlight=False
     )

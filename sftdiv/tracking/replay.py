@@ -45,7 +45,7 @@ class Replayed:
         name: Name of the cell, or ``study``.
         id: Id of the W&B run.
         action: ``sent before``, ``sent``, ``written offline`` or ``failed``.
-        detail: What was sent, or the error.
+        detail: Contents sent, the date if they were sent before, or the error.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,9 +74,10 @@ def finished_cell(study, name, *, tracking=TRACKING, **row):
 
 
 def actions(capsys):
-    """What the command said of each run, in order."""
-    lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    return [(columns[1].strip(), columns[3].strip()) for columns in lines]
+    """Name and action of every row of the last output."""
+    printed = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
+    head = printed.index(["run", "id", "action", "detail"])
+    return [(columns[0], columns[2]) for columns in printed[head + 1 :] if len(columns) >= 3]
 
 
 def test_finished_cells_are_replayed_once(tmp_path, capsys, monkeypatch):

@@ -29,8 +29,8 @@ class Item:
 
     Attributes:
         topic: Topic of the fact.
-        skill: How it is asked.
-        style: How the answer should be said.
+        skill: Form of the question.
+        style: Style of the answer.
         prompt: The question with the cue of its style.
         choices: Four responses.
         gold: Position in ``choices`` of the one that answers ``prompt``.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +15,7 @@ from sftdiv.reporting.dataset.report_files import PAGE
 from sftdiv.reporting.dataset.terms import SIDE_NAMES
 from sftdiv.reporting.dataset.verdict import sentences
 from sftdiv.reporting.format import format_count
+from sftdiv.reporting.terminal import open_table
 
 Measured = Mapping[str, Any]
 
@@ -68,14 +68,7 @@ def _pair(row: Mapping[str, Any]) -> str:
 def _table(measured: Measured, caption: str) -> Table:
     names = " | ".join(dataset["name"] for dataset in measured["datasets"])
     title = f"{escape(names)}: samples of {format_count(measured['size'])} examples"
-    table = Table(
-        title=title,
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = open_table(title, caption=caption)
     table.add_column("\u2191 \u2193 is more diverse")
     return table
 

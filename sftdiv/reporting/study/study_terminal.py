@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,6 +10,7 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.format import HUNDREDTHS, MISSING, format_signed, is_missing
 from sftdiv.reporting.study.study_views import excludes_zero, slope_grid
+from sftdiv.reporting.terminal import open_table
 
 
 def slope_table(analysis: Analysis) -> Table:
@@ -22,15 +22,7 @@ def slope_table(analysis: Analysis) -> Table:
     grid = slope_grid(analysis)
     caption = f"slope {HUNDREDTHS} ± 1 sd from level 0 to level 1; * the 95 % interval excludes zero"
     title = f"{escape(analysis.study.name)}: performance against diversity level"
-    table = Table(
-        title=title,
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        min_width=60,
-    )
+    table = open_table(title, caption=caption, min_width=60)
     table.add_column("")
     previous = ""
     for side, strategy in grid.columns:

@@ -39,8 +39,8 @@ def _damage(checkpoint: Path) -> str | None:
             return f"{PROGRESS} lacks {', '.join(sorted(missing))}"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return f"{PROGRESS} is damaged, or of another version: {error!r}"
-    found = digests(checkpoint)
-    changed = sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
+    current = digests(checkpoint)
+    changed = sorted(name for name in files.keys() | current.keys() if files.get(name) != current.get(name))
     return f"{', '.join(changed)} changed since it was written" if changed else None
 
 
