@@ -17,6 +17,7 @@ IDENTITY = ("config_hash", "eval_hash", "corpus_hash", "primary")  # further col
 VARIES = (  # settings that differ within a ladder, that the label already contains, or that change no result
     "diversity_level",
     "seed",
+    "replicate",
     "size",
     "study",
     "command",

@@ -135,6 +135,12 @@ def refuse_deletions(overrides: Sequence[str]) -> None:
         raise SftdivError(f"{key} was deleted ({override}); it is needed: {instead}")
 
 
+RENAMED = {  # settings of earlier versions
+    "selection.seed": "seed.ladder",
+    "selection.replicate": "selection.universe_share (sampled by seed.ladder; sweep over replicate=0,1,2)",
+}
+
+
 def _reject_numbers_for_groups(arguments: list[str]) -> None:
     """Reject a number as the option of a group, for which Hydra's own message is about types."""
     for argument in arguments:
@@ -172,7 +178,11 @@ def _unknown_option(group: str, option: str) -> str:
 
 
 def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
-    """Message about an unknown setting that names its siblings."""
+    """Message about an unknown setting that names its new name or its siblings."""
+    if setting in RENAMED:
+        return f"{setting} has become {RENAMED[setting]}"
+    if setting.startswith("seed.") and any(text.startswith("seed=") for text in overrides):
+        return f"{setting} is set by seed=NUMBER already: give seed.draw and seed.train instead of seed"
     root = re.split(r"[./@]", setting)[0]
     if root in GROUPS_OF_JUDGE and not any(map(JUDGE_CHOSEN.fullmatch, overrides)):
         return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"

@@ -15,7 +15,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
-from sftdiv.config.spec import CorpusSpec, ModelSpec, PretrainSpec, RunSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.config.spec import (
+    CorpusSpec,
+    ModelSpec,
+    PretrainSpec,
+    RunSpec,
+    Seeds,
+    SelectionSpec,
+    SizeSpec,
+    StrategySpec,
+)
 from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder, Evaluator, Tracking
 from sftdiv.records import ModelRef, SftdivError
@@ -86,7 +95,7 @@ def build_spec(config: DictConfig) -> RunSpec:
         primary=_primary(config, evaluators),
         metrics=metric_families(plain(config.diversity.metrics)),
         samples=config.samples,
-        seed=config.seed,
+        seeds=Seeds(**plain(config.seed)),
         stop_after=config.stop_after,
     )
 
@@ -194,7 +203,7 @@ def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
         size=SizeSpec(n=config.size.n, label_tokens=config.size.label_tokens),
         match=rules["match"],
         universe=None if universe is None else build_strategy(plain(universe), model),
-        replicate=rules["replicate"],
+        universe_share=rules["universe_share"],
         response_tokens=rules["response_tokens"],
         sources=rules["sources"],
     )

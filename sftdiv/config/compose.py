@@ -42,7 +42,7 @@ def request_of(config: DictConfig, overrides: Sequence[str]) -> RunRequest:
 
 
 def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Prepare a composed config in place: convert fractions and compose the strategy of ``selection.universe``.
+    """Prepare a composed config in place: convert fractions and seeds, compose the strategy of ``selection.universe``.
 
     Args:
         config: Config composed by Hydra.
@@ -54,10 +54,19 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
     refuse_deletions(overrides)
     if isinstance(config.diversity_level, str) and re.fullmatch(r"\d+/[1-9]\d*", config.diversity_level):
         config.diversity_level = float(Fraction(config.diversity_level))
+    _expand_seed(config)
     check(config)
     with open_dict(config):
         config.command = command_of(overrides)
     _compose_universe(config, overrides)
+
+
+def _expand_seed(config: DictConfig) -> None:
+    """``seed=1`` sets the seeds of draw and training; the ladder stays that of the replicate."""
+    check_range("replicate", config.replicate, least=0, whole=True)
+    if not isinstance(config.seed, DictConfig):
+        check_range("seed", config.seed, least=0, whole=True)
+        config.seed = {"ladder": config.replicate, "draw": config.seed, "train": config.seed}
 
 
 def check_given(config: DictConfig) -> None:

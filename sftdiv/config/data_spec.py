@@ -143,7 +143,7 @@ class SelectionSpec:
         size: Size of the subset.
         match: Confounder held fixed by stratified quotas; one of ``MATCHES``.
         universe: Strategy whose universe is drawn from; None for the run's strategy.
-        replicate: Share of the instruction groups kept by the seed.
+        universe_share: Share of the instruction groups kept, sampled by ``seed.ladder``.
         response_tokens: Minimum and maximum response length in the model's tokens; None for all.
         sources: Sources to keep; None for all.
     """
@@ -153,14 +153,14 @@ class SelectionSpec:
     size: SizeSpec
     match: str
     universe: StrategySpec | None
-    replicate: float
+    universe_share: float
     response_tokens: Sequence[int] | None
     sources: Sequence[str] | None
 
     def __post_init__(self) -> None:
         check_range("diversity_level", self.level, least=0, most=1)
         check_one_of("selection.match", self.match, MATCHES)
-        check_range("selection.replicate", self.replicate, least=0, most=1)
+        check_range("selection.universe_share", self.universe_share, least=0, most=1)
         if self.size.everything and self.level != 1:
             raise SftdivError(f"size.n=all selects the whole universe and needs diversity_level=1, not {self.level}")
         band = self.response_tokens

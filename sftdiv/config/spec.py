@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.config import TrainingConfig
 
-__all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "SelectionSpec", "SizeSpec", "StrategySpec"]
+__all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "Seeds", "SelectionSpec", "SizeSpec", "StrategySpec"]
 
 StopAfter = Literal["select", "train"] | None
 
@@ -89,6 +89,43 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Seeds of the three random steps of a run; a replicate of a design changes all of them.
+
+    Attributes:
+        ladder: Seed of the universe sample and of the order among equal types: it decides which types a level keeps.
+        draw: Seed of the draw from a level's pool.
+        train: Seed of the fine-tuning.
+    """
+
+    ladder: int
+    draw: int
+    train: int
+
+    def __post_init__(self) -> None:
+        check_range("seed.ladder", self.ladder, least=0, whole=True)
+        check_range("seed.draw", self.draw, least=0, whole=True)
+        check_range("seed.train", self.train, least=0, whole=True)
+
+    @property
+    def label(self) -> str:
+        """The seeds in a cell's name: ``s1``, with ``r`` for another ladder and ``t`` for another training seed."""
+        ladder = f"r{self.ladder}" if self.ladder else ""
+        train = f"t{self.train}" if self.train != self.draw else ""
+        return f"{ladder}s{self.draw}{train}"
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Columns of a result row; ``seed`` is the seed of the draw."""
+        return {
+            "seed": self.draw,
+            "seed.ladder": self.ladder,
+            "seed.draw": self.draw,
+            "seed.train": self.train,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that decides the result of one run.
 
@@ -103,7 +140,7 @@ class RunSpec:
         primary: Name of the performance score; None for the first evaluator's primary score.
         metrics: Families of diversity metrics.
         samples: Number of generations in ``samples.jsonl``.
-        seed: Seed of the draw, the replicate and the fine-tuning.
+        seeds: Seeds of the ladder, the draw and the fine-tuning.
         stop_after: Last stage, ``select`` or ``train``; None for all stages.
     """
 
@@ -117,12 +154,11 @@ class RunSpec:
     primary: str | None
     metrics: Sequence[str]
     samples: int
-    seed: int
+    seeds: Seeds
     stop_after: StopAfter
 
     def __post_init__(self) -> None:
         check_one_of("stop_after", self.stop_after, (None, "select", "train"))
-        check_range("seed", self.seed, least=0, whole=True)
         check_range("samples", self.samples, least=0, whole=True)
         for setting, name in (("strategy.name", self.strategy.name), ("model.name", self.model.name)):
             if not re.fullmatch(r"[^/\\\0]+", name):
@@ -151,7 +187,10 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        return {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        parts = {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        if self.stop_after == "select":
+            del parts["seeds"]["train"]
+        return parts
 
     def evaluation_identity(self) -> dict[str, Any]:
         """Identities of the evaluators: what decides the scores of a given model."""
@@ -176,13 +215,18 @@ class RunSpec:
         elif size["label_tokens"] is not None:
             rest["n"] = size["n"]  # scales selection.k_min_size and is not in the name
         level = selection.pop("level")
-        readable += [f"d{level:.3g}", model.pop("name"), f"s{rest.pop('seed')}"]
+        readable += [f"d{level:.3g}", model.pop("name"), self._seeds_label()]
+        del rest["seeds"]
         common = content_hash(rest, length=6)
         is_exact_in_name = float(f"{level:.3g}") == level  # 1/6 and 0.167 are different levels
         digest = common if is_exact_in_name else content_hash([rest, level], length=6)
         name = "-".join([*readable, f"h{digest}"])
         check_cell_name(name)
         return Cell(study, name, root / study / name, common)
+
+    def _seeds_label(self) -> str:
+        is_trained = self.stop_after != "select"
+        return (self.seeds if is_trained else replace(self.seeds, train=self.seeds.draw)).label
 
     def columns(self) -> dict[str, Any]:
         """Identifying columns of the result row, used to group tables."""
@@ -196,7 +240,7 @@ class RunSpec:
             "level": self.selection.level,
             "match": self.selection.match,
             "universe_of": self.selection.universe_name,
-            "seed": self.seed,
+            **self.seeds.columns,
             "model": self.model.name,
             "corpus": self.corpus.name,
         }

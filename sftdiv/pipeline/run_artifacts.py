@@ -165,7 +165,7 @@ class RunArtifacts:
             folder=cell.folder / "evaluation",
             study=cell.folder.parent,
             cell=cell.name,
-            seed=spec.seed,
+            seed=spec.seeds.train,
             columns=spec.columns(),
         )
 

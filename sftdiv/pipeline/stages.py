@@ -52,7 +52,8 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
         examples=None if size.everything else int(size.n),
         weights=weights,
         side=spec.strategy.side,
-        seed=spec.seed,
+        seed=spec.seeds.draw,
+        ladder_seed=spec.seeds.ladder,
         embeddings=data.embeddings,
         token_ids=lambda side: data.token_ids(side, artifacts.tokenizer),
         column=data.corpus.column,
@@ -80,7 +81,7 @@ def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: S
             [texts[row] for row in rows],
             data.embeddings(side)[rows] if data.embeds else None,
             metrics=spec.metrics,
-            rng=np.random.default_rng(spec.seed),
+            rng=np.random.default_rng(spec.seeds.draw),
         )
     selected_units = units.matrix[rows]
     counts = np.asarray(selected_units.sum(axis=0)).ravel()
@@ -146,7 +147,7 @@ def train(
         folder,
         groups=table["group"][:],
         config=artifacts.training,
-        seed=spec.seed,
+        seed=spec.seeds.train,
         tracker=tracker,
     )
     return row(record)
@@ -180,8 +181,9 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
         shortest, longest = rules.response_tokens
         tokens = _response_tokens(artifacts)
         excluded["response_tokens"] = (tokens < shortest) | (tokens > longest)
-    if rules.replicate < 1:
-        excluded["replicate"] = ~group_share(corpus.column("group"), rules.replicate, salt=f"replicate:{spec.seed}")
+    if rules.universe_share < 1:
+        salt = f"replicate:{spec.seeds.ladder}"
+        excluded["universe_share"] = ~group_share(corpus.column("group"), rules.universe_share, salt=salt)
     if rules.universe is not None:
         matrix = artifacts.data.units(rules.universe).matrix
         excluded[f"no_{rules.universe.name}_unit"] = np.diff(matrix.indptr) == 0

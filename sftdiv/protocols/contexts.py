@@ -63,6 +63,7 @@ class SelectionProblem:
         weights: Contribution of each example to ``size`` (1, or its label tokens), shape (examples,).
         side: Side of the units.
         seed: Seed of random draws.
+        ladder_seed: Seed of the order among equals, shared by the levels of one ladder.
         embeddings: Embeddings of a side of every example, shape (examples, dimensions), rows of unit length.
         token_ids: Token ids of a side of every example under the model's tokenizer.
         column: A carried column of the corpus by its name, such as a score.
@@ -77,6 +78,7 @@ class SelectionProblem:
     weights: NDArray[np.float64]
     side: Side
     seed: int
+    ladder_seed: int
     embeddings: Callable[[Side], NDArray[np.float32]]
     token_ids: Callable[[Side], TokenIds]
     column: Callable[[str], list[Any]]

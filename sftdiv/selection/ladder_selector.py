@@ -32,14 +32,12 @@ class LadderSelector:
         k_min: Number of types at level 0: ``auto``, a number, or a share of all types in (0, 1).
         k_min_size: Number of examples for which ``auto`` is resolved; None for the requested size.
         slack: Minimum ratio of the pool of level 0 to the size.
-        seed: Seed of the order among types of equal support.
     """
 
     prune: str
     k_min: str | int | float
     k_min_size: int | None
     slack: float
-    seed: int
 
     def __post_init__(self) -> None:
         check_one_of("selection.prune", self.prune, PRUNINGS)
@@ -47,7 +45,6 @@ class LadderSelector:
             check_range("selection.k_min", self.k_min, least=0)
         check_range("selection.k_min_size", self.k_min_size, least=1, whole=True, optional=True)
         check_range("selection.slack", self.slack, least=1)
-        check_range("selection.seed", self.seed, least=0, whole=True)
 
     def identity(self) -> dict[str, Any]:
         """Kind and all settings."""
@@ -80,8 +77,8 @@ class LadderSelector:
 
     def ladders(self, problem: SelectionProblem) -> list[Ladder]:
         """The ladder of each stratum of the universe, cached."""
-        key = {"prune": self.prune, "seed": self.seed}
-        build = partial(_build, problem.units, problem.universe, self.prune, self.seed)
+        key = {"prune": self.prune, "seed": problem.ladder_seed}
+        build = partial(_build, problem.units, problem.universe, self.prune, problem.ladder_seed)
         return load_ladders(problem.keep("ladders", key, build))
 
 

@@ -26,6 +26,7 @@ COLUMNS = (
     "k_reached",
     "diversity.units.entropy",
     "diversity.response.length",
+    "seed.ladder",
     "seed",
 )
 

@@ -20,7 +20,7 @@ from sftdiv.records import SftdivError
         ),
         ("~model.finetune.epochs", "model.finetune.epochs=VALUE"),
         ("~selection", "selection was deleted"),
-        ("~seed=0", r"seed was deleted \(~seed=0\)"),
+        ("~samples=8", r"samples was deleted \(~samples=8\)"),
         ("~sweep.baselines", "sweep.baselines was deleted"),
     ],
 )

@@ -71,12 +71,12 @@ def test_what_the_base_reads_is_disjoint_from_the_universe_and_the_heldout(tmp_p
 
 def test_filters_say_whom_they_left_out(tmp_path, pairs):
     artifacts = artifacts_of(
-        tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.replicate=0.5"
+        tmp_path, pairs, "strategy=random", "selection.response_tokens=[1,9]", "selection.universe_share=0.5"
     )
     universe = universe_of(artifacts)
     lengths = artifacts.data.token_ids("response", artifacts.tokenizer).lengths()
     assert lengths[universe.indices].max() <= 9
-    assert universe.counts["response_tokens"] > 0 and universe.counts["replicate"] > 0
+    assert universe.counts["response_tokens"] > 0 and universe.counts["universe_share"] > 0
     assert sum(universe.counts.values()) + len(universe.indices) == len(artifacts.data.corpus)
 
 
@@ -95,8 +95,20 @@ def test_a_change_rebuilds_only_what_depends_on_it(tmp_path, pairs):
 
     first = make()
     assert make("model.finetune.learning_rate=0.1", "seed=7", "diversity_level=0.3") == first
-    assert {each.split("/")[0] for each in make("selection.seed=3") - first} == {"ladders"}
+    assert {each.split("/")[0] for each in make("seed.ladder=3") - first} == {"ladders"}
     assert {each.split("/")[0] for each in make("model.vocabulary=420") - first} >= {"tokenizer", "token_ids"}
+
+
+def test_replicates_have_ladders_of_their_own_and_seeds_share_one(tmp_path, pairs):
+    def kept(*overrides):
+        ladder = ["corpus.band.low=1", "selection.universe_share=0.5", "diversity_level=0.3"]
+        artifacts = artifacts_of(tmp_path, pairs, *ladder, *overrides)
+        units, selection = selected(artifacts)
+        return universe_of(artifacts).indices.tolist(), set(units.matrix[selection.indices].indices.tolist())
+
+    (first, types), (same, _), (other, other_types) = kept(), kept("seed=1"), kept("replicate=1")
+    assert first == same and set(first) != set(other)
+    assert types != other_types
 
 
 def ids_of(artifacts):

@@ -282,7 +282,15 @@ def test_no_column_is_described_that_the_file_lacks():
 
 LADDER = {"k_min": 2, "k_max": 5, "k_asked": 4, "k_reached": 4, "pool": 7, "universe": 8}
 ROW = {
-    **{"strategy": "micro_token", "side": "response", "level": 0.8, "size": 2, "seed": 0, "config.selection.seed": 0},
+    **{
+        "strategy": "micro_token",
+        "side": "response",
+        "level": 0.8,
+        "size": 2,
+        "seed": 3,
+        "seed.ladder": 1,
+        "seed.train": 2,
+    },
     **{"corpus": "files", "corpus_hash": "f0", "corpus.count.read": 9, "corpus.count.duplicates": 1},
     **{"config_hash": "3f9a1c", "tokenizer.name": "words", "tokenizer.revision": None, "versions.sftdiv": "0"},
 }
@@ -302,7 +310,8 @@ def test_lineage_says_where_every_export_came_from_and_notices_a_change(tmp_path
     assert held["one"]["ids"] == ["id-1", "id-0"]
     assert held["one"]["examples"] == 2
     assert held["one"]["selection"] == {
-        **{"strategy": "micro_token", "side": "response", "level": 0.8, "size": 2, "seed": 0, "selection_seed": 0}
+        **{"strategy": "micro_token", "side": "response", "level": 0.8, "size": 2, "seed": 3},
+        **{"ladder_seed": 1, "train_seed": 2},
     }
     assert held["one"]["ladder"] == LADDER
     assert held["one"]["tokenizer"] == {"name": "words", "revision": None}

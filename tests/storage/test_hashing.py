@@ -7,7 +7,7 @@ import pytest
 from sftdiv.selection.ladder_selector import LadderSelector
 from sftdiv.storage.hashing import identity_of, settings_identity
 
-LADDER = {"prune": "support", "k_min": "auto", "k_min_size": None, "slack": 1.5, "seed": 0}
+LADDER = {"prune": "support", "k_min": "auto", "k_min_size": None, "slack": 1.5}
 
 
 @dataclass(frozen=True)

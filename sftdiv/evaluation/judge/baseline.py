@@ -31,7 +31,7 @@ OPTIONS = (
     "base, reference, level:0.5, the name (or a pattern such as random-*) of a cell of this study, a cell's folder, "
     "or a FILE of outputs"
 )
-LADDER = ("strategy", "side", "size", "budget", "match", "universe_of", "model", "corpus", "seed")
+LADDER = ("strategy", "side", "size", "budget", "match", "universe_of", "model", "corpus", "seed", "seed.ladder")
 ANSWERS = Path("evaluation", "judge", FILE)  # in a cell's folder
 MAX_LISTED = 3  # prompts without an answer that a message lists
 

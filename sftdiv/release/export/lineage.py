@@ -52,7 +52,7 @@ def lineage(
         "created": created,
         "examples": len(ids),
         "files": dict(files),
-        "selection": {**selection, "selection_seed": row.get("config.selection.seed")},
+        "selection": {**selection, **{f"{step}_seed": row.get(f"seed.{step}") for step in ("ladder", "train")}},
         **({"selector": selector} if selector else {}),
         **({"ladder": ladder} if ladder else {}),
         "corpus": {"name": row["corpus"], "fingerprint": row["corpus_hash"], "counts": counts},

@@ -39,7 +39,7 @@ LEVEL = {
     "match": "none",
     "universe_of": "own",
 }
-LEVEL |= {"model": "tiny", "corpus": "embedded", "seed": 0}
+LEVEL |= {"model": "tiny", "corpus": "embedded", "seed": 0, "seed.ladder": 0}
 
 
 @pytest.fixture(scope="module")
