@@ -128,6 +128,7 @@ def build_strategy(strategy: Mapping[str, Any], model: ModelRef | None = None) -
         needs=strategy["needs"],
         extractor=make(strategy["units"]),
         tokenizer=None if name == "model" else tokenizer,
+        permuted=bool(strategy.get("permuted", False)),
     )
 
 
@@ -201,6 +202,8 @@ def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
         selector=make(config.selection.selector),
         level=config.diversity_level,
         size=SizeSpec(n=config.size.n, label_tokens=config.size.label_tokens),
+        max_per_group=rules["max_per_group"],
+        group_by=rules["group_by"],
         match=rules["match"],
         universe=None if universe is None else build_strategy(plain(universe), model),
         universe_share=rules["universe_share"],

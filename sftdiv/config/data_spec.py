@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.protocols import Needs, Reader, Selector, UnitExtractor
 from sftdiv.records import SIDES, ModelRef, SftdivError, Side
+from sftdiv.selection.group_cap import GROUPINGS
 from sftdiv.selection.universe import MATCHES
 from sftdiv.storage.hashing import identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
@@ -63,6 +64,7 @@ class StrategySpec:
         needs: Input of the extractor; see `Needs`.
         extractor: Extractor of the units.
         tokenizer: Tokenizer whose tokens are counted; None for the tokenizer of the trained model.
+        permuted: Whether examples exchange their units; see `selection.placebo`.
     """
 
     name: str
@@ -70,18 +72,20 @@ class StrategySpec:
     needs: Needs
     extractor: UnitExtractor
     tokenizer: ModelRef | None
+    permuted: bool = False
 
     def __post_init__(self) -> None:
         check_one_of("strategy.side", self.side, SIDES)
         check_one_of("strategy.needs", self.needs, ("token_ids", "embeddings", "column", "nothing"))
 
     def identity(self) -> dict[str, Any]:
-        """Name, side and extractor; the tokenizer only if tokens are counted."""
+        """Name, side and extractor; the tokenizer only if tokens are counted, the permutation only if there is one."""
         tokenizer = self.tokenizer
         is_builtin = tokenizer is not None and tokenizer.path in (WORDS, LEXICAL)  # even if a folder has that name
         name = tokenizer.path if is_builtin and tokenizer else identity_of(tokenizer)
         counted = {"tokenizer": name} if self.needs == "token_ids" else {}
-        return {"name": self.name, "side": self.side, "extractor": identity_of(self.extractor), **counted}
+        permuted = {"permuted": True} if self.permuted else {}
+        return {"name": self.name, "side": self.side, "extractor": identity_of(self.extractor), **counted, **permuted}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,8 @@ class SelectionSpec:
         selector: The selector.
         level: Diversity level in [0, 1].
         size: Size of the subset.
+        max_per_group: Maximum number of examples of one text; None for no limit.
+        group_by: Text that ``max_per_group`` counts; one of ``GROUPINGS``.
         match: Confounder held fixed by stratified quotas; one of ``MATCHES``.
         universe: Strategy whose universe is drawn from; None for the run's strategy.
         universe_share: Share of the instruction groups kept, sampled by ``seed.ladder``.
@@ -151,6 +157,8 @@ class SelectionSpec:
     selector: Selector
     level: float
     size: SizeSpec
+    max_per_group: int | None
+    group_by: str
     match: str
     universe: StrategySpec | None
     universe_share: float
@@ -159,6 +167,8 @@ class SelectionSpec:
 
     def __post_init__(self) -> None:
         check_range("diversity_level", self.level, least=0, most=1)
+        check_range("selection.max_per_group", self.max_per_group, least=1, whole=True, optional=True)
+        check_one_of("selection.group_by", self.group_by, GROUPINGS)
         check_one_of("selection.match", self.match, MATCHES)
         check_range("selection.universe_share", self.universe_share, least=0, most=1)
         if self.size.everything and self.level != 1:
@@ -175,6 +185,7 @@ class SelectionSpec:
         return "own" if self.universe is None else self.universe.name
 
     def identity(self) -> dict[str, Any]:
-        """All fields; the order of the sources does not count."""
+        """All fields; the order of the sources does not count, nor what an absent limit would count."""
         sources = None if self.sources is None else sorted({str(source) for source in self.sources})
-        return settings_identity(self) | {"sources": sources}
+        parts = settings_identity(self) | {"sources": sources}
+        return parts if self.max_per_group is not None else parts | {"group_by": None}

@@ -164,7 +164,8 @@ class CorpusArtifacts:
         elif strategy.needs == "embeddings":
             inputs = self.embeddings_key(strategy.side)
         identity = strategy.identity()
-        del identity["name"], identity["side"]  # strategies that extract the same units share them
+        for name in ("name", "side", "permuted"):  # strategies that extract the same units share them
+            identity.pop(name, None)
         return self._key(strategy.side, **identity, inputs=inputs, versions=versions(strategy.extractor))
 
     def _extract(self, strategy: StrategySpec) -> Units:

@@ -140,6 +140,7 @@ class RunArtifacts:
         shared = {
             "selector": [selector.get("kind"), selector.get("class")],
             "units": self.data.units_key(self.spec.strategy),
+            "permuted": self.spec.seeds.ladder if self.spec.strategy.permuted else None,
             "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),
             "embedder": identity_of(self.data.embedder),
             "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),

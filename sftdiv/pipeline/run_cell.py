@@ -92,7 +92,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
 def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selection:
     """Units, selection, and the diversity of the selected examples."""
     with recorder.stage("units"):
-        units = artifacts.data.units(spec.strategy)
+        units = stages.find_units(spec, artifacts)
     with recorder.stage("select"):
         universe = stages.find_universe(spec, artifacts, units)
         selection = stages.select(spec, artifacts, units, universe)

@@ -28,7 +28,7 @@ def select_levels(specs: Sequence[RunSpec], cache: Path) -> Iterator[tuple[datas
     """
     first = specs[0]
     artifacts = RunArtifacts(first, Store(cache))
-    units = artifacts.data.units(first.strategy)
+    units = stages.find_units(first, artifacts)
     universe = stages.find_universe(first, artifacts, units)
     corpus = artifacts.data.corpus
     for spec in specs:

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.config.spec import RunSpec
+from sftdiv.data.example_table import normalise
 from sftdiv.diversity.entropy import entropy
 from sftdiv.diversity.registry import describe
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
+from sftdiv.selection.group_cap import within_cap
+from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.text.words import count_words
 from sftdiv.tracking.run_tracker import RunTracker
@@ -29,6 +32,16 @@ from sftdiv.training.summary import FILE, row
 from sftdiv.units.encoding import tokenizer_identity
 
 log = logging.getLogger(__name__)
+
+
+def find_units(spec: RunSpec, artifacts: RunArtifacts) -> Units:
+    """Units of every example; those of a placebo are permuted among similar examples."""
+    data = artifacts.data
+    units = data.units(spec.strategy)
+    if not spec.strategy.permuted:
+        return units
+    lengths = np.array(count_words(data.texts("response")))
+    return placebo_units(units, lengths=lengths, sources=data.corpus.column("source"), seed=spec.seeds.ladder)
 
 
 def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Universe:
@@ -95,9 +108,10 @@ def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: S
     words = count_words(table["response"])
     sources = Counter(table["source"])
     shares = {name or "unnamed": count / len(rows) for name, count in sorted(sources.items())}
+    distinct = {side: len({normalise(text) for text in table[side]}) for side in SIDES}
     return {
         "diversity": {**sides, "units": of_units},
-        "subset": {"response_words": float(np.mean(words)), "share": shares},
+        "subset": {"response_words": float(np.mean(words)), "distinct": distinct, "share": shares},
     }
 
 
@@ -187,7 +201,21 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
     if rules.universe is not None:
         matrix = artifacts.data.units(rules.universe).matrix
         excluded[f"no_{rules.universe.name}_unit"] = np.diff(matrix.indptr) == 0
-    return excluded | {"no_unit": np.diff(units.matrix.indptr) == 0}
+    excluded["no_unit"] = np.diff(units.matrix.indptr) == 0
+    if rules.max_per_group is not None:
+        selectable = ~np.logical_or.reduce(list(excluded.values()))
+        sides = {"side": (spec.strategy.side,), "both": SIDES}.get(rules.group_by, (rules.group_by,))
+        texts = [distinct_texts(artifacts, side) for side in sides]
+        kept = within_cap(texts, corpus.column("id"), selectable, rules.max_per_group, seed=spec.seeds.ladder)
+        excluded["max_per_group"] = ~kept
+    return excluded
+
+
+def distinct_texts(artifacts: RunArtifacts, side: str) -> list[str]:
+    """One side of every example, equal for texts that differ only in case, spacing and Unicode form."""
+    if side == "instruction":
+        return artifacts.data.corpus.column("group")
+    return [normalise(text) for text in artifacts.data.texts("response")]
 
 
 def _response_tokens(artifacts: RunArtifacts) -> NDArray[np.int64]:

@@ -111,6 +111,20 @@ def test_replicates_have_ladders_of_their_own_and_seeds_share_one(tmp_path, pair
     assert types != other_types
 
 
+def test_a_subset_may_hold_one_example_of_each_text(tmp_path, pairs):
+    def distinct(*overrides):
+        artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "embedder=none", *overrides)
+        units, selection = selected(artifacts)
+        columns = stages.diversity(artifacts.spec, artifacts, units, selection)["subset"]["distinct"]
+        return universe_of(artifacts).counts.get("max_per_group", 0), columns
+
+    left_out, columns = distinct("selection.max_per_group=1", "strategy.side=instruction")
+    assert left_out > 100 and columns["instruction"] == 50  # 600 pairs hold 300 instructions
+    assert distinct("selection.max_per_group=1")[0] == 0  # and 600 responses
+    assert distinct("selection.max_per_group=1", "selection.group_by=both")[1] == {"instruction": 50, "response": 50}
+    assert distinct()[1]["instruction"] < 50
+
+
 def ids_of(artifacts):
     _, selection = selected(artifacts)
     return [artifacts.data.corpus.column("id")[row] for row in selection.indices]
