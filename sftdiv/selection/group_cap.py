@@ -36,12 +36,12 @@ def within_cap(
         seed: Seed of the order.
     """
     rows = np.flatnonzero(selectable)
-    digests = [hashlib.blake2b(f"cap:{seed}:{ids[row]}".encode(), digest_size=8).digest() for row in rows]
+    digests = [hashlib.blake2b(f"cap:{seed}:{ids[row]}".encode(), digest_size=8).digest() for row in rows.tolist()]
     codes = [np.unique(np.asarray(groups, dtype=object)[rows], return_inverse=True)[1] for groups in groupings]
     counts = [np.zeros(len(rows), dtype=np.int64) for _ in codes]
     kept = np.zeros(len(selectable), dtype=bool)
     for position in sorted(range(len(rows)), key=digests.__getitem__):
-        groups = [code[position] for code in codes]
+        groups = [int(code[position]) for code in codes]
         if all(count[group] < most for count, group in zip(counts, groups, strict=True)):
             kept[rows[position]] = True
             for count, group in zip(counts, groups, strict=True):
