@@ -22,7 +22,7 @@ from sftdiv.config.build import build_corpus_spec, build_embedder, build_strateg
 from sftdiv.config.compose import check_given
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
-from sftdiv.diversity.registry import metric_families
+from sftdiv.diversity.registry import foreign_unit_metrics, metric_families, metrics_identity
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
@@ -125,7 +125,7 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
         near=settings["near_duplicates"],
         band=settings["corpus"]["band"],
         seed=config.seed,
-        folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder]),
+        folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder], metrics),
         cache=user_path(config.paths.cache, name="paths.cache"),
         settings=redacted_settings(settings),
         command=["python", "-m", "sftdiv.measure", *redacted_overrides(overrides)],
@@ -211,11 +211,14 @@ def _dataset_name(corpus: DictConfig) -> str:
     return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
 
 
-def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any]) -> Path:
+def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any], metrics: Sequence[str]) -> Path:
     """Folder of a measurement: readable names, and a hash of the contents and settings that the numbers depend on."""
     skipped = ("corpus", "baseline", "units", "paths", "tokenizer", "tokenizer_revision", "embedder")
     rest = {key: value for key, value in settings.items() if key not in skipped}
     key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}
+    own_metrics = [item for item in metrics_identity(metrics) if not isinstance(item, str)] + foreign_unit_metrics()
+    if own_metrics:
+        key["own_metrics"] = own_metrics
     digest = content_hash({**key, "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
     name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
     return user_path(settings["paths"]["outputs"], name="paths.outputs").absolute() / NAME / f"{name}-h{digest}"

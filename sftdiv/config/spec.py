@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.diversity.registry import metrics_identity
 from sftdiv.protocols import Embedder, Evaluator
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cell import Cell, check_cell_name
@@ -187,7 +188,8 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        parts = {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        identity = settings_identity(self) | {"metrics": metrics_identity(self.metrics)}
+        parts = {name: value for name, value in identity.items() if name not in skipped}
         if self.stop_after == "select":
             del parts["seeds"]["train"]
         return parts

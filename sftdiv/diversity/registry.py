@@ -29,7 +29,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ from numpy.typing import NDArray
 from sftdiv.diversity.metric import DECLARED, Family, Metric
 from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError, TokenIds
+from sftdiv.storage.hashing import SOURCE
+from sftdiv.storage.source_code import is_foreign, source_digest
 from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -71,6 +73,24 @@ def metric_families(setting: str | Sequence[str], *, name: str = "diversity.metr
     for family in setting:
         check_one_of(name, family, ("paper", "all", *FAMILIES))
     return tuple(setting)
+
+
+def metrics_identity(names: Sequence[str]) -> list[Any]:
+    """Identity of families of metrics: names, and the source of those that are defined outside this package.
+
+    Args:
+        names: Families, from ``FAMILIES``.
+    """
+    return [_identity(FAMILIES[name]) for name in names]
+
+
+def foreign_unit_metrics() -> list[Any]:
+    """Identities of the metrics of units that are defined outside this package; all of them are always measured."""
+    return [_identity(family) for family in DECLARED.unit_families.values() if is_foreign(family.measure)]
+
+
+def _identity(family: Family) -> Any:
+    return {"name": family.name, SOURCE: source_digest(family.measure)} if is_foreign(family.measure) else family.name
 
 
 def describe(

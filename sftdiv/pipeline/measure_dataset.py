@@ -25,7 +25,7 @@ from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
-from sftdiv.diversity.registry import describe, describe_units
+from sftdiv.diversity.registry import describe, describe_units, metrics_identity
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
@@ -93,7 +93,7 @@ class Survey:
             "side": side,
             "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
             "embedder": artifacts.embedder and identity_of(artifacts.embedder),
-            "metrics": list(self.metrics),
+            "metrics": metrics_identity(self.metrics),
             "pair_tokens": self.pair_tokens,
             "matched": {**asdict(self.matched), "size": size},
             "runs": asdict(self.runs),
