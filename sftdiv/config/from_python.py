@@ -17,6 +17,7 @@ from hydra.errors import ConfigCompositionException, OverrideParseException
 
 from sftdiv.config.app import conf_dir, register_resolvers, with_alternatives
 from sftdiv.config.compose import request_of
+from sftdiv.config.hints import check_group
 from sftdiv.config.measurement import NAME as MEASURE
 from sftdiv.config.measurement import MeasureRequest, build_measure_request
 from sftdiv.config.run_request import RunRequest
@@ -121,6 +122,8 @@ def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
         register_resolvers()
         state = Singleton.get_state()
         GlobalHydra.instance().clear()
+        for override in overrides:
+            check_group(override, config_name)
         try:
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 yield

@@ -20,6 +20,7 @@ import sftdiv
 from sftdiv.config.app import conf_dir
 from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy, plain
 from sftdiv.config.compose import check_given
+from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
 from sftdiv.diversity.registry import foreign_unit_metrics, metric_families, metrics_identity
@@ -99,6 +100,10 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
     Raises:
         SftdivError: A setting is missing or invalid.
     """
+    return build_checked(_build, config, overrides, NAME)
+
+
+def _build(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
     check_given(config)
     _check_units(config)
     check_range("seed", config.seed, least=0, whole=True)
