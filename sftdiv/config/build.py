@@ -28,6 +28,7 @@ from sftdiv.config.spec import (
 from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder, Evaluator, Tracking
 from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.redaction import redacted_settings
 from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
@@ -44,10 +45,7 @@ FINE_TUNING = (
 
 
 def build_request(config: DictConfig) -> RunRequest:
-    """The request of a composed and checked config.
-
-    Args:
-        config: Result of `config.compose.prepare`.
+    """The request of a composed and checked config, the result of `config.compose.prepare`.
 
     Raises:
         SftdivError: A setting is invalid.
@@ -72,7 +70,7 @@ def build_request(config: DictConfig) -> RunRequest:
         sweep=SweepSpec(on_error=config.sweep.on_error, isolate=config.sweep.isolate),
         command=settings.get("command", ""),
         settings=settings,
-        text=OmegaConf.to_yaml(config if settings == resolved else OmegaConf.create(settings), resolve=True),
+        text=OmegaConf.to_yaml(OmegaConf.create(escape_interpolation(settings)), resolve=True),
     )
 
 
@@ -247,6 +245,8 @@ def make(node: Any) -> Any:
     Raises:
         SftdivError: A setting of the component is invalid.
     """
+    if OmegaConf.is_config(node) and (values := plain(node)) != (escaped := escape_interpolation(values)):
+        node = escape_interpolation(escaped)  # once for Hydra's resolving, once for its reading
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:

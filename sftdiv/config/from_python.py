@@ -22,6 +22,7 @@ from sftdiv.config.measurement import NAME as MEASURE
 from sftdiv.config.measurement import MeasureRequest, build_measure_request
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
+from sftdiv.storage.escaping import escape_interpolation
 
 
 def run_request(settings: Mapping[str, Any]) -> RunRequest:
@@ -99,7 +100,7 @@ def _text(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_text(item) for item in value) + "]"
-    text = str(value)
+    text = escape_interpolation(str(value))
     reserved = {"null", "true", "false", "nan", "inf"}
     if re.fullmatch(r"[A-Za-z_][\w./+-]*", text) and text.lower() not in reserved:
         return text

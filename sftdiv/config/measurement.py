@@ -27,6 +27,7 @@ from sftdiv.diversity.registry import foreign_unit_metrics, metric_families, met
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, identity_of
@@ -189,11 +190,11 @@ def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     is_local = isinstance(path, str) and local_path(path) is not None
     if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):
         baseline = copy.deepcopy(config)
-        baseline.corpus.path = path
+        baseline.corpus.path = escape_interpolation(plain(path))
         return baseline
     shared = [text for text in overrides if not text.lstrip("+~").startswith(("corpus", "hydra"))]
     baseline = compose(NAME, overrides=[*shared, "corpus=files"])
-    baseline.corpus.path = path
+    baseline.corpus.path = escape_interpolation(plain(path))
     for key in SHARED_WITH_BASELINE:
         if key in config.corpus and key in baseline.corpus:
             baseline.corpus[key] = config.corpus[key]

@@ -12,7 +12,7 @@ from sftdiv.records import TokenIds
 THRESHOLD = 0.72
 
 
-@metric("mtld", {"mtld": "MTLD (tokens)"}, direction="high", needs="tokens", growth="stays", order=9)
+@metric("mtld", {"mtld": "MTLD (tokens)"}, direction="high", needs="tokens", growth="stays", within_texts=True, order=9)
 def _measure(texts: TextSet) -> float:
     return mtld(texts.token_ids)
 
@@ -25,7 +25,7 @@ def mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD) -> float:
     for ``(1 - ratio) / (1 - threshold)`` of one. No factor runs across the end of a text. Tokens
     and factors are summed over texts before they are divided, since most short texts repeat no word
     and have no value of their own (``mtld_scores``); for one text it is McCarthy and Jarvis' MTLD.
-    O(tokens); it does not depend on the size of the set.
+    O(tokens); it does not depend on the size of the set, nor on whether its texts repeat each other.
 
     Returns:
         A number of at least 1; infinity where no token repeats in any text, NaN where there is no token.

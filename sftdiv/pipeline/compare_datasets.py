@@ -132,7 +132,7 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     """Comparison of every metric and kind of unit on equally sized samples."""
     dataset, baseline = datasets
     examples = (dataset["counts"]["examples"], baseline["counts"]["examples"])
-    directions = {name: metric.direction for name, metric in METRICS.items()}
+    directions = {name: metric.direction for name, metric in METRICS.items() if not metric.within_texts}
     sides = {}
     for side, numbers in dataset["sides"].items():
         drawn = numbers["drawn"], baseline["sides"][side]["drawn"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.config.run_request import ExportSpec
-from sftdiv.release.export.lineage import lineage, sha256, write_lineage
+from sftdiv.release.export.lineage import free_name, lineage, sha256, write_lineage
 from sftdiv.release.export.write_export import write_export
 from sftdiv.storage.cell import Cell
 
@@ -34,7 +34,7 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
         The files written, the data file first.
 
     Raises:
-        SftdivError: The format cannot represent the subset.
+        SftdivError: The format cannot represent the subset, or it would replace another export of that name.
     """
     if export.format is None:
         return []
@@ -43,11 +43,12 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
 
     rows = datasets.Dataset(pq.read_table(cell.folder / "subset.parquet"))
     folder = export.folder or cell.folder / "export"
-    name = export.name or cell.name
+    ids = rows["id"][:]
+    name = free_name(folder, export.name or cell.name, format=export.format, ids=ids, given=export.name is not None)
     data, *entries = write_export(rows, folder, format=export.format, name=name)
     record = lineage(
         row,
-        rows["id"][:],
+        ids,
         files={data.name: sha256(data)},
         format=export.format,
         sources=dict(sorted(Counter(rows["source"][:]).items())),

@@ -146,7 +146,7 @@ class Survey:
         extractor = TokenUnits(**self.band)
         low, high = extractor.bounds(len(tokens.flat) if extractor.unit == "occurrences" else len(texts))
         bands = token_bands(frequencies(tokens, extractor.unit), tokens.names, low=low, high=high)
-        rows = distinct_rows(texts)
+        rows, counts = distinct_rows(texts)
         searched = self._sample_rows(tokens, rows)
         min_texts = max(2, math.ceil(self.runs.min_share * len(searched)))
         settings = {"shortest": self.runs.shortest, "longest": self.runs.longest, "top": self.runs.top}
@@ -155,6 +155,7 @@ class Survey:
         return {
             "bands": bands,
             "distinct": len(rows),
+            "sharing": int(counts[counts > 1].sum()),  # texts that occur more than once, the first one included
             "repeated": {"texts": len(searched), "min_texts": min_texts, "runs": run_rows},
         }
 

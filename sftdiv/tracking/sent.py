@@ -12,9 +12,12 @@ from typing import Any
 
 from sftdiv.storage.files import finite, write_json
 from sftdiv.storage.hashing import content_hash
+from sftdiv.tracking.session import Destination
 
 
-def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> None:
+def mark_sent(
+    folder: Path, run: str, row: Mapping[str, Any], *, mode: str, destination: Destination | None = None
+) -> None:
     """Record that W&B has a row.
 
     Args:
@@ -22,23 +25,38 @@ def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> N
         run: Id of the W&B run.
         row: The result row.
         mode: ``online`` or ``offline``; any other mode, such as ``disabled``, sends nothing and is not recorded.
+        destination: Project and entity; None where they are unknown.
     """
     if mode in ("online", "offline"):
-        write_json(_marker(folder, run), {"row": row_digest(row), "mode": mode})
+        write_json(_marker(folder, run), {"row": row_digest(row), "mode": mode, **_place(destination)})
 
 
-def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
-    """``online`` or ``offline``, as exactly this row was sent; None where it was not."""
+def sent_as(folder: Path, run: str, row: Mapping[str, Any], destination: Destination | None = None) -> str | None:
+    """``online`` or ``offline``, as exactly this row was sent; None where it was not.
+
+    Args:
+        folder: The study's folder.
+        run: Id of the W&B run.
+        row: The result row.
+        destination: Project and entity; a row that was sent online to others was not sent to these. None for any.
+    """
     path = _marker(folder, run)
     if not path.exists():
         return None
     marker = json.loads(path.read_text(encoding="utf-8"))
-    return marker["mode"] if marker["row"] == row_digest(row) else None
+    is_elsewhere = marker["mode"] == "online" and any(
+        marker.get(key, value) != value for key, value in _place(destination).items()
+    )
+    return marker["mode"] if marker["row"] == row_digest(row) and not is_elsewhere else None
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
     """Digest of a row, equal before it is written and after it is read back."""
     return content_hash(finite(row))
+
+
+def _place(destination: Destination | None) -> dict[str, str | None]:
+    return {} if destination is None else {"project": destination.project, "entity": destination.entity}
 
 
 def _marker(folder: Path, run: str) -> Path:
