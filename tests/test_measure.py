@@ -256,7 +256,7 @@ def test_repeated_responses_stand_in_the_headline_and_no_metric_calls_them_diver
     out = " ".join(capsys.readouterr().out.split())
     assert (
         "66.7 % of the examples have the response of another one word for word: "
-        "24 of 60 responses are distinct (40 %)." in out
+        "24 of 60 responses are distinct (40.0 %)." in out
     )
     assert "With 60 examples most metrics are unreliable." in out  # as on the page
     assert "No tags" not in out
