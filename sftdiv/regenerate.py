@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sftdiv.config.app import conf_dir, register_resolvers, run_app
-from sftdiv.config.build import build_corpus_spec, plain
+from sftdiv.config.build import build_corpus_spec
 from sftdiv.config.compose import check_given
+from sftdiv.config.instantiation import plain
 from sftdiv.config.measurement import dataset_names
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec

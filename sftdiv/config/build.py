@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.config.instantiation import make, plain
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
     CorpusSpec,
@@ -237,24 +236,3 @@ def _primary(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> str | N
         return str(config.eval.primary)
     first = next(iter(evaluators.values()), None)
     return None if first is None else first.primary
-
-
-def make(node: Any) -> Any:
-    """The component of a config node.
-
-    Raises:
-        SftdivError: A setting of the component is invalid.
-    """
-    if OmegaConf.is_config(node) and (values := plain(node)) != (escaped := escape_interpolation(values)):
-        node = escape_interpolation(escaped)  # once for Hydra's resolving, once for its reading
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, SftdivError):
-            raise error.__cause__ from None
-        raise
-
-
-def plain(node: Any) -> Any:
-    """A config node as plain Python values, interpolations resolved."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
 from sftdiv.config.app import conf_dir
-from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy, plain
+from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy
 from sftdiv.config.compose import check_given
+from sftdiv.config.instantiation import plain
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs

@@ -1,10 +1,11 @@
 """Null and values of other kinds: every setting of every command is refused by its name, or takes the value."""
 
 import pytest
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from warm_process import run_program
 
-from sftdiv.config.from_python import _composing, compose_run, measure_request
+from sftdiv.config.from_python import _composing, compose_run, measure_request, run_request
 from sftdiv.config.setting_types import NULLABLE, _fits_hint, check_kinds
 from sftdiv.records import SftdivError
 
@@ -135,3 +136,18 @@ def test_no_list_or_mapping_stands_for_a_number():
         config = OmegaConf.create({"samples": value})
         with _composing("config", []), pytest.raises(SftdivError, match="samples=x: the setting takes a number"):
             check_kinds(config, ["samples=x"], "config")
+
+
+@pytest.mark.parametrize("text", ["${x}", "a${x.y}b", "\\${x}", "it's ${oc.env:HOME}", "${", "$x", "\\", "b\\\\${x}\\"])
+def test_texts_from_python_are_read_as_they_are(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dir").mkdir()
+    for name in "ab":
+        (tmp_path / "dir" / f"${{{name}}}.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
+    settings = {"corpus": "files", "corpus.path": "dir/${a}.jsonl", "corpus.remove": [text], "model": "smollm2_135m"}
+    request = run_request(settings)
+    reader = request.spec.corpus.reader
+    assert (reader.path, list(reader.converter.remove)) == ("dir/${a}.jsonl", [text])
+    assert request.settings["corpus"]["remove"] == yaml.safe_load(request.text)["corpus"]["remove"] == [text]
+    compared = measure_request({"corpus": "files", "corpus.path": "dir/${a}.jsonl", "baseline": "dir/${b}.jsonl"})
+    assert [corpus.reader.path for corpus in compared.corpora] == ["dir/${a}.jsonl", "dir/${b}.jsonl"]
