@@ -21,6 +21,7 @@ from sftdiv.config.app import conf_dir
 from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy
 from sftdiv.config.compose import check_given
 from sftdiv.config.instantiation import plain
+from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
@@ -116,7 +117,7 @@ def _build(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
     corpora = [build_corpus_spec(dataset.corpus) for dataset in configs]
     names = dataset_names([dataset.corpus for dataset in configs])
     tokenizer = ModelRef(str(config.tokenizer), config.tokenizer_revision)
-    strategies = [build_strategy(settings, tokenizer) for settings in composed_strategies(config, overrides)]
+    strategies = [_strategy(settings, tokenizer) for settings in composed_strategies(config, overrides)]
     embedder = build_embedder(config)
     settings = plain(config)
     return MeasureRequest(
@@ -137,6 +138,13 @@ def _build(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
         settings=redacted_settings(settings),
         command=["python", "-m", "sftdiv.measure", *redacted_overrides(overrides)],
     )
+
+
+def _strategy(settings: Mapping[str, Any], tokenizer: ModelRef) -> StrategySpec:
+    try:
+        return build_strategy(settings, tokenizer)
+    except SftdivError as error:
+        raise SftdivError(in_terms_of_measure(str(error), settings["name"])) from error
 
 
 def _check_units(config: DictConfig) -> None:

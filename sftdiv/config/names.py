@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 # Groups that a command may choose from; None: those of conf/. Subgroups go with their first part.
@@ -76,3 +77,15 @@ MEANT: Mapping[str, Sequence[str]] = {
     "push_to_hub": ("train.push_to_hub",),
     "text_column": ("corpus.mapping.response",),
 }
+
+
+def in_terms_of_measure(message: str, strategy: str = "NAME") -> str:
+    """A message of code that ``run`` and ``measure`` share, with the settings that ``measure`` has.
+
+    Args:
+        message: Message that names settings of ``run``.
+        strategy: Strategy that the message is about, a key of ``units``.
+    """
+    message = message.replace("model.path, or by strategy.tokenizer: model, words", "tokenizer: words")
+    message = message.replace("strategy.tokenizer", f"tokenizer, or units.{strategy}.tokenizer")
+    return re.sub(r"\bstrategy[./](?=\w)", f"units.{strategy}.", message)

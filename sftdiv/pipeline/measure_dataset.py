@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.dedup import NearDuplicates, intersect, near_duplicates
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
@@ -199,7 +200,7 @@ class Survey:
         try:
             units = artifacts.units(strategy)
         except SftdivError as error:
-            return {**identifying, "problem": str(error)}
+            return {**identifying, "problem": in_terms_of_measure(str(error), strategy.name)}
         return {**identifying, **self._describe_units(units, size)}
 
     def _describe_units(self, units: Units, size: int) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sftdiv.config.from_python import compose_run
+from sftdiv.config.from_python import compose_run, measure_request
 from sftdiv.config.hints import check_arguments, with_alternatives
-from sftdiv.config.names import MEANT
+from sftdiv.config.names import MEANT, in_terms_of_measure
 from sftdiv.records import SftdivError
 
 
@@ -119,3 +119,13 @@ def test_the_hints_of_measure_name_its_own_settings():
     message = with_alternatives("Could not override 'lr'. Key 'lr' is not in struct", "measure", ["lr=1"])
     assert "model.finetune" not in message
     assert "has no judge" in with_alternatives("Could not override 'judge.model'.", "measure", ["judge.model=a"])
+
+
+def test_messages_of_shared_code_name_settings_that_measure_has(rows):
+    assert in_terms_of_measure("lower strategy.units.clusterer.clusters", "macro_topic") == (
+        "lower units.macro_topic.units.clusterer.clusters"
+    )
+    with pytest.raises(SftdivError, match=r"^units\.macro_topic\.units\.noise='some' is unknown"):
+        measure_request({"embedder": "lsa", "+units.macro_topic.units.noise": "some"})
+    message = "not loaded (set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"
+    assert in_terms_of_measure(message) == "not loaded (set by tokenizer: words, lexical, a folder or a hub id)"
