@@ -72,7 +72,7 @@ def test_a_process_keeps_the_digest_of_the_code_that_it_has_imported_until_it_re
 
 
 def test_the_packages_own_components_are_identified_by_their_declarations():
-    ladder = LadderSelector(prune="support", k_min="auto", k_min_size=None, slack=1.5, seed=0)
+    ladder = LadderSelector(prune="support", k_min="auto", k_min_size=None, slack=1.5)
     assert not is_foreign(LadderSelector) and "source code" not in identity_of(ladder)
     assert metrics_identity(["mtld", "vendi"]) == ["mtld", "vendi"] and not is_foreign(mtld)
 
