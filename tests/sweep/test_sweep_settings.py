@@ -1,5 +1,7 @@
 """Before the first cell of a sweep: what no cell can have is said once, and what the sweep costs is stated."""
 
+import re
+
 import pytest
 from small_runs import environment, paths
 from warm_process import run_program
@@ -28,7 +30,7 @@ def test_a_setting_that_all_cells_lack_is_said_once_and_leaves_no_folder(tmp_pat
     done = run(tmp_path, "+experiment=paper_grid", "tracking=none")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.count("corpus.path must be given, as corpus.path=VALUE") == 1
-    assert "missing in all 150 cells of the sweep" in done.stderr
+    assert re.search(r"missing in all [\d,]+ cells of the sweep", done.stderr)
     assert not list(tmp_path.glob("multirun/*"))
 
 
