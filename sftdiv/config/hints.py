@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.groups import chooses_option, conf_dir, is_group, options_of
-from sftdiv.config.names import COMMANDS, FLAGS, FLAGS_WITH_VALUE, MEANT
+from sftdiv.config.names import COMMANDS, FLAGS, FLAGS_WITH_VALUE, INFORMATION, MEANT
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import flatten
 from sftdiv.storage.files import local_path
@@ -44,13 +44,16 @@ def check_arguments(arguments: Sequence[str], config_name: str) -> None:
     Raises:
         SftdivError: With what was probably meant.
     """
-    is_value = False  # of the flag before
+    is_value = is_info = False  # of the flag before
     for argument in arguments:
         if is_value:
             is_value = False
         elif argument.startswith("-"):
             is_value = argument in FLAGS_WITH_VALUE
+            is_info = argument in ("--info", "-i")  # whose value may be left out
             _check_flag(argument)
+        elif is_info and argument in INFORMATION:
+            is_info = False
         elif "=" not in argument and not argument.startswith("~"):
             raise SftdivError(f"{_shown(argument)!r} is no setting: {_meant_by_word(argument)}")
         else:

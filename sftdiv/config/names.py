@@ -16,6 +16,7 @@ FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
     *("--shell-completion", "-sc", "--experimental-rerun"),
 )
+INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # values of --info
 FLAGS = (
     *("--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun", "--info"),
     *(flag for flag in FLAGS_WITH_VALUE if flag.startswith("--")),

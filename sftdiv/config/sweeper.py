@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -60,7 +60,7 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
         build=build,
         check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),
         launch=lambda jobs: launcher.launch(jobs, initial_job_idx=0),
-        launcher=plain(config.hydra.launcher),
+        launcher=cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False)),
     )
     run_sweep(order)
 

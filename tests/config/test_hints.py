@@ -40,6 +40,7 @@ def test_words_that_are_no_settings(rows, command, arguments, message):
     "arguments",
     [
         ["--config-dir", "conf", "-m", "seed=0,1", "--cfg", "job"],
+        ["--info", "searchpath", "seed=1", "-i"],
         [
             "+experiment=paper_grid",
             "~sweep.baselines.full",
