@@ -1,8 +1,8 @@
 """The analysis of a study: every table of the report.
 
-The input is a study and a random generator for the bootstraps. The output is tables, and notes on
-what could not be computed and why. Cells are treated as independent although those of one ladder
-share examples, so intervals are too narrow if anything. ``overlaps`` shows how much they share.
+The input is a study. The output is tables, and notes on what could not be computed and why. The
+independent runs are ladders, not cells (see `inference`); ``overlaps`` shows how much the subsets of a
+ladder share.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from sftdiv.analysis.associations import correlation_table
-from sftdiv.analysis.correlation import RESAMPLES
+from sftdiv.analysis.differences import difference_table
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SLOPES
-from sftdiv.analysis.slopes import difference_table, slope_table
+from sftdiv.analysis.slopes import slope_table
 from sftdiv.analysis.study import Study
 from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table, overlap_tables, power_table
 
@@ -56,8 +55,6 @@ def analyze(
     *,
     first_metrics: Sequence[str],
     detail_metrics: Collection[str],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
     slope_sizes: Sequence[float] = SLOPES,
 ) -> Analysis:
     """Compute every table of a study.
@@ -66,19 +63,15 @@ def analyze(
         study: Result of ``load_study``.
         first_metrics: Diversity metrics listed before the others, in this order.
         detail_metrics: Columns that another metric summarises, which are not correlated.
-        rng: Random generator of the bootstraps.
-        resamples: Number of samples in each bootstrap.
         slope_sizes: Slopes in the power table, in performance from level 0 to level 1.
     """
     cells, notes = study.cells, Notes()
     noise = noise_table(cells)
     return Analysis(
         study=study,
-        slopes=slope_table(cells, rng=rng, resamples=resamples, notes=notes),
+        slopes=slope_table(cells, folder=study.folder, notes=notes),
         differences=difference_table(cells, study.settings, notes=notes),
-        correlations=correlation_table(
-            cells, first=first_metrics, details=detail_metrics, rng=rng, resamples=resamples, notes=notes
-        ),
+        correlations=correlation_table(cells, first=first_metrics, details=detail_metrics, notes=notes),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),

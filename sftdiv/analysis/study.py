@@ -19,10 +19,12 @@ import pandas as pd
 
 from sftdiv.analysis.checks import check_cells
 from sftdiv.analysis.notes import Notes
+from sftdiv.analysis.series import DRAW_SEED, LADDER_SEED, REPLICATE, TRAIN_SEED
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import FAILURE, RESULT, RUNNING
 
+SEEDS = (REPLICATE, LADDER_SEED, DRAW_SEED, TRAIN_SEED)  # NaN in rows from before ladders could be replicated
 REQUIRED = ("kind", "level", "seed", "higher_is_better", *FAMILY, *IDENTITY)
 NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a ladder
     "k_asked",
@@ -34,6 +36,7 @@ NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a
     "diversity.response.length",
     "diversity.units.entropy",
     "train.label_tokens",
+    *SEEDS,
 )
 KINDS = ("level", "random", "full", "base")
 SETTING = "config."  # prefix of the settings in a row
@@ -49,6 +52,7 @@ ORDER = (
     "universe_of",
     "variant",
     "level",
+    *SEEDS,
     "seed",
     "cell",
 )
@@ -192,7 +196,7 @@ def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
     keys = {"_kind": cells["kind"].map(KINDS.index), "_match": cells["match"] != "none"}
     cells = cells.assign(**keys).sort_values(list(ORDER), kind="stable")
     cells = cells.drop(columns=list(keys)).reset_index(drop=True)
-    identifying = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
+    identifying = ["kind", *FAMILY, *IDENTITY, "level", "seed", *SEEDS]
     duplicates = cells[cells.duplicated(identifying, keep=False) & (cells["kind"] == "level")]
     if len(duplicates):
         raise SftdivError(

@@ -18,7 +18,7 @@ from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.power import seeds_needed
 from sftdiv.analysis.regression import fit_line
-from sftdiv.analysis.slopes import ladders_of
+from sftdiv.analysis.series import ladders_of
 
 MEANS = {
     "k_asked": "k_asked",

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -47,7 +46,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         folder: Study folder, with one folder per cell.
         out: Output folder; None for the study folder.
         draw: Whether to draw the static figures. The report has its own.
-        seed: Seed of the bootstraps.
+        seed: Seed of the bootstrap of the Arena scores.
 
     Returns:
         The tables, as written.
@@ -57,7 +56,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     """
     folder = user_path(folder).absolute()
     out = user_path(out or folder, name="--out").absolute()
-    analysis = analyze_cells(folder, seed=seed)
+    analysis = analyze_cells(folder)
     check_folder("--out", out)
     arena, analysis = _arena(folder, analysis, seed=seed)
     paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
@@ -79,18 +78,16 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     return analysis
 
 
-def analyze_cells(folder: Path, *, seed: int = 0) -> Analysis:
+def analyze_cells(folder: Path) -> Analysis:
     """All tables of a study, from the rows of its finished cells; nothing is written.
 
     Args:
         folder: Folder of the study.
-        seed: Seed of the bootstraps.
 
     Raises:
         SftdivError: The folder is not a study, or none of its cells has a score.
     """
-    rng = np.random.default_rng(seed)
-    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns(), rng=rng)
+    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns())
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:

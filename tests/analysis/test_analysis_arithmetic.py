@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import ttest_power
 
 from sftdiv.analysis import correlation
-from sftdiv.analysis.intercept import fit_random_intercept
+from sftdiv.analysis.multiplicity import false_discovery, holm
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.power import power, seeds_needed
@@ -127,127 +127,74 @@ def test_explained_and_partial_correlation_agree_with_regression(made_up):
     assert math.isnan(correlation.partial(x, y, 2 * x + 1))
 
 
+def over_levels(x, y, *, ranked=False):
+    """Each cell a level of its own."""
+    return correlation.over_levels(x, y, levels=np.arange(len(x)), settings=np.zeros(len(x), dtype=int), ranked=ranked)
+
+
 def test_correlations_by_hand_and_by_scipy(made_up):
     x, y = array(1, 2, 3, 4), array(2, 1, 4, 3)
-    assert correlation.pearson(x, y, None).value == pytest.approx(0.6)  # Sxy = 3, Sxx = Syy = 5
-    assert correlation.spearman(x, array(2, 1, 40, 3), None).value == pytest.approx(0.6)  # the same ranks
+    assert over_levels(x, y).value == pytest.approx(0.6)  # Sxy = 3, Sxx = Syy = 5
+    assert over_levels(x, array(2, 1, 40, 3), ranked=True).value == pytest.approx(0.6)  # the same ranks
     x, y, _, _ = made_up
-    for ours, theirs in ((correlation.pearson, stats.pearsonr), (correlation.spearman, stats.spearmanr)):
-        mine, expected = ours(x, y, None), theirs(x, y)  # x has ties
+    for ranked, theirs in ((False, stats.pearsonr), (True, stats.spearmanr)):
+        mine, expected = over_levels(x, y, ranked=ranked), theirs(x, y)  # x has ties
         assert (mine.value, mine.p) == (
             pytest.approx(expected.statistic, **SAME),
             pytest.approx(expected.pvalue, **SAME),
         )
-    constant = correlation.pearson(x, np.full_like(x, 0.1), None)
+    interval = stats.pearsonr(x, y).confidence_interval()
+    assert (over_levels(x, y).low, over_levels(x, y).high) == pytest.approx(tuple(interval), **SAME)
+    constant = over_levels(x, np.full_like(x, 0.1))
     assert math.isnan(constant.value) and math.isnan(constant.p)
-
-
-def test_a_bootstrap_sample_takes_whole_seeds_and_then_cells_within_them():
-    seeds = np.repeat([10, 20, 30], 4)
-    samples = correlation.resample(seeds, rng=np.random.default_rng(0), resamples=500)
-    drawn = seeds[samples].reshape(500, 3, 4)
-    assert (drawn == drawn[:, :, :1]).all()  # each slot of four cells is of one seed
-    assert {len(np.unique(one)) for one in drawn} == {1, 2, 3}  # a seed may come twice or not at all
-    one_seed = correlation.resample(np.zeros(6, dtype=int), rng=np.random.default_rng(0), resamples=500)
-    assert {len(np.unique(one)) for one in one_seed} <= {1, 2, 3, 4, 5, 6}
-    assert np.bincount(one_seed.ravel(), minlength=6) == pytest.approx(500, rel=0.2)
-    unequal = correlation.resample(np.repeat([0, 1], [5, 2]), rng=np.random.default_rng(0), resamples=50)
-    assert unequal.shape == (50, 7) and set(np.unique(unequal)) == set(range(7))
-
-
-def test_the_bootstrap_interval_of_one_seed_is_scipys(made_up):
-    x, y, _, _ = made_up
-    samples = correlation.resample(np.zeros(len(x), dtype=int), rng=np.random.default_rng(0), resamples=9999)
-
-    def pearson(a, b, axis):
-        return stats.pearsonr(a, b, axis=axis).statistic
-
-    def spearman(a, b, axis):
-        return stats.pearsonr(stats.rankdata(a, axis=axis), stats.rankdata(b, axis=axis), axis=axis).statistic
-
-    for ours, statistic in ((correlation.pearson, pearson), (correlation.spearman, spearman)):
-        mine = ours(x, y, samples)
-        theirs = stats.bootstrap(
-            (x, y), statistic, paired=True, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)
-        )
-        # two Monte-Carlo quantiles: each has a standard error near 0.005 here, so 0.02 is three of their difference
-        assert (mine.low, mine.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
-
-
-def test_ranks_of_resamples_are_counted_right():
-    values, rng = array(3, 1, 1, 2, 9, 9, 9), np.random.default_rng(0)
-    samples = rng.integers(0, 7, size=(50, 7))
-    assert (correlation.resampled_ranks(values, samples) == stats.rankdata(values[samples], axis=1)).all()
-
-
-def test_few_cells_have_a_correlation_but_no_interval():
-    samples = correlation.resample(np.zeros(4, dtype=int), rng=np.random.default_rng(0), resamples=100)
-    found = correlation.pearson(array(0, 1, 2, 3), array(1, 2, 2, 5), samples)
-    assert found.value == pytest.approx(stats.pearsonr([0, 1, 2, 3], [1, 2, 2, 5]).statistic) and math.isnan(found.low)
-    pair = correlation.pearson(array(0, 1), array(1, 2), None)
+    pair = over_levels(array(0, 1), array(1, 2))
     assert pair.value == pytest.approx(1) and math.isnan(pair.p)  # two points always lie on a line
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6])
+def test_the_p_value_of_few_ranks_is_that_of_all_permutations(n):
+    """Three cells in order have p = 2 / 3!, not the 1.3e-08 of Student's t at a coefficient of one."""
+    rng = np.random.default_rng(n)
+    assert over_levels(np.arange(n) / n, np.arange(n) * 2.0, ranked=True).p == pytest.approx(2 / math.factorial(n))
+    x, y = rng.permutation(n).astype(float), rng.permutation(n).astype(float)
+    theirs = stats.permutation_test(
+        (x,), lambda a: stats.spearmanr(a, y).statistic, permutation_type="pairings", n_resamples=np.inf
+    )
+    assert over_levels(x, y, ranked=True).p == pytest.approx(theirs.pvalue)
+
+
+def test_levels_not_cells_are_permuted():
+    """Twenty cells on three levels are three units: one of three orders of the means is as extreme, p = 1 / 3."""
+    levels = np.repeat([0, 1, 2], [7, 7, 6])
+    y = levels + np.random.default_rng(0).normal(0, 0.1, 20)
+    settings = np.zeros(20, dtype=int)
+    found = correlation.over_levels(levels.astype(float), y, levels=levels, settings=settings, ranked=True)
+    assert found.value > 0.9 and found.p == pytest.approx(1 / 3)
+
+
+def test_signs_are_flipped_by_ladder():
+    assert correlation.sign_flip_p(array(1, 1, 1)) == pytest.approx(2 / 8)
+    assert correlation.sign_flip_p(array(0.5, 1, -0.1)) == pytest.approx(4 / 8)  # sums 1.4, 1.6 of (1.6, 1.4, 0.6, 0.4)
+    values = np.random.default_rng(1).normal(0.4, 1, 9)
+    theirs = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert correlation.sign_flip_p(values) == pytest.approx(theirs.pvalue)
 
 
 def test_benjamini_hochberg_by_hand_and_by_statsmodels():
     # sorted 0.01, 0.02, 0.04 of three tests: 0.03, 0.03, 0.04; a missing one is no test
-    assert correlation.false_discovery(array(0.04, np.nan, 0.01, 0.02)) == pytest.approx(
-        [0.04, np.nan, 0.03, 0.03], nan_ok=True
-    )
+    assert false_discovery(array(0.04, np.nan, 0.01, 0.02)) == pytest.approx([0.04, np.nan, 0.03, 0.03], nan_ok=True)
     p_values = np.random.default_rng(0).uniform(size=40) ** 3
-    assert correlation.false_discovery(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1], **SAME)
-    assert np.isnan(correlation.false_discovery(array(np.nan, np.nan))).all()
+    assert false_discovery(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1], **SAME)
+    assert np.isnan(false_discovery(array(np.nan, np.nan))).all()
 
 
-def test_the_random_intercept_is_statsmodels_least_squares_at_its_variances(made_up):
-    x, y, _, seeds = made_up
-    ours = fit_random_intercept(x, y, seeds)
-    covariance = ours.cell_variance * np.eye(len(x)) + ours.seed_variance * (seeds[:, None] == seeds[None, :])
-    theirs = sm.GLS(y, sm.add_constant(x), sigma=covariance).fit(cov_type="fixed scale")
-    assert ours.seed_variance > 0
-    assert (ours.slope, ours.slope_sd) == (
-        pytest.approx(theirs.params[1], **SAME),
-        pytest.approx(theirs.bse[1], **SAME),
-    )
-
-
-def test_the_variances_of_balanced_data_are_those_of_the_analysis_of_variance():
-    rng = np.random.default_rng(3)
-    seeds, x = np.repeat(np.arange(4), 5), np.tile(np.linspace(0, 1, 5), 4)
-    y = 0.2 * x + rng.normal(0, 0.3, 4)[seeds] + rng.normal(0, 0.1, 20)
-    ours = fit_random_intercept(x, y, seeds)
-    dummies = sm.OLS(y, np.column_stack([x, *(seeds == seed for seed in range(4))]).astype(float)).fit()
-    means = np.array([y[seeds == seed].mean() for seed in range(4)])
-    assert ours.cell_variance == pytest.approx(dummies.mse_resid, **SAME)
-    assert ours.seed_variance == pytest.approx(
-        means.var(ddof=1) - dummies.mse_resid / 5, **SAME
-    )  # E[mean square] = sigma_u^2 + sigma_e^2 / 5
-    assert ours.slope == pytest.approx(fit_line(x, y).slope.center, **SAME)  # every seed has the same levels
-    assert ours.slope_sd < fit_line(x, y).slope.scale  # what seeds shift is not the slope's noise
-    assert ours.seed_share == pytest.approx(ours.seed_variance / (ours.seed_variance + ours.cell_variance))
-
-
-def test_the_random_intercepts_variances_are_right_on_average():
-    """Unbalanced seeds, one of two: the estimate is unbiased where it need not be cut at zero (seed
-    variance far larger than its error)."""
-    rng = np.random.default_rng(11)
-    seeds, x = np.repeat([0, 1, 2, 3, 4, 5], [7, 7, 3, 5, 2, 6]), rng.uniform(size=30)
-    fits = [
-        fit_random_intercept(x, 0.5 * x + rng.normal(0, 0.3, 6)[seeds] + rng.normal(0, 0.1, 30), seeds)
-        for _ in range(2000)
-    ]
-    # the seed variance of six seeds scatters by sqrt(2 / 5) of itself: 0.014 of its mean over 2000; five of these
-    assert np.mean([fit.seed_variance for fit in fits]) == pytest.approx(0.09, rel=0.07)
-    assert np.mean([fit.cell_variance for fit in fits]) == pytest.approx(0.01, rel=0.03)
-    assert np.std([fit.slope for fit in fits]) == pytest.approx(np.mean([fit.slope_sd for fit in fits]), rel=0.07)
-
-
-def test_no_random_intercept_without_seeds_or_cells_within_them():
-    x, y = np.linspace(0, 1, 4), array(0, 1, 2, 4)
-    assert fit_random_intercept(x, y, np.zeros(4, dtype=int)) is None
-    assert fit_random_intercept(x, y, np.arange(4)) is None
-    assert fit_random_intercept(array(0, 0, 1, 1), y, array(0, 0, 1, 1).astype(int)) is None  # each seed has one level
-    exact = fit_random_intercept(np.tile(array(0, 1, 2), 2), array(0, 2, 4, 1, 3, 5), np.repeat([0, 1], 3))
-    assert (exact.slope, exact.slope_sd, exact.seed_share) == (pytest.approx(2), 0, 1)
+def test_holm_by_hand_and_by_statsmodels():
+    # sorted 0.01, 0.02, 0.04 of three tests: 3 x 0.01, 2 x 0.02, 0.04
+    assert holm(array(0.04, np.nan, 0.01, 0.02)) == pytest.approx([0.04, np.nan, 0.03, 0.04], nan_ok=True)
+    p_values = np.random.default_rng(0).uniform(size=40) ** 3
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], **SAME)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.reporting.format import HUNDREDTHS, format_number
+from sftdiv.reporting.format import format_number
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.tables import (
     Column,
     Columns,
@@ -28,7 +29,7 @@ def noise(analysis: Analysis) -> TableView:
     """Standard deviation between seeds of one level, and standard error of one evaluation."""
     columns: Columns = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("sd between seeds", True, lambda row: measurement(row["seed_sd"])),
+        ("within-treatment SD (between seeds of a level)", True, lambda row: measurement(row["seed_sd"])),
         ("degrees of freedom", True, lambda row: number(row["degrees"])),
         ("standard error of one evaluation", True, lambda row: measurement(row["score_stderr"])),
     ]
@@ -37,11 +38,11 @@ def noise(analysis: Analysis) -> TableView:
 
 def power(analysis: Analysis) -> TableView:
     """Seeds needed to detect a slope of a given size, one column per slope."""
-    table = analysis.power
+    table, unit = analysis.power, score_unit(analysis)
     if table.empty:
         return TableView("power", [], [], "The noise between seeds is not known: run at least two seeds.")
     wide = table.pivot(index="ladder", columns="slope", values="seeds").reindex(table["ladder"].unique())
-    slopes = [Column(f"slope {100 * slope:.3g} {HUNDREDTHS}", numeric=True) for slope in wide.columns]
+    slopes = [Column(f"slope {unit.times * float(slope):.3g} {unit.name}", numeric=True) for slope in wide.columns]
     rows = [
         [ladder(label), *(_seeds(value) for value in values)]
         for label, values in zip(wide.index, wide.to_numpy(), strict=True)

@@ -22,15 +22,18 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from sftdiv.analysis.analysis import Analysis
+from sftdiv.analysis.inference import LEAST_DEGREES, LEAST_LADDERS
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
+from sftdiv.reporting.format import is_missing
 from sftdiv.reporting.html import render_html
 from sftdiv.reporting.study import cell_tables, findings, interactive, interactive_summaries, judged, tables
+from sftdiv.reporting.study.score_unit import ScoreUnit, score_unit
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     Panel,
     SlopeGrid,
-    excludes_zero,
+    is_finding,
     known_predictors,
     panels,
     performance_range,
@@ -134,6 +137,9 @@ def _texts(analysis: Analysis) -> dict[str, Any]:
         "versions": findings.versions(analysis),
         "judge_sentence": judged.judge_noise_sentence(analysis),
         "collinear": COLLINEAR,
+        "unit": score_unit(analysis),
+        "least_ladders": LEAST_LADDERS,
+        "least_degrees": LEAST_DEGREES,
     }
 
 
@@ -154,7 +160,7 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
     """The tables of the page."""
     grid = slope_grid(analysis)
     return {
-        "grid": {"columns": grid.columns, "rows": _grid_rows(grid)},
+        "grid": {"columns": grid.columns, "rows": _grid_rows(grid, score_unit(analysis))},
         "grid_sides": [(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
         "slopes": tables.slopes(analysis),
         "judge_noise": judged.judge_noise(analysis),
@@ -174,12 +180,14 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
     """The panels, and for each chart of the page its variants: name -> data and layout for plotly."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
-    primary, predictors = score_name(analysis), known_predictors(analysis)
+    primary, predictors, unit = score_name(analysis), known_predictors(analysis), score_unit(analysis)
     specs: dict[str, dict[str, Any]] = {}
     for position, panel in enumerate(shown):
         span = performance_range(analysis, panel.model)
         specs[f"performance-{position}"] = {
-            predictor: interactive.performance(panel, looks, predictor=predictor, span=span, primary=primary, link=link)
+            predictor: interactive.performance(
+                panel, looks, predictor=predictor, span=span, primary=primary, unit=unit, link=link
+            )
             for predictor in predictors
         }
     table = analysis.correlations
@@ -198,8 +206,8 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
     }
 
 
-def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
-    """Entries of the slope table; ``value`` is 1 if the interval excludes zero."""
+def _grid_rows(grid: SlopeGrid, unit: ScoreUnit) -> list[tuple[str, list[tables.Entry]]]:
+    """Entries of the slope table; ``value`` is 1 for a finding."""
     rows = []
     for setting, slopes in grid.rows:
         entries = []
@@ -208,8 +216,9 @@ def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
             if slope is None:
                 entries.append(tables.words(None))
                 continue
-            entry = tables.estimate(slope.to_dict(), "slope", sd="slope_sd")
-            entries.append(replace(entry, value=float(excludes_zero(slope))))
+            entry = tables.estimate(slope.to_dict(), "slope", se="slope_se", times=unit.times)
+            below = "; ".join(filter(None, [entry.below, *([] if is_missing(slope["status"]) else [slope["status"]])]))
+            entries.append(replace(entry, value=float(is_finding(slope)), below=below))
         rows.append((setting, entries))
     return rows
 

@@ -1,7 +1,7 @@
 """The tables of the study page, as text to show and values to sort by.
 
 The input is an ``Analysis``, the output one ``TableView`` per table, which the template renders.
-Slopes are shown times 100, as in the paper.
+Slopes are shown in the unit of the score (`score_unit`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.format import (
-    HUNDREDTHS,
     MISSING,
     format_interval,
     format_number,
@@ -24,6 +23,7 @@ from sftdiv.reporting.format import (
     format_signed,
     is_missing,
 )
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.study_views import control_label, level_slopes, with_settings
 
 Row = dict[Any, Any]
@@ -100,21 +100,21 @@ def share(value: float | None) -> Entry:
     return Entry(format_share(value), _sortable(value))
 
 
-def estimate(row: Row, name: str, *, sd: str = "", interval: bool = True, times: float = 100) -> Entry:
+def estimate(row: Row, name: str, *, se: str = "", interval: bool = True, times: float) -> Entry:
     """An entry with an estimate and, below it, its 95 % interval.
 
     Args:
         row: Row of a table of the analysis.
         name: Column of the estimate.
-        sd: Column of its standard deviation, if shown.
+        se: Column of its standard error, if shown.
         interval: Whether to show the interval, in the columns ``NAME_low`` and ``NAME_high``.
         times: Factor of all numbers.
     """
     value = row[name]
     if pd.isna(value):
         return Entry(MISSING)
-    deviation = "" if not sd or pd.isna(row[sd]) else f" ± {times * row[sd]:.2f}"
-    entry = Entry(format_signed(times * value) + deviation, float(value))
+    error = "" if not se or pd.isna(row[se]) else f" ± {times * row[se]:.2f}"
+    entry = Entry(format_signed(times * value) + error, float(value))
     if not interval or pd.isna(row[f"{name}_low"]) or pd.isna(row[f"{name}_high"]):
         return entry
     return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"]))
@@ -131,57 +131,74 @@ def table_view(name: str, rows: pd.DataFrame, columns: Columns, empty: str) -> T
 
 
 def slopes(analysis: Analysis) -> TableView:
-    """Slope on the level and correlation coefficients of every ladder."""
+    """Slope on the level and correlation coefficients of every series."""
+    unit = score_unit(analysis)
     columns: Columns = [
         ("ladder", False, lambda row: ladder(row["ladder"])),
         ("n", True, lambda row: number(row["n"])),
         ("levels", True, lambda row: number(row["levels"])),
-        ("seeds", True, lambda row: number(row["seeds"])),
-        (f"slope {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "slope", sd="slope_sd")),
+        ("ladders", True, lambda row: number(row["ladders"])),
+        ("items", True, lambda row: number(row["items"])),
+        (f"slope, {unit.name}{WITH_95}", True, lambda row: estimate(row, "slope", se="slope_se", times=unit.times)),
+        ("degrees of freedom", True, lambda row: number(row["degrees"], 2)),
+        ("unadjusted p", True, lambda row: number(row["slope_p"], 2)),
+        ("p (Holm)", True, lambda row: number(row["slope_p_holm"], 2)),
+        ("q", True, lambda row: number(row["slope_q"], 2)),
+        ("no finding because", False, lambda row: words(row["status"])),
+        ("slope / within-treatment SD", True, lambda row: signed(row["slope_per_sd"])),
         ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
-        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
-        (f"residual sd {HUNDREDTHS}", True, lambda row: measurement(100 * row["sigma"])),
+        ("Spearman", True, lambda row: signed(row["spearman"])),
+        (f"residual SD, {unit.name}", True, lambda row: measurement(unit.times * row["sigma"])),
     ]
     rows = with_settings(level_slopes(analysis))
     return table_view("slopes", rows, columns, "No ladder has enough levels for a slope.")
 
 
 def controlled(analysis: Analysis) -> TableView:
-    """The raw slope beside the controlled ones, one row per ladder."""
+    """The raw slope beside the controlled ones, one row per series."""
+    unit = score_unit(analysis)
 
     def given(row: Row, covariate: str) -> Entry:
         name = f"slope_given_{covariate}"
-        entry = estimate(row, name, sd=f"{name}_sd", interval=False)
-        return replace(entry, below="not separable") if row[f"collinear_{covariate}"] > COLLINEAR else entry
+        entry = estimate(row, name, se=f"{name}_se", interval=False, times=unit.times)
+        if row[f"collinear_{covariate}"] > COLLINEAR:
+            return replace(entry, below="not separable")
+        if covariate == "tokens" and row["collinear_controls"] > COLLINEAR:
+            return Entry(MISSING, below="the same control as length")
+        return entry
 
     columns: Columns = [
         ("strategy", False, lambda row: words(row["strategy"])),
         ("side", False, lambda row: words(row["side"])),
         ("design", False, lambda row: words(row["setting"])),
-        ("raw slope", True, lambda row: estimate(row, "slope", sd="slope_sd", interval=False)),
+        (
+            f"raw slope, {unit.name}",
+            True,
+            lambda row: estimate(row, "slope", se="slope_se", interval=False, times=unit.times),
+        ),
         ("given response length", True, lambda row: given(row, "length")),
         ("given label tokens", True, lambda row: given(row, "tokens")),
-        (
-            "seed as random intercept",
-            True,
-            lambda row: estimate(row, "slope_mixed", sd="slope_mixed_sd", interval=False),
-        ),
         ("partial r, length", True, lambda row: signed(row["partial_length"])),
         ("partial r, tokens", True, lambda row: signed(row["partial_tokens"])),
-        ("R² level and length", True, lambda row: share(row["collinear_length"])),
-        ("R² level and tokens", True, lambda row: share(row["collinear_tokens"])),
+        ("VIF, length", True, lambda row: number(row["vif_length"])),
+        ("VIF, tokens", True, lambda row: number(row["vif_tokens"])),
+        ("R² length and tokens", True, lambda row: share(row["collinear_controls"])),
     ]
     rows = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
     return table_view("controlled", rows, columns, "No ladder has enough levels for a slope.")
 
 
 def differences(analysis: Analysis) -> TableView:
-    """Pairs of ladders: the difference of their slopes and the probability that the first is larger."""
+    """Pairs of series: the difference of their slopes and the probability that the first is larger."""
+    unit = score_unit(analysis)
     columns: Columns = [
         ("a", False, lambda row: ladder(row["a"])),
         ("b", False, lambda row: ladder(row["b"])),
-        (f"a less b, {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "difference", sd="sd")),
+        (f"a less b, {unit.name}{WITH_95}", True, lambda row: estimate(row, "difference", se="se", times=unit.times)),
         ("probability that a > b", True, lambda row: share(row["probability"])),
+        ("unadjusted p", True, lambda row: number(row["p"], 2)),
+        ("p (Holm)", True, lambda row: number(row["p_holm"], 2)),
+        ("no finding because", False, lambda row: words(row["status"])),
     ]
     rows = analysis.differences.assign(
         difference_low=analysis.differences["low"], difference_high=analysis.differences["high"]
@@ -197,10 +214,10 @@ def correlations(analysis: Analysis) -> TableView:
         ("metric", False, lambda row: words(str(row["metric"]).replace("_", " "))),
         ("n", True, lambda row: number(row["n"])),
         ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
-        ("p", True, lambda row: number(row["pearson_p"], 2)),
+        ("unadjusted p", True, lambda row: number(row["pearson_p"], 2)),
         ("q", True, lambda row: number(row["q"], 2)),
-        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
-        ("p (Spearman)", True, lambda row: number(row["spearman_p"], 2)),
+        ("Spearman", True, lambda row: signed(row["spearman"])),
+        ("unadjusted p (Spearman)", True, lambda row: number(row["spearman_p"], 2)),
     ]
     return table_view("correlations", analysis.correlations, columns, "No diversity metric varies between the cells.")
 
