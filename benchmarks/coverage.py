@@ -106,8 +106,8 @@ def main() -> None:
         "# Coverage of the slope's interval",
         "",
         f"`python benchmarks/coverage.py --sweeps {sweeps}`: {sweeps:,} simulated sweeps for each number, so that "
-        f"0.95 has a simulation error of ± {error:.3f}. Situations, methods and the formula of *before*: the docstrings of "
-        "`benchmarks/coverage.py` and `tests/support/simulated_sweeps.py`.",
+        f"0.95 has a simulation error of ± {error:.3f}. Situations, methods and formulas: the docstrings "
+        "of `benchmarks/coverage.py` and `tests/support/simulated_sweeps.py`.",
         "",
         f"## Coverage of the 95 % interval, true slope {SLOPE}",
         "",

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sftdiv.analysis.associations import correlation_table
+from sftdiv.analysis.components import component_table
 from sftdiv.analysis.differences import difference_table
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SLOPES
+from sftdiv.analysis.power_table import power_table
 from sftdiv.analysis.slopes import slope_table
 from sftdiv.analysis.study import Study
-from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table, overlap_tables, power_table
+from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table, overlap_tables
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Analysis:
         ladders: One row per (ladder, level).
         baselines: Random, full and base cells.
         noise: Noise between seeds, one row per ladder.
-        power: Seeds needed to detect a slope, one row per (ladder, slope).
+        components: Variance components: ladder, draw, training, items.
+        power: Ladders needed to detect a slope, one row per (series, design, slope).
         notes: Computations and comparisons that were not possible, each with its reason.
     """
 
@@ -46,6 +49,7 @@ class Analysis:
     ladders: pd.DataFrame
     baselines: pd.DataFrame
     noise: pd.DataFrame
+    components: pd.DataFrame
     power: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -66,7 +70,6 @@ def analyze(
         slope_sizes: Slopes in the power table, in performance from level 0 to level 1.
     """
     cells, notes = study.cells, Notes()
-    noise = noise_table(cells)
     return Analysis(
         study=study,
         slopes=slope_table(cells, folder=study.folder, notes=notes),
@@ -75,7 +78,8 @@ def analyze(
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),
-        noise=noise,
-        power=power_table(cells, noise, slopes=slope_sizes, notes=notes),
+        noise=noise_table(cells),
+        components=component_table(cells, folder=study.folder, notes=notes),
+        power=power_table(cells, study.folder, slopes=slope_sizes, notes=notes),
         notes=(*study.notes, *notes.sentences()),
     )

@@ -21,7 +21,7 @@ from sftdiv.analysis import correlation
 from sftdiv.analysis.correlation import Correlation
 from sftdiv.analysis.multiplicity import false_discovery
 from sftdiv.analysis.notes import Notes
-from sftdiv.analysis.series import REPLICATE, ladder_seeds, ladders_of
+from sftdiv.analysis.series import ladders_of, replicates
 from sftdiv.analysis.variants import SEPARATOR, ladder_label
 from sftdiv.records import SIDES
 
@@ -145,8 +145,7 @@ class _Units:
 
     @classmethod
     def of(cls, cells: pd.DataFrame, settings: Ints) -> _Units:
-        replicated = REPLICATE in cells and cells[REPLICATE].notna().all()
-        names = cells[REPLICATE].to_numpy(dtype=np.int64) if replicated else ladder_seeds(cells)
+        names = replicates(cells)
         per_series = pd.Series(names, index=cells.index).groupby(cells["ladder"]).nunique()
         levels = np.asarray(cells.groupby(["ladder", "level"], sort=True).ngroup(), dtype=np.int64)
         return cls(settings, names if (per_series > 1).all() else None, levels, len(per_series) == 1)

@@ -20,7 +20,7 @@ from sftdiv.analysis.inference import LadderModel, mean_of, p_value
 from sftdiv.analysis.multiplicity import holm
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.regression import StudentT, difference
-from sftdiv.analysis.series import REPLICATE, ladders_of, series_of
+from sftdiv.analysis.series import ladders_of, replicates, series_of
 from sftdiv.analysis.slopes import SLOPE
 from sftdiv.analysis.variants import IDENTITY, differing, identifying_settings, is_foreign
 
@@ -70,11 +70,10 @@ def _compare(
 
 
 def _replicate_slopes(model: LadderModel, cells: pd.DataFrame) -> dict[int, float]:
-    """The slope of each ladder by its replicate; empty if the design is shared or rows name no replicate."""
-    scored = cells[cells["performance"].notna()]
-    if model.design == "shared" or REPLICATE not in scored or scored[REPLICATE].isna().any():
+    """The slope of each ladder by its replicate; empty if the design is shared."""
+    if model.design == "shared":
         return {}
-    replicate = scored[REPLICATE].to_numpy(dtype=int)
+    replicate = replicates(cells[cells["performance"].notna()])
     slopes = model.by_ladder(SLOPE)
     by_replicate = {int(replicate[rows[0]]): slope for (rows, _), slope in zip(model.within, slopes, strict=True)}
     return by_replicate if len(by_replicate) == len(slopes) else {}

@@ -85,9 +85,9 @@ class LadderModel:
         estimate = (
             mean_of(self.by_ladder(combination)) if self.clusters is None else self.clusters.contrast(combination)
         )
-        return estimate if self.items is None else _with_items(estimate, self._item_variance(combination))
+        return estimate if self.items is None else _with_items(estimate, self.item_variance(combination))
 
-    def _item_variance(self, combination: Floats) -> tuple[float, int]:
+    def item_variance(self, combination: Floats) -> tuple[float, int]:
         """Variance of the mean over items of their own effects, and its degrees of freedom.
 
         The mean square of items less that of the interaction of items and ladders (or cells), which the

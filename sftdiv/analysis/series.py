@@ -88,6 +88,13 @@ def ladder_seeds(cells: pd.DataFrame) -> Ints:
     return pd.to_numeric(cells[LADDER_SEED]).fillna(SHARED).to_numpy(dtype=np.int64)
 
 
+def replicates(cells: pd.DataFrame) -> Ints:
+    """The replicate of each cell, which series share, shape (n,): ``replicate``, or the ladder where rows lack it."""
+    if REPLICATE in cells and cells[REPLICATE].notna().all():
+        return cells[REPLICATE].to_numpy(dtype=np.int64)
+    return ladder_seeds(cells)
+
+
 def series_of(cells: pd.DataFrame, folder: Path | None = None) -> Series:
     """The scored cells of one series.
 

@@ -16,12 +16,11 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import ttest_power
 
 from sftdiv.analysis import correlation
+from sftdiv.analysis.components import estimate_components, nested_partitions
 from sftdiv.analysis.multiplicity import false_discovery, holm
-from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
-from sftdiv.analysis.power import power, seeds_needed
+from sftdiv.analysis.power import SlopeNoise, ladders_needed, power
 from sftdiv.analysis.regression import ONE_SIGMA, StudentT, difference, explained, fit_line
-from sftdiv.analysis.summaries import noise_table, power_table
 
 SAME = {"rel": 1e-8, "abs": 1e-8}
 
@@ -224,32 +223,81 @@ def test_a_difference_of_normal_slopes_is_normal_and_of_certain_ones_certain():
 
 
 def test_power_agrees_with_statsmodels_and_with_a_simulation():
-    levels, noise, slope, seeds = np.linspace(0, 1, 7), 0.05, 0.06, 3
-    x = np.tile(levels, seeds)
-    spread = ((x - x.mean()) ** 2).sum()
-    ours = power(slope, levels=levels, seeds=seeds, noise=noise)
-    assert ours == pytest.approx(ttest_power(slope / noise, spread, 0.05, df=len(x) - 2), **SAME)
-    rng = np.random.default_rng(0)
-    y, centred = slope * x + rng.normal(0, noise, (20_000, len(x))), x - x.mean()
-    slopes = y @ centred / spread
-    residuals = y - y.mean(axis=1, keepdims=True) - slopes[:, None] * centred
-    statistics = slopes / np.sqrt((residuals**2).sum(axis=1) / (len(x) - 2) / spread)
-    rejected = (np.abs(statistics) > stats.t.ppf(0.975, len(x) - 2)).mean()
-    assert ours == pytest.approx(rejected, abs=0.014)  # four standard errors of 20,000 trials
-    assert power(0.0, levels=levels, seeds=seeds, noise=noise) == pytest.approx(0.05)
+    slope, per_ladder, ladders = 0.06, 0.05**2, 6
+    ours = power(slope, ladders=ladders, per_ladder=per_ladder)
+    assert ours == pytest.approx(ttest_power(slope / 0.05, ladders, 0.05), **SAME)
+    slopes = slope + np.random.default_rng(0).normal(0, 0.05, (20_000, ladders))
+    assert ours == pytest.approx((stats.ttest_1samp(slopes, 0, axis=1).pvalue < 0.05).mean(), abs=0.014)
+    assert power(0.0, ladders=ladders, per_ladder=per_ladder) == pytest.approx(0.05)
+    assert power(slope, ladders=ladders, per_ladder=per_ladder, items=0.01**2) < ours
+    assert power(slope, ladders=1, per_ladder=per_ladder) == 0
 
 
-def test_seeds_needed_is_the_first_count_with_enough_power():
-    levels = np.linspace(0, 1, 7)
+def test_ladders_needed_is_the_first_count_with_enough_power():
     for slope, noise in ((0.005, 0.008), (0.02, 0.008), (0.06, 0.05), (0.01, 0.05)):
-        needed = int(seeds_needed(slope, levels=levels, noise=noise))
-        assert power(slope, levels=levels, seeds=needed, noise=noise) >= 0.8
-        assert needed == 1 or power(slope, levels=levels, seeds=needed - 1, noise=noise) < 0.8
-        # the rule of thumb: (1.96 + 0.84)^2 noise^2 / (slope^2 Sxx), and a seed or two more for the t distribution
-        assert 0 <= needed - (2.8016 * noise / slope) ** 2 / (7 / 9) <= 2
-    assert seeds_needed(1e-6, levels=levels, noise=1.0) == math.inf
-    assert math.isnan(seeds_needed(0.1, levels=levels, noise=math.nan))
-    assert seeds_needed(0.1, levels=levels, noise=0.0) == 1
+        needed = int(ladders_needed(slope, per_ladder=noise**2))
+        assert power(slope, ladders=needed, per_ladder=noise**2) >= 0.8
+        assert needed == 2 or power(slope, ladders=needed - 1, per_ladder=noise**2) < 0.8
+        # the rule of thumb: (1.96 + 0.84)^2 noise^2 / slope^2, and a few more for the t distribution
+        assert 0 <= needed - (2.8016 * noise / slope) ** 2 <= 3
+    assert ladders_needed(1e-6, per_ladder=1.0) == math.inf
+    assert ladders_needed(0.01, per_ladder=1e-9, items=0.01**2) == math.inf  # the choice of items alone hides it
+    assert math.isnan(ladders_needed(0.1, per_ladder=math.nan))
+    assert ladders_needed(0.1, per_ladder=0.0) == 2
+
+
+def test_the_variance_of_a_slope_scales_with_levels_and_runs():
+    noise, seven, three = SlopeNoise(of_ladders=0.4, of_runs=0.6, of_items=0.0), np.linspace(0, 1, 7), array(0, 0.5, 1)
+    assert noise.per_ladder(levels=three, runs=1) == pytest.approx(1.0 / 0.5)  # Sxx of 0, 1/2, 1 is 1/2
+    assert noise.per_ladder(levels=seven, runs=3) == pytest.approx((0.4 + 0.2) / (7 / 9))
+
+
+def test_nested_variance_components_by_hand():
+    """Two ladders of two draws of two trainings, at one level: the textbook's mean squares.
+
+    Ladder means 3 and 7, draw means 2, 4, 6, 8, cells +-1: mean squares 32, 4 and 2, so training 2,
+    draw (4 - 2) / 2 = 1, ladder (32 - 4) / 4 = 7."""
+    y = array(1, 3, 3, 5, 5, 7, 7, 9)
+    partitions = [np.arange(8) // size for size in (8, 4, 2, 1)]
+    variances, degrees = estimate_components([(y, partitions)])
+    assert (list(variances), list(degrees)) == (pytest.approx([7, 1, 2]), [1, 2, 4])
+
+
+def test_variance_components_of_unbalanced_series_are_unbiased_and_agree_with_statsmodels():
+    rng, true = np.random.default_rng(5), array(0.5, 0.3, 0.1) ** 2
+    ladder, draw = np.repeat(np.arange(6), [4, 6, 3, 5, 6, 4]), np.arange(28) // 2
+    draw = np.unique(np.column_stack([ladder, draw]), axis=0, return_inverse=True)[1]
+    partitions = [np.zeros(28, dtype=int), ladder, draw, np.arange(28)]
+    found = []
+    for _ in range(1500):
+        y = rng.normal(0, 0.5, 6)[ladder] + rng.normal(0, 0.3, draw.max() + 1)[draw] + rng.normal(0, 0.1, 28)
+        found.append(estimate_components([(y, partitions), (y, partitions)])[0])
+    assert np.mean(found, axis=0) == pytest.approx(true, rel=0.08)  # a little above: cut at zero
+    frame = pd.DataFrame({"y": y, "ladder": ladder, "draw": draw})
+    table = sm.stats.anova_lm(sm.OLS.from_formula("y ~ C(draw)", frame).fit(), typ=1)
+    assert found[-1][2] == pytest.approx(table.loc["Residual", "mean_sq"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (
+            {"seed.ladder": [0, 0, 1, 1], "seed.draw": [0, 1, 0, 1], "seed.train": [0, 1, 0, 1]},
+            ("ladder", "draw + training"),
+        ),
+        (
+            {"seed.ladder": [0, 1, 2, 3], "seed.draw": [0, 1, 2, 3], "seed.train": [0, 1, 2, 3]},
+            ("ladder + draw + training",),
+        ),
+        ({"seed.ladder": [5, 5, 5, 5], "seed.draw": [0, 0, 1, 1], "seed.train": [0, 1, 2, 3]}, ("draw", "training")),
+        ({"seed": [0, 1, 2, 3]}, ("draw + training",)),
+        ({"seed": [0, 0, 0, 0]}, ()),
+    ],
+)
+def test_factors_that_change_together_are_one_component(columns, names):
+    cells = pd.DataFrame({"level": 0.5, "seed": 0} | columns)
+    found, partitions = nested_partitions(cells)
+    assert found == names and len(partitions) == len(names) + 1
 
 
 def test_jaccard_by_hand_and_by_scikit_learn():
@@ -265,19 +313,3 @@ def test_overlap_by_level_is_the_mean_over_pairs_of_different_subsets():
     table = by_level(similarity, array(0, 0, 1))
     assert table.to_numpy() == pytest.approx(array(0.5, 0.3, 0.3, np.nan).reshape(2, 2), nan_ok=True)
     assert list(table.index) == list(table.columns) == [0, 1]
-
-
-@pytest.mark.parametrize(("performance", "noted"), [([math.nan] * 4, False), ([0.1, 0.2, 0.4, 0.3], True)])
-def test_one_seed_is_noted_only_where_there_are_scores(performance, noted):
-    cells = pd.DataFrame(
-        {
-            "kind": "level",
-            "ladder": "a ladder",
-            "primary": "loss",
-            "level": [0.0, 0.25, 0.5, 1.0],
-            "performance": performance,
-        }
-    )
-    notes = Notes()
-    power_table(cells, noise_table(cells), slopes=[0.1], notes=notes)
-    assert bool(notes.sentences()) == noted

@@ -210,7 +210,21 @@ def test_overlaps_ladders_baselines_noise_and_power(made_up):
     assert (noise["seed_sd"], noise["degrees"]) == (pytest.approx(math.sqrt(by_level.var().mean())), 14)
     assert noise["score_stderr"] == pytest.approx(0.0081)
     power = analysis.power[analysis.power["ladder"] == MICRO]
-    assert (power["seeds"].diff().dropna() <= 0).all() and set(power["noise_from"]) == {"seeds"}
+    as_run = power[power["design"] == "as run"]
+    assert (as_run["ladders"].diff().dropna() <= 0).all() and set(power["noise_from"]) == {"levels"}
+    assert list(power["design"].unique()) == [
+        "as run",
+        "3 levels",
+        "1 run per ladder and level",
+        "6 runs per ladder and level",
+    ]
+    by_design = power[power["slope"] == 0.01].set_index("design")["ladders"]
+    assert by_design["3 levels"] >= by_design["as run"] >= by_design["6 runs per ladder and level"]
+    assert by_design["1 run per ladder and level"] >= by_design["as run"]
+    components = analysis.components.set_index("component")
+    assert list(components.index) == ["draw + training", "items"]
+    assert components.loc["draw + training", "sd"] == pytest.approx(math.hypot(0.008, 0.004), rel=0.25)
+    assert components.loc["items", "sd"] == pytest.approx(0.0081)
 
 
 def test_the_overlap_of_subsets_by_hand(tmp_path):
@@ -486,8 +500,8 @@ def test_three_levels_of_one_seed_have_an_interval_and_notes(tmp_path):
     ):
         assert noted(analysis.notes, words, MICRO)
     assert analysis.noise["seed_sd"].isna().all()
-    assert set(analysis.power["noise_from"]) == {"line"} and analysis.power["seeds"].notna().all()
-    assert noted(analysis.notes, "power uses the residuals of the line")
+    assert set(analysis.power["noise_from"]) == {"levels"} and analysis.power["ladders"].notna().all()
+    assert noted(analysis.notes, "power takes the scatter of its levels around the line for that of ladders")
 
 
 @pytest.mark.parametrize(
@@ -497,7 +511,7 @@ def test_three_levels_of_one_seed_have_an_interval_and_notes(tmp_path):
 def test_too_few_cells_have_no_line(tmp_path, levels, words):
     analysis = analyzed(small(tmp_path / "few", levels=levels, seeds=(0,)))
     assert analysis.slopes["slope"].isna().all() and len(analysis.slopes) == 3
-    assert noted(analysis.notes, words) and analysis.power["seeds"].isna().all()
+    assert noted(analysis.notes, words) and analysis.power.empty
 
 
 def test_one_level_of_many_seeds_has_noise_and_no_slope(tmp_path):

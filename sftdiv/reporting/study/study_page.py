@@ -170,6 +170,7 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
         "ladders": tables.ladders(analysis),
         "baselines": tables.baselines(analysis),
         "noise": cell_tables.noise(analysis),
+        "components": cell_tables.components(analysis),
         "power": cell_tables.power(analysis),
         "failures": cell_tables.failures(analysis, link),
         "cells": cell_tables.cells(analysis, link),
