@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from sftdiv.analysis.against_random import random_table
 from sftdiv.analysis.associations import correlation_table
 from sftdiv.analysis.components import component_table
 from sftdiv.analysis.differences import difference_table
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SLOPES
 from sftdiv.analysis.power_table import power_table
+from sftdiv.analysis.prediction import axis_table, equivalent_table, prediction_table
+from sftdiv.analysis.shape import shape_table
 from sftdiv.analysis.slopes import slope_table
 from sftdiv.analysis.study import Study
 from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table, overlap_tables
@@ -32,6 +35,11 @@ class Analysis:
         slopes: One row per (ladder, predictor).
         differences: Pairs of ladders that differ only in strategy or only in side.
         correlations: One row per (scope, side, metric).
+        shapes: Lack of fit of the line, curvature and halves, one row per series.
+        against_random: Level 1 against random draws, one row per series.
+        prediction: Prediction of left-out series, one row per metric and side.
+        axes: One line over all series on each common axis.
+        equivalent: Levels with the same value of a common axis.
         overlaps: Mean Jaccard index between the subsets of each two levels, by ladder.
         ladders: One row per (ladder, level).
         baselines: Random, full and base cells.
@@ -45,6 +53,11 @@ class Analysis:
     slopes: pd.DataFrame
     differences: pd.DataFrame
     correlations: pd.DataFrame
+    shapes: pd.DataFrame
+    against_random: pd.DataFrame
+    prediction: pd.DataFrame
+    axes: pd.DataFrame
+    equivalent: pd.DataFrame
     overlaps: Mapping[str, pd.DataFrame]
     ladders: pd.DataFrame
     baselines: pd.DataFrame
@@ -75,6 +88,11 @@ def analyze(
         slopes=slope_table(cells, folder=study.folder, notes=notes),
         differences=difference_table(cells, study.settings, notes=notes),
         correlations=correlation_table(cells, first=first_metrics, details=detail_metrics, notes=notes),
+        shapes=shape_table(cells),
+        against_random=random_table(cells),
+        prediction=prediction_table(cells, first=first_metrics, details=detail_metrics),
+        axes=axis_table(cells),
+        equivalent=equivalent_table(cells),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),

@@ -53,7 +53,7 @@ def correlation_table(
         details: Columns that another metric summarises, which are not tested separately.
         notes: Receives what cannot be computed.
     """
-    metrics = _metrics(cells, first, details)
+    metrics = measured_metrics(cells, first, details)
     rows: list[dict[str, object]] = []
     for scope, scope_cells in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
         settings = np.asarray(scope_cells.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
@@ -61,7 +61,7 @@ def correlation_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
+def measured_metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
     """The measured metrics: those of ``first``, then the others by name."""
     prefixes = tuple(f"diversity.{side}." for side in SIDES)
     measured = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}

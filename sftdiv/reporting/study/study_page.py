@@ -27,7 +27,15 @@ from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.format import is_missing
 from sftdiv.reporting.html import render_html
-from sftdiv.reporting.study import cell_tables, findings, interactive, interactive_summaries, judged, tables
+from sftdiv.reporting.study import (
+    cell_tables,
+    findings,
+    interactive,
+    interactive_summaries,
+    judged,
+    shape_tables,
+    tables,
+)
 from sftdiv.reporting.study.score_unit import ScoreUnit, score_unit
 from sftdiv.reporting.study.study_views import (
     BASELINES,
@@ -48,6 +56,7 @@ CONTENTS = [
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
     ("performance", "Performance"),
+    ("shape", "Shape"),
     ("arena", "Arena"),
     ("metrics", "Metrics"),
     ("controls", "Confounders"),
@@ -166,6 +175,11 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
         "judge_noise": judged.judge_noise(analysis),
         "controlled": tables.controlled(analysis),
         "differences": tables.differences(analysis),
+        "shapes": shape_tables.shapes(analysis),
+        "against_random": shape_tables.against_random(analysis),
+        "prediction": shape_tables.prediction(analysis),
+        "axes": shape_tables.axes(analysis),
+        "equivalent": shape_tables.equivalent(analysis),
         "correlations": tables.correlations(analysis),
         "ladders": tables.ladders(analysis),
         "baselines": tables.baselines(analysis),
