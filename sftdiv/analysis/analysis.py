@@ -14,7 +14,6 @@ import pandas as pd
 
 from sftdiv.analysis.against_random import random_table
 from sftdiv.analysis.associations import correlation_table
-from sftdiv.analysis.components import component_table
 from sftdiv.analysis.differences import difference_table
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SLOPES
@@ -24,6 +23,7 @@ from sftdiv.analysis.shape import shape_table
 from sftdiv.analysis.slopes import slope_table
 from sftdiv.analysis.study import Study
 from sftdiv.analysis.summaries import baseline_table, ladder_table, noise_table, overlap_tables
+from sftdiv.analysis.variance_components import component_table
 
 
 @dataclass(frozen=True)

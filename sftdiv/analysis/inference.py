@@ -125,8 +125,9 @@ class LadderModel:
         if self.design == "replicated":
             enough = self.ladders >= LEAST_LADDERS and self.residual_degrees >= LEAST_DEGREES
             return "" if enough else TOO_FEW
-        slope = self.contrast(np.eye(len(self.within[0][1]))[1])
-        return ONE_LADDER if slope.degrees >= LEAST_DEGREES else f"{TOO_FEW}, {ONE_LADDER}"
+        assert self.clusters is not None
+        degrees = self.clusters.contrast(np.eye(len(self.within[0][1]))[1]).degrees  # of levels, whatever the items
+        return ONE_LADDER if degrees >= LEAST_DEGREES else f"{TOO_FEW}, {ONE_LADDER}"
 
 
 def fit_ladders(

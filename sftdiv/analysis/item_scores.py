@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 METRIC = "metric."  # prefix of the metric columns
-TOLERANCE = 1e-6  # of the mean over items and the score
+TOLERANCE = 1e-6  # relative, between the mean over items and the score
 
 
 def item_scores(cells: pd.DataFrame, folder: Path) -> Floats | None:
@@ -45,7 +45,7 @@ def item_scores(cells: pd.DataFrame, folder: Path) -> Floats | None:
     sign = np.where(cells["higher_is_better"].astype(bool), 1.0, -1.0)
     matrix = table.to_numpy(dtype=np.float64) * sign[:, None]
     performance = cells["performance"].to_numpy(dtype=float)
-    close = np.abs(matrix.mean(axis=1) - performance) <= TOLERANCE * np.maximum(1.0, np.abs(performance))
+    close = np.abs(matrix.mean(axis=1) - performance) <= TOLERANCE * np.abs(performance) + 1e-12
     return matrix if close.all() else None
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sftdiv.analysis.components import estimate_components, nested_partitions
 from sftdiv.analysis.inference import LadderModel
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SlopeNoise, ladders_needed, spread_of
 from sftdiv.analysis.series import Series, ladders_of, series_of
 from sftdiv.analysis.slopes import SLOPE
+from sftdiv.analysis.variance_components import estimate_components, nested_partitions
 
 Floats = NDArray[np.float64]
 POWER = ("ladder", "design", "levels", "runs", "items", "slope", "ladders", "noise_from")

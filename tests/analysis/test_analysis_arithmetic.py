@@ -16,11 +16,11 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import ttest_power
 
 from sftdiv.analysis import correlation
-from sftdiv.analysis.components import estimate_components, nested_partitions
 from sftdiv.analysis.multiplicity import false_discovery, holm
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.power import SlopeNoise, ladders_needed, power
 from sftdiv.analysis.regression import ONE_SIGMA, StudentT, difference, explained, fit_line
+from sftdiv.analysis.variance_components import estimate_components, nested_partitions
 
 SAME = {"rel": 1e-8, "abs": 1e-8}
 

@@ -28,6 +28,7 @@ from sftdiv.reporting.format import MINUS, format_interval, format_number, forma
 from sftdiv.reporting.study import interactive
 from sftdiv.reporting.study.findings import sentences
 from sftdiv.reporting.study.score_unit import score_unit
+from sftdiv.reporting.study.slope_tables import controlled
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import in_script
 from sftdiv.reporting.study.study_terminal import slope_table
@@ -39,7 +40,6 @@ from sftdiv.reporting.study.study_views import (
     performance_range,
     slope_grid,
 )
-from sftdiv.reporting.study.tables import controlled
 from sftdiv.reporting.styles import styles
 
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
@@ -332,20 +332,21 @@ def test_the_findings_count_replicated_slopes_that_leave_out_zero_with_their_uni
 
 
 @pytest.mark.parametrize(
-    ("primary", "higher", "unit", "times"),
+    ("primary", "higher", "unit", "times", "decimals"),
     [
-        ("heldout.loss_token", False, "nats per token", 1),
-        ("judge.win_rate", True, "points of win rate", 100),
-        ("mmlu.acc", True, "points of accuracy", 100),
-        ("gsm8k.exact_match.strict-match", True, "points of exact match", 100),
-        ("wikitext.word_perplexity", False, "units of wikitext.word_perplexity", 1),
+        ("heldout.loss_token", False, "nats per token", 1, 4),
+        ("judge.win_rate", True, "points of win rate", 100, 2),
+        ("mmlu.acc", True, "points of accuracy", 100, 2),
+        ("gsm8k.exact_match.strict-match", True, "points of exact match", 100, 2),
+        ("wikitext.word_perplexity", False, "units of wikitext.word_perplexity", 1, 4),
     ],
 )
-def test_slopes_have_the_unit_of_the_score(tmp_path, primary, higher, unit, times):
+def test_slopes_have_the_unit_of_the_score(tmp_path, primary, higher, unit, times, decimals):
     changed = {"primary": primary, "higher_is_better": higher, f"score.{primary}": 0.5}
     folder = write_synthetic_study(tmp_path / "unit", **SMALL, changed=changed)
     found = score_unit(analyze_study(folder, draw=False))
-    assert (found.name, found.times, bool(found.direction)) == (unit, times, not higher)
+    assert (found.name, found.times, found.decimals) == (unit, times, decimals)
+    assert bool(found.direction) == (not higher)
     text = Elements((folder / "report.html").read_text(encoding="utf-8")).text
     assert unit in text and ("points" not in text.replace("400 points", "") or times == 100)
 

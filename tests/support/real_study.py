@@ -41,7 +41,7 @@ def write_real_study(folder: Path, name: str) -> Path:
         for path, columns in content["items"].items():
             target = folder / name / cell / "evaluation" / path
             target.parent.mkdir(parents=True)
-            pd.DataFrame(columns).to_parquet(target, index=False)
+            pd.DataFrame(study["items"][path] | columns).to_parquet(target, index=False)
         (folder / name / cell).mkdir(parents=True, exist_ok=True)
         write_json(folder / name / cell / RESULT, study["shared"] | content["row"])
     return folder / name

@@ -30,7 +30,7 @@ from sftdiv.reporting.study.tables import (
 def noise(analysis: Analysis) -> TableView:
     """Standard deviation between seeds of one level, and standard error of one evaluation."""
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("within-treatment SD (between seeds of a level)", True, lambda row: measurement(row["seed_sd"])),
         ("degrees of freedom", True, lambda row: number(row["degrees"])),
         ("standard error of one evaluation", True, lambda row: measurement(row["score_stderr"])),
@@ -58,7 +58,7 @@ def power(analysis: Analysis) -> TableView:
         return TableView("power", [], [], "The noise of a slope is not known: run at least two ladders.")
     keys = ["ladder", "design", "levels", "runs", "items", "noise_from"]
     sizes = sorted(table["slope"].unique())
-    headings = ("ladder", "design", "levels", "runs per ladder and level", "items", "noise from")
+    headings = ("series", "design", "levels", "runs per ladder and level", "items", "noise from")
     columns = [Column(title, numeric=title in ("levels", "items") or "runs" in title) for title in headings]
     columns += [Column(f"slope {unit.times * float(slope):.3g} {unit.name}", numeric=True) for slope in sizes]
     rows = []

@@ -31,6 +31,7 @@ def setting_facts(analysis: Analysis) -> list[tuple[str, str]]:
     swept = cells[cells["kind"] == "level"]
     counts = f"{len(cells):,} finished ({len(swept):,} of them on a ladder), {len(failures):,} failed"
     facts = [("cells", counts), *((term, _values(swept[column])) for column, term in TERMS.items())]
+    facts += [("ladders per series", _values(analysis.slopes["ladders"]))]
     facts += [(term, _values(cells[term])) for term in ("seed", "model", "corpus", "eval")]
     return [*facts, ("performance", _values(cells["primary"]))]
 
@@ -97,10 +98,12 @@ def _relation(group: pd.DataFrame, unit: ScoreUnit) -> str:
     """The slopes of one strategy and side, for every size and control."""
     first, slopes = group.iloc[0], []
     for _, row in group.head(MAX_SLOPES).iterrows():
-        interval = format_interval(unit.times * row["slope_low"], unit.times * row["slope_high"])
+        interval = format_interval(unit.times * row["slope_low"], unit.times * row["slope_high"], unit.decimals)
         design = f"{row['ladders']:.0f} ladders, p {format_number(row['slope_p_holm'], 2)} (Holm)"
         caveat = f"; {text}" if (text := _length_caveat(row)) else ""
-        slopes.append(f"{format_signed(unit.times * row['slope'])} {interval} {row['setting']} ({design}{caveat})")
+        slopes.append(
+            f"{format_signed(unit.times * row['slope'], unit.decimals)} {interval} {row['setting']} ({design}{caveat})"
+        )
     more = f" and {len(group) - MAX_SLOPES} more" if len(group) > MAX_SLOPES else ""
     direction = f" ({unit.direction})" if unit.direction else ""
     return f"{first['strategy']} on the {first['side']}, slope in {unit.name}{direction}: {'; '.join(slopes)}{more}."

@@ -85,7 +85,7 @@ def _add_ladder(
             name=name,
         )
         value, se = (unit.times * slope[column] for column in ("slope", "slope_se"))
-        estimate = f"{format_signed(value)} ± {format_number(se, 3)}"
+        estimate = f"{format_signed(value, unit.decimals)} ± {format_number(se, 3)}"
         line_look = {"color": look.colour, "dash": look.dash, "width": 2}
         figure.add_scatter(
             x=list(line.x),

@@ -101,7 +101,7 @@ def controlled_slopes(analysis: Analysis) -> go.Figure:
 def _describe_slope(row: pd.Series, unit: ScoreUnit) -> str:
     """The hover text of a controlled slope, in plotly's HTML."""
     slope, se = (unit.times * row[name] for name in ("slope", "se"))
-    estimate = f"{format_signed(slope)} ± {format_number(se, 3)} ({escape(unit.name)})"
+    estimate = f"{format_signed(slope, unit.decimals)} ± {format_number(se, 3)} ({escape(unit.name)})"
     return f"<b>{escape(row['group'])}</b><br>{escape(row['control'])}: {estimate}"
 
 

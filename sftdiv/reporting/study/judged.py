@@ -60,7 +60,7 @@ def judge_noise_sentence(analysis: Analysis) -> str:
     sentence = f"Two identical runs of the judge differ by {floor} {unit.name} (1 standard deviation) in a cell"
     slopes = unit.times * table["slope"].dropna()
     if len(slopes):
-        low, high = format_signed(slopes.min()), format_signed(slopes.max())
+        low, high = (format_signed(value, unit.decimals) for value in (slopes.min(), slopes.max()))
         limits = low if low == high else f"{low} to {high}"
         sentence += f"; the slope over the whole range is {limits}"
     return f"{sentence}."
@@ -70,8 +70,12 @@ def judge_noise(analysis: Analysis) -> TableView:
     """Slope and noise floor, one row per ladder."""
     unit = score_unit(analysis)
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
-        (f"slope, {unit.name}", True, lambda row: estimate(row, "slope", se="slope_se", times=unit.times)),
+        ("series", False, lambda row: ladder(row["ladder"])),
+        (
+            f"slope, {unit.name}",
+            True,
+            lambda row: estimate(row, "slope", se="slope_se", times=unit.times, decimals=unit.decimals),
+        ),
         (
             f"difference of identical judge runs, {unit.name}",
             True,

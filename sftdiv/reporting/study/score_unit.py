@@ -27,11 +27,13 @@ class ScoreUnit:
     Attributes:
         name: Name of the unit, such as ``points of accuracy`` or ``nats per token``.
         times: Factor from the score to the unit.
+        decimals: Decimals of a difference.
         direction: What a positive difference means where it is not a higher score; else empty.
     """
 
     name: str
     times: float
+    decimals: int
     direction: str = ""
 
 
@@ -40,12 +42,12 @@ def score_unit(analysis: Analysis) -> ScoreUnit:
     cells = analysis.study.cells
     names = cells["primary"].dropna().unique()
     if len(names) != 1:
-        return ScoreUnit("units of the score", 1.0)
+        return ScoreUnit("units of the score", 1.0, 4)
     direction = "" if cells["higher_is_better"].astype(bool).all() else "positive: the score falls, which is better"
     last = next((part for part in reversed(str(names[0]).split(".")) if part in RATES or "loss" in part), "")
     if "loss" in last:
         unit = LOSSES.get(last, "nats")
-        return ScoreUnit(unit, 1.0, direction.replace("the score", "the loss"))
+        return ScoreUnit(unit, 1.0, 4, direction.replace("the score", "the loss"))
     if last:
-        return ScoreUnit(f"points of {RATES[last]}", 100.0, direction)
-    return ScoreUnit(f"units of {names[0]}", 1.0, direction)
+        return ScoreUnit(f"points of {RATES[last]}", 100.0, 2, direction)
+    return ScoreUnit(f"units of {names[0]}", 1.0, 4, direction)

@@ -23,14 +23,26 @@ def shapes(analysis: Analysis) -> TableView:
     """Lack of fit of the line, curvature, and the change in each half of the ladder."""
     unit = score_unit(analysis)
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("design", False, lambda row: words(row["design"])),
         ("lack of fit, F", True, lambda row: number(row["lack_of_fit_f"])),
         ("unadjusted p", True, lambda row: number(row["lack_of_fit_p"], 2)),
         ("p (Holm)", True, lambda row: number(row["lack_of_fit_p_holm"], 2)),
-        (f"quadratic, {unit.name}{WITH_95}", True, lambda row: estimate(row, "quadratic", times=unit.times)),
-        (f"0 to 1/2, {unit.name}{WITH_95}", True, lambda row: estimate(row, "first_half", times=unit.times)),
-        (f"1/2 to 1, {unit.name}{WITH_95}", True, lambda row: estimate(row, "second_half", times=unit.times)),
+        (
+            f"quadratic, {unit.name}{WITH_95}",
+            True,
+            lambda row: estimate(row, "quadratic", times=unit.times, decimals=unit.decimals),
+        ),
+        (
+            f"0 to 1/2, {unit.name}{WITH_95}",
+            True,
+            lambda row: estimate(row, "first_half", times=unit.times, decimals=unit.decimals),
+        ),
+        (
+            f"1/2 to 1, {unit.name}{WITH_95}",
+            True,
+            lambda row: estimate(row, "second_half", times=unit.times, decimals=unit.decimals),
+        ),
     ]
     return table_view("shapes", analysis.shapes, columns, "No ladder has three levels.")
 
@@ -41,13 +53,13 @@ def against_random(analysis: Analysis) -> TableView:
     table = analysis.against_random
     rows = table.assign(difference_low=table["low"], difference_high=table["high"])
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("level 1", True, lambda row: measurement(row["level_1"])),
         ("random", True, lambda row: measurement(row["random"])),
         (
             f"level 1 less random, {unit.name}{WITH_95}",
             True,
-            lambda row: estimate(row, "difference", se="se", times=unit.times),
+            lambda row: estimate(row, "difference", se="se", times=unit.times, decimals=unit.decimals),
         ),
         ("runs", True, lambda row: number(row["runs"])),
         ("unadjusted p", True, lambda row: number(row["p"], 2)),
@@ -87,7 +99,7 @@ def equivalent(analysis: Analysis) -> TableView:
     """Levels of the reference series with the same value of a common axis."""
     columns: Columns = [
         ("axis", False, lambda row: words(row["axis"])),
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("level", True, lambda row: number(row["level"])),
         ("value", True, lambda row: measurement(row["value"])),
         ("reference", False, lambda row: ladder(row["reference"])),

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.inference import LEAST_DEGREES, LEAST_LADDERS
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import is_missing
 from sftdiv.reporting.html import render_html
 from sftdiv.reporting.study import (
     cell_tables,
@@ -34,14 +32,13 @@ from sftdiv.reporting.study import (
     interactive_summaries,
     judged,
     shape_tables,
+    slope_tables,
     tables,
 )
-from sftdiv.reporting.study.score_unit import ScoreUnit, score_unit
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     Panel,
-    SlopeGrid,
-    is_finding,
     known_predictors,
     panels,
     performance_range,
@@ -169,12 +166,13 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
     """The tables of the page."""
     grid = slope_grid(analysis)
     return {
-        "grid": {"columns": grid.columns, "rows": _grid_rows(grid, score_unit(analysis))},
+        "grid": {"columns": grid.columns, "rows": slope_tables.grid_rows(grid, score_unit(analysis))},
         "grid_sides": [(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
-        "slopes": tables.slopes(analysis),
+        "slopes": slope_tables.slopes(analysis),
+        "slope_details": slope_tables.slope_details(analysis),
         "judge_noise": judged.judge_noise(analysis),
-        "controlled": tables.controlled(analysis),
-        "differences": tables.differences(analysis),
+        "controlled": slope_tables.controlled(analysis),
+        "differences": slope_tables.differences(analysis),
         "shapes": shape_tables.shapes(analysis),
         "against_random": shape_tables.against_random(analysis),
         "prediction": shape_tables.prediction(analysis),
@@ -219,23 +217,6 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         name: {key: json.loads(figure.to_json(engine="json")) for key, figure in variants.items()}
         for name, variants in specs.items()
     }
-
-
-def _grid_rows(grid: SlopeGrid, unit: ScoreUnit) -> list[tuple[str, list[tables.Entry]]]:
-    """Entries of the slope table; ``value`` is 1 for a finding."""
-    rows = []
-    for setting, slopes in grid.rows:
-        entries = []
-        for column in grid.columns:
-            slope = slopes.get(column)
-            if slope is None:
-                entries.append(tables.words(None))
-                continue
-            entry = tables.estimate(slope.to_dict(), "slope", se="slope_se", times=unit.times)
-            below = "; ".join(filter(None, [entry.below, *([] if is_missing(slope["status"]) else [slope["status"]])]))
-            entries.append(replace(entry, value=float(is_finding(slope)), below=below))
-        rows.append((setting, entries))
-    return rows
 
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:

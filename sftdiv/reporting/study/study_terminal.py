@@ -49,5 +49,5 @@ def _why_no_finding(analysis: Analysis) -> str:
 def _entry(slope: pd.Series | None, unit: ScoreUnit) -> str:
     if slope is None or is_missing(float(slope["slope"])):
         return MISSING
-    sd = "" if is_missing(float(slope["slope_se"])) else f"\n± {unit.times * slope['slope_se']:.2f}  "
-    return f"{format_signed(unit.times * slope['slope'])}{' *' if is_finding(slope) else '  '}{sd}"
+    sd = "" if is_missing(float(slope["slope_se"])) else f"\n± {unit.times * slope['slope_se']:.{unit.decimals}f}  "
+    return f"{format_signed(unit.times * slope['slope'], unit.decimals)}{' *' if is_finding(slope) else '  '}{sd}"

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.format import (
     MISSING,
@@ -23,8 +22,7 @@ from sftdiv.reporting.format import (
     format_signed,
     is_missing,
 )
-from sftdiv.reporting.study.score_unit import score_unit
-from sftdiv.reporting.study.study_views import control_label, level_slopes, with_settings
+from sftdiv.reporting.study.study_views import control_label
 
 Row = dict[Any, Any]
 WITH_95 = "\u00a0(95\u00a0%)"
@@ -100,7 +98,7 @@ def share(value: float | None) -> Entry:
     return Entry(format_share(value), _sortable(value))
 
 
-def estimate(row: Row, name: str, *, se: str = "", interval: bool = True, times: float) -> Entry:
+def estimate(row: Row, name: str, *, se: str = "", interval: bool = True, times: float, decimals: int = 2) -> Entry:
     """An entry with an estimate and, below it, its 95 % interval.
 
     Args:
@@ -109,15 +107,16 @@ def estimate(row: Row, name: str, *, se: str = "", interval: bool = True, times:
         se: Column of its standard error, if shown.
         interval: Whether to show the interval, in the columns ``NAME_low`` and ``NAME_high``.
         times: Factor of all numbers.
+        decimals: Decimals of all numbers.
     """
     value = row[name]
     if pd.isna(value):
         return Entry(MISSING)
-    error = "" if not se or pd.isna(row[se]) else f" ± {times * row[se]:.2f}"
-    entry = Entry(format_signed(times * value) + error, float(value))
+    error = "" if not se or pd.isna(row[se]) else f" ± {times * row[se]:.{decimals}f}"
+    entry = Entry(format_signed(times * value, decimals) + error, float(value))
     if not interval or pd.isna(row[f"{name}_low"]) or pd.isna(row[f"{name}_high"]):
         return entry
-    return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"]))
+    return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"], decimals))
 
 
 def _sortable(value: float | None) -> float | None:
@@ -128,82 +127,6 @@ def table_view(name: str, rows: pd.DataFrame, columns: Columns, empty: str) -> T
     """A view of a data frame, with one entry per row and column."""
     entries = [[make(row) for _, _, make in columns] for row in rows.to_dict("records")]
     return TableView(name, [Column(title, numeric) for title, numeric, _ in columns], entries, empty)
-
-
-def slopes(analysis: Analysis) -> TableView:
-    """Slope on the level and correlation coefficients of every series."""
-    unit = score_unit(analysis)
-    columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("n", True, lambda row: number(row["n"])),
-        ("levels", True, lambda row: number(row["levels"])),
-        ("ladders", True, lambda row: number(row["ladders"])),
-        ("items", True, lambda row: number(row["items"])),
-        (f"slope, {unit.name}{WITH_95}", True, lambda row: estimate(row, "slope", se="slope_se", times=unit.times)),
-        ("degrees of freedom", True, lambda row: number(row["degrees"], 2)),
-        ("unadjusted p", True, lambda row: number(row["slope_p"], 2)),
-        ("p (Holm)", True, lambda row: number(row["slope_p_holm"], 2)),
-        ("q", True, lambda row: number(row["slope_q"], 2)),
-        ("no finding because", False, lambda row: words(row["status"])),
-        ("slope / within-treatment SD", True, lambda row: signed(row["slope_per_sd"])),
-        ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
-        ("Spearman", True, lambda row: signed(row["spearman"])),
-        (f"residual SD, {unit.name}", True, lambda row: measurement(unit.times * row["sigma"])),
-    ]
-    rows = with_settings(level_slopes(analysis))
-    return table_view("slopes", rows, columns, "No ladder has enough levels for a slope.")
-
-
-def controlled(analysis: Analysis) -> TableView:
-    """The raw slope beside the controlled ones, one row per series."""
-    unit = score_unit(analysis)
-
-    def given(row: Row, covariate: str) -> Entry:
-        name = f"slope_given_{covariate}"
-        entry = estimate(row, name, se=f"{name}_se", interval=False, times=unit.times)
-        if row[f"collinear_{covariate}"] > COLLINEAR:
-            return replace(entry, below="not separable")
-        if covariate == "tokens" and row["collinear_controls"] > COLLINEAR:
-            return Entry(MISSING, below="the same control as length")
-        return entry
-
-    columns: Columns = [
-        ("strategy", False, lambda row: words(row["strategy"])),
-        ("side", False, lambda row: words(row["side"])),
-        ("design", False, lambda row: words(row["setting"])),
-        (
-            f"raw slope, {unit.name}",
-            True,
-            lambda row: estimate(row, "slope", se="slope_se", interval=False, times=unit.times),
-        ),
-        ("given response length", True, lambda row: given(row, "length")),
-        ("given label tokens", True, lambda row: given(row, "tokens")),
-        ("partial r, length", True, lambda row: signed(row["partial_length"])),
-        ("partial r, tokens", True, lambda row: signed(row["partial_tokens"])),
-        ("VIF, length", True, lambda row: number(row["vif_length"])),
-        ("VIF, tokens", True, lambda row: number(row["vif_tokens"])),
-        ("R² length and tokens", True, lambda row: share(row["collinear_controls"])),
-    ]
-    rows = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
-    return table_view("controlled", rows, columns, "No ladder has enough levels for a slope.")
-
-
-def differences(analysis: Analysis) -> TableView:
-    """Pairs of series: the difference of their slopes and the probability that the first is larger."""
-    unit = score_unit(analysis)
-    columns: Columns = [
-        ("a", False, lambda row: ladder(row["a"])),
-        ("b", False, lambda row: ladder(row["b"])),
-        (f"a less b, {unit.name}{WITH_95}", True, lambda row: estimate(row, "difference", se="se", times=unit.times)),
-        ("probability that a > b", True, lambda row: share(row["probability"])),
-        ("unadjusted p", True, lambda row: number(row["p"], 2)),
-        ("p (Holm)", True, lambda row: number(row["p_holm"], 2)),
-        ("no finding because", False, lambda row: words(row["status"])),
-    ]
-    rows = analysis.differences.assign(
-        difference_low=analysis.differences["low"], difference_high=analysis.differences["high"]
-    )
-    return table_view("differences", rows, columns, "No two ladders differ only in strategy or only in side.")
 
 
 def correlations(analysis: Analysis) -> TableView:
@@ -234,7 +157,7 @@ def ladders(analysis: Analysis) -> TableView:
         return lambda row: number(row[name])
 
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("level", True, lambda row: number(row["level"])),
         *((of_ladder[name], True, entry(name)) for name in known),
         ("n", True, lambda row: number(row["n"])),
