@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sftdiv.analysis.inference import LEAST_LADDERS, TOO_FEW, mean_of, p_value
 from sftdiv.analysis.multiplicity import holm
-from sftdiv.analysis.regression import StudentT
 from sftdiv.analysis.series import DRAW_SEED, ladders_of, replicates
+from sftdiv.analysis.student_t import StudentT
 from sftdiv.analysis.variants import is_foreign
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.analysis.regression import StudentT
+from sftdiv.analysis.student_t import StudentT
 
 Floats = NDArray[np.float64]
 SINGULAR = 1e-9  # eigenvalue of I - H_gg below which the cluster determines its own fit

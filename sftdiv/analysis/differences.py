@@ -2,7 +2,7 @@
 
 Series with the same replicates are compared replicate by replicate: what the replicates of both share
 (universe, seeds) then cancels, and the t interval over replicates is exact. Series without common replicates are taken
-as independent (`regression.difference`).
+as independent (`student_t.difference`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sftdiv.analysis.checks import is_constant
 from sftdiv.analysis.inference import LadderModel, mean_of, p_value
 from sftdiv.analysis.multiplicity import holm
 from sftdiv.analysis.notes import Notes
-from sftdiv.analysis.regression import StudentT, difference
 from sftdiv.analysis.series import ladders_of, replicates, series_of
 from sftdiv.analysis.slopes import SLOPE
+from sftdiv.analysis.student_t import StudentT, difference
 from sftdiv.analysis.variants import IDENTITY, differing, identifying_settings, is_foreign
 
 DIFFERENCES = ("a", "b", "difference", "se", "low", "high", "probability", "p", "p_holm", "paired", "status")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sftdiv.analysis.cluster_robust import ClusterFit, fit_clusters, has_full_rank
-from sftdiv.analysis.regression import StudentT
+from sftdiv.analysis.student_t import StudentT
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

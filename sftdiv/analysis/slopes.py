@@ -20,8 +20,8 @@ from sftdiv.analysis.checks import is_constant
 from sftdiv.analysis.inference import LadderModel, p_value
 from sftdiv.analysis.multiplicity import false_discovery, holm
 from sftdiv.analysis.notes import Notes
-from sftdiv.analysis.regression import explained
 from sftdiv.analysis.series import Series, ladders_of, series_of
+from sftdiv.analysis.student_t import explained
 from sftdiv.analysis.variants import FAMILY
 
 Floats = NDArray[np.float64]

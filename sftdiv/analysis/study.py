@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sftdiv.analysis.checks import check_cells
+from sftdiv.analysis.checks import check_cells, check_ladders
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.series import DRAW_SEED, LADDER_SEED, REPLICATE, TRAIN_SEED
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
@@ -116,6 +116,7 @@ def load_study(folder: Path) -> Study:
     if failed:
         notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; {resume}")
     check_cells(cells, notes)
+    check_ladders(cells, settings, notes)
     failures = pd.DataFrame(
         [(name, row.get("stage"), row.get("message")) for name, row in failed.items()],
         columns=["cell", "stage", "message"],

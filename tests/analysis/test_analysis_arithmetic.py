@@ -9,8 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from scipy import integrate, stats
-from sklearn.linear_model import LinearRegression
+from scipy import stats
 from sklearn.metrics import jaccard_score
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import ttest_power
@@ -19,7 +18,7 @@ from sftdiv.analysis import correlation
 from sftdiv.analysis.multiplicity import false_discovery, holm
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.power import SlopeNoise, ladders_needed, power
-from sftdiv.analysis.regression import ONE_SIGMA, StudentT, difference, explained, fit_line
+from sftdiv.analysis.student_t import StudentT, difference, explained
 from sftdiv.analysis.variance_components import estimate_components, nested_partitions
 
 SAME = {"rel": 1e-8, "abs": 1e-8}
@@ -37,81 +36,6 @@ def made_up():
     x = np.concatenate([np.linspace(0, 1, 7), np.linspace(0, 1, 7), array(0, 0.1, 0.5, 0.6)])
     covariate = 20 + 8 * x + rng.normal(0, 2, len(x))
     return x, 0.3 + 0.1 * x + array(0.02, -0.03, 0.01)[seeds] + rng.normal(0, 0.02, len(x)), covariate, seeds
-
-
-def test_a_line_by_hand():
-    # y at x = 0, 1, 2, 3: slope = Sxy / Sxx = 8 / 5, intercept 3 - 1.6 * 1.5, residuals 0.4, -0.2, -0.8,
-    # 0.6, RSS = 1.2, 2 degrees left
-    fit = fit_line(array(0, 1, 2, 3), array(1, 2, 3, 6))
-    assert fit.coefficients == pytest.approx([0.6, 1.6])
-    assert fit.residual_sd**2 == pytest.approx(1.2 / 2)
-    assert (fit.slope.scale, fit.slope.degrees) == (pytest.approx(math.sqrt(0.6 / 5)), 2)
-    assert math.isnan(fit.slope.sd)  # Student t with two degrees of freedom has no variance
-    assert fit.slope.interval() == pytest.approx(
-        (1.6 - 4.302652730 * math.sqrt(0.12), 1.6 + 4.302652730 * math.sqrt(0.12))
-    )
-    assert fit.sigma == pytest.approx(
-        math.sqrt(0.6) * math.sqrt(math.pi)
-    )  # nu = 2: sqrt(1) Gamma(1/2) / Gamma(1) = sqrt(pi)
-
-
-def test_the_posterior_is_the_prior_times_the_likelihood():
-    """Integrate p(b, sigma) ~ 1 / sigma (that is 1 / sigma^2 in sigma^2) times the likelihood on a grid: no
-    formula of the posterior."""
-    x, y = array(0, 0.2, 0.4, 0.6, 0.8, 1.0), array(0.1, 0.3, 0.2, 0.5, 0.35, 0.6)
-    fit = fit_line(x, y)
-    slopes = np.linspace(fit.slope.center - 3.5, fit.slope.center + 3.5, 1501)
-    sigmas = np.exp(np.linspace(math.log(1e-2), math.log(8), 900))
-    centred = x - x.mean()
-    squares = (
-        ((y - y.mean())[None, :] - slopes[:, None] * centred).__pow__(2).sum(axis=1)
-    )  # the intercept integrates to sigma / sqrt(n)
-    log_density = -(len(x) - 1 + 1) * np.log(sigmas)[None, :] - squares[:, None] / (2 * sigmas**2)
-    density = np.exp(log_density - log_density.max())
-    whole = integrate.trapezoid(integrate.trapezoid(density, sigmas, axis=1), slopes)
-    by_slope = integrate.trapezoid(density, sigmas, axis=1) / whole
-    mean = integrate.trapezoid(by_slope * slopes, slopes)
-    sd = math.sqrt(integrate.trapezoid(by_slope * (slopes - mean) ** 2, slopes))
-    sigma = integrate.trapezoid(integrate.trapezoid(density * sigmas, sigmas, axis=1), slopes) / whole
-    assert (fit.slope.center, fit.slope.sd, fit.sigma) == (
-        pytest.approx(mean, rel=1e-4),
-        pytest.approx(sd, rel=5e-3),
-        pytest.approx(sigma, rel=5e-3),
-    )
-
-
-def test_a_line_agrees_with_scipy_statsmodels_and_scikit_learn(made_up):
-    x, y, covariate, _ = made_up
-    line, theirs = fit_line(x, y), stats.linregress(x, y)
-    assert (line.slope.center, line.slope.scale) == (
-        pytest.approx(theirs.slope, **SAME),
-        pytest.approx(theirs.stderr, **SAME),
-    )
-    assert line.coefficients[0] == pytest.approx(theirs.intercept, **SAME)
-    for ours, design in ((line, [x]), (fit_line(x, y, covariate), [x, covariate])):
-        result = sm.OLS(y, sm.add_constant(np.column_stack(design))).fit()
-        assert ours.coefficients == pytest.approx(result.params, **SAME)
-        assert ours.slope.scale == pytest.approx(result.bse[1], **SAME)
-        assert ours.slope.interval() == pytest.approx(tuple(result.conf_int(0.05)[1]), **SAME)
-        assert ours.residual_sd**2 * ours.unscaled == pytest.approx(result.cov_params(), **SAME)
-        assert ours.coefficients[1:] == pytest.approx(LinearRegression().fit(np.column_stack(design), y).coef_, **SAME)
-    at = np.linspace(-0.5, 2, 9)
-    band = sm.OLS(y, sm.add_constant(x)).fit().get_prediction(sm.add_constant(at)).summary_frame(alpha=1 - ONE_SIGMA)
-    for ours, column in zip(line.band(at), ("mean", "mean_ci_lower", "mean_ci_upper"), strict=True):
-        assert ours == pytest.approx(band[column].to_numpy(), **SAME)
-
-
-def test_there_is_no_line_without_spread_or_degrees_of_freedom():
-    y = array(1, 2, 4, 3)
-    assert fit_line(array(0, 1), array(1, 2)) is None
-    assert fit_line(array(0.1, 0.1, 0.1, 0.1), y) is None
-    assert (
-        fit_line(array(0, 1, 2, 3), y, 0.3 + 7 * array(0, 1, 2, 3)) is None
-    )  # the covariate follows from the predictor
-    assert fit_line(array(0, 1, 2), array(1, 2, 4), array(3, 1, 2)) is None
-    assert fit_line(1e6 + array(0, 1, 2, 3), y).slope.center == pytest.approx(
-        0.8
-    )  # far from zero there is spread all the same
 
 
 def test_explained_and_partial_correlation_agree_with_regression(made_up):

@@ -18,7 +18,7 @@ from simulated_sweeps import NOISE, SITUATIONS, Situation, simulate, sweep_desig
 from sftdiv.analysis import correlation
 from sftdiv.analysis.inference import fit_ladders
 from sftdiv.analysis.multiplicity import false_discovery
-from sftdiv.analysis.regression import ONE_SIGMA, StudentT, difference
+from sftdiv.analysis.student_t import ONE_SIGMA, StudentT, difference
 
 SWEEPS = 1000
 SLOPE = np.array([0.0, 1.0])

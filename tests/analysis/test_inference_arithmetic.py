@@ -131,3 +131,27 @@ def test_item_variance_is_that_of_items_own_slopes(count):
             found.append(crossed.contrast(SLOPE).scale ** 2 - plain.contrast(SLOPE).scale ** 2)
     assert np.mean(variances[0.5]) == pytest.approx(0.25 / 100, rel=0.07)
     assert 0 <= np.mean(variances[0.0]) < 0.1 * 0.25 / 100  # cut at zero, so a little above
+
+
+def test_slopes_of_ladders_by_hand():
+    """Ladders 0, 1, 2 and 0, 2, 4 and 3, 3, 3 at levels 0, 1/2, 1 have slopes 2, 4 and 0: mean 2, SD 2."""
+    ladder, level = np.repeat([0, 1, 2], 3), np.tile([0.0, 0.5, 1.0], 3)
+    y = np.array([0.0, 1, 2, 0, 2, 4, 3, 3, 3])
+    found = fit_ladders(level[:, None], y, ladders=ladder, levels=level).contrast(SLOPE)
+    assert (found.center, found.scale, found.degrees) == (pytest.approx(2), pytest.approx(2 / np.sqrt(3)), 2)
+    reach = 4.302652730 * 2 / np.sqrt(3)
+    assert found.interval() == pytest.approx((2 - reach, 2 + reach))
+
+
+def test_there_is_no_line_without_spread_or_ladders_to_compare():
+    level, one = np.array([0.0, 1, 2, 3]), np.zeros(4, dtype=int)
+    y = np.array([1.0, 2, 4, 3])
+
+    def fit(*predictors, ladders=one, levels=level):
+        return fit_ladders(np.column_stack(predictors), y[: len(levels)], ladders=ladders, levels=levels)
+
+    assert fit(np.full(4, 0.1)) is None
+    assert fit(level, 0.3 + 7 * level) is None  # the covariate follows from the predictor
+    assert fit(level[:2], ladders=one[:2], levels=level[:2]) is None
+    assert fit(level, ladders=np.array([0, 0, 0, 1])) is None  # the second ladder has one level
+    assert fit(1e6 + level).contrast(SLOPE).center == pytest.approx(0.8)  # far from zero there is spread all the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.console import Console
 from scipy import stats
 
 from sftdiv.analysis.item_scores import item_scores
+from sftdiv.analysis.study import load_study
 from sftdiv.pipeline.analyze_study import analyze_cells, analyze_study
 from sftdiv.reporting.study.findings import sentences
 from sftdiv.reporting.study.study_terminal import slope_table
@@ -147,3 +149,18 @@ def test_the_report_and_the_terminal_say_units_and_reasons(tmp_path):
     assert {"design", "ladders", "degrees", "slope_p", "slope_p_holm", "slope_q", "status", "slope_per_sd"} <= set(
         written
     )
+
+
+def test_replicates_that_share_their_types_are_noted(tmp_path, analyses):
+    """The ladders of ``replicated`` each have 70 % of the universe; of the whole universe they would differ in ties."""
+    words = "differ in the order of equal types only"
+    assert not [note for analysis in analyses.values() for note in analysis.notes if words in note]
+    folder = write_real_study(tmp_path, "replicated")
+    for path in folder.glob("*/result.json"):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(row | {"config.selection.universe_share": 1.0}), encoding="utf-8")
+    assert [note for note in load_study(folder).notes if words in note]
+    for path in folder.glob("*/result.json"):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(row | {"config.selection.selector.prune": "random"}), encoding="utf-8")
+    assert not [note for note in load_study(folder).notes if words in note]

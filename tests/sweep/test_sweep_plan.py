@@ -4,6 +4,7 @@ import json
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from sftdiv.config.app import study_of_command
 from sftdiv.config.compose import prepare
@@ -84,6 +85,25 @@ def test_a_baseline_of_another_strategy_drops_the_options_of_the_grids_own():
     axes = axes_of(["strategy=meso_tag", "strategy/tagger=keyphrase", "strategy/normalise=none,light", "seed=0,1"])
     settings = {"strategy": "random", "selection.universe": "{strategy}"}
     assert sorted(baseline_axes(axes, settings, axes_of, lambda key: "x")) == ["seed", "selection.universe", "strategy"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["strategy=macro_topic", "strategy/clusterer=kmeans,hdbscan"],
+        ["strategy=meso_tag", "strategy/tagger=keyphrase"],
+        ["strategy=meso_tag", "strategy/normalise=none,light"],
+        ["strategy=micro_token", "strategy.tokenizer=model,words"],
+    ],
+)
+def test_every_cell_of_a_grid_over_the_options_of_a_strategy_composes(overrides, composed):
+    """The baselines of ``sweep=grid`` leave out what other strategies lack."""
+    baselines = OmegaConf.to_container(composed("sweep=grid").sweep.baselines)
+    axes = axes_of([*overrides, "diversity_level=0,1", "replicate=0"])
+    cells = [cell for settings in baselines.values() for cell in grid(baseline_axes(axes, settings, axes_of, str))]
+    assert len(cells) == 3
+    for cell in [*cells, *grid(axes)]:
+        assert compose_run(cell)
 
 
 def test_a_study_is_named_by_its_experiment():

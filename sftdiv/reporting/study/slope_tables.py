@@ -37,7 +37,9 @@ def grid_rows(grid: SlopeGrid, unit: ScoreUnit) -> list[tuple[str, list[Entry]]]
                 entries.append(words(None))
                 continue
             entry = estimate(slope.to_dict(), "slope", se="slope_se", times=unit.times, decimals=unit.decimals)
-            below = "; ".join(filter(None, [entry.below, *([] if is_missing(slope["status"]) else [slope["status"]])]))
+            caveats = [] if is_missing(slope["status"]) else [str(slope["status"])]
+            caveats += ["not separable from length"] if slope["collinear_length"] > COLLINEAR else []
+            below = "; ".join(filter(None, [entry.below, *caveats]))
             entries.append(replace(entry, value=float(is_finding(slope)), below=below))
         rows.append((setting, entries))
     return rows
@@ -51,7 +53,6 @@ def slopes(analysis: Analysis) -> TableView:
         ("n", True, lambda row: number(row["n"])),
         ("levels", True, lambda row: number(row["levels"])),
         ("ladders", True, lambda row: number(row["ladders"])),
-        ("items", True, lambda row: number(row["items"])),
         (
             f"slope, {unit.name}{WITH_95}",
             True,
@@ -71,7 +72,7 @@ def slope_details(analysis: Analysis) -> TableView:
     unit = score_unit(analysis)
     columns: Columns = [
         ("series", False, lambda row: ladder(row["ladder"])),
-        ("items", True, lambda row: number(row["items"])),
+        ("items", True, lambda row: number(row["items"] or None)),
         ("q", True, lambda row: number(row["slope_q"], 2)),
         ("slope in within-treatment SDs", True, lambda row: signed(row["slope_per_sd"])),
         ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),

@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.regression import ONE_SIGMA
 from sftdiv.analysis.series import series_of
 from sftdiv.analysis.slopes import COLLINEAR
+from sftdiv.analysis.student_t import ONE_SIGMA
 from sftdiv.analysis.variants import SEPARATOR, is_foreign
 from sftdiv.reporting.format import format_number
 
