@@ -49,19 +49,26 @@ def item_scores(cells: pd.DataFrame, folder: Path) -> Floats | None:
     return matrix if close.all() else None
 
 
-@lru_cache(maxsize=4096)
 def _read(cell: Path, primary: str) -> pd.Series | None:
     """Values of the score ``TASK.METRIC`` or ``TASK.METRIC.FILTER`` by item (number and content hash)."""
     for path in sorted((cell / "evaluation").glob("*/*.parquet")):
-        if not primary.startswith(f"{path.stem}."):
-            continue
-        names = pq.read_schema(path).names
-        metric, _, filtered = primary.removeprefix(f"{path.stem}.").partition(".")
-        if "item_hash" not in names or f"{METRIC}{metric}" not in names:
-            continue
-        rows = pd.read_parquet(path, columns=["item", "item_hash", "filter", f"{METRIC}{metric}"])
-        rows = rows[rows["filter"] == (filtered or "none")].dropna().sort_values(["item", "item_hash"])
-        if len(rows) and not rows.duplicated(["item", "item_hash"]).any():
-            index = pd.MultiIndex.from_frame(rows[["item", "item_hash"]])
-            return pd.Series(rows[f"{METRIC}{metric}"].to_numpy(dtype=float), index=index)
+        if primary.startswith(f"{path.stem}."):
+            metric, _, filtered = primary.removeprefix(f"{path.stem}.").partition(".")
+            scores = _file_scores(path, path.stat().st_mtime_ns, metric, filtered or "none")
+            if scores is not None:
+                return scores
     return None
+
+
+@lru_cache(maxsize=4096)
+def _file_scores(path: Path, _modified: int, metric: str, filtered: str) -> pd.Series | None:
+    """One metric in one file, read again only if the file was modified."""
+    names = pq.read_schema(path).names
+    if "item_hash" not in names or f"{METRIC}{metric}" not in names:
+        return None
+    rows = pd.read_parquet(path, columns=["item", "item_hash", "filter", f"{METRIC}{metric}"])
+    rows = rows[rows["filter"] == filtered].dropna().sort_values(["item", "item_hash"])
+    if rows.empty or rows.duplicated(["item", "item_hash"]).any():
+        return None
+    index = pd.MultiIndex.from_frame(rows[["item", "item_hash"]])
+    return pd.Series(rows[f"{METRIC}{metric}"].to_numpy(dtype=float), index=index)
