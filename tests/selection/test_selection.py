@@ -116,15 +116,37 @@ def test_levels_run_from_k_min_to_k_max():
 def test_k_min_as_number_and_share():
     units = units_of(*[{t} for t in range(10) for _ in range(5)])
     ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
-    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10, strict=True) for k_min in ("auto", 4, 0.5)] == [3, 4, 5]
-    assert (
-        lowest_k(8, ladder, np.ones(50), 12, types=20, strict=False) == 4
-    )  # half of all ladders' types are this one's
-    assert lowest_k(2, ladder, np.ones(50), 12, types=20, strict=False) == 3
-    with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3"):
-        lowest_k(2, ladder, np.ones(50), 12, types=10, strict=True)
+    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10) for k_min in ("auto", 4, 0.5)] == [(3, 3), (4, 3), (5, 3)]
+    assert lowest_k(8, ladder, np.ones(50), 12, types=20) == (4, 3)  # half of all ladders' types are this one's
+    assert lowest_k(2, ladder, np.ones(50), 12, types=20) == (1, 3)
     with pytest.raises(SftdivError, match="neither 'auto' nor a share"):
-        lowest_k("few", ladder, np.ones(50), 12, types=10, strict=True)
+        lowest_k("few", ladder, np.ones(50), 12, types=10)
+
+
+def test_a_level_is_refused_by_its_own_pool():
+    # Ten types of five examples each; 8 examples with slack 1.5 need 12, so three types. With k_min=2 level 0 has two
+    # types (ten examples) and is refused, level 1/4 has four and works.
+    units = units_of(*[{t} for t in range(10) for _ in range(5)])
+    with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3.*or a higher level"):
+        subset_of(units, level=0, size=8, slack=1.5, k_min=2)
+    for level in (0.25, 1):
+        subset = subset_of(units, level=level, size=8, slack=1.5, k_min=2)
+        assert (len(subset), subset.columns["k_min"], subset.columns["k_asked"]) == (8, 2, 4 if level < 1 else 10)
+
+
+def test_level_1_serves_any_size_up_to_the_universe():
+    units = units_of(*[{0}] * 20, *[{1}] * 10)
+    for size in (21, 25, 30):
+        subset = subset_of(units, level=1, size=size, slack=1.5)
+        assert len(subset) == len(set(subset.indices.tolist())) == size
+    tokens = np.tile([2.0, 3.0, 4.0], 10)
+    assert len(subset_of(units, level=1, size=tokens.sum(), slack=1.5, weights=tokens)) == 30
+    matched = subset_of(units, level=1, size=30, slack=1.5, match="source", sources=["a", "b", "c"] * 10)
+    assert len(matched) == 30
+    with pytest.raises(SftdivError, match=r"size 31 is more than the universe holds.*largest feasible size is 30"):
+        subset_of(units, level=1, size=31, slack=1.5)
+    with pytest.raises(SftdivError, match=r"1.5 x 25 = 38 is more than.* is 20 below level 1 and 30 at diversity_level=1"):
+        subset_of(units, level=0.99, size=25, slack=1.5)
 
 
 # --- draw -----------------------------------------------------------------------------------------------------------
@@ -189,7 +211,7 @@ def test_infeasible_size_says_the_largest_feasible():
     units = units_of(*[{0}] * 20, *[{1}] * 10)
     with pytest.raises(
         SftdivError,
-        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20",
+        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20 below",
     ):
         subset_of(units, level=0, size=25, slack=1.5)
     assert len(subset_of(units, level=0, size=20, slack=1.5)) == 20
