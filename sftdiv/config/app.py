@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import os_error_message
@@ -38,7 +39,7 @@ def register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "given": lambda value, otherwise: otherwise if value is None else value,
         "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
-        "hardware": lambda: "gpu" if _has_gpu() else "cpu",
+        "unless_selecting": _unless_selecting,
         "study_of_command": lambda: study_of_command(sys.argv[1:]),
         "user_cache": lambda: str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sftdiv"),
     }
@@ -151,10 +152,9 @@ def _reject_numbers_for_groups(arguments: list[str]) -> None:
             raise SftdivError(f"{name}={value} is not an option of the group {name}: {options}{hint}")
 
 
-def _has_gpu() -> bool:
-    """Whether an NVIDIA device is visible; does not import torch, which takes seconds."""
-    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # /dev/dxg: WSL
-    return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
+def _unless_selecting(value: Any, *, _root_: Any) -> Any:
+    """A value for runs that train; 0 with ``stop_after=select``. Other commands than ``run`` have no ``stop_after``."""
+    return 0 if OmegaConf.select(_root_, "stop_after", default=None) == SELECT else value
 
 
 def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from sftdiv.training.config import TrainingConfig
 __all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "Seeds", "SelectionSpec", "SizeSpec", "StrategySpec"]
 
 StopAfter = Literal["select", "train"] | None
+SELECT: StopAfter = "select"  # trains nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +188,14 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        parts = {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        identity = {name: value for name, value in settings_identity(self).items() if name not in skipped}
         if self.stop_after == "select":
-            del parts["seeds"]["train"]
-        return parts
+            del identity["seeds"]["train"]
+        if self.selection.size.nothing:  # nothing is measured, and nothing is trained
+            del identity["metrics"]
+            for name in ("schedule", "fine_tuning", "optimizer") if "training" in identity else ():
+                del identity["training"][name]
+        return identity
 
     def evaluation_identity(self) -> dict[str, Any]:
         """Identities of the evaluators: what decides the scores of a given model."""

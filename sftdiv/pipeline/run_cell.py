@@ -69,8 +69,8 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             corpus = artifacts.data.corpus
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
-            context = artifacts.eval_context(cell)
             if spec.stop_after != "select":
+                context = artifacts.eval_context(cell)  # resolves the trainer, for which this machine may lack a GPU
                 check_model(spec, artifacts, context)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))

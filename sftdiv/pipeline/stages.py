@@ -75,7 +75,7 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
     selection = spec.selection.selector.select(problem)
     columns = selection.columns
     levels_coincide = columns.get("k_min", 0) == columns.get("k_max", 1)
-    if levels_coincide and units.matrix.shape[1] < len(data.corpus):
+    if levels_coincide and spec.selection.level < 1 and units.matrix.shape[1] < len(data.corpus):
         log.warning(
             "k_min = k_max = %d: all levels select from the same pool; reduce the size or selection.slack",
             columns["k_max"],
