@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sftdiv.protocols import Needs, Reader, Selector, UnitExtractor
 from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.group_cap import GROUPINGS
-from sftdiv.selection.universe import MATCHES
+from sftdiv.selection.universe import MATCHES, match_identity
 from sftdiv.storage.hashing import identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.units.encoding import WORDS
@@ -205,9 +205,7 @@ class SelectionSpec:
         return replace(shared, universe_share=1.0, **nothing)
 
     def identity(self) -> dict[str, Any]:
-        """All fields but those without effect: the order of the sources, what an absent limit would count, and the
-        selector's settings unless it chooses.
-        """
+        """All fields but what has no effect: the order of sources, what an absent limit counts, an idle selector."""
         sources = None if self.sources is None else sorted({str(source) for source in self.sources})
         selector: Any = identity_of(self.selector)
         if not self.size.chooses and isinstance(selector, dict):
@@ -215,4 +213,5 @@ class SelectionSpec:
         if self.size.nothing:
             selector = None
         group_by = self.group_by if self.max_per_group is not None else None
-        return settings_identity(self) | {"sources": sources, "selector": selector, "group_by": group_by}
+        changed = {"sources": sources, "selector": selector, "group_by": group_by, "match": match_identity(self.match)}
+        return settings_identity(self) | changed

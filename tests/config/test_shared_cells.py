@@ -1,4 +1,4 @@
-"""Commands that make the same result share one cell: on machines with other hardware, and where a setting has no effect."""
+"""Commands of one result share one cell: on machines with other hardware, and where a setting has no effect."""
 
 import pytest
 import torch
@@ -25,7 +25,9 @@ def gpu_machine(monkeypatch):
     OmegaConf.clear_resolver("hardware")
 
 
-@pytest.mark.parametrize("overrides", [[], ["train=lora"], ["trainer=ddp"], ["stop_after=select"], ["train.batch=auto"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["train=lora"], ["trainer=ddp"], ["stop_after=select"], ["train.batch=auto"]]
+)
 def test_a_cell_planned_without_a_gpu_is_that_of_the_job_with_one(gpu_machine, overrides):
     planned = compose_run(overrides)
     gpu_machine()

@@ -116,7 +116,11 @@ def test_levels_run_from_k_min_to_k_max():
 def test_k_min_as_number_and_share():
     units = units_of(*[{t} for t in range(10) for _ in range(5)])
     ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
-    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10) for k_min in ("auto", 4, 0.5)] == [(3, 3), (4, 3), (5, 3)]
+    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10) for k_min in ("auto", 4, 0.5)] == [
+        (3, 3),
+        (4, 3),
+        (5, 3),
+    ]
     assert lowest_k(8, ladder, np.ones(50), 12, types=20) == (4, 3)  # half of all ladders' types are this one's
     assert lowest_k(2, ladder, np.ones(50), 12, types=20) == (1, 3)
     with pytest.raises(SftdivError, match="neither 'auto' nor a share"):
@@ -145,7 +149,9 @@ def test_level_1_serves_any_size_up_to_the_universe():
     assert len(matched) == 30
     with pytest.raises(SftdivError, match=r"size 31 is more than the universe holds.*largest feasible size is 30"):
         subset_of(units, level=1, size=31, slack=1.5)
-    with pytest.raises(SftdivError, match=r"1.5 x 25 = 38 is more than.* is 20 below level 1 and 30 at diversity_level=1"):
+    with pytest.raises(
+        SftdivError, match=r"1.5 x 25 = 38 is more than.* is 20 below level 1 and 30 at diversity_level=1"
+    ):
         subset_of(units, level=0.99, size=25, slack=1.5)
 
 
@@ -237,15 +243,50 @@ def test_left_out_counts_once_under_the_first_reason():
     assert universe.indices.tolist() == [3]
 
 
-def test_matching_length_fixes_the_quintiles():
-    # Type t is held by examples of length t: unmatched, level 0 is one length; matched, each quintile gives
-    # its fifth at every level.
+def test_matching_length_fixes_the_share_of_each_length():
+    # Type t is held by examples of length 4 ** t: unmatched, level 0 is one length; matched, each length gives its
+    # fifth at every level.
     units = units_of(*[{2 * (i // 20) + i % 2} for i in range(100)])
-    lengths = [i // 20 for i in range(100)]
+    lengths = [4 ** (i // 20) for i in range(100)]
     for level in (0, 1):
         subset = subset_of(units, level=level, size=25, match="length", lengths=lengths)
-        assert np.bincount(np.array(lengths)[subset.indices]).tolist() == [5] * 5
+        assert np.unique(np.array(lengths)[subset.indices], return_counts=True)[1].tolist() == [5] * 5
     assert len(set(np.array(lengths)[subset_of(units, level=0, size=8, lengths=lengths).indices])) == 1
+
+
+def test_strata_of_lengths_by_hand():
+    # Steps of 1.25 from 1: 1, 2 and 3, 4, 5 to 6, 7 ...; 0 counts as 1.
+    units = units_of(*[{0}] * 8, *[{1}] * 8)
+    lengths = [0, 1, 2, 2, 3, 4, 5, 6] * 2
+    assert everyone(units, match="length", lengths=lengths).strata.tolist() == [0, 0, 1, 1, 2, 3, 4, 5] * 2
+    many = units_of(*[{0}] * 999, {1})  # a single long one joins the others
+    assert set(everyone(many, match="length", lengths=[10] * 999 + [10_000]).strata) == {0}
+
+
+@pytest.mark.parametrize(("match", "size"), [("length", 200), ("length", 1000), ("length+source", 1000)])
+def test_matched_levels_agree_in_length_within_5_percent(match, size):
+    """Types that rise with the length, as tokens do, and lengths with a long tail: unmatched means differ manifold."""
+    rng = np.random.default_rng(0)
+    lengths = np.ceil(rng.lognormal(4.5, 1.2, size=8000)).astype(int)
+    common, rare = (
+        rng.zipf(1.3, size=(8000, 3)) % 40,
+        40 + (lengths[:, None] // 8 + rng.integers(0, 60, (8000, 3))) % 900,
+    )
+    units = units_of(*[set(row) for row in np.hstack([common, np.where(lengths[:, None] > 60, rare, common)]).tolist()])
+    sources = [f"s{i % 3}" for i in range(8000)]
+    means = {
+        rule: [
+            lengths[
+                subset_of(
+                    units, level=level, size=size, slack=1.5, match=rule, lengths=lengths, sources=sources
+                ).indices
+            ].mean()
+            for level in (0, 1)
+        ]
+        for rule in ("none", match)
+    }
+    assert means["none"][1] > 1.5 * means["none"][0]
+    assert abs(means[match][1] / means[match][0] - 1) < 0.05
 
 
 def test_matching_source_gives_each_its_share():
