@@ -115,7 +115,7 @@ def test_a_subset_may_hold_one_example_of_each_text(tmp_path, pairs):
     def distinct(*overrides):
         artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "embedder=none", *overrides)
         units, selection = selected(artifacts)
-        columns = stages.diversity(artifacts.spec, artifacts, units, selection)["subset"]["distinct"]
+        columns = subset_diversity.diversity(artifacts.spec, artifacts, units, selection)["subset"]["distinct"]
         return universe_of(artifacts).counts.get("max_per_group", 0), columns
 
     left_out, columns = distinct("selection.max_per_group=1", "strategy.side=instruction")

@@ -2,17 +2,20 @@
 
 import json
 import logging
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 import sftdiv
 from sftdiv.config.from_python import compose_run
+from sftdiv.diversity.embedding_distance import embedding_distance
 from sftdiv.pipeline import stages
 from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.pipeline.result_table import result_lines
 from sftdiv.pipeline.run_artifacts import RunArtifacts
-from sftdiv.pipeline.subset_diversity import diversity, match_columns, random_diversity
+from sftdiv.pipeline.subset_diversity import counting_columns, diversity, match_columns, random_diversity
+from sftdiv.records import Embeddings
 from sftdiv.storage.cache import Store
 
 SMALL = ["corpus=files", "size.n=60", "corpus.band.low=1", "corpus.band.high=900", "embedder=none"]
@@ -56,7 +59,9 @@ def test_without_training_every_row_may_be_selected(pairs, model):
 
 
 def test_what_is_asked_for_is_left_out_even_without_training(pairs):
-    _, universe, _ = chosen(artifacts_of(pairs, "stop_after=select", "corpus.heldout=40", "selection.universe_share=0.5"))
+    _, universe, _ = chosen(
+        artifacts_of(pairs, "stop_after=select", "corpus.heldout=40", "selection.universe_share=0.5")
+    )
     assert universe.counts["heldout"] == 40 and universe.counts["universe_share"] > 300
 
 
@@ -174,3 +179,49 @@ def test_a_difference_in_length_that_is_left_is_said(pairs, caplog):
         columns = match_columns(artifacts, universe, selection)["match_tokens"]
     gap = columns["subset"] / columns["universe"] - 1
     assert abs(gap) > 0.025 and f"({100 * gap:+.1f} %)" in caplog.text
+
+
+@dataclass(frozen=True)
+class CountingEmbedder:
+    """Vectors by a hash of the text; remembers what it embedded."""
+
+    embedded: list[list[str]] = field(default_factory=list)
+
+    def identity(self):
+        return {"kind": "counting"}
+
+    def embed(self, texts, partial):
+        self.embedded.append(list(texts))
+        vectors = np.array([np.random.default_rng(sum(map(ord, text))).normal(size=8) for text in texts])
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Embeddings(unit.astype(np.float32), {"model": "counting", "distinct": len(set(texts))})
+
+
+@pytest.mark.parametrize("strategy", ["macro_topic", "micro_token"])
+def test_only_the_subset_is_embedded_on_a_side_without_topics(pairs, strategy):
+    embedder = CountingEmbedder()
+    overrides = ["stop_after=select", f"strategy={strategy}", "embedder=lsa", "size.n=60"]
+    if strategy == "macro_topic":
+        overrides += ["strategy/clusterer=kmeans", "strategy.units.stability.seeds=0"]
+    spec = replace(compose_run([*SMALL[:-1], f"corpus.path={pairs}", *overrides]).spec, embedder=embedder)
+    artifacts = RunArtifacts(spec, Store(pairs.parent / "cache"))
+    units, universe, selection = chosen(artifacts)
+    measured = diversity(spec, artifacts, units, selection)["diversity"]
+    random_diversity(spec, artifacts, units, universe, selection)
+    responses = [texts for texts in embedder.embedded if texts[0].startswith("The ")]
+    instructions = [texts for texts in embedder.embedded if texts[0].startswith("Tell ")]
+    assert [len(texts) for texts in responses] == [60, 60]  # the subset, and the random draw beside it
+    assert [len(texts) > 200 for texts in instructions] == ([True] if strategy == "macro_topic" else [False, False])
+    told = counting_columns(artifacts, selection.indices)["embeddings"]
+    assert told["response"]["distinct"] == 60 and len(responses) == 2  # read from the cache
+    whole = embedder.embed(artifacts.data.texts("response"), pairs.parent).vectors[selection.indices]
+    expected = embedding_distance(whole)
+    assert measured["response"]["embedding_distance"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_large_subset_shares_one_pass_over_the_corpus(pairs):
+    embedder = CountingEmbedder()
+    spec = replace(compose_run([*SMALL, f"corpus.path={pairs}", "stop_after=select"]).spec, embedder=embedder)
+    artifacts = RunArtifacts(spec, Store(pairs.parent / "cache"))
+    assert artifacts.data.embeddings_of("response", np.arange(251)).vectors.shape == (251, 8)
+    assert [len(texts) for texts in embedder.embedded] == [1000]
