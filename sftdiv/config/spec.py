@@ -23,6 +23,7 @@ from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.config import TrainingConfig
+from sftdiv.units.lexical import LEXICAL
 
 __all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "Seeds", "SelectionSpec", "SizeSpec", "StrategySpec"]
 
@@ -85,8 +86,9 @@ class ModelSpec:
         return None if self.ref is None else self.ref.revision
 
     def identity(self) -> dict[str, Any]:
-        """All fields."""
-        return settings_identity(self)
+        """All fields; the rule ``lexical`` by its name, even if a folder has that name."""
+        is_rule = self.name == LEXICAL and self.ref is not None and self.ref.path == LEXICAL
+        return settings_identity(self) | ({"ref": LEXICAL} if is_rule else {})
 
 
 @dataclass(frozen=True, kw_only=True)

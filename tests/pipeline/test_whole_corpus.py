@@ -65,7 +65,7 @@ def test_what_is_asked_for_is_left_out_even_without_training(pairs):
     assert universe.counts["heldout"] == 40 and universe.counts["universe_share"] > 300
 
 
-def test_selecting_alone_and_selecting_to_train_are_other_cells():
+def test_selecting_alone_and_selecting_to_train_are_other_cells(tmp_path, monkeypatch):
     """They draw from other universes, and with a model from scratch they count other tokens."""
     overrides = ["corpus=hub", "corpus.path=x", "model=smollm2_135m"]
     trained, selected = (compose_run([*overrides, *more]).spec for more in ([], ["stop_after=select"]))
@@ -74,6 +74,9 @@ def test_selecting_alone_and_selecting_to_train_are_other_cells():
     assert selected.model.ref == trained.model.ref  # a ready tokenizer stays
     scratch = compose_run(["corpus=hub", "corpus.path=x", "stop_after=select"]).single_cell().name
     assert scratch.startswith("micro_token-response-n2000-d1-lexical-s0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lexical").mkdir()  # a folder of that name is another thing
+    assert compose_run(["corpus=hub", "corpus.path=x", "stop_after=select"]).single_cell().name == scratch
 
 
 def test_the_python_api_uses_every_row(pairs):
