@@ -29,8 +29,8 @@ def own(tmp_path):
 
 def test_its_baselines_draw_from_its_universe(own, tmp_path):
     settings = ["size.n=20", "stop_after=select", "embedder=none", "tracking=none", "sweep.isolate=false"]
-    arguments = ["-m", *settings, "strategy=mine", "diversity_level=0,1", "sweep=grid", "study=own"]
-    done = run_program("sftdiv.run", *own, *arguments, *paths(tmp_path), env=environment())
+    arguments = [*settings, "strategy=mine", "diversity_level=0,1", "sweep=grid", "study=own"]
+    done = run_program("sftdiv.run", "-m", *own, *arguments, *paths(tmp_path), env=environment())
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(path.read_text()) for path in (tmp_path / "multirun" / "own").glob("*/result.json")]
     assert sorted((row["kind"], row["strategy"], row["universe_of"]) for row in rows) == [
