@@ -32,6 +32,10 @@ def select(
 ) -> Subset:
     """Select a subset at a diversity level, as ``python -m sftdiv.run stop_after=select`` does.
 
+    Every row may be selected: nothing is held out unless ``corpus__heldout`` says so. Level 1 allows all unit types of
+    the strategy, drawn evenly; it is not the set with the most distinct instructions. ``table`` of the result shows the
+    subset beside a random draw of the same size.
+
     Args:
         data: Examples; see the module's docstring.
         n: Number of examples.

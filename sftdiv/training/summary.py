@@ -24,6 +24,8 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     columns = {f"train.{name}": value for name, value in record.items() if name not in EXCLUDED and value is not None}
     columns |= {f"speed.{name}": record[name] for name in SPEED if record.get(name) is not None}
+    if precision := (record.get("how") or {}).get("precision"):
+        columns["train.precision"] = precision
     if "peak_memory_gib" in record:
         columns["memory.train_peak_gib"] = record["peak_memory_gib"]
     return columns

@@ -242,6 +242,16 @@ def test_a_lower_score_is_better_where_the_row_says_so(tmp_path):
     assert noted(study.notes, PRIMARY, "better when lower")
 
 
+def test_cells_that_machines_trained_in_several_precisions_are_noted(tmp_path):
+    """A cell's name holds the precision asked for; what `auto` found on the machine is in the row."""
+    folder = small(tmp_path / "mixed")
+    assert not noted(load_study(folder).notes, "precisions")
+    for number, path in enumerate(sorted(folder.glob(f"*/{RESULT}"))):
+        row = json.loads(path.read_text()) | {"train.precision": "bf16-mixed" if number % 2 else "32-true"}
+        path.write_text(json.dumps(row))
+    assert noted(load_study(folder).notes, "different precisions (32-true, bf16-mixed)")
+
+
 def test_the_order_in_which_cells_finish_changes_nothing(tmp_path):
     folder = write_synthetic_study(tmp_path / "a" / "demo", seeds=(0, 1), matches=("none",), levels=(0.0, 0.5, 1.0))
     other = tmp_path / "b" / "demo"

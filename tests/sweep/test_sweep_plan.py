@@ -114,10 +114,6 @@ def test_a_study_is_named_by_its_experiment():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (
-            ["size=full", "diversity_level=0.5"],
-            "size.n=all selects the whole universe and needs diversity_level=1, not 0.5",
-        ),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
         (["sweep.on_error=panic"], "sweep.on_error='panic' is unknown.*continue, stop"),
