@@ -57,7 +57,7 @@ def _scores(row: Mapping[str, Any]) -> list[str]:
 def _diversity(row: Mapping[str, Any]) -> list[str]:
     """Headline metrics of both sides, one per line."""
     prefix = "diversity.{}."
-    names = [name for name, metric in METRICS.items() if not metric.detail]
+    names = [name for name, metric in METRICS.items() if not metric.detail or metric.needs == "samples"]
     table: list[Sequence[str]] = [("diversity", *SIDES)]
     for name in names:
         keys = [prefix.format(side) + name for side in SIDES]
@@ -79,6 +79,11 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
             yield "types", f"{requested}; {row['k_reached']:,} reached"
         elif selector := row.get("config.selection.selector._target_"):
             yield "selector", selector
+        if "types.share" in row:
+            share = f"{row['types.share']:.0%} of the universe's {row['types.universe']:,}"
+            yield "distinct", f"{row['types.subset']:,} unit types, {share}"
+        if axis := {key.removeprefix("axis."): value for key, value in row.items() if key.startswith("axis.")}:
+            yield "axes", ", ".join(f"{name.replace('_', ' ')} {format_number(value)}" for name, value in axis.items())
         per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
         yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits"
     else:

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from sftdiv.config.spec import RunSpec
 from sftdiv.data.example_table import normalise
 from sftdiv.diversity.entropy import entropy
-from sftdiv.diversity.registry import describe
+from sftdiv.diversity.registry import describe, describe_at_tokens
 from sftdiv.diversity.unit_coverage import unit_coverage
+from sftdiv.pipeline.axes import axes
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
+from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
@@ -84,18 +86,16 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
 
 
 def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: Selection) -> dict[str, Any]:
-    """Metrics of the selected examples: texts of both sides, units, length and sources."""
+    """Metrics of the selected examples: texts of both sides, units, length, sources, and the common axes."""
     data, rows = artifacts.data, selection.indices
     sides = {}
     for side in SIDES:
-        texts = data.texts(side)
-        sides[side] = describe(
-            data.token_ids(side, artifacts.tokenizer).take(rows),
-            [texts[row] for row in rows],
-            data.embeddings(side)[rows] if data.embeds else None,
-            metrics=spec.metrics,
-            rng=np.random.default_rng(spec.seeds.draw),
-        )
+        texts, tokens = data.texts(side), data.token_ids(side, artifacts.tokenizer).take(rows)
+        chosen = [texts[row] for row in rows]
+        vectors = data.embeddings(side)[rows] if data.embeds else None
+        rng = np.random.default_rng(spec.seeds.draw)
+        sides[side] = describe(tokens, chosen, vectors, metrics=spec.metrics, rng=rng)
+        sides[side] |= describe_at_tokens(tokens, chosen)
     selected_units = units.matrix[rows]
     counts = np.asarray(selected_units.sum(axis=0)).ravel()
     of_units = {
@@ -112,14 +112,22 @@ def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: S
     return {
         "diversity": {**sides, "units": of_units},
         "subset": {"response_words": float(np.mean(words)), "distinct": distinct, "share": shares},
+        "axis": axes(data, rows),
     }
 
 
 def selection_columns(universe: Universe, units: Units, selection: Selection) -> dict[str, Any]:
-    """The subset's size, the selector's own columns, the universe and the units as columns of the row."""
+    """The subset's size, the selector's own columns, the universe and the units as columns of the row.
+
+    ``types.universe`` and ``types.subset`` count distinct unit types, and ``types.share`` is the share of the
+    universe's types that the subset holds. They mean the same for every selector and every ``selection.match``, unlike
+    the ladder's ``k``, which is summed over strata.
+    """
+    in_universe, in_subset = (distinct_types(units, rows) for rows in (universe.indices, selection.indices))
     return {
         "n": len(selection),
         **selection.columns,
+        "types": {"universe": in_universe, "subset": in_subset, "share": in_subset / in_universe},
         "universe": len(universe.indices),
         "left_out": dict(universe.counts),
         "units": dict(units.made_by),
