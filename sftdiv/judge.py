@@ -88,12 +88,20 @@ def show_arena(arena: Arena, study: Path) -> None:
     for head in ("level", "score", "win rate", "LC", "n", "unread"):
         table.add_column(head, justify="right")
     for row in arena.standings:
+        controlled, low, high = (
+            100 * value
+            for value in (
+                row.length_controlled_win_rate,
+                row.length_controlled_win_rate_low,
+                row.length_controlled_win_rate_high,
+            )
+        )
         table.add_row(
             literal(row.cell),
             "" if row.level is None else f"{row.level:.3g}",
             _with_interval(row.score, row.score_low, row.score_high, 0),
             _with_interval(100 * row.win_rate, 100 * row.win_rate_low, 100 * row.win_rate_high, 1),
-            format_decimals(100 * row.length_controlled_win_rate, 1),
+            _with_interval(controlled, low, high, 1),
             f"{row.n:,}",
             format_decimals(100 * row.unreadable, 1),
         )

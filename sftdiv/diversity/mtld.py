@@ -16,8 +16,8 @@ SHORTEST = 100  # tokens of a text: the shortest range for which McCarthy and Ja
 @metric(
     "mtld",
     {
+        "mtld_pooled": "Pooled MTLD (tokens per factor of all texts)",  # first: texts of any length have it
         "mtld": f"MTLD (tokens), mean over texts of {SHORTEST} tokens and more",
-        "mtld_pooled": "Pooled MTLD (tokens per factor of all texts)",
     },
     direction="high",
     needs="tokens",
@@ -25,7 +25,7 @@ SHORTEST = 100  # tokens of a text: the shortest range for which McCarthy and Ja
     order=9,
 )
 def _measure(texts: TextSet) -> list[float]:
-    return [mtld(texts.token_ids), pooled_mtld(texts.token_ids)]
+    return [pooled_mtld(texts.token_ids), mtld(texts.token_ids)]
 
 
 def mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD, shortest: int = SHORTEST) -> float:

@@ -4,8 +4,8 @@ Preferences, differences of length and, where known, the difficulty of the instr
 result is AlpacaEval 2's logistic model, fitted for this judge and baseline, and its predicted win rate
 at equal lengths. One cell does not identify the length coefficient: a terse candidate is shorter on
 nearly every prompt, so that its own data cannot separate terse from bad, and the difficulty of the
-prompts, which goes with the length of the baseline's answers, is mistaken for length. The result then
-ranks candidates worse than the raw win rate does (``benchmarks/length_control.py``). Nothing here is
+prompts, which goes with the length of the baseline's answers, is mistaken for length. The result can
+rank candidates worse than the raw win rate does (``benchmarks/length_control.py``). Nothing here is
 therefore a default: several cells of one judge are fitted together (``joint_length_control``), and one
 alone only for AlpacaEval's own judge, whose coefficient is known roughly, or on request.
 """

@@ -15,20 +15,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from sftdiv.evaluation.judge.alpaca_eval_files import Annotations, is_alpaca_eval_judge, read_annotations
 from sftdiv.evaluation.judge.joint_length_control import ALPACA_EVAL_GIVEN_DIFFICULTY, MIN_CELLS, WIDE, fit_jointly
 from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, fit_length, length_controlled_win_rate
-from sftdiv.evaluation.judge.win_rate import COVERAGE, bootstrap, standard_error, win_rate
+from sftdiv.evaluation.judge.win_rate import bootstrap, logit_interval, standard_error, win_rate
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import check_one_of
 
 PRIORS = ("auto", "alpaca_eval", "any")
 NO_CONTROL = (
     "no length-controlled win rate: one file cannot tell the judge's preference for length from quality, and a fit to "
-    "it ranks models worse than the raw win rate (benchmarks/length_control.md). Score several files of one judge and "
-    "baseline together, or choose a prior: --prior alpaca_eval (verdicts of AlpacaEval's judge) or --prior any"
+    "it can rank models worse than the raw win rate (benchmarks/length_control.md). Score several files of one judge "
+    "and baseline together, or choose a prior: --prior alpaca_eval (verdicts of AlpacaEval's judge) or --prior any"
 )
 
 
@@ -174,15 +173,6 @@ def _control_jointly(paths: Sequence[Path], files: Sequence[Annotations], is_alp
             )
         )
     return controls
-
-
-def logit_interval(rate: float, stderr: float) -> tuple[float, float]:
-    """95 % interval of a share, symmetric in logits, from its standard error; NaN where either is unknown."""
-    if math.isnan(stderr):
-        return math.nan, math.nan
-    centre = math.log(rate) - math.log1p(-rate)
-    half = float(norm.ppf((1 + COVERAGE) / 2)) * stderr / (rate * (1 - rate))
-    return 1 / (1 + math.exp(half - centre)), 1 / (1 + math.exp(-half - centre))
 
 
 def _check_comparable(paths: Sequence[Path], files: Sequence[Annotations]) -> None:

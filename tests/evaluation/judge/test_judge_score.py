@@ -251,6 +251,9 @@ def test_arena_command_writes_a_table(study, capsys):
     rows = (study / "arena.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0].startswith("cell,level,win_rate,") and len(rows) == 7
     assert ",1.0,0.7," in rows[1] and ",0.0,0.3," in rows[-1]
+    best = found["standings"][0]
+    low, high = (best[f"length_controlled_win_rate_{end}"] for end in ("low", "high"))
+    assert low < best["length_controlled_win_rate"] < high
     main(["arena", str(study), "--draws", "20"])
     assert "judge-1 (plain) on 100 prompts; base has 1000" in capsys.readouterr().out
 
