@@ -185,7 +185,10 @@ class _Model:
         expected = weighted.sum(axis=0)
         centred = np.where(self.answered, expected - (expected.sum(axis=1, keepdims=True) / asked), 0.0)
         of_rates = (centred + (direct + through_shares) @ influence) / asked
-        correction = math.sqrt(of_rates.shape[1] / max(of_rates.shape[1] - 1, 1))
+        prompts = of_rates.shape[1]
+        correction = (
+            math.sqrt(prompts / (prompts - 1)) if prompts > 1 else math.nan
+        )  # one prompt says nothing of others
         return correction * np.sqrt((of_rates**2).sum(axis=1)), correction * float(np.sqrt((influence[-1] ** 2).sum()))
 
     def _effects(self, weights: Floats) -> Floats:

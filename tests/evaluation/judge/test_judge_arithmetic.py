@@ -311,6 +311,10 @@ def test_the_joint_fit_of_extreme_cells(rng):
     assert fit.controlled[0] == 1 and math.isnan(fit.controlled[3]) and math.isnan(fit.stderr[0])
     assert fit.controlled[1:3] == pytest.approx([0.5, 0.5], abs=0.2) and 5 < fit.length < 100
     assert math.isnan(fit_jointly(np.full((2, 3), NAN), np.zeros((2, 3))).controlled[0])
+    single = fit_jointly(np.array([[0.3], [0.6]]), np.array([[3.0], [4.0]]))
+    assert single.controlled == pytest.approx([0.3, 0.6]) and np.isnan(single.stderr).all()
+    certain = fit_jointly(np.where(rng.random((3, 50)) < 0.5, 1e-9, 1e-6), rng.normal(0, 300, (3, 50)))
+    assert (certain.controlled < 2e-6).all() and np.isfinite(certain.length)
     with pytest.raises(SftdivError, match="1 cell: length control needs at least 2"):
         fit_jointly(longer[:1], delta[:1])
 
