@@ -66,9 +66,9 @@ class Study:
         folder: Study folder.
         name: Name of the study.
         cells: Columns of ``result.json`` without the settings, and ``performance`` (the primary
-            score, negated where lower is better), ``k_share`` (k_asked / k_max), ``unit_entropy``,
-            ``ladder`` (label; empty for baselines) and ``variant`` (what distinguishes ladders with
-            the same label).
+            score, negated where lower is better), ``k_share`` (k_asked / k_max; matched,
+            ``types.share``), ``unit_entropy``, ``ladder`` (label; empty for baselines) and ``variant``
+            (what distinguishes ladders with the same label).
         settings: Flat settings of each cell, such as ``strategy.units.low``; empty for cells
             written before rows contained them.
         failures: Columns ``cell``, ``stage`` and ``message``.
@@ -173,7 +173,7 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
     cells = cells.assign(
         level=pd.to_numeric(cells["level"]).astype(float),
         performance=np.array([_performance(row) for row in rows]),
-        k_share=cells["k_asked"] / cells["k_max"],
+        k_share=_type_share(cells),
         unit_entropy=cells["diversity.units.entropy"],
         variant=add_variants(cells, settings),
     )
@@ -182,6 +182,18 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
         for row, variant in zip(rows, cells["variant"], strict=True)
     ]
     return cells.assign(ladder=pd.Series(labels, index=cells.index, dtype=object))
+
+
+def _type_share(cells: pd.DataFrame) -> pd.Series:
+    """Share of the unit types that a cell uses: k_asked / k_max, and ``types.share`` of the row where matched.
+
+    Matched, k is summed over strata, so that a type counts in each stratum that holds it.
+    """
+    share = cells["k_asked"] / cells["k_max"]
+    if "types.share" not in cells:  # all cells were written before rows contained it
+        return share
+    distinct = pd.to_numeric(cells["types.share"])
+    return share.mask((cells["match"] != "none") & share.notna() & distinct.notna(), distinct)
 
 
 def _performance(row: Mapping[str, Any]) -> float:

@@ -47,7 +47,7 @@ for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"sftdiv.diversity.{_module.name}")
 
 METRICS: Mapping[str, Metric] = MappingProxyType(DECLARED.metrics)  # by column
-FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # of texts; units have ``describe_units``
+FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # that a config may choose
 PAPER: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if family.paper)
 
 
@@ -118,6 +118,14 @@ def describe(
     for family in (FAMILIES[name] for name in metrics):
         if family.needs not in missing:
             columns |= family.values(subset)
+    return columns
+
+
+def describe_at_tokens(token_ids: TokenIds, texts: Sequence[str]) -> dict[str, float]:
+    """Measure a set of texts at an equal number of tokens; see ``equal_tokens``. Every set is, whatever the config."""
+    columns: dict[str, float] = {}
+    for family in DECLARED.sample_families.values():
+        columns |= family.values(TextSet(token_ids, texts, None, None, None, 0))
     return columns
 
 

@@ -75,7 +75,11 @@ def _diversity(row: Mapping[str, Any]) -> list[str]:
     """Headline metrics of both sides, one per line, each beside that of a random draw of the same size."""
     prefixes = ("", "random.") if "random.n" in row else ("",)
     columns = [(side, prefix) for side in SIDES for prefix in prefixes]
-    metrics = [(name, f"diversity.{{}}.{name}") for name, metric in METRICS.items() if not metric.detail]
+    metrics = [
+        (name, f"diversity.{{}}.{name}")
+        for name, metric in METRICS.items()
+        if not metric.detail or metric.needs == "samples"
+    ]
     table: list[Sequence[str]] = [("diversity", *("random" if prefix else side for side, prefix in columns))]
     for name, column in [("distinct texts", "subset.distinct.{}"), *metrics]:
         keys = [prefix + column.format(side) for side, prefix in columns]
@@ -95,6 +99,11 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
             yield "level", level_meaning(row["level"])
         elif selector := row.get("config.selection.selector._target_"):
             yield "selector", selector
+        if "types.share" in row:
+            share = f"{row['types.share']:.0%} of the universe's {row['types.universe']:,}"
+            yield "distinct", f"{row['types.subset']:,} unit types, {share}"
+        if axis := {key.removeprefix("axis."): value for key, value in row.items() if key.startswith("axis.")}:
+            yield "axes", ", ".join(f"{name.replace('_', ' ')} {format_number(value)}" for name, value in axis.items())
         per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
         beside = f" (random draw: {row['random.diversity.units.entropy']:.2f})" if "random.n" in row else ""
         yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits{beside}"

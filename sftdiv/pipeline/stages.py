@@ -20,6 +20,7 @@ from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
+from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
@@ -79,10 +80,17 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
 
 
 def selection_columns(universe: Universe, units: Units, selection: Selection) -> dict[str, Any]:
-    """The subset's size, the selector's own columns, the universe and the units as columns of the row."""
+    """The subset's size, the selector's own columns, the universe and the units as columns of the row.
+
+    ``types.universe`` and ``types.subset`` count distinct unit types, and ``types.share`` is the share of the
+    universe's types that the subset holds. They mean the same for every selector and every ``selection.match``, unlike
+    the ladder's ``k``, which is summed over strata.
+    """
+    in_universe, in_subset = (distinct_types(units, rows) for rows in (universe.indices, selection.indices))
     return {
         "n": len(selection),
         **selection.columns,
+        "types": {"universe": in_universe, "subset": in_subset, "share": in_subset / in_universe},
         "universe": len(universe.indices),
         "left_out": dict(universe.counts),
         "units": dict(units.made_by),

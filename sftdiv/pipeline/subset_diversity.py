@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from sftdiv.config.spec import RunSpec
 from sftdiv.data.example_table import normalise
 from sftdiv.diversity.entropy import entropy
-from sftdiv.diversity.registry import describe
+from sftdiv.diversity.registry import describe, describe_at_tokens
 from sftdiv.diversity.unit_coverage import unit_coverage
 from sftdiv.pipeline.artifacts import versions
+from sftdiv.pipeline.axes import axes
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.records import SIDES, Selection, Units, Universe
@@ -37,7 +38,7 @@ RANDOM_DRAW = 1 << 31  # beside the seed: other random numbers than those of the
 
 
 def diversity(spec: RunSpec, artifacts: RunArtifacts, units: Units, selection: Selection) -> dict[str, Any]:
-    """Metrics of the selected examples: texts of both sides, distinct texts, units, length and sources."""
+    """Metrics of the selected examples: texts of both sides, distinct texts, units, length, sources, common axes."""
     return _measured(spec, artifacts, units, selection.indices)
 
 
@@ -123,16 +124,17 @@ def _measured(spec: RunSpec, artifacts: RunArtifacts, units: Units, rows: NDArra
     data = artifacts.data
     sides, distinct = {}, {}
     for side in SIDES:
-        column = data.texts(side)
+        column, tokens = data.texts(side), data.token_ids(side, artifacts.tokenizer).take(rows)
         texts = [column[row] for row in rows]
         distinct[side] = len({normalise(text) for text in texts})
         sides[side] = describe(
-            data.token_ids(side, artifacts.tokenizer).take(rows),
+            tokens,
             texts,
             data.embeddings_of(side, rows).vectors if data.embeds else None,
             metrics=spec.metrics,
             rng=np.random.default_rng(spec.seeds.draw),
         )
+        sides[side] |= describe_at_tokens(tokens, texts)
     of_rows = units.matrix[rows]
     counts = np.asarray(of_rows.sum(axis=0)).ravel()
     of_units = {
@@ -148,4 +150,5 @@ def _measured(spec: RunSpec, artifacts: RunArtifacts, units: Units, rows: NDArra
     return {
         "diversity": {**sides, "units": of_units},
         "subset": {"response_words": float(np.mean(words)), "distinct": distinct, "share": shares},
+        "axis": axes(data, rows),
     }

@@ -1,7 +1,7 @@
 """From ladders to a selection: an even draw from the level's pool in every stratum, up to the stratum's quota.
 
-Without matching there is one stratum. Numbers of types (k) are summed over strata. Pools are disjoint, so
-their sizes are summed as well.
+Without matching there is one stratum. Numbers of types (k) are summed over strata, so that a type that several
+strata hold counts in each; ``types.pool`` counts it once. Pools are disjoint, so their sizes are summed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def choose(
             at every size.
 
     Returns:
-        Selected rows with the columns ``k_min, k_max, k_asked, k_reached, pool``.
+        Selected rows with the columns ``k_min, k_max, k_asked, k_reached`` (summed over strata), ``pool`` and
+        ``types.pool`` (distinct types of the pools of all strata).
 
     Raises:
         SftdivError: The size exceeds the universe or, below level 1, slack x size does; or level, slack or k_min
@@ -104,8 +105,14 @@ def choose(
         "k_asked": sum(rung.k_asked for rung in rungs),
         "k_reached": reached,
         "pool": sum(len(rung.pool) for rung in rungs),
+        "types.pool": distinct_types(units, np.concatenate([rung.pool for rung in rungs])),
     }
     return Selection(indices, columns)
+
+
+def distinct_types(units: Units, rows: NDArray[np.int64]) -> int:
+    """Number of types that at least one of the examples has, each counted once; rows of the corpus, shape (rows,)."""
+    return len(np.unique(units.matrix[rows].indices))
 
 
 def _draw_rungs(

@@ -79,6 +79,17 @@ def noted(notes, *words):
 # what the tables hold
 
 
+def test_the_share_of_types_is_that_of_distinct_types_where_matched(tmp_path):
+    """Matched, k counts a type once in each stratum: the row's own share holds. Older rows lack it."""
+    for number, (match, share) in enumerate((("none", 0.9), ("length", 0.59), ("source", None))):
+        row = synthetic_row("shares", "micro_token", "response", 0.5, number, 0.3, match=match)
+        write_cell(tmp_path / "shares", row | ({} if share is None else {"types.share": share}))
+    cells = load_study(tmp_path / "shares").cells.set_index("match")
+    of_k = cells["k_asked"] / cells["k_max"]
+    assert cells.loc["length", "k_share"] == 0.59
+    assert (cells["k_share"] == of_k)[["none", "source"]].all()
+
+
 def test_a_study_has_a_row_for_each_finished_cell(made_up):
     study, _ = made_up
     assert study.name == "demo"

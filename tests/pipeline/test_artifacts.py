@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sftdiv.config.from_python import compose_run
+from sftdiv.diversity.equal_tokens import COLUMNS as EQUAL_TOKENS
 from sftdiv.pipeline import cell_files, stages, subset_diversity
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import SftdivError
@@ -216,13 +217,18 @@ def test_metrics_of_a_subset_are_a_setting(tmp_path, pairs):
     paper = {"embedding_distance", "length", "compression_ratio", "self_bleu", "entropy", "ngram_ratio"} | {
         f"ngram_ratio_{n}" for n in range(1, 5)
     }
+    paper |= (always := {f"{name}_at_tokens" for name in EQUAL_TOKENS})
     lsa = "embedder.max_share=1.0"
     assert set(columns(lsa)) == paper
     assert set(columns("embedder=none")) == paper - {"embedding_distance"}
     assert {"vendi", "novel_sum", "mtld", "log_determinant", "homogenisation"} < set(
         columns(lsa, "diversity.metrics=all")
     )
-    assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == {"length", "mtld"}
+    assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == always | {
+        "length",
+        "mtld",
+        "mtld_pooled",
+    }
 
 
 def test_how_the_embeddings_were_made_is_told(tmp_path, pairs):

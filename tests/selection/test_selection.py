@@ -431,3 +431,15 @@ def test_reached_types_rise_with_the_level():
     ]
     assert reached == sorted(set(reached))
     assert reached[-1] == 200
+
+
+def test_a_type_that_several_strata_hold_counts_once_in_the_distinct_types():
+    """Two sources with the same three types: k is summed over both, types.pool counts each type once."""
+    held = [{0}, {0}, {0}, {0, 1}, {1, 2}] * 2
+    units = units_of(*held)
+    matched = subset_of(units, level=1, size=6, match="source", sources=["a"] * 5 + ["b"] * 5)
+    assert (matched.columns["k_max"], matched.columns["types.pool"]) == (6, 3)
+    unmatched = subset_of(units, level=1, size=6)
+    assert unmatched.columns["k_max"] == unmatched.columns["types.pool"] == 3
+    lowest = subset_of(units, level=0, size=4, match="source", sources=["a"] * 5 + ["b"] * 5)
+    assert (lowest.columns["k_asked"], lowest.columns["types.pool"]) == (2, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import check_range
 
-LAYOUT = 1  # version of a stored measurement: raise it when the same settings would give other numbers
+LAYOUT = 2  # version of a stored measurement: raise it when the same settings would give other numbers
 AUTO = "auto"
 AUTO_SIZE = 1000  # examples: small enough for most datasets, large enough for every metric
 LEAST_OF_RUNS = {"shortest": 3, "seed": 0}  # 1 for the other whole numbers

@@ -93,7 +93,7 @@ def arena(standings: pd.DataFrame, link: Callable[[str], str]) -> TableView:
         ("level", True, lambda row: number(row["level"])),
         ("score", True, lambda row: _with_interval(row, "score", 1, 0)),
         ("win rate, %", True, lambda row: _with_interval(row, "win_rate", 100, 1)),
-        ("length-controlled, %", True, lambda row: measurement(100 * row["length_controlled_win_rate"])),
+        ("length-controlled, %", True, lambda row: _with_interval(row, "length_controlled_win_rate", 100, 1)),
         ("prompts", True, lambda row: number(row["n"])),
         ("unreadable, %", True, lambda row: number(100 * row["unreadable"])),
     ]
