@@ -10,7 +10,7 @@ import pytest
 import sftdiv
 from sftdiv.config.from_python import compose_run
 from sftdiv.diversity.embedding_distance import embedding_distance
-from sftdiv.pipeline import stages
+from sftdiv.pipeline import axes, stages
 from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.pipeline.result_table import result_lines
 from sftdiv.pipeline.run_artifacts import RunArtifacts
@@ -103,7 +103,7 @@ def test_a_random_draw_of_the_same_size_stands_beside_the_selection(pairs):
     subset = sftdiv.select(pairs, n=60, level=1, corpus__band__low=1, corpus__band__high=900)
     report = subset.report
     assert report["random.n"] == 60
-    same = {key for key in report if key.startswith(("diversity.", "subset.")) and "share" not in key}
+    same = {key for key in report if key.startswith(("diversity.", "subset.", "axis.")) and "share" not in key}
     assert {f"random.{key}" for key in same} == {
         key for key in report if key.startswith("random.") and "share" not in key and key != "random.n"
     }
@@ -201,7 +201,8 @@ class CountingEmbedder:
 
 
 @pytest.mark.parametrize("strategy", ["macro_topic", "micro_token"])
-def test_only_the_subset_is_embedded_on_a_side_without_topics(pairs, strategy):
+def test_only_the_subset_is_embedded_on_a_side_without_topics(pairs, strategy, monkeypatch):
+    monkeypatch.setattr(axes, "REFERENCE", 100)
     embedder = CountingEmbedder()
     overrides = ["stop_after=select", f"strategy={strategy}", "embedder=lsa", "size.n=60"]
     if strategy == "macro_topic":
@@ -213,10 +214,10 @@ def test_only_the_subset_is_embedded_on_a_side_without_topics(pairs, strategy):
     random_diversity(spec, artifacts, units, universe, selection)
     responses = [texts for texts in embedder.embedded if texts[0].startswith("The ")]
     instructions = [texts for texts in embedder.embedded if texts[0].startswith("Tell ")]
-    assert [len(texts) for texts in responses] == [60, 60]  # the subset, and the random draw beside it
-    assert [len(texts) > 200 for texts in instructions] == ([True] if strategy == "macro_topic" else [False, False])
+    assert [len(texts) for texts in responses] == [60, 100, 60]  # the subset, the reference of axis.coverage, the random draw
+    assert [len(texts) > 200 for texts in instructions] == ([True] if strategy == "macro_topic" else [False, False, False])
     told = counting_columns(artifacts, selection.indices)["embeddings"]
-    assert told["response"]["distinct"] == 60 and len(responses) == 2  # read from the cache
+    assert told["response"]["distinct"] == 60 and len(responses) == 3  # read from the cache
     whole = embedder.embed(artifacts.data.texts("response"), pairs.parent).vectors[selection.indices]
     expected = embedding_distance(whole)
     assert measured["response"]["embedding_distance"] == pytest.approx(expected, rel=1e-6)
