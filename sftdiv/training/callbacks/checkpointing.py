@@ -3,14 +3,13 @@
 A checkpoint is a folder ``step-N/`` with the trained weights and optimizer state as torch's
 distributed checkpoint in safetensors (each rank writes its own part, and another number of ranks can
 read it), the state of each rank's random generators, and ``progress.json``, written last, with the
-digests of the other files. It is written under a hidden name and renamed, and only then is the previous
+digests of the other files and of itself. It is written under a hidden name and renamed, and only then is the previous
 one removed: a kill at any moment leaves a complete checkpoint. Nothing in it is unpickled, and a
 damaged one is not resumed from.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -36,6 +35,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.file_digests import write_sealed
 from sftdiv.training.batching.batches import Step
 from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
 from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
@@ -150,7 +150,7 @@ class CheckpointCallback(Callback):
         _barrier(module)
         if is_first_rank:
             progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
-            (temporary / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+            write_sealed(temporary / PROGRESS, progress)
             shutil.rmtree(checkpoint, ignore_errors=True)
             temporary.replace(checkpoint)
             for path in self.folder.glob("*step-*"):
