@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.file_digests import write_sealed
+from sftdiv.storage.file_digests import sealed_text
 from sftdiv.training.batching.batches import Step
 from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
 from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
@@ -150,7 +150,7 @@ class CheckpointCallback(Callback):
         _barrier(module)
         if is_first_rank:
             progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
-            write_sealed(temporary / PROGRESS, progress)
+            (temporary / PROGRESS).write_text(sealed_text(progress), encoding="utf-8")
             shutil.rmtree(checkpoint, ignore_errors=True)
             temporary.replace(checkpoint)
             for path in self.folder.glob("*step-*"):
