@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.file_digests import DamagedFileError, check_folder_files, seal_folder
 from sftdiv.storage.files import local_path
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.text.lines import first_line
 
 if TYPE_CHECKING:
@@ -127,11 +128,7 @@ def _check_generation_config(model: PreTrainedModel, folder: Path) -> None:
 
 
 def load_config(source: ModelSource) -> PretrainedConfig:
-    """The config of a model.
-
-    Raises:
-        SftdivError: The model cannot be found or reached.
-    """
+    """The config of a model; raises as `load_model` does."""
     from transformers import AutoConfig
 
     model = as_model_ref(source)
@@ -174,6 +171,9 @@ def save_checkpoint(
         tokenizer: Its tokenizer.
         folder: Output folder; its previous content is replaced.
         files: Content of further files, by name.
+
+    Raises:
+        SftdivError: The disk is full or cannot be written.
     """
     from transformers.utils import logging
 
@@ -181,13 +181,13 @@ def save_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with peft_warnings_ignored():
+        with peft_warnings_ignored(), disk_errors_explained(folder):
             model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        for name, text in (files or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        if getattr(model, "peft_config", None) and model.generation_config is not None:
-            model.generation_config.save_pretrained(temporary)  # peft saves none, and the base's has another end token
+            tokenizer.save_pretrained(temporary)
+            for name, text in (files or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            if getattr(model, "peft_config", None) and model.generation_config is not None:
+                model.generation_config.save_pretrained(temporary)  # peft saves none; the base's has another end token
         temporary.chmod(0o755)  # mkdtemp and safetensors make files private; others may read these
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -27,6 +27,7 @@ from sftdiv.storage.cell import (
     write_failure,
     write_result,
 )
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.training.resources.available_memory import peak_memory
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Recorder:
         self._stage, started = name, time.perf_counter()
         mark_running(self.cell.folder, name, os.getpid())
         log.info("%s: %s", self.cell.name, name)
-        yield
+        with disk_errors_explained(self.cell.folder):
+            yield
         self.row[f"time.{name}"] = time.perf_counter() - started
 
     def __enter__(self) -> Recorder:

@@ -70,7 +70,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
         artifacts = RunArtifacts(spec, Store(request.paths.cache))
         recorder.add(identifying)
         with recorder.stage("corpus"):
-            corpus = artifacts.data.corpus
+            corpus = cell_files.read_corpus(artifacts, cell.folder)
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
             if spec.stop_after != "select":

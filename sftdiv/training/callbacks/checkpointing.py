@@ -36,6 +36,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.file_digests import sealed_text
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.training.batching.batches import Step
 from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
 from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
@@ -144,9 +145,9 @@ class CheckpointCallback(Callback):
             temporary.mkdir(parents=True)
         _barrier(module)
         tensors, values = split_values(self._state(trainer, module))
-        with _single_process_warning_ignored():
+        with _single_process_warning_ignored(), disk_errors_explained(checkpoint):
             save(tensors, storage_writer=SafetensorsWriter(temporary), no_dist=module.ranks == 1)
-        save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
+            save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
         _barrier(module)
         if is_first_rank:
             progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
