@@ -73,7 +73,7 @@ class Cell:
                 when they are loaded.
         """
         try:
-            return _checked_row(self.folder, whole_below)
+            return checked_row(self.folder, whole_below)
         except DamagedFileError as error:
             if str(error) not in _warned:
                 _warned.add(str(error))
@@ -136,8 +136,12 @@ def _read_result(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return {key: value for key, value in columns.items() if not key.startswith(FILE_DIGEST)}, digests
 
 
-def _checked_row(folder: Path, whole_below: int) -> dict[str, Any] | None:
+def checked_row(folder: Path, whole_below: int = WHOLE_OF_MANY) -> dict[str, Any] | None:
     """The row of a cell; None without one. Files that were removed are no damage: models are, to free space.
+
+    Args:
+        folder: Folder of the cell.
+        whole_below: As for `Cell.result`.
 
     Raises:
         DamagedFileError: The row, or a file that it records, changed since it was written.
