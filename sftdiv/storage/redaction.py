@@ -84,8 +84,9 @@ def _redacted_line(line: str) -> str:
     if match is None:
         return redacted(line)
     opening, name, value = match.groups()
-    is_reference = re.fullmatch(r"\$\{[\w.]+\}", value)  # of another setting
-    if _is_secret_name(name) and not is_reference and not _may_be_shown(name, value):
+    if re.fullmatch(r"\$\{[\w.]+\}", value):  # refers to another setting
+        return line
+    if _is_secret_name(name) and not _may_be_shown(name, value):
         return f"{opening}{name}: '{HIDDEN}'"
     return redacted(line)
 
