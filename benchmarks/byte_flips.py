@@ -173,7 +173,8 @@ def flip_store(root: Path, count: int) -> int:
 
 def flip_checkpoint(work: Path, count: int) -> int:
     """Flips of the checkpoint of a killed training."""
-    settings = [*SETTINGS, "eval=none", "study=killed", "train.checkpoint_steps=2", f"paths.outputs={work}/outputs"]
+    plain = [setting for setting in SETTINGS if not setting.startswith(("eval", "judge", "export", "study"))]
+    settings = [*plain, "eval=none", "study=killed", "train.checkpoint_steps=2", f"paths.outputs={work}/outputs"]
     command = [sys.executable, "-m", "sftdiv.run", *settings, f"paths.cache={work}/cache"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     folder = None

@@ -41,7 +41,7 @@ def test_tables_are_read_back_with_every_line_break(texts):
     frame = pd.DataFrame({"text": texts, "number": range(len(texts))})
     written = csv_text(frame)
     rows = list(csv.reader(io.StringIO(written, newline="")))
-    assert rows == [["text", "number"], *([text, str(number)] for number, text in enumerate(texts))]
+    assert rows == [["text", "number"], *([csv_cell(text), str(number)] for number, text in enumerate(texts))]
     outside = re.sub(r'"(?:[^"]|"")*"', "", written)
     assert "\r" not in outside  # a reader of lines would see another row
 
