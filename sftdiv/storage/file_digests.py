@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.files import finite, write_atomically
 from sftdiv.storage.hashing import file_digest
 
+log = logging.getLogger(__name__)
 DIGEST = "digest"  # last key of a sealed file
 MARK = "blake2b:"  # opens a digest; one damaged byte cannot hide both this mark and the key
 DIGESTS = ".digests.json"
@@ -91,6 +93,27 @@ def changed_files(folder: Path, records: Mapping[str, str], *, whole_below: floa
         whole_below: Size in bytes from which only the size of a file is compared.
     """
     return [name for name, record in records.items() if _differs(folder / name, record, whole_below)]
+
+
+def seal_file(path: Path) -> None:
+    """Write ``NAME.digest`` beside a finished file, with its size and digest; for files that a killed run leaves."""
+    write_sealed(_digest_of(path), {"file": file_record(path)})
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file exists and is as it was when `seal_file` wrote its digest."""
+    try:
+        record = read_sealed(_digest_of(path), way_out="the file is made again")
+        return not _differs(path, str(record.get("file")), float("inf"))
+    except FileNotFoundError:
+        return False
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return False
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.digest")
 
 
 def seal_folder(folder: Path) -> None:

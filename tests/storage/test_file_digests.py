@@ -26,7 +26,9 @@ from sftdiv.storage.file_digests import (
     check_folder_files,
     file_record,
     folder_damage,
+    is_whole,
     read_sealed,
+    seal_file,
     seal_folder,
     write_sealed,
 )
@@ -100,6 +102,21 @@ def test_a_folder_knows_what_changed_in_it(tmp_path):
         check_folder_files(tmp_path)
     (tmp_path / DIGESTS).write_text("{")
     assert folder_damage(tmp_path) == [DIGESTS]
+
+
+def test_a_part_that_a_killed_run_leaves_is_used_only_while_it_is_whole(tmp_path):
+    path = tmp_path / "000000.npy"
+    path.write_bytes(b"vectors")
+    assert not is_whole(path)  # killed before its digest was written
+    seal_file(path)
+    assert is_whole(path)
+    for file in (path, tmp_path / "000000.npy.digest"):
+        data = file.read_bytes()
+        file.write_bytes(data[:5] + bytes([data[5] ^ 1]) + data[6:])
+        assert not is_whole(path)
+        file.write_bytes(data)
+    path.unlink()
+    assert not is_whole(path)
 
 
 def test_only_the_size_of_large_files_is_compared_where_many_cells_are_read(tmp_path):
