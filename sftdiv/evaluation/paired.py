@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sftdiv.evaluation.samples import METRIC
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import cell_file
+from sftdiv.text.lines import first_line
 
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
@@ -98,11 +99,15 @@ def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
 
 def _sample_files(cell: Path) -> dict[str, Path]:
     """Files with results per item, by task."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     paths = sorted((cell / "evaluation").glob("*/*.parquet"))
     paths = [cell_file(cell, path.relative_to(cell).as_posix()) for path in paths]
-    return {path.stem: path for path in paths if "item_hash" in pq.read_schema(path).names}
+    try:
+        return {path.stem: path for path in paths if "item_hash" in pq.read_schema(path).names}
+    except (pa.ArrowException, OSError) as error:  # of a cell from before there were digests
+        raise SftdivError(f"{cell}: results per item are damaged ({first_line(error)}); evaluate it again") from error
 
 
 def _compare_task(first: Path, second: Path) -> dict[str, Difference]:

@@ -129,6 +129,15 @@ def cell_file(folder: Path, name: str) -> Path:
     return path
 
 
+def undamaged(path: Path) -> Path:
+    """The path of any file; one that lies in a finished cell is compared with its digest, as in `cell_file`."""
+    for folder in path.absolute().parents:
+        if (folder / RESULT).is_file():
+            cell_file(folder, path.absolute().relative_to(folder).as_posix())
+            break
+    return path
+
+
 def _read_result(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The row and the digests of the files in a ``result.json``."""
     columns = read_sealed(path, way_out="the command of its cell writes it again")

@@ -7,10 +7,11 @@ import pytest
 from small_runs import finished_run, only_cell, row_of, run_small
 
 from sftdiv.config.run_request import ExportSpec
+from sftdiv.evaluation.judge.alpaca_eval_files import read_annotations
 from sftdiv.evaluation.paired import compare_cells
 from sftdiv.pipeline.export import export_cell
 from sftdiv.storage.cache import MANIFEST, Store
-from sftdiv.storage.cell import RESULT, Cell, checked_row
+from sftdiv.storage.cell import RESULT, Cell, checked_row, write_result
 from sftdiv.storage.file_digests import DamagedFileError, read_sealed
 
 UNREAD = {".lock"}  # empty
@@ -149,3 +150,18 @@ def test_other_commands_name_a_damaged_file_of_a_cell(finished, tmp_path):
     export = ExportSpec(format="messages", folder=tmp_path / "export", name=None)
     with pytest.raises(DamagedFileError, match=r"subset.parquet is damaged: .* repeats the selection"):
         export_cell(export, Cell("single", first.name, first, ""), {})
+
+
+def test_a_file_of_verdicts_that_lies_in_a_cell_is_compared_with_its_digest(tmp_path):
+    entry = {"instruction": "a", "output_1": "b", "output_2": "c", "preference": 1.25}
+    path = tmp_path / "cell" / "evaluation" / "judge" / "annotations.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps([entry]))
+    write_result(tmp_path / "cell", {"cell": "cell"})
+    assert read_annotations(path).preferences.tolist() == [0.25]
+    path.write_text(path.read_text().replace("1.25", "1.75"))
+    with pytest.raises(DamagedFileError, match=r"annotations.json is damaged"):
+        read_annotations(path)
+    elsewhere = tmp_path / "annotations.json"
+    path.rename(elsewhere)
+    assert read_annotations(elsewhere).preferences.tolist() == [0.75]
