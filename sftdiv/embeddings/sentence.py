@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sftdiv.embeddings.known_tokens import check_known, count_tokens
 from sftdiv.records import Embeddings, ModelRef, SftdivError
-from sftdiv.storage.file_digests import is_whole, seal_file
+from sftdiv.storage.file_digests import is_whole, place_sealed
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.text.lines import first_line
 
@@ -184,8 +184,7 @@ def _save_whole(path: Path, vectors: NDArray[np.float32]) -> None:
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as stream:
         np.save(stream, vectors)
-    temporary.replace(path)
-    seal_file(path)
+    place_sealed(temporary, path)
 
 
 def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:

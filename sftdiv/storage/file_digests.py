@@ -95,13 +95,14 @@ def changed_files(folder: Path, records: Mapping[str, str], *, whole_below: floa
     return [name for name, record in records.items() if _differs(folder / name, record, whole_below)]
 
 
-def seal_file(path: Path) -> None:
-    """Write ``NAME.digest`` beside a finished file, with its size and digest; for files that a killed run leaves."""
-    write_sealed(_digest_of(path), {"file": file_record(path)})
+def place_sealed(temporary: Path, path: Path) -> None:
+    """Rename a finished file, after writing its size and digest as ``NAME.digest``; for what a killed run leaves."""
+    write_sealed(_digest_of(path), {"file": file_record(temporary)})
+    temporary.replace(path)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file exists and is as it was when `seal_file` wrote its digest."""
+    """Whether a file exists and is as `place_sealed` left it."""
     try:
         record = read_sealed(_digest_of(path), way_out="the file is made again")
         return not _differs(path, str(record.get("file")), float("inf"))

@@ -27,8 +27,8 @@ from sftdiv.storage.file_digests import (
     file_record,
     folder_damage,
     is_whole,
+    place_sealed,
     read_sealed,
-    seal_file,
     seal_folder,
     write_sealed,
 )
@@ -106,10 +106,11 @@ def test_a_folder_knows_what_changed_in_it(tmp_path):
 
 def test_a_part_that_a_killed_run_leaves_is_used_only_while_it_is_whole(tmp_path):
     path = tmp_path / "000000.npy"
-    path.write_bytes(b"vectors")
-    assert not is_whole(path)  # killed before its digest was written
-    seal_file(path)
-    assert is_whole(path)
+    temporary = tmp_path / ".000000.npy"
+    temporary.write_bytes(b"vectors")
+    assert not is_whole(path)
+    place_sealed(temporary, path)
+    assert is_whole(path) and not temporary.exists()
     for file in (path, tmp_path / "000000.npy.digest"):
         data = file.read_bytes()
         file.write_bytes(data[:5] + bytes([data[5] ^ 1]) + data[6:])
