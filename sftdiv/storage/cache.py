@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.storage.hashing import content_hash, file_digest
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Store:
         temporary = Path(f"{entry}.building")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        build(temporary)
+        with disk_errors_explained(entry):
+            build(temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         checksums = {path.relative_to(temporary).as_posix(): file_digest(path) for path in files}
         write_sealed(temporary / MANIFEST, {"kind": kind, "key": key, "files": checksums})
