@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sftdiv.storage.cell import undamaged
+
 Floats = NDArray[np.float64]
 METRIC = "metric."  # prefix of the metric columns
 TOLERANCE = 1e-6  # relative, between the mean over items and the score
@@ -54,7 +56,7 @@ def _read(cell: Path, primary: str) -> pd.Series | None:
     for path in sorted((cell / "evaluation").glob("*/*.parquet")):
         if primary.startswith(f"{path.stem}."):
             metric, _, filtered = primary.removeprefix(f"{path.stem}.").partition(".")
-            scores = _file_scores(path, path.stat().st_mtime_ns, metric, filtered or "none")
+            scores = _file_scores(undamaged(path), path.stat().st_mtime_ns, metric, filtered or "none")
             if scores is not None:
                 return scores
     return None

@@ -8,7 +8,6 @@ in a table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.series import DRAW_SEED, LADDER_SEED, REPLICATE, TRAIN_SEED
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, read_failure, read_row
 
 SEEDS = (REPLICATE, LADDER_SEED, DRAW_SEED, TRAIN_SEED)  # NaN in rows from before ladders could be replicated
 REQUIRED = ("kind", "level", "seed", "higher_is_better", *FAMILY, *IDENTITY)
@@ -95,9 +94,11 @@ def load_study(folder: Path) -> Study:
     """
     if not folder.is_dir():
         raise SftdivError(f"there is no study folder {folder}; give one that a sweep wrote, such as multirun/NAME")
-    results = {path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{RESULT}"))}
+    results = {path.parent.name: read_row(path) for path in sorted(folder.glob(f"*/{RESULT}"))}
     failed = {
-        path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{FAILURE}")) if path.parent.name not in results
+        path.parent.name: read_failure(path.parent)
+        for path in sorted(folder.glob(f"*/{FAILURE}"))
+        if path.parent.name not in results
     }
     if not results:
         raise SftdivError(
@@ -123,20 +124,6 @@ def load_study(folder: Path) -> Study:
         dtype=object,
     )
     return Study(folder, folder.resolve().name, cells, settings, failures, notes.sentences())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file."""
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SftdivError(f"{path} is not valid JSON ({error}); delete it and run the sweep again") from error
-    if not isinstance(row, dict):
-        raise SftdivError(
-            f"{path} contains a {type(row).__name__}, not a mapping of names to values; "
-            "delete it and run the sweep again"
-        )
-    return row
 
 
 def _check_row(row: Mapping[str, Any], path: Path) -> None:

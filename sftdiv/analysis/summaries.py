@@ -11,11 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
 from sftdiv.analysis.series import ladders_of
+from sftdiv.storage.cell import SUBSET, cell_file
+from sftdiv.storage.file_digests import DamagedFileError
+from sftdiv.text.lines import first_line
 
 MEANS = {
     "k_asked": "k_asked",
@@ -79,11 +83,23 @@ def overlap_tables(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> dict[s
     """The mean Jaccard index between the subsets of each two levels, by ladder, from ``subset.parquet``."""
     tables = {}
     for label, ladder in ladders_of(cells):
-        paths = [folder / name / "subset.parquet" for name in ladder["cell"]]
+        paths = [folder / name / SUBSET for name in ladder["cell"]]
         exists = np.array([path.exists() for path in paths])
         if not exists.all():
             notes.add("subset.parquet is missing for some cells, which the overlap of subsets leaves out", label)
         if exists.any():
-            ids = [pq.read_table(path, columns=["id"])["id"] for path in paths if path.exists()]
+            ids = [_ids(path.parent) for path in paths if path.exists()]
             tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[exists])
     return tables
+
+
+def _ids(cell: Path) -> pa.ChunkedArray:
+    """Ids of the examples of a cell."""
+    path = cell_file(cell, SUBSET)
+    try:
+        return pq.read_table(path, columns=["id"])["id"]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DamagedFileError(
+            f"{path} is damaged ({first_line(error)}); remove its cell's result.json, and the cell's command writes "
+            "both again"
+        ) from error

@@ -19,11 +19,12 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import os_error_message
 from sftdiv.storage.hashing import content_hash
-from sftdiv.storage.redaction import redact_output, redacted, redacted_overrides
+from sftdiv.storage.redaction import redact_output, redact_shown_settings, redacted, redacted_overrides
 from sftdiv.storage.validate import did_you_mean
 
 JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that adds the groups below
 GROUPS_OF_JUDGE = ("judge", "prompts")
+SHOW_SETTINGS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that print the composed config
 FREE_KEYS = ("sweep.baselines", "units", "corpus.columns", "eval.num_fewshot")  # mappings whose entries may be deleted
 
 
@@ -84,6 +85,8 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     redact_output()
+    if any(argument.partition("=")[0] in SHOW_SETTINGS for argument in sys.argv[1:]):
+        redact_shown_settings()
     try:
         _reject_numbers_for_groups(sys.argv[1:])
         _reject_roles_in_columns(sys.argv[1:])

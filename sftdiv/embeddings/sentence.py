@@ -2,7 +2,7 @@
 
 Equal texts are embedded once. Texts are sorted by their number of tokens, longest first, so that
 batches hold little padding, memory runs out at once or never, and the estimated remaining time is
-not too low. Each shard of the sorted texts is a file that is renamed into place; existing shards
+not too low. Each shard of the sorted texts is a file with a digest, renamed into place; whole shards
 are not computed again. Values can differ in the last bits between machines and batch sizes, so the
 array is an artifact that is computed once and cached.
 """
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sftdiv.embeddings.known_tokens import check_known, count_tokens
 from sftdiv.records import Embeddings, ModelRef, SftdivError
+from sftdiv.storage.file_digests import is_whole, place_sealed
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.text.lines import first_line
 
@@ -95,7 +96,7 @@ class SentenceEmbedder:
         with _pool(model, devices) as pool, _progress(work.sum()) as advance:
             for number, rows in enumerate(_shards(order)):
                 path = partial / f"{number:06d}.npy"
-                if not path.exists():
+                if not is_whole(path):
                     _save_whole(path, self._encode(model, distinct[rows], work[rows], pool))
                 advance(work[rows].sum())
         vectors = _assemble(partial, row, order)
@@ -183,7 +184,7 @@ def _save_whole(path: Path, vectors: NDArray[np.float32]) -> None:
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as stream:
         np.save(stream, vectors)
-    temporary.replace(path)
+    place_sealed(temporary, path)
 
 
 def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:

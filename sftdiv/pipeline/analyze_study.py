@@ -8,7 +8,7 @@ seconds, so that no output is older than the cells.
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import shlex
 from collections.abc import Mapping
@@ -31,9 +31,11 @@ from sftdiv.records import SftdivError
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page
 from sftdiv.reporting.study.study_terminal import slope_table
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.folders import check_folder, user_path
 
+log = logging.getLogger(__name__)
 REPORT = "report.html"
 SWEEP = "sweep.json"  # holds the command of the sweep
 ARENA_DRAWS = 1000  # bootstrap samples of the Arena scores
@@ -121,7 +123,14 @@ def _describe(arena: Arena) -> str:
 
 def _sweep_command(folder: Path) -> str | None:
     path = folder / SWEEP
-    return json.loads(path.read_text(encoding="utf-8"))["command"] if path.exists() else None
+    try:
+        command = read_sealed(path, way_out="the sweep's command writes it again").get("command")
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:  # the page shows a command or none; the numbers do not depend on it
+        log.warning("%s", error)
+        return None
+    return str(command) if command else None
 
 
 def _yaml(settings: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from sftdiv.pipeline.model_check import check_model
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.run_artifacts import RunArtifacts
-from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance_columns
+from sftdiv.pipeline.scoring import check_evaluation, evaluate_once, performance_columns
 from sftdiv.pipeline.subset_diversity import counting_columns, diversity, match_columns, random_diversity
 from sftdiv.protocols import TrackedRun
 from sftdiv.records import Selection
@@ -70,7 +70,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
         artifacts = RunArtifacts(spec, Store(request.paths.cache))
         recorder.add(identifying)
         with recorder.stage("corpus"):
-            corpus = artifacts.data.corpus
+            corpus = cell_files.read_corpus(artifacts, cell.folder)
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
             if spec.stop_after != "select":
@@ -83,7 +83,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             _train(spec, artifacts, selection, recorder, tracker)
         if spec.stop_after is None:
             with recorder.stage("evaluate"):
-                recorder.add(evaluate(spec, context, cell.folder / "model"))
+                recorder.add(evaluate_once(spec, context, cell.folder / "model", is_repair=recorder.is_repair))
             with recorder.stage("generate"):
                 cell_files.write_samples(spec, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")

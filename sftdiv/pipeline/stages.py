@@ -6,7 +6,6 @@ into flat, typed arguments.
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
+from sftdiv.storage.file_digests import DamagedFileError
 from sftdiv.text.words import count_words
 from sftdiv.tracking.run_tracker import RunTracker
-from sftdiv.training.summary import FILE, row
+from sftdiv.training.summary import FILE, read_record, row
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,8 @@ def train(
     Returns:
         Columns of the training.
     """
-    record_path = folder / FILE
-    if record_path.exists():
-        return row(json.loads(record_path.read_text(encoding="utf-8")))
+    if (record := _finished_training(folder)) is not None:
+        return row(record)
     from sftdiv.training.distributed.launch import launch
 
     table = artifacts.data.corpus.table.select(selection.indices)
@@ -137,10 +136,21 @@ def export_base_model(spec: RunSpec, base: ModelRef, folder: Path) -> dict[str, 
     """
     from sftdiv.training.fine_tune import save_untrained
 
-    if not (folder / FILE).exists():
+    if _finished_training(folder) is None:
         data = spec.training.data
         save_untrained(base, folder, template=data.template, prefer_own=data.prefer_own)
-    return row(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    return row(read_record(folder))
+
+
+def _finished_training(folder: Path) -> dict[str, Any] | None:
+    """The record of a finished training whose files are undamaged; a damaged model is named and trained again."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        return read_record(folder)
+    except DamagedFileError as error:
+        log.warning("%s: the model is trained again", error)
+        return None
 
 
 def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:

@@ -5,13 +5,16 @@ There is one file per run, so that cells that run at the same time never write t
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.files import finite, write_json
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
+from sftdiv.storage.files import finite
 from sftdiv.storage.hashing import content_hash
+
+log = logging.getLogger(__name__)
 
 
 def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> None:
@@ -24,7 +27,7 @@ def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> N
         mode: ``online`` or ``offline``; any other mode, such as ``disabled``, sends nothing and is not recorded.
     """
     if mode in ("online", "offline"):
-        write_json(_marker(folder, run), {"row": row_digest(row), "mode": mode})
+        write_sealed(_marker(folder, run), {"row": row_digest(row), "mode": mode})
 
 
 def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
@@ -32,7 +35,11 @@ def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
     path = _marker(folder, run)
     if not path.exists():
         return None
-    marker = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        marker = read_sealed(path, way_out="the row is sent again")
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return None
     return marker["mode"] if marker["row"] == row_digest(row) else None
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import undamaged
 
 REQUIRED = ("preference", "output_1", "output_2", "instruction")
 NAMES = {"candidate": "generator_2", "baseline": "generator_1", "judge": "annotator"}
@@ -64,7 +65,7 @@ def read_annotations(path: Path, *, scale: str | None = None) -> Annotations:
             does not fit the scale; also if it holds only zeros and ones and no scale is given, because
             both scales would fit.
     """
-    entries = _read_entries(path)
+    entries = _read_entries(undamaged(path))
     for number, entry in enumerate(entries):
         _check_entry(entry, f"{path}, entry {number}")
     _check_ambiguous(entries, path, scale)

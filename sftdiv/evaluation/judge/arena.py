@@ -6,7 +6,6 @@ baseline's score is 1000. `arena_verdicts` reads the verdicts, `arena_fit` compu
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +18,7 @@ from sftdiv.evaluation.judge.arena_verdicts import StudyVerdicts, read_study_ver
 from sftdiv.evaluation.judge.bradley_terry import star_scores
 from sftdiv.evaluation.judge.joint_length_control import MIN_CELLS, fit_jointly
 from sftdiv.evaluation.judge.win_rate import logit_interval, win_rate
-from sftdiv.storage.cell import RESULT
+from sftdiv.storage.cell import RESULT, read_row
 from sftdiv.storage.files import write_atomically
 from sftdiv.text.csv_cells import csv_line
 
@@ -161,5 +160,5 @@ def _level(result: Path) -> float | None:
     """Diversity level of a cell on a ladder; None for other cells."""
     if not result.exists():
         return None
-    row = json.loads(result.read_text(encoding="utf-8"))
+    row = read_row(result)
     return float(row["level"]) if row.get("kind") == "level" and row.get("level") is not None else None
