@@ -1,23 +1,24 @@
-"""Length control with a prior on the length coefficient, where AlpacaEval's files lack the instruction difficulty.
+"""Ways to control a judge's win rate for length, on simulated files like AlpacaEval's, which lack the difficulty.
 
     python benchmarks/length_control.py ../shared/data/pool-117k.parquet
-    weighted_alpaca_eval_gpt4_turbo_leaderboard.csv
+    python benchmarks/length_control.py ../shared/data/pool-117k.parquet --leaderboard LEADERBOARD.csv
 
-The pool has about 190 answers of each of 220 models of AlpacaEval's leaderboard; the leaderboard is that
-of the package alpaca_eval 0.6.6. For each estimator the table shows how it ranks simulated files against
-the published length-controlled win rates. A simulated file has real answer lengths where the pool has
-them and drawn ones elsewhere. Verdicts follow the published model with the coefficients that lead to the
-published win rates (raw and controlled) and their standard errors. The difficulty of the instructions,
-which the files lack, is drawn too and may correlate with the length of the baseline's answer
-(``correlation``): the published model takes it into account, a fit without it mistakes it for length. No
-real verdicts are used, since none are available here. Results of a run: length_control.md.
+The pool has about 190 answers of each of 220 models of AlpacaEval's leaderboard. A simulated file has real
+answer lengths where the pool has them and drawn ones elsewhere. Verdicts follow AlpacaEval 2's model. By
+default the strengths are drawn, the length coefficients have the published mean and spread, and the truth
+is the win rate at equal lengths that the simulation knows. With the leaderboard of the package alpaca_eval
+0.6.6 (weighted_alpaca_eval_gpt4_turbo_leaderboard.csv) they are those that lead to the published win rates
+(raw and controlled), and the published length-controlled win rate is the truth. The difficulty of the
+instructions is drawn and may correlate with the length of the baseline's answer (``correlation``): a fit
+that knows neither it nor prompt effects mistakes it for length. No real verdicts are used, since none are
+available here. Results of a run: length_control.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +28,12 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, rankdata, spearmanr
 
+from sftdiv.evaluation.judge.joint_length_control import fit_jointly
 from sftdiv.evaluation.judge.length_control import (
     ALPACA_EVAL,
     ANY_JUDGE,
-    DECISIVE,
     LengthPrior,
     fit_length,
-    published_prior,
 )
 
 Floats = NDArray[np.float64]
@@ -42,7 +42,8 @@ CORRELATIONS = (-0.7, -0.5, -0.3, 0.0, 0.2)  # of difficulty with the length of 
 # Published coefficients given the difficulty, mean and spread over models (alpaca_eval, metrics/weights).
 LENGTH, LENGTH_SD = 1.6, 0.35
 DIFFICULTY = 1.5  # sd of the difficulty's part, in logits, where the leaderboard has no lc_standard_error
-FILES, SUBSETS = 56, 300  # models in one comparison, and how many comparisons
+STRENGTH, STRENGTH_SD = -1.2, 1.3  # of the drawn models, in logits: controlled win rates of about 2 to 85 %
+FILES, SUBSETS = (56, 12), 10  # models in one comparison, and how many comparisons
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class File:
     published: float
 
 
-def answer_lengths(pool: Path, models: list[str], rng: np.random.Generator) -> dict[str, Floats]:
+def answer_lengths(pool: Path, models: list[str] | None, rng: np.random.Generator) -> dict[str, Floats]:
     """Characters of each model's answers: real ones, else draws from the model's own, ranked as the prompts' are."""
     table = pd.read_parquet(pool, columns=["source", "task", "instruction", "response"])
-    table = table[table["source"].str.startswith("alpacaeval") & table["task"].isin(models)]
+    table = table[table["source"].str.startswith("alpacaeval")]
+    if models is not None:
+        table = table[table["task"].isin(models)]
     wide = table.assign(chars=table["response"].str.len()).pivot_table(
         index="task", columns="instruction", values="chars", aggfunc="first"
     )
@@ -84,16 +87,41 @@ def simulated_files(
 ) -> dict[str, File]:
     """One file per model, simulated from its published win rates."""
     baseline = lengths[BASELINE]
-    scale = norm.ppf((rankdata(baseline) - 0.5) / len(baseline))
-    scale /= scale.std()
-    other = rng.normal(size=len(baseline))
-    other -= scale * (other @ scale) / (scale @ scale)
-    difficulty = correlation * scale + math.sqrt(1 - correlation**2) * other / other.std()
+    difficulty = _difficulty(baseline, correlation, rng)
     files = {}
     for name in sorted(set(lengths) & set(board.index) - {BASELINE}):
         delta = lengths[name] - baseline
         files[name] = _simulated(board.loc[name], delta, difficulty, rng)
     return files
+
+
+def drawn_files(lengths: Mapping[str, Floats], correlation: float, rng: np.random.Generator) -> dict[str, File]:
+    """One file per model whose strength and length coefficient are drawn."""
+    difficulty = _difficulty(lengths[BASELINE], correlation, rng)
+    files = {}
+    for name in sorted(set(lengths) - {BASELINE}):
+        delta = lengths[name] - lengths[BASELINE]
+        strength, length = rng.normal(STRENGTH, STRENGTH_SD), rng.normal(LENGTH, LENGTH_SD)
+        equal = strength + DIFFICULTY * difficulty
+        chance = _logistic(equal + length * np.tanh(delta / delta.std(ddof=1)))
+        files[name] = File(_verdicts(chance, 1.0, rng), delta, float(_logistic(equal).mean()))
+    return files
+
+
+def _difficulty(baseline: Floats, correlation: float, rng: np.random.Generator) -> Floats:
+    """Difficulty of each prompt, of variance 1, correlated with the rank of the length of the baseline's answer."""
+    scale = norm.ppf((rankdata(baseline) - 0.5) / len(baseline))
+    scale /= scale.std()
+    other = rng.normal(size=len(baseline))
+    other -= scale * (other @ scale) / (scale @ scale)
+    mixed: Floats = correlation * scale + math.sqrt(1 - correlation**2) * other / other.std()
+    return mixed
+
+
+def _verdicts(chance: Floats, spread: float, rng: np.random.Generator) -> Floats:
+    """Preferences, mostly near 0 or 1: draws of a beta distribution with these means."""
+    drawn = rng.beta(np.maximum(chance * spread, 1e-6), np.maximum((1 - chance) * spread, 1e-6))
+    return np.clip(np.nan_to_num(drawn), 0, 1)
 
 
 def _simulated(published: pd.Series, delta: Floats, difficulty: Floats, rng: np.random.Generator) -> File:
@@ -109,8 +137,7 @@ def _simulated(published: pd.Series, delta: Floats, difficulty: Floats, rng: np.
         delta
     )  # of the verdicts, which are near 0 or 1: a beta distribution
     spread = max(1e-3, (chance * (1 - chance)).mean() / max(variance - chance.var(), 1e-4) - 1)
-    drawn = rng.beta(np.maximum(chance * spread, 1e-6), np.maximum((1 - chance) * spread, 1e-6))
-    return File(np.clip(np.nan_to_num(drawn), 0, 1), delta, controlled)
+    return File(_verdicts(chance, spread, rng), delta, controlled)
 
 
 def _difficulty_part(controlled: float, stderr: float, difficulty: Floats) -> float:
@@ -134,44 +161,54 @@ def _logistic(logits: Floats) -> Floats:
     return np.exp(-np.logaddexp(0, -logits))
 
 
-def with_prior(prior: LengthPrior) -> Callable[[File], float]:
-    """The estimator with one prior."""
-    return lambda file: fit_length(file.preferences, file.length_delta, prior=prior).controlled
+Estimator = Callable[[Sequence[File]], Floats]
 
 
-def as_scored(file: File) -> float:
-    """The estimate of ``sftdiv.judge score`` for a file that does not name its judge."""
-    prior = published_prior(file.preferences, file.length_delta)
-    return fit_length(file.preferences, file.length_delta, prior=prior).controlled
+def with_prior(prior: LengthPrior) -> Estimator:
+    """One fit per file, with one prior."""
+    return lambda files: np.array(
+        [fit_length(file.preferences, file.length_delta, prior=prior).controlled for file in files]
+    )
 
 
-ESTIMATORS: dict[str, Callable[[File], float]] = {
-    "raw win rate": lambda file: float(file.preferences.mean()),
-    "no prior": with_prior(LengthPrior(0, 100)),
-    "N(0, 1)": with_prior(LengthPrior(0, 1)),
-    "N(0, 0.4)": with_prior(LengthPrior(0, 0.4)),
-    "N(1.1, 0.35)": with_prior(LengthPrior(1.1, 0.35)),
-    "N(1.1, 0.15)": with_prior(LengthPrior(1.1, 0.15)),
-    "N(0.9, 0.05)": with_prior(LengthPrior(0.9, 0.05)),
-    "N(1.3, 0.05)": with_prior(LengthPrior(1.3, 0.05)),
-    f"ANY_JUDGE N({ANY_JUDGE.mean:g}, {ANY_JUDGE.sd:g})": with_prior(ANY_JUDGE),
-    f"ALPACA_EVAL N({ALPACA_EVAL.mean:g}, {ALPACA_EVAL.sd:g})": with_prior(ALPACA_EVAL),
-    "as scored, judge not named": as_scored,
+def together(files: Sequence[File]) -> Floats:
+    """One fit over all files, as ``sftdiv.judge score FILE...`` and the arena of a study do it."""
+    preferences, deltas = (
+        np.stack([getattr(file, name) for file in files]) for name in ("preferences", "length_delta")
+    )
+    return fit_jointly(preferences, deltas).controlled
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "raw win rate": lambda files: np.array([file.preferences.mean() for file in files]),
+    "one fit per file, no prior": with_prior(LengthPrior(0, 100)),
+    f"one fit per file, N({ANY_JUDGE.mean:g}, {ANY_JUDGE.sd:g}) (the former default)": with_prior(ANY_JUDGE),
+    "one fit per file, N(1.1, 0.05) (formerly for AlpacaEval's judge)": with_prior(LengthPrior(1.1, 0.05)),
+    f"one fit per file, N({ALPACA_EVAL.mean:g}, {ALPACA_EVAL.sd:g}) (now for AlpacaEval's judge)": with_prior(
+        ALPACA_EVAL
+    ),
+    "one fit over all files (the default for several)": together,
 }
 
 
-def compare(files: Mapping[str, File], estimate: Callable[[File], float]) -> list[str]:
-    """Spearman (all models; 56 of them: median, 5 %), largest error in points (all, median of 56), both kept."""
-    found = np.array([estimate(file) for file in files.values()])
-    published = np.array([file.published for file in files.values()])
-    errors = 100 * np.abs(found - published)
+def compare(files: Mapping[str, File], estimate: Estimator) -> list[str]:
+    """Spearman correlation and largest error in points: over all models, and medians over sets of 56 and of 12."""
+    everything = list(files.values())
     rng = np.random.default_rng(0)
-    chosen = [rng.choice(len(found), FILES, replace=False) for _ in range(SUBSETS)]
-    ranks = np.array([spearmanr(found[rows], published[rows]).statistic for rows in chosen])
-    worst = np.array([errors[rows].max() for rows in chosen])
-    both = float(((ranks >= 0.98) & (worst <= 6)).mean())
-    numbers = [spearmanr(found, published).statistic, np.median(ranks), np.quantile(ranks, 0.05)]
-    return [*(f"{number:.3f}" for number in numbers), f"{errors.max():.1f}", f"{np.median(worst):.1f}", f"{both:.2f}"]
+    sets = [[everything], *([_drawn(everything, size, rng) for _ in range(SUBSETS)] for size in FILES)]
+    columns = []
+    for drawn in sets:
+        results = [_agreement(estimate(each), np.array([file.published for file in each])) for each in drawn]
+        columns.append(np.median(results, axis=0))
+    return [f"{rank:.3f}" for rank, _ in columns] + [f"{error:.1f}" for _, error in columns]
+
+
+def _drawn(files: Sequence[File], size: int, rng: np.random.Generator) -> list[File]:
+    return [files[row] for row in rng.choice(len(files), size, replace=False)]
+
+
+def _agreement(found: Floats, truth: Floats) -> tuple[float, float]:
+    return float(spearmanr(found, truth).statistic), float(100 * np.abs(found - truth).max())
 
 
 def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, float]]:
@@ -186,37 +223,29 @@ def made_up_judges(rng: np.random.Generator) -> dict[str, tuple[Floats, Floats, 
     return judges
 
 
-def evidence_gap(preferences: Floats, delta: Floats) -> float:
-    """Nats per prompt by which the wide prior explains verdicts better than AlpacaEval's."""
-    wide, narrow = (fit_length(preferences, delta, prior=prior).evidence for prior in (ANY_JUDGE, ALPACA_EVAL))
-    return (wide - narrow) / len(preferences)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pool", type=Path)
-    parser.add_argument("leaderboard", type=Path)
+    parser.add_argument("--leaderboard", type=Path)
     asked = parser.parse_args()
-    board = pd.read_csv(asked.leaderboard, index_col=0)
-    lengths = answer_lengths(asked.pool, list(board.index), np.random.default_rng(1))
-    columns = ("Spearman, all", "of 56, median", "of 56, 5 %", "largest error", "of 56, median", "both kept")
+    board = None if asked.leaderboard is None else pd.read_csv(asked.leaderboard, index_col=0)
+    lengths = answer_lengths(asked.pool, None if board is None else list(board.index), np.random.default_rng(1))
+    sets = ("all", *(f"of {size}" for size in FILES))
+    columns = [f"{what}, {which}" for what in ("Spearman", "largest error") for which in sets]
     print(f"| correlation | estimator | {' | '.join(columns)} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    gaps = []
     for correlation in CORRELATIONS:
-        files = simulated_files(board, lengths, correlation, np.random.default_rng(2))
-        gaps.append(max(evidence_gap(file.preferences, file.length_delta) for file in files.values()))
+        rng = np.random.default_rng(2)
+        files = drawn_files(lengths, correlation, rng)
+        if board is not None:
+            files = simulated_files(board, lengths, correlation, rng)
         for name, estimate in ESTIMATORS.items():
             print(f"| {correlation:g} | {name} | {' | '.join(compare(files, estimate))} |", flush=True)
-    cases = f"{len(files)} models x {len(CORRELATIONS)}"
-    print(f"\nLargest evidence against ALPACA_EVAL in these {cases}: {max(gaps):.3f} nats per prompt;")
-    print(f"the prior is given up over {DECISIVE}.\n")
-    print("| a judge of one's own | raw | controlled, ANY_JUDGE | ALPACA_EVAL | should be | evidence, nats a prompt |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("\n| a judge of one's own | raw | one fit per file, ANY_JUDGE | ALPACA_EVAL | should be |")
+    print("| --- | --- | --- | --- | --- |")
     for words, (preferences, delta, truth) in made_up_judges(np.random.default_rng(3)).items():
         found = [fit_length(preferences, delta, prior=prior).controlled for prior in (ANY_JUDGE, ALPACA_EVAL)]
-        gap = evidence_gap(preferences, delta)
-        print(f"| {words} | {preferences.mean():.3f} | {found[0]:.3f} | {found[1]:.3f} | {truth:.3f} | {gap:.3f} |")
+        print(f"| {words} | {preferences.mean():.3f} | {found[0]:.3f} | {found[1]:.3f} | {truth:.3f} |")
 
 
 if __name__ == "__main__":

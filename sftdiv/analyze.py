@@ -19,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
     command_line = argparse.ArgumentParser(
         prog="python -m sftdiv.analyze",
         description="Relate diversity to performance in a finished (or half-finished) study: slopes with intervals, "
-        "correlations, controls for length and tokens, noise and power. Reads result.json of every cell; trains "
-        "nothing.",
+        "correlations, controls for length and tokens, shape, variance components and power. Reads result.json of "
+        "every cell; trains nothing.",
         epilog="Writes report.html (open it in a browser; needs no network), figures/*.png and *.svg, slopes.csv, "
         "correlations.csv and cells.parquet, and prints the slope table. Runs automatically at the end of every "
         "multirun. `python -m sftdiv.analyze pair CELL_A CELL_B` compares two cells on the same benchmark items; see "
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--no-figures", action="store_true", help="do not write figures/ (png and svg); the page has its own"
     )
     command_line.add_argument(
-        "--seed", type=int, default=0, help="seed of the bootstrap intervals (default: %(default)s)"
+        "--seed", type=int, default=0, help="seed of the bootstrap intervals of Arena scores (default: %(default)s)"
     )
     return command_line
 

@@ -32,6 +32,10 @@ def select(
 ) -> Subset:
     """Select a subset at a diversity level, as ``python -m sftdiv.run stop_after=select`` does.
 
+    Every row may be selected: nothing is held out unless ``corpus__heldout`` says so. Level 1 allows all unit types of
+    the strategy, drawn evenly; it is not the set with the most distinct instructions. ``table`` of the result shows the
+    subset beside a random draw of the same size.
+
     Args:
         data: Examples; see the module's docstring.
         n: Number of examples.
@@ -143,14 +147,13 @@ def measure(data: Data, *, baseline: Data | None = None, **settings: Any) -> Rep
     return Report(run_measurement(request, Console(stderr=True, force_jupyter=False)), request.folder)
 
 
-def analyze(study: str | Path, *, seed: int = 0) -> Study:
+def analyze(study: str | Path) -> Study:
     """Relate diversity to performance in a study's finished cells, as ``python -m sftdiv.analyze`` does.
 
     Nothing is written.
 
     Args:
         study: Folder of the study, such as ``multirun/my_study``.
-        seed: Seed of the bootstrap intervals.
 
     Raises:
         SftdivError: The folder is not a study, or none of its cells has a score.
@@ -162,4 +165,4 @@ def analyze(study: str | Path, *, seed: int = 0) -> Study:
     """
     from sftdiv.pipeline.analyze_study import analyze_cells
 
-    return Study(analyze_cells(Path(study).expanduser().absolute(), seed=seed))
+    return Study(analyze_cells(Path(study).expanduser().absolute()))

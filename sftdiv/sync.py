@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.console import Console
 from sftdiv.config.app import conf_dir
 from sftdiv.records import SftdivError
 from sftdiv.reporting.terminal import aligned_lines, print_lines
-from sftdiv.storage.cell import RESULT
+from sftdiv.storage.cell import RESULT, read_row
 from sftdiv.tracking.replay import FAILED, Replayed, replay
 from sftdiv.tracking.session import MODES, Destination, sync_line
 from sftdiv.tracking.study_run import study_numbers, tracked_as
@@ -120,7 +119,7 @@ def _first_row(folder: Path) -> dict[str, Any]:
         SftdivError: No cell is finished.
     """
     for path in sorted(folder.glob(f"*/{RESULT}")):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_row(path)
     raise SftdivError(f"{folder} holds no finished cell (no */{RESULT}); give a study's folder, such as multirun/STUDY")
 
 

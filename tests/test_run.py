@@ -47,8 +47,9 @@ def test_a_full_run_leaves_exactly_these_files(finished):
     ]
     assert [
         path.relative_to(cell / "evaluation").as_posix() for path in sorted((cell / "evaluation").rglob("*.*"))
-    ] == [f"embedded/sftdiv_embedded_{kind}.parquet" for kind in ("gen", "mc")]
+    ] == [".scores.json", *(f"embedded/sftdiv_embedded_{kind}.parquet" for kind in ("gen", "mc"))]
     assert {path.name for path in (cell / "model").iterdir()} == {
+        ".digests.json",
         "README.md",
         "chat_template.jinja",
         "config.json",

@@ -1,7 +1,8 @@
 """Correlation of each measured diversity metric with performance, within each ladder and across the study.
 
 The input is the cells of a study. The output is one row per (scope, side, metric), with q-values
-over the metrics and sides of a scope. Across ladders of different sizes, models or controls, cells
+over the metrics and sides of a scope. Replicates of ladders are the independent units, or levels
+where series have one ladder each. Across ladders of different sizes, models or controls, cells
 are compared within their own setting only: the mean of the setting is subtracted from both
 variables, or from their ranks. This is needed because metrics such as the n-gram ratio fall with
 the size of a set, whatever its diversity. Only ladder cells are used.
@@ -10,6 +11,7 @@ the size of a set, whatever its diversity. Only ladder cells are used.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,17 +19,19 @@ from numpy.typing import NDArray
 
 from sftdiv.analysis import correlation
 from sftdiv.analysis.correlation import Correlation
+from sftdiv.analysis.multiplicity import false_discovery
 from sftdiv.analysis.notes import Notes
-from sftdiv.analysis.slopes import ladders_of
+from sftdiv.analysis.series import ladders_of, replicates
 from sftdiv.analysis.variants import SEPARATOR, ladder_label
 from sftdiv.records import SIDES
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 SETTING = ("size", "budget", "model", "match", "variant")
 COMPARABLE = ("primary", "eval_hash", "corpus_hash")
 COLUMNS = (
     "scope", "side", "metric", "n", "pearson", "pearson_low", "pearson_high", "pearson_p",
-    "spearman", "spearman_low", "spearman_high", "spearman_p", "q",
+    "spearman", "spearman_p", "q",
 )  # fmt: skip
 
 
@@ -36,8 +40,6 @@ def correlation_table(
     *,
     first: Sequence[str],
     details: Collection[str],
-    rng: np.random.Generator,
-    resamples: int,
     notes: Notes,
 ) -> pd.DataFrame:
     """Correlate every metric of each side with performance in each scope.
@@ -49,19 +51,17 @@ def correlation_table(
         cells: Sorted cells of a study.
         first: Metrics listed before the others, in this order.
         details: Columns that another metric summarises, which are not tested separately.
-        rng: Random generator of the bootstraps.
-        resamples: Number of samples in each bootstrap.
         notes: Receives what cannot be computed.
     """
-    metrics = _metrics(cells, first, details)
+    metrics = measured_metrics(cells, first, details)
     rows: list[dict[str, object]] = []
     for scope, scope_cells in _scopes(cells[(cells["kind"] == "level") & cells["performance"].notna()], notes):
         settings = np.asarray(scope_cells.groupby(list(SETTING), dropna=False, sort=True).ngroup(), dtype=np.int64)
-        rows += _scope_rows(scope, scope_cells, settings, metrics, rng=rng, resamples=resamples, notes=notes)
+        rows += _scope_rows(scope, scope_cells, settings, metrics, notes)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
+def measured_metrics(cells: pd.DataFrame, first: Sequence[str], details: Collection[str]) -> list[str]:
     """The measured metrics: those of ``first``, then the others by name."""
     prefixes = tuple(f"diversity.{side}." for side in SIDES)
     measured = {name.split(".", 2)[2] for name in map(str, cells.columns) if name.startswith(prefixes)}
@@ -101,16 +101,13 @@ def _setting(cells: pd.DataFrame) -> str:
 def _scope_rows(
     scope: str,
     cells: pd.DataFrame,
-    settings: NDArray[np.int64],
+    settings: Ints,
     metrics: Sequence[str],
-    *,
-    rng: np.random.Generator,
-    resamples: int,
     notes: Notes,
 ) -> list[dict[str, object]]:
     """The rows of one scope, with q-values over them."""
     y = cells["performance"].to_numpy(dtype=float)
-    samples = correlation.resample(cells["seed"].to_numpy(), rng=rng, resamples=resamples)
+    units = _Units.of(cells, settings)
     rows: list[dict[str, object]] = []
     for side in SIDES:
         for metric in metrics:
@@ -120,40 +117,47 @@ def _scope_rows(
             if missing := int(np.isnan(x).sum()):
                 notes.add(f"{column} is not known for {missing} of {len(x)} cells: no correlation", scope)
             else:
-                pearson, spearman = _both(x, y, settings, samples)
-                row |= _columns("pearson", pearson) | _columns("spearman", spearman)
+                pearson, spearman = units.correlate(x, y)
+                row |= {"pearson": pearson.value, "pearson_low": pearson.low, "pearson_high": pearson.high}
+                row |= {"pearson_p": pearson.p, "spearman": spearman.value, "spearman_p": spearman.p}
             rows.append(row)
     p_values = np.array([row.get("pearson_p", np.nan) for row in rows], dtype=float)
-    for row, q in zip(rows, correlation.false_discovery(p_values), strict=True):
+    for row, q in zip(rows, false_discovery(p_values), strict=True):
         row["q"] = q
     return rows
 
 
-def _columns(name: str, result: Correlation) -> dict[str, float]:
-    return {name: result.value, f"{name}_low": result.low, f"{name}_high": result.high, f"{name}_p": result.p}
+@dataclass(frozen=True)
+class _Units:
+    """What is independent among the cells of a scope: replicates of ladders, or else levels.
 
+    Attributes:
+        settings: Setting of each cell, shape (n,).
+        ladders: Replicate of each cell; None unless every series has two or more.
+        levels: Series and level of each cell, shape (n,).
+        one_series: Whether all cells belong to one series.
+    """
 
-def _both(
-    x: Floats, y: Floats, settings: NDArray[np.int64], samples: NDArray[np.int64]
-) -> tuple[Correlation, Correlation]:
-    """Pearson and Spearman correlation, within settings where there are several."""
-    groups = len(np.unique(settings))
-    if groups == 1:
-        return correlation.pearson(x, y, samples), correlation.spearman(x, y, samples)
-    pearson = correlation.pearson(_centred(x, settings), _centred(y, settings), samples, groups=groups)
-    x_ranks, y_ranks = (_centred(_ranks_within(values, settings), settings) for values in (x, y))
-    return pearson, correlation.pearson(x_ranks, y_ranks, samples, groups=groups)
+    settings: Ints
+    ladders: Ints | None
+    levels: Ints
+    one_series: bool
 
+    @classmethod
+    def of(cls, cells: pd.DataFrame, settings: Ints) -> _Units:
+        names = replicates(cells)
+        per_series = pd.Series(names, index=cells.index).groupby(cells["ladder"]).nunique()
+        levels = np.asarray(cells.groupby(["ladder", "level"], sort=True).ngroup(), dtype=np.int64)
+        return cls(settings, names if (per_series > 1).all() else None, levels, len(per_series) == 1)
 
-def _centred(values: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Deviations from the group mean, shape (n,)."""
-    return values - (np.bincount(groups, values) / np.bincount(groups))[groups]
+    def correlate(self, x: Floats, y: Floats) -> tuple[Correlation, Correlation]:
+        """Pearson and Spearman correlation, within settings where there are several."""
+        pearson, spearman = (self._coefficient(x, y, ranked=ranked) for ranked in (False, True))
+        return pearson, spearman
 
-
-def _ranks_within(values: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Ranks within the group divided by its size, so that large groups do not weigh more, shape (n,)."""
-    ranks = np.empty_like(values)
-    for group in np.unique(groups):
-        members = groups == group
-        ranks[members] = correlation.ranks(values[members]) / members.sum()
-    return ranks
+    def _coefficient(self, x: Floats, y: Floats, *, ranked: bool) -> Correlation:
+        if self.ladders is not None:
+            return correlation.over_ladders(x, y, ladders=self.ladders, settings=self.settings, ranked=ranked)
+        return correlation.over_levels(
+            x, y, levels=self.levels, settings=self.settings, ranked=ranked, with_interval=self.one_series
+        )

@@ -6,9 +6,14 @@ analysis keeps such cells separate, or leaves them out, as the note says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from sftdiv.analysis.notes import Notes
+from sftdiv.analysis.series import ladder_seeds, ladders_of
 
 CONSTANT = 1e-12  # a range below this share of the scores is rounding error
 
@@ -35,6 +40,27 @@ def check_cells(cells: pd.DataFrame, notes: Notes) -> None:
         _check_ladder(ladder, str(label), all_levels, notes)
 
 
+def check_ladders(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]], notes: Notes) -> None:
+    """Note replicated ladders that cannot differ much: one universe, and types pruned in the order of their support.
+
+    Args:
+        cells: Sorted cells of a study.
+        settings: Flat settings by cell.
+        notes: Receives the notes.
+    """
+    for label, ladder in ladders_of(cells):
+        of_ladder = settings[str(ladder["cell"].iloc[0])]
+        is_random = of_ladder.get("selection.selector.prune", of_ladder.get("selection.prune")) == "random"
+        is_whole = of_ladder.get("selection.universe_share", 1) == 1
+        if len(np.unique(ladder_seeds(ladder))) > 1 and is_whole and not is_random and of_ladder:
+            notes.add(
+                "the ladders of these replicates differ in the order of equal types only, since all have the whole "
+                "universe and prune by support: they are hardly independent draws, and intervals are too narrow; "
+                "selection.universe_share=0.7 or selection.prune=random draws the types of each ladder anew",
+                label,
+            )
+
+
 def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
     """Note several corpora, evaluations, primary scores, library versions or variants."""
     for name, column in (("corpora", "corpus_hash"), ("evaluations", "eval_hash")):
@@ -54,6 +80,11 @@ def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
         if len(versions) > 1:
             library = column.removeprefix("versions.")
             notes.add(f"cells were run with different versions of {library}: {', '.join(map(str, versions))}")
+    if "train.precision" in cells and len(precisions := sorted(cells["train.precision"].dropna().unique())) > 1:
+        notes.add(
+            f"cells were trained in different precisions ({', '.join(map(str, precisions))}), those of the machines "
+            "that ran them; trainer.precision=... fixes one"
+        )
     variants = cells[(cells["variant"] != "") & (cells["kind"] == "level")].groupby("variant", sort=True)
     for variant, ladder in variants:
         notes.add(f"runs that differ in {variant} are analysed as separate series", str(ladder["ladder"].iloc[0]))

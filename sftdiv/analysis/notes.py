@@ -18,11 +18,11 @@ class Notes:
             ladders.append(ladder)
 
     def sentences(self) -> tuple[str, ...]:
-        """One sentence per reason. Of more than ``MAX_NAMED`` ladders only the first is named."""
+        """One sentence per reason. Of more than ``MAX_NAMED`` series only the first is named."""
         return tuple(
             f"{reason} ({_names(ladders)})" if ladders else reason for reason, ladders in self._ladders.items()
         )
 
 
 def _names(ladders: list[str]) -> str:
-    return "; ".join(ladders) if len(ladders) <= MAX_NAMED else f"{len(ladders)} ladders, such as {ladders[0]}"
+    return "; ".join(ladders) if len(ladders) <= MAX_NAMED else f"{len(ladders)} series, such as {ladders[0]}"

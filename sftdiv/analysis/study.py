@@ -8,7 +8,6 @@ in a table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sftdiv.analysis.checks import check_cells
+from sftdiv.analysis.checks import check_cells, check_ladders
 from sftdiv.analysis.notes import Notes
+from sftdiv.analysis.series import DRAW_SEED, LADDER_SEED, REPLICATE, TRAIN_SEED
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING
+from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, read_failure, read_row
 
+SEEDS = (REPLICATE, LADDER_SEED, DRAW_SEED, TRAIN_SEED)  # NaN in rows from before ladders could be replicated
 REQUIRED = ("kind", "level", "seed", "higher_is_better", *FAMILY, *IDENTITY)
 NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a ladder
     "k_asked",
@@ -34,6 +35,7 @@ NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a
     "diversity.response.length",
     "diversity.units.entropy",
     "train.label_tokens",
+    *SEEDS,
 )
 KINDS = ("level", "random", "full", "base")
 SETTING = "config."  # prefix of the settings in a row
@@ -49,6 +51,7 @@ ORDER = (
     "universe_of",
     "variant",
     "level",
+    *SEEDS,
     "seed",
     "cell",
 )
@@ -62,9 +65,9 @@ class Study:
         folder: Study folder.
         name: Name of the study.
         cells: Columns of ``result.json`` without the settings, and ``performance`` (the primary
-            score, negated where lower is better), ``k_share`` (k_asked / k_max), ``unit_entropy``,
-            ``ladder`` (label; empty for baselines) and ``variant`` (what distinguishes ladders with
-            the same label).
+            score, negated where lower is better), ``k_share`` (k_asked / k_max; matched,
+            ``types.share``), ``unit_entropy``, ``ladder`` (label; empty for baselines) and ``variant``
+            (what distinguishes ladders with the same label).
         settings: Flat settings of each cell, such as ``strategy.units.low``; empty for cells
             written before rows contained them.
         failures: Columns ``cell``, ``stage`` and ``message``.
@@ -91,9 +94,11 @@ def load_study(folder: Path) -> Study:
     """
     if not folder.is_dir():
         raise SftdivError(f"there is no study folder {folder}; give one that a sweep wrote, such as multirun/NAME")
-    results = {path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{RESULT}"))}
+    results = {path.parent.name: read_row(path) for path in sorted(folder.glob(f"*/{RESULT}"))}
     failed = {
-        path.parent.name: _read(path) for path in sorted(folder.glob(f"*/{FAILURE}")) if path.parent.name not in results
+        path.parent.name: read_failure(path.parent)
+        for path in sorted(folder.glob(f"*/{FAILURE}"))
+        if path.parent.name not in results
     }
     if not results:
         raise SftdivError(
@@ -112,26 +117,13 @@ def load_study(folder: Path) -> Study:
     if failed:
         notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; {resume}")
     check_cells(cells, notes)
+    check_ladders(cells, settings, notes)
     failures = pd.DataFrame(
         [(name, row.get("stage"), row.get("message")) for name, row in failed.items()],
         columns=["cell", "stage", "message"],
         dtype=object,
     )
     return Study(folder, folder.resolve().name, cells, settings, failures, notes.sentences())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file."""
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SftdivError(f"{path} is not valid JSON ({error}); delete it and run the sweep again") from error
-    if not isinstance(row, dict):
-        raise SftdivError(
-            f"{path} contains a {type(row).__name__}, not a mapping of names to values; "
-            "delete it and run the sweep again"
-        )
-    return row
 
 
 def _check_row(row: Mapping[str, Any], path: Path) -> None:
@@ -168,7 +160,7 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
     cells = cells.assign(
         level=pd.to_numeric(cells["level"]).astype(float),
         performance=np.array([_performance(row) for row in rows]),
-        k_share=cells["k_asked"] / cells["k_max"],
+        k_share=_type_share(cells),
         unit_entropy=cells["diversity.units.entropy"],
         variant=add_variants(cells, settings),
     )
@@ -177,6 +169,18 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
         for row, variant in zip(rows, cells["variant"], strict=True)
     ]
     return cells.assign(ladder=pd.Series(labels, index=cells.index, dtype=object))
+
+
+def _type_share(cells: pd.DataFrame) -> pd.Series:
+    """Share of the unit types that a cell uses: k_asked / k_max, and ``types.share`` of the row where matched.
+
+    Matched, k is summed over strata, so that a type counts in each stratum that holds it.
+    """
+    share = cells["k_asked"] / cells["k_max"]
+    if "types.share" not in cells:  # all cells were written before rows contained it
+        return share
+    distinct = pd.to_numeric(cells["types.share"])
+    return share.mask((cells["match"] != "none") & share.notna() & distinct.notna(), distinct)
 
 
 def _performance(row: Mapping[str, Any]) -> float:
@@ -192,7 +196,7 @@ def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
     keys = {"_kind": cells["kind"].map(KINDS.index), "_match": cells["match"] != "none"}
     cells = cells.assign(**keys).sort_values(list(ORDER), kind="stable")
     cells = cells.drop(columns=list(keys)).reset_index(drop=True)
-    identifying = ["kind", *FAMILY, *IDENTITY, "level", "seed"]
+    identifying = ["kind", *FAMILY, *IDENTITY, "level", "seed", *SEEDS]
     duplicates = cells[cells.duplicated(identifying, keep=False) & (cells["kind"] == "level")]
     if len(duplicates):
         raise SftdivError(

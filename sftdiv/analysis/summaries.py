@@ -1,4 +1,4 @@
-"""Tables of ladders, baselines, noise between seeds, statistical power and overlap of subsets.
+"""Tables of ladders, baselines, noise between seeds, and overlap of subsets.
 
 The input is the cells of a study. Means are taken over seeds only, of cells that agree in
 everything else.
@@ -7,18 +7,19 @@ everything else.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.overlap import by_level, jaccard
-from sftdiv.analysis.power import seeds_needed
-from sftdiv.analysis.regression import fit_line
-from sftdiv.analysis.slopes import ladders_of
+from sftdiv.analysis.series import ladders_of
+from sftdiv.storage.cell import SUBSET, cell_file
+from sftdiv.storage.file_digests import DamagedFileError
+from sftdiv.text.lines import first_line
 
 MEANS = {
     "k_asked": "k_asked",
@@ -78,44 +79,27 @@ def noise_table(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["ladder", "seed_sd", "degrees", "score_stderr"])
 
 
-def power_table(cells: pd.DataFrame, noise: pd.DataFrame, *, slopes: Sequence[float], notes: Notes) -> pd.DataFrame:
-    """One row per (ladder, slope): seeds needed to detect the slope with 80 % power at 5 %, two-sided.
-
-    ``noise_from`` is ``seeds``, or ``line`` if there is one seed only and the noise is the residual
-    standard deviation around the line.
-
-    Args:
-        cells: Sorted cells of a study.
-        noise: Result of ``noise_table``.
-        slopes: Slopes, in performance from level 0 to level 1.
-        notes: Receives what cannot be computed.
-    """
-    rows = []
-    for (label, ladder), seed_sd in zip(ladders_of(cells), noise["seed_sd"], strict=True):
-        scored = ladder[ladder["performance"].notna()]
-        sd, noise_from = float(seed_sd), "seeds"
-        if math.isnan(sd):
-            fit = fit_line(scored["level"].to_numpy(dtype=float), scored["performance"].to_numpy(dtype=float))
-            sd, noise_from = (fit.residual_sd if fit else math.nan), "line"
-            if len(scored):  # without scores nothing rests on anything
-                notes.add("one seed: power uses the residuals of the line, which include its lack of fit", label)
-        levels = sorted(scored["level"].unique())
-        if len(levels) < 2:
-            sd = math.nan
-        for slope in slopes:
-            rows.append((label, slope, seeds_needed(slope, levels=levels, noise=sd), sd, noise_from, len(levels)))
-    return pd.DataFrame(rows, columns=["ladder", "slope", "seeds", "noise", "noise_from", "levels"])
-
-
 def overlap_tables(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> dict[str, pd.DataFrame]:
     """The mean Jaccard index between the subsets of each two levels, by ladder, from ``subset.parquet``."""
     tables = {}
     for label, ladder in ladders_of(cells):
-        paths = [folder / name / "subset.parquet" for name in ladder["cell"]]
+        paths = [folder / name / SUBSET for name in ladder["cell"]]
         exists = np.array([path.exists() for path in paths])
         if not exists.all():
             notes.add("subset.parquet is missing for some cells, which the overlap of subsets leaves out", label)
         if exists.any():
-            ids = [pq.read_table(path, columns=["id"])["id"] for path in paths if path.exists()]
+            ids = [_ids(path.parent) for path in paths if path.exists()]
             tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[exists])
     return tables
+
+
+def _ids(cell: Path) -> pa.ChunkedArray:
+    """Ids of the examples of a cell."""
+    path = cell_file(cell, SUBSET)
+    try:
+        return pq.read_table(path, columns=["id"])["id"]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DamagedFileError(
+            f"{path} is damaged ({first_line(error)}); remove its cell's result.json, and the cell's command writes "
+            "both again"
+        ) from error

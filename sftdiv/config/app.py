@@ -14,13 +14,23 @@ from omegaconf import OmegaConf
 
 from sftdiv.config.groups import conf_dir, is_group, options_of
 from sftdiv.config.hints import check_arguments, with_alternatives
+from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
 from sftdiv.storage.folders import os_error_message
 from sftdiv.storage.hashing import content_hash
-from sftdiv.storage.redaction import redact_output, redacted, redacted_overrides
+from sftdiv.storage.redaction import redact_output, redact_shown_settings, redacted, redacted_overrides
 
-__all__ = ["conf_dir", "refuse_deletions", "register_resolvers", "run_app", "study_of_command", "with_alternatives"]
+__all__ = [
+    "conf_dir",
+    "options_of",
+    "refuse_deletions",
+    "register_resolvers",
+    "run_app",
+    "study_of_command",
+    "with_alternatives",
+]
 
+SHOW_SETTINGS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that print the composed config
 FREE_KEYS = ("sweep.baselines", "units", "corpus.columns", "eval.num_fewshot")  # mappings whose entries may be deleted
 
 
@@ -29,7 +39,7 @@ def register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "given": lambda value, otherwise: otherwise if value is None else value,
         "by_corpus": lambda corpus, embedded, other: embedded if corpus == "embedded" else other,
-        "hardware": lambda: "gpu" if _has_gpu() else "cpu",
+        "unless_selecting": _unless_selecting,
         "study_of_command": lambda: study_of_command(sys.argv[1:]),
         "user_cache": lambda: str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sftdiv"),
     }
@@ -58,6 +68,8 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     redact_output()
+    if any(argument.partition("=")[0] in SHOW_SETTINGS for argument in sys.argv[1:]):
+        redact_shown_settings()
     try:
         check_arguments(sys.argv[1:], config_name)
         _reject_roles_in_columns(sys.argv[1:])
@@ -116,19 +128,18 @@ def refuse_deletions(overrides: Sequence[str]) -> None:
     for override in overrides:
         key = override.removeprefix("~").partition("=")[0]
         parent, _, entry = key.rpartition(".")
-        is_option = is_group(parent) and (conf_dir() / parent / f"{entry}.yaml").is_file()
+        is_option = is_group(parent) and entry in options_of(parent)
         if not override.startswith("~") or key.startswith("hydra") or parent in FREE_KEYS or is_option:
             continue
         if not is_group(key):
             instead = f"leave {override} out for its default, or give it a value: {key}=VALUE"
-        elif (conf_dir() / key / "none.yaml").is_file():
+        elif "none" in options_of(key):
             instead = f"{key}=none turns {key} off"
         else:
             instead = f"choose one: {', '.join(f'{key}={option}' for option in options_of(key))}"
         raise SftdivError(f"{key} was deleted ({override}); it is needed: {instead}")
 
 
-def _has_gpu() -> bool:
-    """Whether an NVIDIA device is visible; does not import torch, which takes seconds."""
-    has_device = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # /dev/dxg: WSL
-    return has_device and os.environ.get("CUDA_VISIBLE_DEVICES") not in {"", "-1"}
+def _unless_selecting(value: Any, *, _root_: Any) -> Any:
+    """A value for runs that train; 0 with ``stop_after=select``. Other commands than ``run`` have no ``stop_after``."""
+    return 0 if OmegaConf.select(_root_, "stop_after", default=None) == SELECT else value

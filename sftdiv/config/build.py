@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.config.instantiation import make, plain
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
+    SELECT,
     CorpusSpec,
     ModelSpec,
     PretrainSpec,
@@ -31,7 +32,11 @@ from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.redaction import redacted_settings
 from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
+from sftdiv.units.identity import EachExample
+from sftdiv.units.lexical import LEXICAL
 
+# Nothing is selected, or everything is: strategy and level have no effect. Units are not measured.
+NO_STRATEGY = StrategySpec(name="random", side="response", needs="nothing", extractor=EachExample(), tokenizer=None)
 FINE_TUNING = (
     "gradient_checkpointing",
     "neftune",
@@ -80,19 +85,20 @@ def build_spec(config: DictConfig) -> RunSpec:
         SftdivError: A setting is invalid.
     """
     evaluators = build_evaluators(config) if config.stop_after is None else {}
-    model = _model(config.model)
+    model = _tokenizer_alone(config.model) if config.stop_after == SELECT else _model(config.model)
+    strategy, selection = build_strategy(plain(config.strategy), model.ref), _selection(config, model.ref)
     return RunSpec(
         corpus=build_corpus_spec(config.corpus),
-        strategy=build_strategy(plain(config.strategy), model.ref),
-        selection=_selection(config, model.ref),
-        embedder=build_embedder(config),
+        strategy=strategy if selection.size.chooses else NO_STRATEGY,
+        selection=selection,
+        embedder=None if selection.size.nothing else build_embedder(config),
         model=model,
         training=build_training(config),
         evaluators=evaluators,
         primary=_primary(config, evaluators),
         metrics=metric_families(plain(config.diversity.metrics)),
         samples=config.samples,
-        seeds=Seeds(**plain(config.seed)),
+        seeds=_seeds(config, selection),
         stop_after=config.stop_after,
     )
 
@@ -206,7 +212,24 @@ def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
         universe_share=rules["universe_share"],
         response_tokens=rules["response_tokens"],
         sources=rules["sources"],
-    )
+    ).normalized(config.strategy.side)
+
+
+def _seeds(config: DictConfig, selection: SelectionSpec) -> Seeds:
+    """The seeds; where nothing is selected, those of ladder and draw are without effect."""
+    seeds = Seeds(**plain(config.seed))
+    return Seeds(ladder=0, draw=seeds.train, train=seeds.train) if selection.size.nothing else seeds
+
+
+def _tokenizer_alone(model: DictConfig) -> ModelSpec:
+    """The model of a run that trains none: its tokenizer alone.
+
+    A tokenizer that would be trained for a model from scratch is not: ``lexical`` counts instead, words and
+    punctuation by a fixed rule.
+    """
+    if model.source != "scratch":
+        return _model(model)
+    return ModelSpec(name=LEXICAL, ref=ModelRef(LEXICAL), pretrain=None, max_length=model.max_length)
 
 
 def _model(model: DictConfig) -> ModelSpec:

@@ -6,13 +6,13 @@ Each part validates itself on construction and has an ``identity()``: its settin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.protocols import Needs, Reader, Selector, UnitExtractor
 from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.group_cap import GROUPINGS
-from sftdiv.selection.universe import MATCHES
+from sftdiv.selection.universe import MATCHES, match_identity
 from sftdiv.storage.hashing import identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.units.encoding import WORDS
@@ -117,6 +117,11 @@ class SizeSpec:
         return self.n == 0
 
     @property
+    def chooses(self) -> bool:
+        """Whether some of the universe are selected and others are not, so that strategy and level have an effect."""
+        return not (self.everything or self.nothing)
+
+    @property
     def label(self) -> str:
         """The size in a cell's name."""
         if self.label_tokens is None:
@@ -171,8 +176,6 @@ class SelectionSpec:
         check_one_of("selection.group_by", self.group_by, GROUPINGS)
         check_one_of("selection.match", self.match, MATCHES)
         check_range("selection.universe_share", self.universe_share, least=0, most=1)
-        if self.size.everything and self.level != 1:
-            raise SftdivError(f"size.n=all selects the whole universe and needs diversity_level=1, not {self.level}")
         band = self.response_tokens
         if band is not None and not (isinstance(band, (list, tuple)) and len(band) == 2 and 0 <= band[0] <= band[1]):
             raise SftdivError(f"selection.response_tokens={band} must be [low, high], two token counts, low first")
@@ -184,8 +187,31 @@ class SelectionSpec:
         """Name of the strategy whose universe is drawn from, ``own`` for the run's strategy."""
         return "own" if self.universe is None else self.universe.name
 
+    def normalized(self, side: Side) -> SelectionSpec:
+        """The same selection, with the settings that have no effect at one value.
+
+        Where the whole universe is selected, these are the level, the strata and the token budget; where nothing is
+        selected, all but the size.
+
+        Args:
+            side: Side of the strategy, which then has no effect but through ``group_by=side``.
+        """
+        if self.size.chooses:
+            return self
+        shared = replace(self, level=1.0, match="none", size=SizeSpec(n=self.size.n, label_tokens=None))
+        if self.size.everything:
+            return replace(shared, group_by=side if self.group_by == "side" else self.group_by)
+        nothing: dict[str, Any] = dict.fromkeys(("universe", "response_tokens", "sources", "max_per_group"))
+        return replace(shared, universe_share=1.0, **nothing)
+
     def identity(self) -> dict[str, Any]:
-        """All fields; the order of the sources does not count, nor what an absent limit would count."""
+        """All fields but what has no effect: the order of sources, what an absent limit counts, an idle selector."""
         sources = None if self.sources is None else sorted({str(source) for source in self.sources})
-        parts = settings_identity(self) | {"sources": sources}
-        return parts if self.max_per_group is not None else parts | {"group_by": None}
+        selector: Any = identity_of(self.selector)
+        if not self.size.chooses and isinstance(selector, dict):
+            selector = {name: selector[name] for name in ("kind", "class") if name in selector}
+        if self.size.nothing:
+            selector = None
+        group_by = self.group_by if self.max_per_group is not None else None
+        changed = {"sources": sources, "selector": selector, "group_by": group_by, "match": match_identity(self.match)}
+        return settings_identity(self) | changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from sftdiv.storage.files import local_path
@@ -17,13 +18,24 @@ def conf_dir() -> Path:
 
 def is_group(name: str) -> bool:
     """Whether a name is that of a config group, such as ``strategy/tagger``."""
-    folder = local_path(conf_dir() / name) if name else None
-    return folder is not None and folder.is_dir()
+    folders = [local_path(folder / name) for folder in _config_folders()] if name else []
+    return any(folder is not None and folder.is_dir() for folder in folders)
 
 
 def options_of(group: str) -> list[str]:
-    """Names of a group's options, sorted."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    """Names of a group's options, sorted; those of ``--config-dir`` included."""
+    folders = [folder / group for folder in _config_folders()]
+    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def _config_folders() -> list[Path]:
+    """The folder ``conf/`` and the user's own of this command."""
+    own = []
+    for argument, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            own.append(Path(value if equals else following))
+    return [conf_dir(), *own]
 
 
 def chooses_option(override: str) -> bool:

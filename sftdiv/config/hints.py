@@ -209,7 +209,8 @@ def _options_with(setting: str, root: str, config_name: str) -> list[str]:
     return [
         option
         for option in options_of(root)
-        if _holds(yaml.safe_load((conf_dir() / root / f"{option}.yaml").read_text(encoding="utf-8")), inner)
+        if (path := conf_dir() / root / f"{option}.yaml").is_file()
+        and _holds(yaml.safe_load(path.read_text(encoding="utf-8")), inner)
     ]
 
 

@@ -17,7 +17,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
-from sftdiv.config.app import conf_dir
+from sftdiv.config.app import conf_dir, options_of
 from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy
 from sftdiv.config.compose import check_given
 from sftdiv.config.instantiation import plain
@@ -148,7 +148,7 @@ def _strategy(settings: Mapping[str, Any], tokenizer: ModelRef) -> StrategySpec:
 
 
 def _check_units(config: DictConfig) -> None:
-    known = sorted(path.stem for path in (conf_dir() / "strategy").glob("*.yaml"))
+    known = options_of("strategy")
     for name, units in config.units.items():
         check_one_of("units", name, known)
         for side in [] if units is None else units.sides:
@@ -168,7 +168,7 @@ def composed_strategies(config: DictConfig, overrides: Sequence[str]) -> list[di
         if units is None:
             continue
         changes = {key: value for key, value in flatten(plain(units)).items() if key != "sides" and value is not None}
-        groups = {key: value for key, value in changes.items() if (conf_dir() / "strategy" / key).is_dir()}
+        groups = {key: value for key, value in changes.items() if options_of(f"strategy/{key}")}
         options = [f"strategy/{key}={value}" for key, value in groups.items()]
         for side in units.sides:
             composed = compose(NAME, overrides=[*shared, f"+strategy={name}", *options])

@@ -24,10 +24,12 @@ from sftdiv.storage.hashing import content_hash, identity_of, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 from sftdiv.training.architecture import ArchitectureConfig
 from sftdiv.training.config import TrainingConfig
+from sftdiv.units.lexical import LEXICAL
 
 __all__ = ["CorpusSpec", "ModelSpec", "PretrainSpec", "RunSpec", "Seeds", "SelectionSpec", "SizeSpec", "StrategySpec"]
 
 StopAfter = Literal["select", "train"] | None
+SELECT: StopAfter = "select"  # trains nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,9 @@ class ModelSpec:
         return None if self.ref is None else self.ref.revision
 
     def identity(self) -> dict[str, Any]:
-        """All fields."""
-        return settings_identity(self)
+        """All fields; the rule ``lexical`` by its name, even if a folder has that name."""
+        is_rule = self.name == LEXICAL and self.ref is not None and self.ref.path == LEXICAL
+        return settings_identity(self) | ({"ref": LEXICAL} if is_rule else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +191,15 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        identity = settings_identity(self) | {"metrics": metrics_identity(self.metrics)}
-        parts = {name: value for name, value in identity.items() if name not in skipped}
+        parts = settings_identity(self) | {"metrics": metrics_identity(self.metrics)}
+        identity = {name: value for name, value in parts.items() if name not in skipped}
         if self.stop_after == "select":
-            del parts["seeds"]["train"]
-        return parts
+            del identity["seeds"]["train"]
+        if self.selection.size.nothing:  # nothing is measured, and nothing is trained
+            del identity["metrics"]
+            for name in ("schedule", "fine_tuning", "optimizer") if "training" in identity else ():
+                del identity["training"][name]
+        return identity
 
     def evaluation_identity(self) -> dict[str, Any]:
         """Identities of the evaluators: what decides the scores of a given model."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftdiv.data.arrow_buffers import check_memory, first_too_large
 from sftdiv.data.byte_source import RejectRow, Rows, rest
 from sftdiv.records import SftdivError
 from sftdiv.storage.escaping import listed
@@ -78,11 +80,14 @@ def read_parquet(path: Path, *, limit: int, reject: RejectRow, needed: Collectio
     except SftdivError:
         raise
     except Exception as error:  # damaged files raise errors of many kinds
+        check_memory(error, path)
         reject(number, rest(f"not Parquet: {error}"), "")
 
 
 def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[str]) -> Rows:
-    """Rows of an Arrow file or stream, as ``datasets.save_to_disk`` writes them; ``limit`` holds for single rows.
+    """Rows of an Arrow file or stream, as ``datasets.save_to_disk`` writes them.
+
+    ``limit`` holds for single rows; a compressed batch whose rows are on average larger is not decompressed.
 
     Raises:
         SftdivError: If a needed column stands twice.
@@ -91,8 +96,16 @@ def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[
 
     number = 1
     try:
+        too_large = first_too_large(path, limit=limit)
         with pa.OSFile(str(path), "rb") as source:
-            for batch in _record_batches(source):
+            batches = _record_batches(source)
+            for index in count():
+                if too_large is not None and index == too_large[0]:
+                    reject(number, rest(f"too long, a batch of {too_large[1]:,} bytes when decompressed"), "")
+                    return
+                batch = next(batches, None)
+                if batch is None:
+                    return
                 columns, others = _split_columns(path, list(batch.schema.names), needed)
                 if columns:
                     yield from _checked_rows(batch.select(columns), number, others, reject)
@@ -102,6 +115,7 @@ def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[
     except SftdivError:
         raise
     except Exception as error:
+        check_memory(error, path)
         reject(number, rest(f"not Arrow: {error}"), "")
 
 
@@ -147,6 +161,8 @@ def _values(column: pa.Array) -> list[Any]:
     """The values of a column, one by one where they do not convert together."""
     try:
         return list(column.to_pylist())
+    except MemoryError:
+        raise
     except Exception:  # UnicodeDecodeError, OverflowError, ArrowInvalid, an unknown time zone
         return [_value(column, position) for position in range(len(column))]
 
@@ -156,13 +172,15 @@ def _value(column: pa.Array, position: int) -> Any:
         return column[position].as_py()
     except UnicodeDecodeError as error:
         return _Unreadable(f"not UTF-8: {error}")
+    except MemoryError:
+        raise
     except Exception as error:
         return _Unreadable(f"unreadable value: {type(error).__name__}, {error}")
 
 
 def _split_columns(path: Path, names: list[str], needed: Collection[str]) -> tuple[list[str], set[str]]:
     """The needed columns, in their order, and the others."""
-    twice = [name for name, count in Counter(names).items() if count > 1 and name in needed]
+    twice = [name for name, times in Counter(names).items() if times > 1 and name in needed]
     if twice:
         raise SftdivError(f"{path}: the columns {listed(twice)} stand twice: keep one column of that name")
     columns = [name for name in names if name in needed]
@@ -206,11 +224,11 @@ def _record_batches(source: pa.NativeFile) -> Iterator[pa.RecordBatch]:
     if source.read(6) == b"ARROW1":
         expected = pa.ipc.open_file(source).num_record_batches
         source.seek(8)  # a file is a stream between marks; the footer alone would hide what it does not list
-        count = 0
-        for count, batch in enumerate(pa.ipc.open_stream(source), start=1):  # noqa: B007
+        number = 0
+        for number, batch in enumerate(pa.ipc.open_stream(source), start=1):  # noqa: B007
             yield batch
-        if count != expected:
-            raise ValueError(f"{count} record batches, and {expected} in the footer")
+        if number != expected:
+            raise ValueError(f"{number} record batches, and {expected} in the footer")
         return
     source.seek(0)
     while source.tell() < source.size():

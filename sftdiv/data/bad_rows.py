@@ -24,6 +24,18 @@ class BadRowError(Exception):
     """A row that cannot be used; the message is the reason."""
 
 
+class NoExampleError(SftdivError):
+    """A corpus has no example.
+
+    Attributes:
+        rejected: File of the rejected rows; None if no row was read.
+    """
+
+    def __init__(self, message: str, rejected: Path | None) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
 class Rejections:
     """The ``reject`` function of a reader.
 
@@ -66,20 +78,21 @@ class Rejections:
         self.counts[f"rejected.{phrase.replace(' ', '_')}"] += 1
 
 
-def no_example(rejections: Rejections, kept: Path) -> str:
-    """The message of a corpus without examples; what was rejected is moved to ``kept``."""
+def no_example(rejections: Rejections, kept: Path) -> NoExampleError:
+    """The error of a corpus without examples; what was rejected is moved to ``kept``."""
     rejected = rejections.counts["rejected"]
     if not rejected:
-        return "The corpus has no example: 0 rows were read."
+        return NoExampleError("The corpus has no example: 0 rows were read.", None)
     shutil.move(rejections.path, kept)
     reasons = [
         f"{count:,} {name.removeprefix('rejected.').replace('_', ' ')}"
         for name, count in rejections.counts.most_common()
         if name != "rejected"
     ]
-    return (
+    return NoExampleError(
         f"The corpus has no example: {rejected:,} rows were read and all of them rejected ({', '.join(reasons)}). "
-        f"The first: {rejections.first}. All are in {kept}"
+        f"The first: {rejections.first}. All are in {kept}",
+        kept,
     )
 
 

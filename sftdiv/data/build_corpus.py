@@ -122,7 +122,7 @@ def _build(
         _collect(reader.examples(rejections), spill, unread)
         rejected = rejections.counts["rejected"]
         if not spill.rows:
-            raise SftdivError(no_example(rejections, kept))
+            raise no_example(rejections, kept)
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:

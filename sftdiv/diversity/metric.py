@@ -20,7 +20,7 @@ from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError
 
 Direction = Literal["high", "low", "neither"]
-Needs = Literal["tokens", "texts", "embeddings", "reference", "units"]
+Needs = Literal["tokens", "texts", "embeddings", "reference", "units", "samples"]
 Growth = Literal["falls", "rises", "stays"]
 Measure = Callable[[Any], float | Sequence[float]]
 Decorated = TypeVar("Decorated", bound=Measure)
@@ -37,7 +37,8 @@ class Metric:
         family: Name that ``describe`` and ``diversity.metrics`` select it by.
         title: Label in a table or on an axis.
         direction: Values of a diverse set: high, low, or neither (length).
-        needs: Input that it is computed from; ``reference`` are embeddings of the whole corpus.
+        needs: Input that it is computed from; ``reference`` are embeddings of the whole corpus, ``samples`` texts
+            of a fixed number of tokens, which are drawn for every set and are no choice of a config.
         growth: Change of the value as more texts are drawn from one source. Only sets of one size
             compare, unless it stays.
         moves_with_length: Whether it depends on the length of the texts, whatever their diversity.
@@ -102,6 +103,7 @@ class Registry:
         self.metrics: dict[str, Metric] = {}
         self.text_families: dict[str, Family] = {}
         self.unit_families: dict[str, Family] = {}
+        self.sample_families: dict[str, Family] = {}
 
     def add(self, family: Family) -> None:
         """Register a family, in place of an earlier declaration of the same function (a reloaded module).
@@ -109,7 +111,7 @@ class Registry:
         Raises:
             SftdivError: If another function has declared the family or one of its columns.
         """
-        declared = self.text_families | self.unit_families
+        declared = self.text_families | self.unit_families | self.sample_families
         previous = declared.get(family.name)
         if previous is not None and _origin(previous) != _origin(family):
             raise SftdivError(f"the metric family {family.name!r} is declared twice: {_both(previous, family)}")
@@ -119,11 +121,13 @@ class Registry:
                 raise SftdivError(f"the metric column {column.name!r} is declared twice: {_both(owner, family)}")
         declared[family.name] = family
         ordered = sorted(declared.values(), key=lambda item: item.order)
-        for families in (self.metrics, self.text_families, self.unit_families):
+        by_needs = {"units": self.unit_families, "samples": self.sample_families}
+        self.metrics.clear()
+        for families in (self.text_families, *by_needs.values()):
             families.clear()
         for item in ordered:
             self.metrics.update({column.name: column for column in item.columns})
-            (self.unit_families if item.needs == "units" else self.text_families)[item.name] = item
+            by_needs.get(item.needs, self.text_families)[item.name] = item
 
 
 def _origin(family: Family) -> str:
@@ -141,7 +145,7 @@ def metric(
     family: str,
     columns: Mapping[str, str],
     *,
-    direction: Direction,
+    direction: Direction | Mapping[str, Direction],
     needs: Needs,
     growth: Growth,
     moves_with_length: bool = False,
@@ -155,7 +159,7 @@ def metric(
     Args:
         family: Name that a config selects it by.
         columns: Column name to title, the headline first; the function returns a value for each.
-        direction: Values of a diverse set.
+        direction: Values of a diverse set, of all columns or of each by its name.
         needs: Input of the function; where there is none, ``describe`` leaves the columns out.
         growth: Change of the values as more texts are drawn from one source.
         moves_with_length: Whether the values depend on the length of the texts.
@@ -171,7 +175,7 @@ def metric(
                 name=name,
                 family=family,
                 title=title,
-                direction=direction,
+                direction=direction if isinstance(direction, str) else direction[name],
                 needs=needs,
                 growth=growth,
                 moves_with_length=moves_with_length,

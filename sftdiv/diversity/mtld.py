@@ -10,22 +10,53 @@ from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
 THRESHOLD = 0.72
+SHORTEST = 100  # tokens of a text: the shortest range for which McCarthy and Jarvis validated the measure
 
 
-@metric("mtld", {"mtld": "MTLD (tokens)"}, direction="high", needs="tokens", growth="stays", within_texts=True, order=9)
-def _measure(texts: TextSet) -> float:
-    return mtld(texts.token_ids)
+@metric(
+    "mtld",
+    {
+        "mtld_pooled": "Pooled MTLD (tokens per factor of all texts)",  # first: texts of any length have it
+        "mtld": f"MTLD (tokens), mean over texts of {SHORTEST} tokens and more",
+    },
+    direction="high",
+    needs="tokens",
+    growth="stays",
+    within_texts=True,
+    order=9,
+)
+def _measure(texts: TextSet) -> list[float]:
+    return [pooled_mtld(texts.token_ids), mtld(texts.token_ids)]
 
 
-def mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD) -> float:
+def mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD, shortest: int = SHORTEST) -> float:
+    """Mean over texts of McCarthy and Jarvis' MTLD (2010, doi 10.3758/BRM.42.2.381), each text forward and backward.
+
+    A factor is a run of tokens whose type-token ratio has just fallen below the threshold; the remainder at the end of
+    a text counts for ``(1 - ratio) / (1 - threshold)`` of one. MTLD of a text is the mean of its tokens over its
+    factors in the two directions. It rises with the length of a text of less than about 100 tokens, for which it was
+    not validated; such texts are left out, and so are texts that repeat no token. O(tokens).
+
+    Args:
+        token_ids: Token ids of the texts.
+        threshold: Type-token ratio below which a factor ends.
+        shortest: Tokens of the shortest text that counts.
+
+    Returns:
+        A number of at least 1; NaN where no text counts.
+    """
+    scores = mtld_scores(token_ids, threshold=threshold)
+    counted = (token_ids.lengths() >= shortest) & np.isfinite(scores)
+    return float(scores[counted].mean()) if counted.any() else float("nan")
+
+
+def pooled_mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD) -> float:
     """Mean tokens per factor over the set: ``(tokens / factors forward + tokens / factors backward) / 2``.
 
-    A factor (McCarthy and Jarvis 2010, doi 10.3758/BRM.42.2.381) is a run of tokens whose
-    type-token ratio has just fallen below the threshold; the remainder at the end of a text counts
-    for ``(1 - ratio) / (1 - threshold)`` of one. No factor runs across the end of a text. Tokens
-    and factors are summed over texts before they are divided, since most short texts repeat no word
-    and have no value of their own (``mtld_scores``); for one text it is McCarthy and Jarvis' MTLD.
-    O(tokens); it does not depend on the size of the set, nor on whether its texts repeat each other.
+    Not MTLD as published (``mtld``), of which it takes the factors: tokens and factors are summed over texts before
+    they are divided, so that texts of any length count by their tokens, those that repeat no token included. No factor
+    runs across the end of a text. For one text the two are equal. O(tokens); it does not depend on the size of the set,
+    nor on whether its texts repeat each other.
 
     Returns:
         A number of at least 1; infinity where no token repeats in any text, NaN where there is no token.

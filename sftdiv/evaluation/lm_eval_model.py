@@ -27,7 +27,7 @@ from unittest.mock import patch
 from sftdiv.evaluation.backends import AUTO, check_backend
 from sftdiv.evaluation.stop_after_thoughts import stop_after_thoughts
 from sftdiv.llm.answer_text import END_OF_THOUGHT
-from sftdiv.modeling.checkpoint import load_model, load_tokenizer
+from sftdiv.modeling.checkpoint import as_model_ref, check_model_files, load_model, load_tokenizer
 from sftdiv.modeling.generate import end_tokens, prompt_tokens
 from sftdiv.modeling.read_answer import answer_text, opens_thought
 
@@ -58,6 +58,7 @@ def language_model(
     if backend == "vllm":
         from lm_eval.models.vllm_causallms import VLLM
 
+        check_model_files(as_model_ref(folder), weights=True)
         weights = _vllm_weights(folder)
         thinks = END_OF_THOUGHT in str(load_tokenizer(folder).chat_template)
         return VLLM(

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from sftdiv.evaluation.samples import METRIC
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import cell_file
+from sftdiv.text.lines import first_line
 
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
@@ -81,7 +83,7 @@ def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
         Differences by score name, ``TASK.METRIC`` or ``TASK.METRIC.FILTER``.
 
     Raises:
-        SftdivError: If the cells have no task in common, or a task with different items.
+        SftdivError: If the cells have no task in common, or a task with different items, or a file is damaged.
     """
     first_files, second_files = _sample_files(first), _sample_files(second)
     shared = sorted(first_files.keys() & second_files.keys())
@@ -97,10 +99,15 @@ def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
 
 def _sample_files(cell: Path) -> dict[str, Path]:
     """Files with results per item, by task."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     paths = sorted((cell / "evaluation").glob("*/*.parquet"))
-    return {path.stem: path for path in paths if "item_hash" in pq.read_schema(path).names}
+    paths = [cell_file(cell, path.relative_to(cell).as_posix()) for path in paths]
+    try:
+        return {path.stem: path for path in paths if "item_hash" in pq.read_schema(path).names}
+    except (pa.ArrowException, OSError) as error:  # of a cell from before there were digests
+        raise SftdivError(f"{cell}: results per item are damaged ({first_line(error)}); evaluate it again") from error
 
 
 def _compare_task(first: Path, second: Path) -> dict[str, Difference]:

@@ -1,7 +1,8 @@
 """Append-only journal of model replies, which makes a killed run cheap to resume.
 
 A journal is a JSON-lines file. Each line is a mapping with a ``key`` and a ``state``; the last line
-of a key counts. A line is handed to the operating system as soon as it is added, so ``kill -9``
+of a key counts. Each ends with a digest of itself: a damaged line is not read, and its request is sent again.
+A line is handed to the operating system as soon as it is added, so ``kill -9``
 loses at most the requests in flight. A torn last line is cut off before anything is appended.
 Memory holds the offset of each key's line, not the line itself: a hundred thousand long replies cost
 some megabytes, and reading one back costs a seek.
@@ -9,8 +10,10 @@ some megabytes, and reading one back costs a seek.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,9 +23,44 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.file_digests import DIGEST, MARK
 
 log = logging.getLogger(__name__)
+_SEALED = re.compile(rb'(.*), "%s": "%s([0-9a-f]{16})"\}\n?' % (DIGEST.encode(), MARK.encode()), re.DOTALL)
 FAILED = "failed"  # the only state that is requested again
+
+
+def encode_line(line: Mapping[str, Any]) -> bytes:
+    """A line as JSON that ends with the digest of what stands before it, and a line feed."""
+    data = json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return b'%s, "%s": "%s%s"}\n' % (data[:-1], DIGEST.encode(), MARK.encode(), _digest(data))
+
+
+def decode_line(data: bytes) -> dict[str, Any]:
+    """The mapping in a line, without its digest; a line that earlier versions wrote without one is not checked.
+
+    Raises:
+        ValueError: The line is damaged.
+    """
+    try:
+        line = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+    if not isinstance(line, dict):
+        raise ValueError("not a mapping")
+    match = _SEALED.fullmatch(data)
+    if match is None:
+        if any(name == DIGEST or (isinstance(value, str) and value.startswith(MARK)) for name, value in line.items()):
+            raise ValueError("its digest is damaged")
+        return line
+    if _digest(match[1] + b"}") != match[2]:
+        raise ValueError("it changed since it was written")
+    del line[DIGEST]
+    return line
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).hexdigest().encode()
 
 
 class Journal:
@@ -45,7 +83,7 @@ class Journal:
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append one line and hand it to the operating system."""
-        data = json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        data = encode_line(line)
         self._writer.write(data)
         self._writer.flush()
         self._register(line, self._end)
@@ -66,8 +104,7 @@ class Journal:
         if entry is None:
             return None
         self._reader.seek(entry[0])
-        line: dict[str, Any] = json.loads(self._reader.readline())
-        return line
+        return decode_line(self._reader.readline())
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The last line of each key, in the order of the keys' first lines; one line at a time is in memory."""
@@ -113,8 +150,8 @@ class Journal:
                     stream.truncate(self._end)
                     break
                 try:
-                    self._register(json.loads(data), self._end)
-                except (ValueError, KeyError, TypeError, RecursionError):
+                    self._register(decode_line(data), self._end)
+                except (ValueError, KeyError, TypeError):
                     damaged += 1
                 self._end += len(data)
         if damaged:

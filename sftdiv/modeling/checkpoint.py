@@ -1,7 +1,8 @@
 """Loads language models and tokenizers, and saves them as folders in the hub's format.
 
 A model is given by a `ModelRef`, or by the path of a local folder. A folder is written under a
-temporary name beside its target and renamed, so that an incomplete model never has the final name.
+temporary name beside its target and renamed, so that an incomplete model never has the final name. It holds the
+digests of its files (`sftdiv.storage.file_digests`), which are compared when it is loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.file_digests import DamagedFileError, check_folder_files, seal_folder
+from sftdiv.storage.files import local_path
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.text.lines import first_line
 
 if TYPE_CHECKING:
@@ -80,7 +84,7 @@ def load_model(
         quantization: Quantization config of `transformers`; None for none.
 
     Raises:
-        SftdivError: The model cannot be found or reached.
+        SftdivError: The model cannot be found or reached, or its files changed since they were written.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -101,7 +105,9 @@ def load_model(
     elif device == "cuda" and torch.cuda.device_count() > 1:
         settings["device_map"] = "sequential"  # what does not fit on the first GPU goes to the next
     with peft_warnings_ignored():
-        model: PreTrainedModel = _load(reference, lambda path: AutoModelForCausalLM.from_pretrained(path, **settings))
+        model: PreTrainedModel = _load(
+            reference, lambda path: AutoModelForCausalLM.from_pretrained(path, **settings), weights=True
+        )
     _check_generation_config(model, Path(reference.path))
     if "device_map" not in settings:
         model.to(device)
@@ -122,11 +128,7 @@ def _check_generation_config(model: PreTrainedModel, folder: Path) -> None:
 
 
 def load_config(source: ModelSource) -> PretrainedConfig:
-    """The config of a model.
-
-    Raises:
-        SftdivError: The model cannot be found or reached.
-    """
+    """The config of a model; raises as `load_model` does."""
     from transformers import AutoConfig
 
     model = as_model_ref(source)
@@ -169,6 +171,9 @@ def save_checkpoint(
         tokenizer: Its tokenizer.
         folder: Output folder; its previous content is replaced.
         files: Content of further files, by name.
+
+    Raises:
+        SftdivError: The disk is full or cannot be written.
     """
     from transformers.utils import logging
 
@@ -176,16 +181,17 @@ def save_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with peft_warnings_ignored():
+        with peft_warnings_ignored(), disk_errors_explained(folder):
             model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        for name, text in (files or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        if getattr(model, "peft_config", None) and model.generation_config is not None:
-            model.generation_config.save_pretrained(temporary)  # peft saves none, and the base's has another end token
+            tokenizer.save_pretrained(temporary)
+            for name, text in (files or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            if getattr(model, "peft_config", None) and model.generation_config is not None:
+                model.generation_config.save_pretrained(temporary)  # peft saves none; the base's has another end token
         temporary.chmod(0o755)  # mkdtemp and safetensors make files private; others may read these
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
+        seal_folder(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
@@ -206,12 +212,27 @@ def peft_warnings_ignored() -> Iterator[None]:
         yield
 
 
-def _load(model: ModelRef, load: Callable[[str], Loaded]) -> Loaded:
+def check_model_files(model: ModelRef, *, weights: bool) -> None:
+    """Compare the files of a local model that `save_checkpoint` wrote with their digests.
+
+    Args:
+        model: Model; one from elsewhere has no digests and is not checked.
+        weights: Whether the weights are compared too, at about 1 GB/s.
+
+    Raises:
+        SftdivError: A file changed since it was written.
+    """
+    if (folder := local_path(model.path)) is not None and folder.is_dir():
+        check_folder_files(folder, weights=weights)
+
+
+def _load(model: ModelRef, load: Callable[[str], Loaded], *, weights: bool = False) -> Loaded:
     import torch
 
     try:
+        check_model_files(model, weights=weights)
         return load(model.path)
-    except (torch.OutOfMemoryError, MemoryError, ImportError):
+    except (torch.OutOfMemoryError, MemoryError, ImportError, DamagedFileError):
         raise
     except Exception as error:  # a damaged file may raise anything, such as tokenizers' plain Exception
         reason = first_line(error) or type(error).__name__

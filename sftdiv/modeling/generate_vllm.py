@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.modeling.chat_labels import Messages
-from sftdiv.modeling.checkpoint import ModelSource, as_model_ref, load_config
+from sftdiv.modeling.checkpoint import ModelSource, as_model_ref, check_model_files, load_config
 from sftdiv.modeling.generate import Sampling, positions_of, prompt_tokens, room_for_prompts
 from sftdiv.modeling.read_answer import Answer, opens_thought, read_answer
 from sftdiv.records import SftdivError
@@ -50,6 +50,7 @@ class VllmModel:
                 f"backend=vllm needs a whole model and {reference.path} is an adapter: use train.adapter.merge=true, "
                 "or backend=hf"
             )
+        check_model_files(reference, weights=True)
         room = min(max_length, room_for_prompts(positions_of(load_config(reference)), max_new_tokens))
         import torch
         from vllm import LLM  # type: ignore[import-not-found]  # an extra

@@ -8,7 +8,7 @@ seconds, so that no output is older than the cells.
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import shlex
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -32,9 +31,11 @@ from sftdiv.records import SftdivError
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page
 from sftdiv.reporting.study.study_terminal import slope_table
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.folders import check_folder, user_path
 
+log = logging.getLogger(__name__)
 REPORT = "report.html"
 SWEEP = "sweep.json"  # holds the command of the sweep
 ARENA_DRAWS = 1000  # bootstrap samples of the Arena scores
@@ -47,7 +48,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         folder: Study folder, with one folder per cell.
         out: Output folder; None for the study folder.
         draw: Whether to draw the static figures. The report has its own.
-        seed: Seed of the bootstraps.
+        seed: Seed of the bootstrap of the Arena scores.
 
     Returns:
         The tables, as written.
@@ -57,7 +58,7 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     """
     folder = user_path(folder).absolute()
     out = user_path(out or folder, name="--out").absolute()
-    analysis = analyze_cells(folder, seed=seed)
+    analysis = analyze_cells(folder)
     check_folder("--out", out)
     arena, analysis = _arena(folder, analysis, seed=seed)
     paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
@@ -79,18 +80,16 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     return analysis
 
 
-def analyze_cells(folder: Path, *, seed: int = 0) -> Analysis:
+def analyze_cells(folder: Path) -> Analysis:
     """All tables of a study, from the rows of its finished cells; nothing is written.
 
     Args:
         folder: Folder of the study.
-        seed: Seed of the bootstraps.
 
     Raises:
         SftdivError: The folder is not a study, or none of its cells has a score.
     """
-    rng = np.random.default_rng(seed)
-    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns(), rng=rng)
+    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns())
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:
@@ -124,7 +123,14 @@ def _describe(arena: Arena) -> str:
 
 def _sweep_command(folder: Path) -> str | None:
     path = folder / SWEEP
-    return json.loads(path.read_text(encoding="utf-8"))["command"] if path.exists() else None
+    try:
+        command = read_sealed(path, way_out="the sweep's command writes it again").get("command")
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:  # the page shows a command or none; the numbers do not depend on it
+        log.warning("%s", error)
+        return None
+    return str(command) if command else None
 
 
 def _yaml(settings: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import SftdivError
+from sftdiv.records import SIDES, SftdivError
 from sftdiv.storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Subset:
         dataset: The examples in the order drawn, with the columns of a run's ``subset.parquet``: ``id``, ``messages``,
             ``instruction``, ``response``, ``source`` and carried ones.
         indices: Position of each example in the input data, shape (examples,).
-        report: Columns of the result row: sizes, the selector's columns, ``diversity.SIDE.METRIC``.
+        report: Columns of the result row: sizes, the selector's columns, ``diversity.SIDE.METRIC``, and the metrics of
+            a random draw of the same size as ``random.*``.
     """
 
     dataset: datasets.Dataset
@@ -44,6 +45,30 @@ class Subset:
         row = self.report
         level = f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}"
         return f"Subset({len(self):,} examples of {row['universe']:,} that may be selected; {level})"
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per side and metric: of the subset, and of a random draw of the same size from the same universe.
+
+        ``distinct`` is the number of distinct texts. The column ``random`` is missing where everything is selected.
+        """
+        import pandas as pd
+
+        columns = {}
+        for name, prefix in (("subset", ""), ("random", "random.")):
+            metrics = {
+                (side, metric): self.report[key]
+                for key in self.report
+                if key.startswith(f"{prefix}diversity.")
+                for side, metric in [key.removeprefix(f"{prefix}diversity.").split(".", 1)]
+            }
+            distinct = f"{prefix}subset.distinct."
+            texts = {
+                (side, "distinct"): self.report[distinct + side] for side in SIDES if distinct + side in self.report
+            }
+            if metrics:
+                columns[name] = texts | metrics
+        return pd.DataFrame(columns).rename_axis(index=["side", "metric"])
 
     def save(self, path: str | Path, *, format: str = "messages") -> Path:
         """Write the examples to a file that other programs load.

@@ -28,9 +28,11 @@ from sftdiv.pipeline.serialize import (
 from sftdiv.protocols import CorpusSide, Embedder
 from sftdiv.records import Corpus, Embeddings, Heldout, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
-from sftdiv.storage.hashing import identity_of, libraries_of, library_versions
+from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
 from sftdiv.units.encoding import encode, tokenizer_identity
 from sftdiv.units.packages import check_packages
+
+MIN_SHARE = 4  # a subset below this fraction of the corpus, 1 / MIN_SHARE, is embedded alone
 
 
 def versions(*components: Any) -> dict[str, str]:
@@ -65,6 +67,7 @@ class CorpusArtifacts:
         spec: Specification of the corpus.
         store: Artifact cache.
         embedder: Embedder of its texts, if any.
+        whole_sides: Sides of which every text is embedded, because units are made from all.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class CorpusArtifacts:
         self._model_tokenizer = model_tokenizer
         self._token_ids: dict[tuple[Side, ModelRef], TokenIds] = {}
         self._embeddings: dict[Side, Embeddings] = {}
+        self.whole_sides: set[Side] = set()
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -143,6 +147,31 @@ class CorpusArtifacts:
         """Cache key of `embeddings`."""
         embedder = self._require_embedder()
         return self._key(side, embedder=identity_of(embedder), versions=versions(embedder))
+
+    def embeddings_of(self, side: Side, rows: NDArray[np.int64]) -> Embeddings:
+        """Embeddings of one side of some examples; the other texts are not embedded unless they must be.
+
+        They must be where units are made from them, where the embedder learns from its texts, and where the examples
+        are more than a quarter of the corpus, so that several subsets share one pass.
+        """
+        embedder = self._require_embedder()
+        learns = getattr(embedder, "learns", False)
+        if learns or side in self.whole_sides or side in self._embeddings or MIN_SHARE * len(rows) > len(self.corpus):
+            record = self.embedding_record(side)
+            return Embeddings(record.vectors[rows], record.made_by)
+        texts = self.texts(side)
+        distinct, position = np.unique(np.array([texts[row] for row in rows], dtype=object), return_inverse=True)
+        key = {
+            "texts": content_hash(distinct.tolist()),
+            "embedder": identity_of(embedder),
+            "versions": versions(embedder),
+        }
+
+        def build(folder: Path, partial: Path) -> None:
+            save_embeddings(embedder.embed(distinct.tolist(), partial), folder)
+
+        record = load_embeddings(self.keep("subset_embeddings", key, build))
+        return Embeddings(record.vectors[position], record.made_by)
 
     def _require_embedder(self) -> Embedder:
         if self.embedder is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sftdiv.config.spec import RunSpec
+from sftdiv.data.bad_rows import REJECTED, NoExampleError
 from sftdiv.data.build_corpus import rejected_file
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import Corpus, Selection, Units
@@ -42,6 +43,20 @@ def write_tag_map(units: Units, cell: Path) -> None:
     """Write the map from raw to final tags, to be edited and reused as ``strategy.units.tag_map``."""
     if "tag_map" in units.record:
         save_tag_map(units.record["tag_map"], units.record["tag_counts"], cell / "tag_map.csv")
+
+
+def read_corpus(artifacts: RunArtifacts, cell: Path) -> Corpus:
+    """The corpus of a run; where all of its rows are rejected, they are copied into the cell.
+
+    Raises:
+        SftdivError: The corpus cannot be read or has no example.
+    """
+    try:
+        return artifacts.data.corpus
+    except NoExampleError as error:
+        if error.rejected is not None:
+            write_atomically(cell / REJECTED, error.rejected.read_bytes())
+        raise
 
 
 def copy_rejected(corpus: Corpus, cell: Path) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.config.run_request import ExportSpec
+from sftdiv.records import SftdivError
 from sftdiv.release.export.lineage import free_name, lineage, sha256, write_lineage
 from sftdiv.release.export.write_export import write_export
-from sftdiv.storage.cell import Cell
+from sftdiv.storage.cell import RESULT, SUBSET, Cell, cell_file
+from sftdiv.text.lines import first_line
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +36,22 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
         The files written, the data file first.
 
     Raises:
-        SftdivError: The format cannot represent the subset, or it would replace another export of that name.
+        SftdivError: The format cannot represent the subset, its file is damaged, or the export would replace another
+            one of that name.
     """
     if export.format is None:
         return []
     import datasets
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = datasets.Dataset(pq.read_table(cell.folder / "subset.parquet"))
+    try:
+        rows = datasets.Dataset(pq.read_table(cell_file(cell.folder, SUBSET)))
+    except (pa.ArrowException, OSError) as error:
+        raise SftdivError(
+            f"{cell.folder / SUBSET} is missing or damaged ({first_line(error)}); remove {cell.folder / RESULT}, and "
+            "the cell's command writes both again"
+        ) from error
     folder = export.folder or cell.folder / "export"
     ids = rows["id"][:]
     name = free_name(folder, export.name or cell.name, format=export.format, ids=ids, given=export.name is not None)

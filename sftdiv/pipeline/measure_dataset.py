@@ -26,7 +26,7 @@ from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
-from sftdiv.diversity.registry import describe, describe_units, metrics_identity
+from sftdiv.diversity.registry import describe, describe_at_tokens, describe_units, metrics_identity
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
@@ -131,7 +131,7 @@ class Survey:
         Pairwise metrics compare only the beginnings of texts, since the cost is the product of the lengths.
         """
         others = [name for name in self.metrics if name != PAIRWISE]
-        values = describe(tokens, texts, vectors, metrics=others, rng=self._rng())
+        values = describe(tokens, texts, vectors, metrics=others, rng=self._rng()) | describe_at_tokens(tokens, texts)
         if PAIRWISE not in self.metrics:
             return values
         rng = self._rng()

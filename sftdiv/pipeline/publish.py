@@ -15,6 +15,7 @@ from sftdiv.records import SIDES, SftdivError
 from sftdiv.release.hub.card import write_model_card
 from sftdiv.release.hub.push import push, repository
 from sftdiv.storage.cell import Cell
+from sftdiv.storage.file_digests import check_folder_files
 
 
 def check_distinct_targets(target: str | None, cells: int) -> None:
@@ -53,9 +54,13 @@ def publish_cell(request: RunRequest, cell: Cell) -> str | None:
 
     Returns:
         URL of the model; None if nothing was uploaded.
+
+    Raises:
+        SftdivError: A file of the model changed since it was written.
     """
     target = request.publish.target
     if target is None or request.spec.stop_after == "select":
         return None
     folder = cell.folder / "model"
+    check_folder_files(folder)
     return push(folder, repository(target, cell.name), private=request.publish.private, message=f"sftdiv {cell.name}")

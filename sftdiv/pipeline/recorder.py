@@ -16,8 +16,18 @@ from types import TracebackType
 from typing import Any
 
 from sftdiv.protocols import Tracker
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, Cell, flatten, write_failure
-from sftdiv.storage.files import write_json
+from sftdiv.storage.cell import (
+    DAMAGED_RESULT,
+    FAILURE,
+    RESULT,
+    RUNNING,
+    Cell,
+    flatten,
+    mark_running,
+    write_failure,
+    write_result,
+)
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.training.resources.available_memory import peak_memory
 
 log = logging.getLogger(__name__)
@@ -36,17 +46,25 @@ class Recorder:
         """Add values to the row; nested ones get dotted keys."""
         self.row |= flatten(values, prefix)
 
+    @property
+    def is_repair(self) -> bool:
+        """Whether the cell was finished before, and a file of it was found damaged."""
+        return (self.cell.folder / DAMAGED_RESULT).exists()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage as ``time.NAME`` in seconds; ``failure.json`` names it if it fails."""
         self._stage, started = name, time.perf_counter()
-        write_json(self.cell.folder / RUNNING, {"stage": name, "pid": os.getpid()})
+        mark_running(self.cell.folder, name, os.getpid())
         log.info("%s: %s", self.cell.name, name)
-        yield
+        with disk_errors_explained(self.cell.folder):
+            yield
         self.row[f"time.{name}"] = time.perf_counter() - started
 
     def __enter__(self) -> Recorder:
         (self.cell.folder / FAILURE).unlink(missing_ok=True)
+        if (self.cell.folder / RESULT).exists():  # of a damaged cell; while this run lasts, the cell is not finished
+            (self.cell.folder / RESULT).replace(self.cell.folder / DAMAGED_RESULT)
         return self
 
     def __exit__(
@@ -54,8 +72,9 @@ class Recorder:
     ) -> None:
         if error is None:
             self.row["memory.process_peak_gib"] = peak_memory() / 2**30
-            write_json(self.cell.folder / RESULT, self.row)
-            (self.cell.folder / RUNNING).unlink(missing_ok=True)
+            write_result(self.cell.folder, self.row)
+            for name in (RUNNING, DAMAGED_RESULT):
+                (self.cell.folder / name).unlink(missing_ok=True)
             self.tracker.finish(self.row, 0)
             return
         text = "".join(traceback.format_exception(kind, error, trace))

@@ -9,12 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
+from sftdiv.config.spec import SELECT
 from sftdiv.diversity.registry import METRICS
+from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.records import SIDES
 from sftdiv.reporting.format import format_duration, format_number
 from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
 
 INDENT = "  "
+SELECTED_ONLY = (
+    "none; a run that trains is another cell and may draw another subset, since it leaves out the examples held out "
+    "for evaluation and those that a model from scratch reads"
+)
 
 
 def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> None:
@@ -36,10 +42,21 @@ def show_result(row: Mapping[str, Any], folder: Path, *, done_before: bool) -> N
 
 def result_lines(row: Mapping[str, Any], folder: Path) -> list[str]:
     """Lines of a row: sections of aligned columns."""
-    lines = [*_scores(row)]
+    left_out = left_out_text(row) if row["n"] else None
+    lines = [f"left out  {left_out}"] if left_out else []
+    lines += _scores(row)
     if row["n"]:
         lines += _diversity(row)
     return lines + aligned_lines(_facts(row, folder))
+
+
+def level_meaning(level: float) -> str:
+    """What a diversity level allows, and what it does not promise."""
+    if level == 1:
+        return "1 = all unit types allowed, drawn evenly; not the most distinct instructions"
+    if level == 0:
+        return "0 = the fewest unit types whose examples leave a choice (selection.slack); not the most similar texts"
+    return f"{level:.3g} = as many unit types allowed as lie at this share of the way from level 0 to level 1 (all)"
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:
@@ -55,12 +72,17 @@ def _scores(row: Mapping[str, Any]) -> list[str]:
 
 
 def _diversity(row: Mapping[str, Any]) -> list[str]:
-    """Headline metrics of both sides, one per line."""
-    prefix = "diversity.{}."
-    names = [name for name, metric in METRICS.items() if not metric.detail]
-    table: list[Sequence[str]] = [("diversity", *SIDES)]
-    for name in names:
-        keys = [prefix.format(side) + name for side in SIDES]
+    """Headline metrics of both sides, one per line, each beside that of a random draw of the same size."""
+    prefixes = ("", "random.") if "random.n" in row else ("",)
+    columns = [(side, prefix) for side in SIDES for prefix in prefixes]
+    metrics = [
+        (name, f"diversity.{{}}.{name}")
+        for name, metric in METRICS.items()
+        if not metric.detail or metric.needs == "samples"
+    ]
+    table: list[Sequence[str]] = [("diversity", *("random" if prefix else side for side, prefix in columns))]
+    for name, column in [("distinct texts", "subset.distinct.{}"), *metrics]:
+        keys = [prefix + column.format(side) for side, prefix in columns]
         if any(key in row for key in keys):
             table.append((f"{INDENT}{name}", *(format_number(row.get(key)) for key in keys)))
     return aligned_lines(table)
@@ -70,19 +92,28 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     if row["n"]:
         pool = f" from a pool of {row['pool']:,}" if "pool" in row else ""
         yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
-        left_out = {key.removeprefix("left_out."): row[key] for key in row if key.startswith("left_out.") and row[key]}
-        if left_out:
-            yield "left out", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in left_out.items())
         yield "strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"
         if "k_asked" in row:
             requested = f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,})"
             yield "types", f"{requested}; {row['k_reached']:,} reached"
+            yield "level", level_meaning(row["level"])
         elif selector := row.get("config.selection.selector._target_"):
             yield "selector", selector
+        if "types.share" in row:
+            share = f"{row['types.share']:.0%} of the universe's {row['types.universe']:,}"
+            yield "distinct", f"{row['types.subset']:,} unit types, {share}"
+        if axis := {key.removeprefix("axis."): value for key, value in row.items() if key.startswith("axis.")}:
+            yield "axes", ", ".join(f"{name.replace('_', ' ')} {format_number(value)}" for name, value in axis.items())
         per_example, entropy = row["diversity.units.per_example"], row["diversity.units.entropy"]
-        yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits"
+        beside = f" (random draw: {row['random.diversity.units.entropy']:.2f})" if "random.n" in row else ""
+        yield "units", f"{per_example:.1f} per example, entropy {entropy:.2f} bits{beside}"
+        if "match_tokens.subset" in row:
+            subset, universe = row["match_tokens.subset"], row["match_tokens.universe"]
+            yield "lengths", f"{subset:.1f} tokens per response, universe {universe:.1f} ({subset / universe - 1:+.1%})"
     else:
         yield "subset", "none: the base model itself"
+    if row["n"] and row.get("config.stop_after") == SELECT:
+        yield "training", SELECTED_ONLY
     if "train.loss" in row:
         steps, tokens = f"{row['train.steps']:,} steps", f"{row['train.label_tokens']:,} label tokens"
         yield "training", f"{steps}, {tokens}, loss {row['train.loss']:.3f}"

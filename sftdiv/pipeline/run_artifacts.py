@@ -36,6 +36,8 @@ class RunArtifacts:
         self.spec = spec
         self.store = store
         self.data = CorpusArtifacts(spec.corpus, store, embedder=spec.embedder, model_tokenizer=lambda: self.tokenizer)
+        strategies = filter(None, (spec.strategy, spec.selection.universe))
+        self.data.whole_sides = {strategy.side for strategy in strategies if strategy.needs == "embeddings"}
 
     @cached_property
     def read_by_base(self) -> NDArray[np.bool_]:

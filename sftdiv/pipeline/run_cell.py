@@ -7,17 +7,20 @@ process.
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from typing import Any
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.spec import RunSpec
 from sftdiv.pipeline import cell_files, stages
+from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.pipeline.model_check import check_model
 from sftdiv.pipeline.publish import write_card
 from sftdiv.pipeline.recorder import Recorder
 from sftdiv.pipeline.run_artifacts import RunArtifacts
-from sftdiv.pipeline.scoring import check_evaluation, evaluate, performance_columns
+from sftdiv.pipeline.scoring import check_evaluation, evaluate_once, performance_columns
+from sftdiv.pipeline.subset_diversity import counting_columns, diversity, match_columns, random_diversity
 from sftdiv.protocols import TrackedRun
 from sftdiv.records import Selection
 from sftdiv.storage.cache import Store
@@ -27,6 +30,7 @@ from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.contents import cell_tags
 from sftdiv.tracking.run_tracker import RunTracker, start_tracking
 
+log = logging.getLogger(__name__)
 VERSIONS = (
     "sftdiv",
     "torch",
@@ -66,11 +70,11 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
         artifacts = RunArtifacts(spec, Store(request.paths.cache))
         recorder.add(identifying)
         with recorder.stage("corpus"):
-            corpus = artifacts.data.corpus
+            corpus = cell_files.read_corpus(artifacts, cell.folder)
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
-            context = artifacts.eval_context(cell)
             if spec.stop_after != "select":
+                context = artifacts.eval_context(cell)  # resolves the trainer, for which this machine may lack a GPU
                 check_model(spec, artifacts, context)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))
@@ -79,7 +83,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             _train(spec, artifacts, selection, recorder, tracker)
         if spec.stop_after is None:
             with recorder.stage("evaluate"):
-                recorder.add(evaluate(spec, context, cell.folder / "model"))
+                recorder.add(evaluate_once(spec, context, cell.folder / "model", is_repair=recorder.is_repair))
             with recorder.stage("generate"):
                 cell_files.write_samples(spec, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
@@ -101,9 +105,13 @@ def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selec
         recorder.add(stages.selection_columns(universe, units, selection))
         if spec.selection.size.everything:
             recorder.add({"size": len(selection)})
+        if left_out := left_out_text(recorder.row):
+            log.info("left out: %s", left_out)
     with recorder.stage("diversity"):
-        recorder.add(stages.diversity(spec, artifacts, units, selection))
-        recorder.add(stages.counting_columns(artifacts))
+        recorder.add(diversity(spec, artifacts, units, selection))
+        recorder.add(random_diversity(spec, artifacts, units, universe, selection))
+        recorder.add(match_columns(artifacts, universe, selection))
+        recorder.add(counting_columns(artifacts, selection.indices))
     return selection
 
 

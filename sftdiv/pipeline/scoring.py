@@ -1,18 +1,35 @@
 """Evaluators of a run: validated before training, run on the checkpoint afterwards.
 
-Several may be chosen (``eval=[embedded,judge]``); their score names must be distinct.
+Several may be chosen (``eval=[embedded,judge]``); their score names must be distinct. Scores, and the digests of the
+files that evaluators wrote, are kept in ``evaluation/.scores.json``: where another file of a finished cell is damaged,
+the evaluation is not repeated.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import sftdiv
 from sftdiv.config.spec import RunSpec
 from sftdiv.protocols import EvalContext
 from sftdiv.records import Score, SftdivError
+from sftdiv.storage.file_digests import (
+    DIGESTS,
+    DamagedFileError,
+    changed_files,
+    file_record,
+    read_sealed,
+    records_of,
+    write_sealed,
+)
+from sftdiv.storage.hashing import content_hash, libraries_of, library_versions
 from sftdiv.storage.validate import did_you_mean
+
+log = logging.getLogger(__name__)
+SCORES = ".scores.json"
 
 
 def performance_columns(spec: RunSpec) -> dict[str, Any]:
@@ -55,6 +72,53 @@ def check_evaluation(spec: RunSpec, context: EvalContext) -> dict[str, Any]:
             f"eval.primary={primary!r} is not among the scores: {_listed(owners)}.{did_you_mean(primary, owners)}"
         )
     return {"primary": primary, "higher_is_better": directions[max(matching, key=len)]}
+
+
+def evaluate_once(spec: RunSpec, context: EvalContext, checkpoint: Path, *, is_repair: bool) -> dict[str, Any]:
+    """As `evaluate`, unless a finished cell is repaired whose evaluation and model are undamaged.
+
+    Args:
+        spec: Specification of the run.
+        context: Evaluation context of the run.
+        checkpoint: The model.
+        is_repair: Whether the cell was finished before and one of its files was found damaged.
+    """
+    path = context.folder / SCORES
+    key = _evaluation_key(spec, checkpoint)
+    columns = _undamaged_scores(path, key) if is_repair else None
+    if columns is None:
+        path.unlink(missing_ok=True)
+        columns = evaluate(spec, context, checkpoint)
+        if spec.evaluators:
+            files = [file for file in sorted(context.folder.rglob("*")) if file.is_file() and file.suffix != ".lock"]
+            names = [file.relative_to(context.folder).as_posix() for file in files]
+            write_sealed(path, {"key": key, "columns": columns, "files": records_of(context.folder, names)})
+    return columns
+
+
+def _evaluation_key(spec: RunSpec, checkpoint: Path) -> str:
+    """Digest of what scores depend on, beside the data: the model's files, the evaluators and their libraries."""
+    libraries = set().union(*(libraries_of(evaluator) for evaluator in spec.evaluators.values()))
+    model = file_record(checkpoint / DIGESTS) if (checkpoint / DIGESTS).exists() else None
+    versions = {"sftdiv": sftdiv.__version__, **library_versions(libraries)}
+    return content_hash([model, spec.evaluation_identity(), versions])
+
+
+def _undamaged_scores(path: Path, key: str) -> dict[str, Any] | None:
+    """Scores of an earlier evaluation of this model, if none of its files changed."""
+    if not path.exists():
+        return None
+    try:
+        record = read_sealed(path, way_out="the evaluation is repeated")
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return None
+    if record["key"] != key:
+        return None
+    if changed := changed_files(path.parent, record["files"]):
+        log.warning("%s changed since the evaluation, which is repeated", ", ".join(changed))
+        return None
+    return dict(record["columns"])
 
 
 def evaluate(spec: RunSpec, context: EvalContext, checkpoint: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sftdiv.config.spec import RunSpec
 from sftdiv.pipeline import stages
 from sftdiv.pipeline.run_artifacts import RunArtifacts
+from sftdiv.pipeline.subset_diversity import counting_columns, diversity, match_columns, random_diversity
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import flatten
 
@@ -37,7 +38,9 @@ def select_levels(specs: Sequence[RunSpec], cache: Path) -> Iterator[tuple[datas
             **spec.columns(),
             "corpus": {"count": dict(corpus.counts)},
             **stages.selection_columns(universe, units, selection),
-            **stages.diversity(spec, artifacts, units, selection),
-            **stages.counting_columns(artifacts),
+            **diversity(spec, artifacts, units, selection),
+            **random_diversity(spec, artifacts, units, universe, selection),
+            **match_columns(artifacts, universe, selection),
+            **counting_columns(artifacts, selection.indices),
         }
         yield corpus.table.select(selection.indices), flatten(columns)

@@ -1,7 +1,7 @@
 """From ladders to a selection: an even draw from the level's pool in every stratum, up to the stratum's quota.
 
-Without matching there is one stratum. Numbers of types (k) are summed over strata. Pools are disjoint, so
-their sizes are summed as well.
+Without matching there is one stratum. Numbers of types (k) are summed over strata, so that a type that several
+strata hold counts in each; ``types.pool`` counts it once. Pools are disjoint, so their sizes are summed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sftdiv.records import Ladder, Selection, SftdivError, Units, Universe
 from sftdiv.selection.draw import draw_evenly
 from sftdiv.selection.ladder import build_ladder, tie_ranks
-from sftdiv.selection.level import k_of_level, lowest_k
+from sftdiv.selection.level import check_pool, k_of_level, lowest_k
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,12 @@ def choose(
             at every size.
 
     Returns:
-        Selected rows with the columns ``k_min, k_max, k_asked, k_reached, pool``.
+        Selected rows with the columns ``k_min, k_max, k_asked, k_reached`` (summed over strata), ``pool`` and
+        ``types.pool`` (distinct types of the pools of all strata).
 
     Raises:
-        SftdivError: Slack x size exceeds the universe, or level, slack or k_min are out of range.
+        SftdivError: The size exceeds the universe or, below level 1, slack x size does; or level, slack or k_min
+            are out of range.
     """
     floor = max(size, floor or 0)
     rungs = _rungs(universe, ladders, level, size, weights=weights, k_min=k_min, slack=slack, floor=floor)
@@ -103,8 +105,14 @@ def choose(
         "k_asked": sum(rung.k_asked for rung in rungs),
         "k_reached": reached,
         "pool": sum(len(rung.pool) for rung in rungs),
+        "types.pool": distinct_types(units, np.concatenate([rung.pool for rung in rungs])),
     }
     return Selection(indices, columns)
+
+
+def distinct_types(units: Units, rows: NDArray[np.int64]) -> int:
+    """Number of types that at least one of the examples has, each counted once; rows of the corpus, shape (rows,)."""
+    return len(np.unique(units.matrix[rows].indices))
 
 
 def _draw_rungs(
@@ -134,7 +142,7 @@ def _rungs(
     floor: float,
 ) -> list[Rung]:
     universe_weights = weights[universe.indices]
-    _check_slack(slack, floor, universe_weights, universe.counts)
+    _check_size(slack, size, floor, level, universe_weights, universe.counts)
     counts_examples = bool(np.all(universe_weights == 1))
     quotas = _quotas(np.bincount(universe.strata, weights=universe_weights), size, whole=counts_examples)
     types, is_only_stratum = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
@@ -142,22 +150,36 @@ def _rungs(
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
         rows = universe.indices[universe.strata == stratum]
         needed = min(slack * quota * (floor / size), weights[rows].sum())
-        lowest = lowest_k(k_min, ladder, weights[rows], needed, types=types, strict=is_only_stratum)
+        bounds = lowest_k(k_min, ladder, weights[rows], needed, types=types)
+        lowest = bounds.asked if is_only_stratum else max(bounds)
         requested = k_of_level(level, lowest, ladder.k_max)
+        check_pool(k_min, ladder, requested, bounds)
         rungs.append(Rung(rows, rows[ladder.pool(requested)], quota, lowest, ladder.k_max, requested))
     return rungs
 
 
-def _check_slack(slack: float, size: float, weights: NDArray[np.float64], excluded: Mapping[str, int]) -> None:
-    """Reject a slack below 1 and a size that the universe cannot serve with this slack."""
+def _check_size(
+    slack: float, size: float, floor: float, level: float, weights: NDArray[np.float64], excluded: Mapping[str, int]
+) -> None:
+    """Reject a slack below 1 and a size that the universe cannot serve at the level.
+
+    Slack decides the types of level 0 and thereby those of the levels between; level 1 uses all types and needs the
+    size alone.
+    """
     if slack < 1:
         raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
-    if slack * size > weights.sum():
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in excluded.items())
+    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in excluded.items())
+    universe = f"the universe holds ({weights.sum():,.0f} in {len(weights):,} examples; {reasons})"
+    if size > weights.sum() * (1 + 1e-9):
         raise SftdivError(
-            f"slack x size = {slack} x {size:,.0f} = {slack * size:,.0f} is more than the universe holds "
-            f"({weights.sum():,.0f} in {len(weights):,} examples; {reasons}). "
-            f"The largest feasible size is {int(weights.sum() / slack):,}; or lower selection.slack"
+            f"size {size:,.0f} is more than {universe}. The largest feasible size is {int(weights.sum()):,}"
+        )
+    if level < 1 and slack * floor > weights.sum():
+        resolved_for = "size" if floor == size else "selection.k_min_size"
+        raise SftdivError(
+            f"slack x {resolved_for} = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than {universe}. "
+            f"The largest feasible size is {int(weights.sum() / slack):,} below level 1 and {int(weights.sum()):,} at "
+            "diversity_level=1; or lower selection.slack"
         )
 
 

@@ -51,7 +51,7 @@ class LadderSelector:
         return {"kind": "ladder", **settings_identity(self)}
 
     def select(self, problem: SelectionProblem) -> Selection:
-        """A subset of the universe at the problem's level, with the columns ``k_min, k_max, k_asked, k_reached, pool``.
+        """A subset of the universe at the problem's level, with the columns of `selection.choose.choose`.
 
         Raises:
             SftdivError: The universe has fewer than two types, or is too small for the size and the slack.

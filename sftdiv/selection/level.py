@@ -6,6 +6,8 @@ some choice in the draw (``slack``); level 1 draws on all types.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +28,22 @@ def smallest_k(ladder: Ladder, weights: NDArray[np.float64], needed: float) -> i
     return min(int(np.searchsorted(weight_from_end, needed - 1e-9)) + 1, ladder.k_max)
 
 
+class LowestK(NamedTuple):
+    """Number of types at level 0.
+
+    Attributes:
+        asked: ``selection.k_min`` as a number of types of the ladder.
+        feasible: Smallest number of types whose pool holds slack x size.
+    """
+
+    asked: int
+    feasible: int
+
+
 def lowest_k(
-    k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float64], needed: float, *, types: int, strict: bool
-) -> int:
-    """``selection.k_min`` as a number of types of this ladder.
+    k_min: str | int | float, ladder: Ladder, weights: NDArray[np.float64], needed: float, *, types: int
+) -> LowestK:
+    """``selection.k_min`` as a number of types of this ladder, and the smallest feasible number.
 
     Args:
         k_min: ``auto`` for the smallest feasible k; a share of k_max in (0, 1); or a total number of
@@ -38,28 +52,40 @@ def lowest_k(
         weights: Contribution of each example to the size, shape (examples,).
         needed: Minimum weight of the pool of level 0.
         types: Total number of types of all ladders, as reported in ``k_max``.
-        strict: Whether a pool that is too small is an error. Otherwise (several strata) the smallest feasible k
-            is used.
 
     Raises:
-        SftdivError: ``k_min`` is invalid, or, with ``strict``, its pool weighs less than ``needed``.
+        SftdivError: ``k_min`` is invalid.
     """
     feasible = smallest_k(ladder, weights, needed)
     if k_min == "auto":
-        return feasible
+        return LowestK(feasible, feasible)
     if isinstance(k_min, str) or not 0 < k_min <= types:
         raise SftdivError(
             f"selection.k_min={k_min!r} is neither 'auto' nor a share in (0, 1) nor a number of types up to {types}"
         )
     share = float(k_min) if k_min < 1 else k_min / types
-    lowest = max(1, round(share * ladder.k_max))
-    if strict and lowest < feasible:
+    return LowestK(max(1, round(share * ladder.k_max)), feasible)
+
+
+def check_pool(k_min: str | int | float, ladder: Ladder, k: int, lowest: LowestK) -> None:
+    """Reject a level whose pool is too small; levels above, whose pools are large enough, need no smaller ``k_min``.
+
+    Args:
+        k_min: ``selection.k_min``, for the message.
+        ladder: Ladder of the universe.
+        k: Number of types at the level.
+        lowest: Result of `lowest_k`.
+
+    Raises:
+        SftdivError: The pool of ``k`` types holds less than slack x size.
+    """
+    if k < lowest.feasible:
+        feasible = lowest.feasible
         raise SftdivError(
-            f"selection.k_min={k_min} leaves a pool that is too small: {lowest} of {ladder.k_max} types hold "
-            f"{len(ladder.pool(lowest)):,} examples; the size and the slack need k_min >= {feasible} "
-            f"(share {feasible / ladder.k_max:.3f}). Use that, or a smaller size or slack"
+            f"selection.k_min={k_min} leaves a pool that is too small: {k} of {ladder.k_max} types hold "
+            f"{len(ladder.pool(k)):,} examples; the size and the slack need k_min >= {feasible} "
+            f"(share {feasible / ladder.k_max:.3f}). Use that, a smaller size or slack, or a higher level"
         )
-    return max(lowest, feasible)
 
 
 def k_of_level(level: float, k_min: int, k_max: int) -> int:

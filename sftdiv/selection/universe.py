@@ -16,7 +16,8 @@ from sftdiv.records import SftdivError, Universe
 from sftdiv.storage.validate import check_one_of, check_range
 
 MATCHES = ("none", "length", "source", "length+source")
-LENGTH_STRATA = 5
+LENGTH_RATIO = 1.25  # lengths of one stratum differ by less than this factor, and so do the means of any two subsets
+LEAST_SHARE = 1 / 200  # of the universe in a stratum of lengths; sparser ones are merged with the next longer ones
 
 
 def group_share(groups: Sequence[str], share: float, *, salt: str) -> NDArray[np.bool_]:
@@ -50,7 +51,7 @@ def build_universe(
     Args:
         excluded: Mask of the excluded examples by reason, shape (examples,); an example counts under its first
             reason.
-        lengths: Response length of each example in words, for ``match=length``.
+        lengths: Response length of each example in tokens, for ``match=length``.
         sources: Source of each example, for ``match=source``.
         match: One of ``MATCHES``.
 
@@ -71,13 +72,39 @@ def build_universe(
     return Universe(indices, strata, counts)
 
 
+def match_identity(match: str) -> str:
+    """What decides the strata of a match, as part of a selection's identity."""
+    return f"{match}, tokens in steps of {LENGTH_RATIO}" if "length" in match else match
+
+
 def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str) -> NDArray[np.int64]:
-    """Stratum of each example: response-length quintile and/or source, numbered without gaps."""
-    key = np.zeros(len(lengths), dtype=np.int64)
+    """Stratum of each example: range of response lengths and/or source, numbered without gaps."""
+    names, source = np.unique(sources, return_inverse=True)
+    if "source" not in match:
+        names, source = names[:1], np.zeros(len(lengths), dtype=np.int64)
+    key = source.astype(np.int64)
     if "length" in match:
-        edges = np.quantile(lengths, np.arange(1, LENGTH_STRATA) / LENGTH_STRATA, method="higher")
-        key = np.searchsorted(edges, lengths, side="right")
-    if "source" in match:
-        names, source = np.unique(sources, return_inverse=True)
-        key = key * len(names) + source
+        fewest = LEAST_SHARE * len(lengths)
+        for number in range(len(names)):
+            rows = np.flatnonzero(source == number)
+            key[rows] = number * len(lengths) + _length_strata(lengths[rows], fewest)
     return np.unique(key, return_inverse=True)[1]
+
+
+def _length_strata(lengths: NDArray[np.int64], fewest: float) -> NDArray[np.int64]:
+    """Stratum of each length: geometric ranges, merged upwards until they hold ``fewest`` examples.
+
+    Ranges of equal ratio bound the difference of mean lengths at every level alike. Quantiles do not: the longest
+    fifth of a corpus spans an order of magnitude, in which a level is free to choose.
+    """
+    steps = np.floor(np.log(np.maximum(lengths, 1)) / np.log(LENGTH_RATIO) + 1e-9).astype(np.int64)
+    _, range_of, sizes = np.unique(steps, return_inverse=True, return_counts=True)
+    stratum_of_range, stratum, held = np.zeros(len(sizes), dtype=np.int64), 0, 0
+    for number, size in enumerate(sizes.tolist()):
+        stratum_of_range[number] = stratum
+        held += size
+        if held >= fewest:
+            stratum, held = stratum + 1, 0
+    if held and stratum:  # too few of the longest
+        stratum_of_range[stratum_of_range == stratum] = stratum - 1
+    return stratum_of_range[range_of]

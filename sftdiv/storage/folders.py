@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sftdiv.records import SftdivError
@@ -23,6 +26,11 @@ _WAYS_OUT = {
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.EIO: "the disk or its connection is faulty",
 }
+
+_WRITTEN_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")  # of safetensors and tokenizers; of Arrow
+_SHORT_WRITE = re.compile(  # numpy, torch: fewer bytes were written than given
+    r"\d+ requested and \d+ written|PytorchStreamWriter failed|inline_container\.cc.* unexpected pos"
+)
 
 
 def user_path(path: str | Path, *, name: str = "the path") -> Path:
@@ -78,6 +86,45 @@ def check_names(name: str, path: Path, *, longest: int = LONGEST_NAME) -> None:
                 f"{name}: the name {part[:40]}... has {len(os.fsencode(part))} bytes, and file systems take at most "
                 f"{longest}; shorten it"
             )
+
+
+@contextmanager
+def disk_errors_explained(folder: Path) -> Iterator[None]:
+    """Turn what a full, read-only or faulty disk makes any library raise into an error with the path and the way out.
+
+    Args:
+        folder: Folder that the block writes to, named where the error has no path of its own.
+
+    Raises:
+        SftdivError: The block failed for such a reason.
+    """
+    try:
+        yield
+    except (SftdivError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # torch's CheckpointException is no Exception
+        message = _disk_error(error, folder)
+        if message is None:
+            raise
+        raise SftdivError(message) from error
+
+
+def _disk_error(error: BaseException, folder: Path) -> str | None:
+    """The message for an error, or one that it was raised from, that the operating system has against writing."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number is None and (match := _WRITTEN_NUMBER.search(str(cause))):
+            number = int(match[1] or match[2])
+        if number is None and _SHORT_WRITE.search(str(cause)):
+            number = errno.ENOSPC
+        if number in _WAYS_OUT:
+            path = cause.filename if isinstance(cause, OSError) and isinstance(cause.filename, str) else str(folder)
+            return os_error_message(OSError(number, os.strerror(number), path))
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def os_error_message(error: OSError) -> str | None:

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO, cast
 
@@ -37,6 +37,7 @@ _PROVIDERS = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bgsk_\w{8,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]+)?"
 )
 _SCHEME = re.compile(r"\b(Bearer|(?i:authorization)\W{1,3}\w+)\s+[\w.+/=~-]{3,}")
+_YAML_LINE = re.compile(r"(\s*(?:- )?)([\w/@.-]+): (.*)")  # name: value
 _ASSIGNED = re.compile(  # ``key: value`` is prose more often than a setting
     rf"(?<![\w])(?P<name>{_NAME}|base_url)(?P<sign>['\"]?\s*=\s*|['\"]?:(?=[^\s])|['\"]:\s*|(?<!\bkey)(?<!\btoken):\s*)"
     r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s}\])]+)",
@@ -67,6 +68,29 @@ def redacted(text: str) -> str:
     return _PROVIDERS.sub(HIDDEN, _ASSIGNED.sub(_without_value, text))
 
 
+def redact_shown_settings() -> None:
+    """Let the standard output of this process, which will show settings as YAML, pass through `redacted_yaml`."""
+    if not isinstance(sys.stdout, _RedactedStream):
+        sys.stdout = cast("TextIO", _RedactedStream(sys.stdout, redacted_yaml))
+
+
+def redacted_yaml(text: str) -> str:
+    """Settings as YAML, as Hydra's ``--cfg job`` shows them, without what may be a secret."""
+    return "\n".join(map(_redacted_line, text.split("\n")))
+
+
+def _redacted_line(line: str) -> str:
+    match = _YAML_LINE.fullmatch(line)
+    if match is None:
+        return redacted(line)
+    opening, name, value = match.groups()
+    if re.fullmatch(r"\$\{[\w.]+\}", value):  # refers to another setting
+        return line
+    if _is_secret_name(name) and not _may_be_shown(name, value):
+        return f"{opening}{name}: '{HIDDEN}'"
+    return redacted(line)
+
+
 def redact_output() -> None:
     """Let the log messages, the standard error and the tracebacks of this process pass through `redacted`.
 
@@ -81,12 +105,13 @@ def redact_output() -> None:
 class _RedactedStream:
     """A text stream that hides what may be a secret in each piece of text written to it."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, redact: Callable[[str], str] = redacted) -> None:
         self._stream = stream
+        self._redact = redact
 
     def write(self, text: str) -> int:
         """Write the text without what may be a secret."""
-        self._stream.write(redacted(text))
+        self._stream.write(self._redact(text))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -120,15 +145,20 @@ def redacted_settings(settings: Any, name: str = "") -> Any:
         return [redacted_settings(value, name) for value in settings]
     if not isinstance(settings, str) or settings == "???":
         return settings
-    if _SETTING.fullmatch(name) or name == _ADDRESS:
+    if _is_secret_name(name):
         return redacted(settings) if _may_be_shown(name, settings) else HIDDEN
     return redacted(settings) if "\n" not in settings else settings  # prompts and templates are no secrets
+
+
+def _is_secret_name(name: str) -> bool:
+    """Whether a setting of this name may hold a secret."""
+    return _SETTING.fullmatch(name) is not None or name == _ADDRESS
 
 
 def _redacted_override(override: str) -> str:
     key, sign, value = override.partition("=")
     name = re.split(r"[./@]", key.lstrip("+~"))[-1]
-    if sign and (_SETTING.fullmatch(name) or name == _ADDRESS) and not _may_be_shown(name, value):
+    if sign and _is_secret_name(name) and not _may_be_shown(name, value):
         return f"{key}={HIDDEN}"
     return redacted(override)
 

@@ -6,7 +6,6 @@ terminal, the report and its tables in the study's folder, and the study's summa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rich.console import Console
 from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
 from sftdiv.reporting.terminal import aligned_lines, print_lines
-from sftdiv.storage.cell import FAILURE, stage_of
+from sftdiv.storage.cell import read_failure, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
 
 
@@ -59,7 +58,7 @@ def _analyze(study: Path, tracking: Sequence[Tracking], console: Console) -> Non
 def _reason(cell: PlannedCell) -> tuple[str, str]:
     """Stage and message of an unfinished cell."""
     if cell.failed:
-        failure = json.loads((cell.folder / FAILURE).read_text(encoding="utf-8"))
+        failure = read_failure(cell.folder)
         return failure["stage"], failure["message"]
     stage = stage_of(cell.folder)
     if stage:

@@ -6,7 +6,6 @@ folder lists them, so that the end of the sweep and other programs know which ce
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import FAILURE, RESULT, RUNNING, write_failure
-from sftdiv.storage.files import write_json
+from sftdiv.storage.cell import FAILURE, RUNNING, is_finished, write_failure
+from sftdiv.storage.file_digests import read_sealed, write_sealed
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.redaction import redacted_overrides
 
@@ -39,8 +38,8 @@ class PlannedCell:
 
     @property
     def done(self) -> bool:
-        """Whether its row is written."""
-        return (self.folder / RESULT).exists()
+        """Whether its row is written and no file of the cell is damaged."""
+        return is_finished(self.folder)
 
     @property
     def failed(self) -> bool:
@@ -148,10 +147,10 @@ def _all_refused(messages: Sequence[str]) -> str:
 def save_plan(cells: Sequence[PlannedCell], study: Path, command: str) -> None:
     """Write the plan into the study's folder, without what may be a secret."""
     overrides_by_name = {cell.folder.name: redacted_overrides(cell.overrides) for cell in cells}
-    write_json(study / PLAN, {"command": command, "cells": overrides_by_name})
+    write_sealed(study / PLAN, {"command": command, "cells": overrides_by_name})
 
 
 def load_plan(study: Path) -> tuple[str, list[PlannedCell]]:
     """The command and the cells of the study's last sweep."""
-    plan = json.loads((study / PLAN).read_text(encoding="utf-8"))
+    plan = read_sealed(study / PLAN, way_out="the sweep's command writes it again")
     return plan["command"], [PlannedCell(tuple(overrides), study / name) for name, overrides in plan["cells"].items()]

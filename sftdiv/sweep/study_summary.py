@@ -17,7 +17,7 @@ from sftdiv.protocols import StudySummary, Tracking
 log = logging.getLogger(__name__)
 SLOPE_COLUMNS = (
     "slope",
-    "slope_sd",
+    "slope_se",
     "slope_low",
     "slope_high",
     "pearson",

@@ -9,6 +9,7 @@ its own process group: it is stopped with all its children, also when its parent
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ from sftdiv.storage.cell import FAILURE, RESULT, Cell, write_failure
 from sftdiv.storage.redaction import redact_output, redacted
 
 HEAVY = [  # modules that import torch, Lightning, transformers, lm-eval, pandas and W&B
+    "sftdiv.sweep.end_with_parent",  # first, since the server ends with its parent from here on
     "datasets",
     "lm_eval.models.huggingface",
     "numba.np.npyimpl",
@@ -43,6 +46,7 @@ SECONDS_TO_STOP = 10.0
 POLL_SECONDS = 0.5
 SWEEP = "SFTDIV_SWEEP"  # variable with the process id of the sweep, for the workers of launchers
 STARTED_BY = str(os.getppid())
+_running: list[Any] = []  # processes of this process's cells
 
 
 def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: Mapping[str, str]) -> int:
@@ -61,17 +65,18 @@ def run_isolated(request: RunRequest, cell: Cell, *, method: str, environment: M
     if method == "forkserver":
         context.set_forkserver_preload(HEAVY)
     process = context.Process(target=_child, args=(request, cell, dict(environment)), name=cell.name)
-    with _default_method(method):
-        process.start()
+    _end_with_sweep()
+    _running.append(process)
     try:
+        with _default_method(method):
+            process.start()  # with forkserver it returns when the libraries are imported
         while process.exitcode is None:
             process.join(POLL_SECONDS)
-            if _is_orphaned():
-                _stop(process)
-                os._exit(1)
     except BaseException:  # Ctrl-C, above all
         _stop(process)
         raise
+    finally:
+        _running.remove(process)
     assert process.exitcode is not None
     return process.exitcode
 
@@ -81,9 +86,20 @@ def announce_sweep() -> None:
     os.environ[SWEEP] = str(os.getpid())
 
 
-def _is_orphaned() -> bool:
-    """Whether this process is a worker of a sweep that was killed. joblib's workers would otherwise keep running."""
-    return os.environ.get(SWEEP) == STARTED_BY and os.getppid() != int(STARTED_BY)
+@functools.cache
+def _end_with_sweep() -> None:
+    """In a worker of a launcher, start a thread that ends it with its sweep, also while it waits for another cell."""
+    if os.environ.get(SWEEP) == STARTED_BY:
+        threading.Thread(target=_wait_for_end_of_sweep, daemon=True).start()
+
+
+def _wait_for_end_of_sweep() -> None:
+    """When the sweep was killed, stop the cells of this worker and end it. joblib's workers would otherwise go on."""
+    while os.getppid() == int(STARTED_BY):
+        time.sleep(POLL_SECONDS)
+    for process in list(_running):
+        _stop(process)
+    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -102,7 +118,8 @@ def _default_method(method: str) -> Iterator[None]:
 
 def _stop(process: multiprocessing.process.BaseProcess) -> None:
     """Stop a child and its process group: first by SIGINT, so that it records the failure, then by SIGKILL."""
-    assert process.pid is not None
+    if process.pid is None:
+        return
     for number, seconds in ((signal.SIGINT, SECONDS_TO_STOP), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

@@ -6,7 +6,6 @@ folders, so that progress works for any launcher and for cells on other machines
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from rich.text import Text
 
 from sftdiv.reporting.format import format_duration
 from sftdiv.reporting.terminal import literal
-from sftdiv.storage.cell import RESULT, RUNNING, stage_of
+from sftdiv.storage.cell import RESULT, RUNNING, read_row, stage_of
 from sftdiv.sweep.plan import PlannedCell
 
 POLL_SECONDS = 1.0
@@ -114,7 +113,7 @@ def _outcome(cell: PlannedCell) -> str:
     """Primary score and duration of a finished cell, or ``failed``."""
     if cell.failed:
         return "failed"
-    row = json.loads((cell.folder / RESULT).read_text(encoding="utf-8"))
+    row = read_row(cell.folder / RESULT)
     duration = format_duration(sum(value for key, value in row.items() if key.startswith("time.")))
     score = row.get(f"score.{row['primary']}")
     return duration if score is None else f"{row['primary']} {score:.4g} ({duration})"

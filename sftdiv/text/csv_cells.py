@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED_OR_END = re.compile(r'("(?:[^"]|"")*")|\r\n')
 _ESCAPED = re.compile(r"''*[=+\-@\t\r]")
 
 
@@ -43,4 +44,5 @@ def csv_text(frame: pd.DataFrame) -> str:
     for position, kind in enumerate(escaped.dtypes):
         if kind.kind not in "biufcmM":
             escaped.isetitem(position, escaped.iloc[:, position].map(csv_cell, na_action="ignore").to_numpy())
-    return str(escaped.to_csv(index=False, lineterminator="\n"))
+    text = str(escaped.to_csv(index=False, lineterminator="\r\n"))  # as in `csv_line`
+    return _QUOTED_OR_END.sub(lambda match: match[1] or "\n", text)

@@ -7,7 +7,6 @@ steps were never written to disk.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from sftdiv.protocols import TrackedRun
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import RESULT
+from sftdiv.storage.cell import RESULT, cell_file, read_row
 from sftdiv.storage.files import finite
 from sftdiv.tracking.contents import cell_tags, config_of, read_samples, results_of, wandb_table
 from sftdiv.tracking.offline import read_run
@@ -77,7 +76,7 @@ def replay(folder: Path, destination: Destination, *, again: bool, untracked: bo
     synced = _send_offline_runs(folder, destination) if mode == "online" else {}
     outcomes = []
     for path in sorted(folder.glob(f"*/{RESULT}")):
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_row(path)
         run = run_id(row["study"], row["cell"])
         offline = synced.pop(run, None)
         before = sent_as(folder, run, row, destination)
@@ -125,7 +124,7 @@ def _replay_cell(cell: Path, row: Mapping[str, Any], destination: Destination, *
         raise SftdivError(f"W&B does not take {name}, nor what comes after it: {error}") from error
     try:
         if (cell / "samples.jsonl").exists():
-            run.summary["samples"] = wandb_table(read_samples(cell / "samples.jsonl"))
+            run.summary["samples"] = wandb_table(read_samples(cell_file(cell, "samples.jsonl")))
         run.summary.update(finite(results_of(row)))
         end_run(run, exit_code=0)
     except FAILURES as error:

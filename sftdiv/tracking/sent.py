@@ -5,14 +5,17 @@ There is one file per run, so that cells that run at the same time never write t
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftdiv.storage.files import finite, write_json
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
+from sftdiv.storage.files import finite
 from sftdiv.storage.hashing import content_hash
 from sftdiv.tracking.session import Destination
+
+log = logging.getLogger(__name__)
 
 
 def mark_sent(
@@ -28,7 +31,7 @@ def mark_sent(
         destination: Project and entity; None where they are unknown.
     """
     if mode in ("online", "offline"):
-        write_json(_marker(folder, run), {"row": row_digest(row), "mode": mode, **_place(destination)})
+        write_sealed(_marker(folder, run), {"row": row_digest(row), "mode": mode, **_place(destination)})
 
 
 def sent_as(folder: Path, run: str, row: Mapping[str, Any], destination: Destination | None = None) -> str | None:
@@ -43,7 +46,11 @@ def sent_as(folder: Path, run: str, row: Mapping[str, Any], destination: Destina
     path = _marker(folder, run)
     if not path.exists():
         return None
-    marker = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        marker = read_sealed(path, way_out="the row is sent again")
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return None
     is_elsewhere = marker["mode"] == "online" and any(
         marker.get(key, value) != value for key, value in _place(destination).items()
     )

@@ -7,15 +7,15 @@ analysis.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.protocols import StudySummary, TrackedRun
-from sftdiv.storage.cell import RESULT
-from sftdiv.storage.files import finite, write_json
+from sftdiv.storage.cell import RESULT, read_row
+from sftdiv.storage.file_digests import read_sealed, write_sealed
+from sftdiv.storage.files import finite
 from sftdiv.tracking.contents import config_of, wandb_table
 from sftdiv.tracking.session import FAILURES, Destination, end_run, start_run
 
@@ -48,7 +48,7 @@ def log_study(destination: Destination, summary: StudySummary) -> None:
     if run is None:
         return
     numbers = finite(summary.numbers)
-    write_json(_numbers_path(summary.folder), numbers)
+    write_sealed(_numbers_path(summary.folder), numbers)
     try:
         _send(run, summary)
         run.summary.update(numbers)
@@ -74,7 +74,7 @@ def _send(run: wandb.Run, summary: StudySummary) -> None:
 def study_numbers(folder: Path) -> dict[str, Any]:
     """The numbers that ``log_study`` last sent for a study; empty where it has sent none."""
     path = _numbers_path(folder)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_sealed(path, way_out="the study's analysis writes it again") if path.exists() else {}
 
 
 def _numbers_path(folder: Path) -> Path:
@@ -84,7 +84,7 @@ def _numbers_path(folder: Path) -> Path:
 def tracked_as(folder: Path) -> Destination | None:
     """Where W&B has the cells of a study, by the settings of the first that it tracked; None where it tracked none."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
-        tracking = config_of(json.loads(path.read_text(encoding="utf-8"))).get("tracking", {})
+        tracking = config_of(read_row(path)).get("tracking", {})
         if settings := tracking.get("wandb"):
             return Destination(**{name: settings[name] for name in DESTINATION})
     return None

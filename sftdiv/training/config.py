@@ -188,6 +188,11 @@ class FineTuningConfig:
         check_range("train.checkpoint_steps", self.checkpoint_steps, least=1, whole=True, optional=True)
 
     @property
+    def draws_noise(self) -> bool:
+        """Whether a step draws random numbers for each micro-batch: noise on embeddings, or an adapter's dropout."""
+        return self.neftune > 0 or (self.adapter is not None and self.adapter.dropout > 0)
+
+    @property
     def quantized(self) -> bool:
         """Whether the base weights are stored in 4 bits."""
         return self.adapter is not None and self.adapter.quantize is not None
@@ -229,8 +234,15 @@ class TrainingConfig:
         )
 
     def identity(self) -> dict[str, Any]:
-        """Settings that decide the trained weights."""
-        return settings_identity(self)
+        """Settings that decide the trained weights.
+
+        The loss of a step is one sum over its label tokens, however it is cut into micro-batches, so that their size
+        (with ``auto`` that of the memory found) changes the last bits alone. Noise is drawn for each micro-batch.
+        """
+        identity = settings_identity(self)
+        if not self.fine_tuning.draws_noise:
+            del identity["schedule"]["micro_batch"]
+        return identity
 
     def resolved(self) -> TrainingConfig:
         """The same settings with a resolved trainer; see `TrainerConfig.resolved`."""

@@ -29,7 +29,9 @@ class TrainerConfig:
         offload: Whether fsdp and deepspeed keep their shards in the machine's memory.
     """
 
-    performance_only: ClassVar[frozenset[str]] = frozenset({"devices", "nodes", "prefix", "offload"})
+    performance_only: ClassVar[frozenset[str]] = frozenset(
+        {"accelerator", "devices", "threads", "strategy", "nodes", "prefix", "offload"}
+    )
 
     accelerator: str
     devices: int | str
@@ -63,7 +65,11 @@ class TrainerConfig:
             raise SftdivError("trainer=deepspeed needs GPUs; on a CPU use trainer=fsdp trainer.accelerator=cpu")
 
     def identity(self) -> dict[str, Any]:
-        """Settings that decide the trained weights; how many devices share a step does not."""
+        """The precision as asked for, so that a machine without a GPU names the cells that jobs with one run.
+
+        Accelerator, threads and how devices share a step change the last bits alone. With ``auto`` the precision found
+        is part of the row (``train.precision``), and the analysis notes cells that differ in it.
+        """
         return settings_identity(self)
 
     def resolved(self) -> TrainerConfig:

@@ -24,8 +24,7 @@ from synthetic_study import (
 )
 
 from sftdiv.analysis.analysis import analyze
-from sftdiv.analysis.intercept import fit_random_intercept
-from sftdiv.analysis.regression import fit_line
+from sftdiv.analysis.inference import fit_ladders
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
 from sftdiv.diversity.registry import PAPER, detail_columns
@@ -41,7 +40,7 @@ def made_up(tmp_path_factory):
     """Six ladders of three seeds, unmatched and length-matched, with baselines and a failure, and its analysis."""
     folder = write_synthetic_study(tmp_path_factory.mktemp("multirun") / "demo")
     study = load_study(folder)
-    return study, analyze(study, **COLUMNS, rng=np.random.default_rng(0))
+    return study, analyze(study, **COLUMNS)
 
 
 def small(folder, *, levels=(0.0, 0.5, 1.0), seeds=(0, 1), strategies=("micro_token",), score=None, **changed):
@@ -62,7 +61,7 @@ def rewrite(folder, **changed):
 
 
 def analyzed(folder, **settings):
-    return analyze(load_study(folder), **COLUMNS, rng=np.random.default_rng(0), **({"resamples": 50} | settings))
+    return analyze(load_study(folder), **COLUMNS, **settings)
 
 
 def one(table, **where):
@@ -78,6 +77,17 @@ def noted(notes, *words):
 
 
 # what the tables hold
+
+
+def test_the_share_of_types_is_that_of_distinct_types_where_matched(tmp_path):
+    """Matched, k counts a type once in each stratum: the row's own share holds. Older rows lack it."""
+    for number, (match, share) in enumerate((("none", 0.9), ("length", 0.59), ("source", None))):
+        row = synthetic_row("shares", "micro_token", "response", 0.5, number, 0.3, match=match)
+        write_cell(tmp_path / "shares", row | ({} if share is None else {"types.share": share}))
+    cells = load_study(tmp_path / "shares").cells.set_index("match")
+    of_k = cells["k_asked"] / cells["k_max"]
+    assert cells.loc["length", "k_share"] == 0.59
+    assert (cells["k_share"] == of_k)[["none", "source"]].all()
 
 
 def test_a_study_has_a_row_for_each_finished_cell(made_up):
@@ -99,35 +109,28 @@ def test_the_slopes_are_those_that_made_the_scores(made_up):
     table = analysis.slopes
     assert list(table["predictor"].unique()) == ["level", "k_share", "unit_entropy"] and len(table) == 12 * 3
     for _, row in table[table["predictor"] == "level"].iterrows():
-        assert abs(row["slope"] - SLOPES[row["strategy"], row["side"]]) < 4 * row["slope_sd"]
+        reach = stats.t.ppf(0.9995, row["degrees"]) * row["slope_se"]
+        assert abs(row["slope"] - SLOPES[row["strategy"], row["side"]]) < reach
+        assert (row["design"], row["ladders"], row["status"]) == ("shared", 1, "too few runs, one ladder")
         assert (row["n"], row["seeds"], row["levels"]) == (21, 3, 7)
     strong = one(table, ladder=MICRO, predictor="level")
-    assert strong["slope_low"] > 0 and strong["pearson_low"] > 0.5 and strong["spearman_low"] > 0.5
+    assert strong["slope_low"] > 0 and strong["pearson_low"] > 0.5 and strong["spearman"] > 0.5
 
 
 def test_a_row_of_the_slope_table_is_the_arithmetic_on_its_cells(made_up):
     study, analysis = made_up
     cells = study.cells[study.cells["ladder"] == MICRO]
     x, y, length = (cells[name].to_numpy() for name in ("unit_entropy", "performance", "diversity.response.length"))
-    row, fit, given = (
-        one(analysis.slopes, ladder=MICRO, predictor="unit_entropy"),
-        fit_line(x, y),
-        fit_line(x, y, length),
-    )
-    mixed = fit_random_intercept(x, y, cells["seed"].to_numpy())
-    assert list(row[["slope", "slope_sd", "sigma", "intercept"]]) == [
-        fit.slope.center,
-        fit.slope.sd,
-        fit.sigma,
-        fit.coefficients[0],
-    ]
-    assert (row["slope_low"], row["slope_high"]) == fit.slope.interval()
-    assert list(row[["slope_given_length", "slope_given_length_sd"]]) == [given.slope.center, given.slope.sd]
-    assert list(row[["slope_mixed", "slope_mixed_sd", "seed_variance_share"]]) == [
-        mixed.slope,
-        mixed.slope_sd,
-        mixed.seed_share,
-    ]
+    row = one(analysis.slopes, ladder=MICRO, predictor="unit_entropy")
+    one_ladder, levels = np.zeros(len(x), dtype=int), cells["level"].to_numpy()
+    slope = fit_ladders(x[:, None], y, ladders=one_ladder, levels=levels).contrast(np.array([0.0, 1]))
+    both = fit_ladders(np.column_stack([x, length]), y, ladders=one_ladder, levels=levels)
+    given = both.contrast(np.array([0.0, 1, 0]))
+    assert list(row[["slope", "slope_se", "degrees"]]) == [slope.center, slope.scale, slope.degrees]
+    line = stats.linregress(x, y)
+    assert list(row[["slope", "intercept"]]) == pytest.approx([line.slope, line.intercept])
+    assert (row["slope_low"], row["slope_high"]) == slope.interval()
+    assert list(row[["slope_given_length", "slope_given_length_se"]]) == [given.center, given.scale]
     assert list(row[["pearson", "spearman"]]) == pytest.approx(
         [stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic]
     )
@@ -137,7 +140,7 @@ def test_a_row_of_the_slope_table_is_the_arithmetic_on_its_cells(made_up):
 def test_collinear_covariates_are_warned_of_in_the_unmatched_ladders_alone(made_up):
     _, analysis = made_up
     (note,) = noted(analysis.notes, "mean response length are not separable")
-    assert "6 ladders" in note and "unmatched" in note
+    assert "6 series" in note and "unmatched" in note
     by_match = analysis.slopes.groupby("match")["collinear_length"]
     assert by_match.min()["none"] > 0.9 > by_match.max()["length"]
 
@@ -151,7 +154,8 @@ def test_differences_are_of_ladders_that_differ_in_strategy_or_side_alone(made_u
     row = one(table, a="meso_tag · response · 2,000 · tiny · unmatched", b=MICRO)
     slopes = analysis.slopes[analysis.slopes["predictor"] == "level"].set_index("ladder")["slope"]
     assert row["difference"] == pytest.approx(slopes[row["a"]] - slopes[row["b"]])
-    assert row["low"] < row["difference"] < row["high"] < 0 and row["probability"] < 0.01
+    assert row["low"] < row["difference"] < 0 and row["probability"] < 0.05
+    assert not row["paired"] and row["status"] == "too few runs, one ladder"
 
 
 def test_correlations_have_q_values_over_metrics_and_sides(made_up):
@@ -163,7 +167,8 @@ def test_correlations_have_q_values_over_metrics_and_sides(made_up):
     cells = study.cells[study.cells["ladder"] == MICRO]
     expected = stats.pearsonr(cells["diversity.response.self_bleu"], cells["performance"])
     row = one(scope, side="response", metric="self_bleu")
-    assert (row["pearson"], row["pearson_p"]) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    levels_as_units = 2 * stats.t.sf(abs(expected.statistic) * math.sqrt(5 / (1 - expected.statistic**2)), 5)
+    assert (row["pearson"], row["pearson_p"]) == (pytest.approx(expected.statistic), pytest.approx(levels_as_units))
     assert row["pearson_low"] < row["pearson"] < row["pearson_high"] < 0
     assert list(table["scope"].unique()[:3]) == [
         "all",
@@ -216,7 +221,21 @@ def test_overlaps_ladders_baselines_noise_and_power(made_up):
     assert (noise["seed_sd"], noise["degrees"]) == (pytest.approx(math.sqrt(by_level.var().mean())), 14)
     assert noise["score_stderr"] == pytest.approx(0.0081)
     power = analysis.power[analysis.power["ladder"] == MICRO]
-    assert (power["seeds"].diff().dropna() <= 0).all() and set(power["noise_from"]) == {"seeds"}
+    as_run = power[power["design"] == "as run"]
+    assert (as_run["ladders"].diff().dropna() <= 0).all() and set(power["noise_from"]) == {"levels"}
+    assert list(power["design"].unique()) == [
+        "as run",
+        "3 levels",
+        "1 run per ladder and level",
+        "6 runs per ladder and level",
+    ]
+    by_design = power[power["slope"] == 0.01].set_index("design")["ladders"]
+    assert by_design["3 levels"] >= by_design["as run"] >= by_design["6 runs per ladder and level"]
+    assert by_design["1 run per ladder and level"] >= by_design["as run"]
+    components = analysis.components.set_index("component")
+    assert list(components.index) == ["draw + training", "items"]
+    assert components.loc["draw + training", "sd"] == pytest.approx(math.hypot(0.008, 0.004), rel=0.25)
+    assert components.loc["items", "sd"] == pytest.approx(0.0081)
 
 
 def test_the_overlap_of_subsets_by_hand(tmp_path):
@@ -232,6 +251,16 @@ def test_a_lower_score_is_better_where_the_row_says_so(tmp_path):
     study = load_study(small(tmp_path / "loss", score=lambda level, seed: 3 - level, higher_is_better=False))
     assert sorted(set(study.cells["performance"])) == [-3, -2.5, -2]
     assert noted(study.notes, PRIMARY, "better when lower")
+
+
+def test_cells_that_machines_trained_in_several_precisions_are_noted(tmp_path):
+    """A cell's name holds the precision asked for; what `auto` found on the machine is in the row."""
+    folder = small(tmp_path / "mixed")
+    assert not noted(load_study(folder).notes, "precisions")
+    for number, path in enumerate(sorted(folder.glob(f"*/{RESULT}"))):
+        row = json.loads(path.read_text()) | {"train.precision": "bf16-mixed" if number % 2 else "32-true"}
+        path.write_text(json.dumps(row))
+    assert noted(load_study(folder).notes, "different precisions (32-true, bf16-mixed)")
 
 
 def test_the_order_in_which_cells_finish_changes_nothing(tmp_path):
@@ -256,8 +285,67 @@ def test_the_cells_can_be_written_as_parquet(made_up, tmp_path):
 def test_three_hundred_cells_take_seconds(made_up):
     study, _ = made_up
     started = time.process_time()
-    analyze(load_study(study.folder), **COLUMNS, rng=np.random.default_rng(0))
+    analyze(load_study(study.folder), **COLUMNS)
     assert time.process_time() - started < 20  # about 6 s on a free core
+
+
+# replicated ladders
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory):
+    """Two series of six ladders each."""
+    slopes = {("micro_token", "response"): 0.08, ("meso_tag", "response"): 0.0}
+    folder = tmp_path_factory.mktemp("multirun") / "replicated"
+    write_synthetic_study(folder, slopes=slopes, seeds=range(6), matches=("none",), replicated=True)
+    study = load_study(folder)
+    return study, analyze(study, **COLUMNS)
+
+
+def test_replicates_are_ladders_of_one_series_whose_slopes_are_averaged(replicated):
+    study, analysis = replicated
+    row = one(analysis.slopes, ladder=MICRO, predictor="level")
+    cells = study.cells[study.cells["ladder"] == MICRO]
+    slopes = [
+        stats.linregress(ladder["level"], ladder["performance"]).slope for _, ladder in cells.groupby("seed.ladder")
+    ]
+    interval = stats.ttest_1samp(slopes, 0).confidence_interval()
+    assert (row["design"], row["ladders"], row["degrees"], row["status"]) == ("replicated", 6, 5, "")
+    assert (row["slope"], row["slope_low"], row["slope_high"]) == pytest.approx((np.mean(slopes), *interval))
+    assert row["slope_p"] == pytest.approx(stats.ttest_1samp(slopes, 0).pvalue)
+    none = one(analysis.slopes, ladder=MICRO.replace("micro_token", "meso_tag"), predictor="level")
+    ps = sorted([row["slope_p"], none["slope_p"]])
+    assert sorted([row["slope_p_holm"], none["slope_p_holm"]]) == pytest.approx([2 * ps[0], max(2 * ps[0], ps[1])])
+    assert not noted(analysis.notes, "one ladder")
+
+
+def test_slopes_of_the_same_replicates_are_compared_replicate_by_replicate(replicated):
+    study, analysis = replicated
+    (row,) = analysis.differences.to_dict("records")
+    by_ladder = {
+        label: [
+            stats.linregress(ladder["level"], ladder["performance"]).slope for _, ladder in cells.groupby("replicate")
+        ]
+        for label, cells in study.cells[study.cells["kind"] == "level"].groupby("ladder")
+    }
+    expected = stats.ttest_rel(by_ladder[row["a"]], by_ladder[row["b"]])
+    assert row["paired"] and row["p"] == pytest.approx(expected.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval()))
+    assert row["probability"] == pytest.approx(
+        expected.pvalue / 2 if row["difference"] < 0 else 1 - expected.pvalue / 2
+    )
+
+
+def test_correlations_are_means_over_replicates(replicated):
+    study, analysis = replicated
+    row = one(analysis.correlations, scope=MICRO, side="response", metric="entropy")
+    z = [
+        math.atanh(stats.pearsonr(ladder["diversity.response.entropy"], ladder["performance"]).statistic)
+        for _, ladder in study.cells[study.cells["ladder"] == MICRO].groupby("replicate")
+    ]
+    test = stats.ttest_1samp(z, 0)
+    assert (row["pearson"], row["pearson_p"]) == pytest.approx((math.tanh(np.mean(z)), test.pvalue))
+    assert (row["pearson_low"], row["pearson_high"]) == pytest.approx(tuple(np.tanh(test.confidence_interval())))
 
 
 # ladders that must not be averaged
@@ -424,29 +512,27 @@ def test_three_levels_of_one_seed_have_an_interval_and_notes(tmp_path):
     analysis = analyzed(small(tmp_path / "three", seeds=(0,)))
     row = one(analysis.slopes, predictor="level")
     assert row["slope_low"] < row["slope"] < row["slope_high"]
-    assert all(
-        math.isnan(row[name])
-        for name in ("slope_sd", "sigma", "pearson_low", "slope_mixed", "slope_given_length", "partial_length")
-    )
+    assert all(math.isnan(row[name]) for name in ("pearson_low", "slope_given_length", "partial_length"))
+    assert row["degrees"] == pytest.approx(1) and row["spearman_p"] == pytest.approx(1 / 3)
     for words in (
-        "no standard deviation",
-        "no bootstrap interval",
-        "one seed: no seed effect",
+        "one ladder: which types each level keeps is one draw",
+        "scores of single items are not known",
         "no slope given the mean response length",
     ):
         assert noted(analysis.notes, words, MICRO)
     assert analysis.noise["seed_sd"].isna().all()
-    assert set(analysis.power["noise_from"]) == {"line"} and analysis.power["seeds"].notna().all()
-    assert noted(analysis.notes, "power uses the residuals of the line")
+    assert set(analysis.power["noise_from"]) == {"levels"} and analysis.power["ladders"].notna().all()
+    assert noted(analysis.notes, "power takes the scatter of its levels around the line for that of ladders")
 
 
 @pytest.mark.parametrize(
-    ("levels", "words"), [((0.0,), "1 scored cell: a line"), ((0.0, 1.0), "2 scored cells: a line")]
+    ("levels", "words"),
+    [((0.0,), "1 scored cell on 1 level: a line"), ((0.0, 1.0), "2 scored cells on 2 levels: a line")],
 )
 def test_too_few_cells_have_no_line(tmp_path, levels, words):
     analysis = analyzed(small(tmp_path / "few", levels=levels, seeds=(0,)))
     assert analysis.slopes["slope"].isna().all() and len(analysis.slopes) == 3
-    assert noted(analysis.notes, words) and analysis.power["seeds"].isna().all()
+    assert noted(analysis.notes, words) and analysis.power.empty
 
 
 def test_one_level_of_many_seeds_has_noise_and_no_slope(tmp_path):

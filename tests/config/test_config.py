@@ -73,7 +73,7 @@ def test_all_options_of_the_issues_are_there():
         "embedder": "lsa minilm none",
         "strategy/clusterer": "hdbscan umap_hdbscan kmeans evoc",
         "strategy/tagger": "keyphrase column llm instagger",
-        "trainer": "cpu gpu ddp fsdp deepspeed",
+        "trainer": "auto cpu gpu ddp fsdp deepspeed",
         "train": "full lora qlora",
         "model/template": "auto own plain alpaca chatml",
         "tracking": "wandb tensorboard mlflow csv none",

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sftdiv.data.arrow_buffers import decoded_sizes, first_too_large
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
 from sftdiv.records import SftdivError
@@ -244,6 +245,59 @@ def test_a_parquet_file_of_huge_rows_is_refused_before_it_is_decoded(tmp_path: P
     assert (tmp_path / "bomb.parquet").stat().st_size < 20_000
     [(line, reason)] = read(tmp_path / "bomb.parquet")[1]
     assert (line, reason.partition(",")[0]) == (1, "unreadable rest: too long")
+
+
+def write_arrow(path: Path, table: pa.Table, codec: str | None, kind: str) -> Path:
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    new = pa.ipc.new_file if kind == "file" else pa.ipc.new_stream
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema, options=options) as writer:
+        for batch in table.to_batches(max_chunksize=2):
+            writer.write_batch(batch)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+def test_sizes_of_arrow_batches_are_known_before_they_are_decompressed(
+    tmp_path: Path, codec: str | None, kind: str
+) -> None:
+    texts = [f"text {n} " * 300 for n in range(5)]
+    table = pa.table({"instruction": pa.array(texts).dictionary_encode(), "output": texts, "n": [1, None, 3, 4, 5]})
+    path = write_arrow(tmp_path / "data.arrow", table, codec, kind)
+    with path.open("rb") as stream:
+        sizes = list(decoded_sizes(stream))
+    assert [rows for rows, _ in sizes] == [2, 2, 1]
+    plain = [sum(map(len, texts[start : start + 2])) for start in (0, 2, 4)]
+    dictionary = sum(map(len, texts))  # before the first batch
+    expected = [plain[0] + dictionary, *plain[1:]] if codec else [0, 0, 0]
+    assert all(least <= size <= least + 400 for (_, size), least in zip(sizes, expected, strict=True))
+    assert first_too_large(path, limit=1) is None or codec  # only compressed batches are bounded here
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_a_compressed_arrow_bomb_is_refused_before_it_is_decompressed(tmp_path: Path, kind: str) -> None:
+    bomb = pa.table({"instruction": ["a", "b", "x" * 30_000_000], "output": ["1!", "2!", "3!"]})
+    path = write_arrow(tmp_path / "bomb.arrow", bomb, "zstd", kind)
+    assert path.stat().st_size < 20_000
+    before = pa.total_allocated_bytes()
+    numbers, [(line, reason)] = read(path)
+    assert numbers == [1, 2] and (line, reason.partition(",")[0]) == (3, "unreadable rest: too long")
+    assert pa.total_allocated_bytes() == before
+
+
+def test_an_exhausted_machine_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_arrow(tmp_path / "data.arrow", pa.table({"instruction": ["a"], "output": ["b"]}), None, "file")
+    for claimed, message in ((1000, "not enough memory to read it"), (1 << 40, "")):
+
+        def fails(_: object, claimed: int = claimed) -> None:
+            raise pa.ArrowMemoryError(f"malloc of size {claimed} failed")
+
+        monkeypatch.setattr("sftdiv.data.arrow_rows._record_batches", fails)
+        if message:
+            with pytest.raises(SftdivError, match=message):
+                read(path)
+        else:
+            assert "not Arrow: malloc" in read(path)[1][0][1]
 
 
 @pytest.mark.parametrize("format", FORMATS)

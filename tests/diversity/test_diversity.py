@@ -20,7 +20,7 @@ from sftdiv.diversity.distinct_n import distinct_n
 from sftdiv.diversity.entropy import token_entropy
 from sftdiv.diversity.homogenisation import homogenisation, pair_scores, rouge_l
 from sftdiv.diversity.length import length_percentiles, mean_length
-from sftdiv.diversity.mtld import mtld, mtld_scores
+from sftdiv.diversity.mtld import mtld, mtld_scores, pooled_mtld
 from sftdiv.diversity.ngram_counts import count_ngrams
 from sftdiv.diversity.ngram_ratio import ngram_ratios
 from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, describe, describe_units
@@ -175,14 +175,15 @@ def test_mtld_of_the_papers_example() -> None:
     # is left repeats nothing
     text = "of the people by the people for the people"
     forward, backward = 1 + 0, mtld_one_way(text.split()[::-1], 0.72)
-    assert mtld(words(text)) == pytest.approx((9 / forward + 9 / backward) / 2)
+    assert pooled_mtld(words(text)) == pytest.approx((9 / forward + 9 / backward) / 2)
+    assert mtld(words(text), shortest=9) == pytest.approx((9 / forward + 9 / backward) / 2)
 
 
-def test_mtld_of_many_texts_divides_all_tokens_by_all_factors() -> None:
+def test_pooled_mtld_divides_all_tokens_by_all_factors() -> None:
     texts = drawn(40, types=12)
     tokens = sum(map(len, texts))
     ways = [sum(mtld_one_way(text[::step], 0.72) for text in texts) for step in (1, -1)]
-    assert mtld(token_ids(texts)) == pytest.approx((tokens / ways[0] + tokens / ways[1]) / 2)
+    assert pooled_mtld(token_ids(texts)) == pytest.approx((tokens / ways[0] + tokens / ways[1]) / 2)
     for text, score in zip(texts, mtld_scores(token_ids(texts)), strict=True):
         forward, backward = mtld_one_way(text, 0.72), mtld_one_way(text[::-1], 0.72)
         if forward and backward:
@@ -192,8 +193,19 @@ def test_mtld_of_many_texts_divides_all_tokens_by_all_factors() -> None:
 
 
 def test_mtld_of_texts_that_repeat_nothing_is_infinite() -> None:
-    assert math.isinf(mtld(words("a b c", "a")))
-    assert math.isnan(mtld(words("", "")))
+    assert math.isinf(pooled_mtld(words("a b c", "a")))
+    assert math.isnan(pooled_mtld(words("", "")))
+    assert math.isnan(mtld(words("a b c", "a"), shortest=1))
+
+
+def test_mtld_of_a_set_is_the_mean_of_its_long_texts() -> None:
+    rng = np.random.default_rng(0)
+    texts = [[f"w{number}" for number in rng.integers(40, size=length)] for length in (99, 100, 150, 400)]
+    texts.append([f"u{number}" for number in range(200)])  # repeats nothing
+    each = mtld_scores(token_ids(texts))
+    assert math.isinf(each[-1]) and np.isfinite(each[:-1]).all()
+    assert mtld(token_ids(texts)) == pytest.approx(each[1:4].mean())
+    assert mtld(token_ids(texts)) != pytest.approx(pooled_mtld(token_ids(texts)), rel=0.05)
 
 
 def test_rouge_l_is_that_of_rouge_score() -> None:
@@ -256,7 +268,7 @@ def test_metrics_stay_in_their_ranges(texts: Sentences) -> None:
     assert 0 <= metrics["self_bleu"] <= 1 + 1e-12
     assert 0 <= metrics["entropy"] <= math.log2(4) + 1e-12
     assert 0 <= metrics["homogenisation"] <= 1
-    assert math.isnan(metrics["mtld"]) or metrics["mtld"] >= 1
+    assert math.isnan(metrics["mtld_pooled"]) or metrics["mtld_pooled"] >= 1
     assert all(math.isnan(metrics[f"ngram_ratio_{n}"]) or 0 < metrics[f"ngram_ratio_{n}"] <= 1 for n in range(1, 5))
     assert all(not metrics[f"distinct_{n}"] > metrics[f"ngram_ratio_{n}"] for n in range(1, 5))
 
@@ -293,7 +305,7 @@ def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalo
         "entropy",
     ]
     assert {METRICS[name].family for name in six} == set(PAPER)
-    assert list(every) == [name for name, metric in METRICS.items() if metric.needs != "units"]
+    assert list(every) == [name for name, metric in METRICS.items() if metric.needs not in ("units", "samples")]
     assert six.items() <= every.items()
 
 

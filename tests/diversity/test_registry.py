@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from sftdiv.diversity.equal_tokens import COLUMNS as EQUAL_TOKENS
 from sftdiv.diversity.metric import DECLARED, metric
 from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, describe, detail_columns, metric_families
 from sftdiv.diversity.text_set import TextSet
@@ -85,8 +86,15 @@ def test_settings_select_the_papers_families_all_or_some() -> None:
     assert str(error.value) == f"diversity.metrics='bleu' is unknown. Did you mean 'self_bleu'? Known: {known}"
 
 
-def test_only_the_ratios_of_single_orders_are_details() -> None:
-    assert detail_columns() == {f"ngram_ratio_{n}" for n in range(1, 5)}
+def test_only_the_ratios_of_single_orders_and_the_metrics_at_equal_tokens_are_details() -> None:
+    at_tokens = {f"{name}_at_tokens" for name in EQUAL_TOKENS}
+    assert detail_columns() == at_tokens | {f"ngram_ratio_{n}" for n in range(1, 5)}
+
+
+def test_metrics_at_equal_tokens_are_measured_whatever_the_config_and_name_no_cell() -> None:
+    assert "equal_tokens" not in FAMILIES and "equal_tokens" not in metric_families("all")
+    assert {METRICS[f"{name}_at_tokens"].direction for name in ("compression_ratio", "self_repetition")} == {"low"}
+    assert METRICS["entropy_at_tokens"].direction == "high"
 
 
 def test_metrics_that_move_with_length() -> None:

@@ -3,6 +3,7 @@ killed embedding leaves."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,6 +155,34 @@ def test_a_revision_counts_for_a_hub_model_alone(tmp_path: Path) -> None:
     assert hub.identity() == {"kind": "sentence", "path": "org/model", "revision": "v1", **limits}
     assert local.identity() == minilm(path=str(tmp_path)).identity()
     assert minilm(revision="v1").identity() == minilm().identity(), "the packaged model has no revisions"
+
+
+CHINESE = [
+    "今天天气很好,我们去公园散步。",
+    "量子计算机使用叠加态进行运算。",
+    "请写一首关于秋天的诗。",
+    "股票市场昨天大幅下跌。",
+]
+
+
+def test_a_model_that_does_not_know_the_script_is_refused_with_a_multilingual_one(tmp_path: Path) -> None:
+    """All-MiniLM gives 52 % of Chinese characters one vector; two unrelated sentences are then 0.6 alike."""
+    with pytest.raises(SftdivError, match=r"does not know [3-6]\d% of the tokens.*embedder.path=.*multilingual.*lsa"):
+        minilm().embed(CHINESE, tmp_path)
+    assert not list(tmp_path.iterdir())  # refused before a text is embedded
+
+
+def test_a_model_that_knows_few_unknown_tokens_too_many_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        made = minilm().embed(
+            [*CHINESE, *TEXTS * 2, *(f"{text} and more of it, at length" for text in TEXTS)], tmp_path
+        )
+    assert 0.05 < made.made_by["unknown"] < 0.2
+    assert "does not know" in caplog.text and "paraphrase-multilingual-MiniLM-L12-v2" in caplog.text
+    caplog.clear()
+    (tmp_path / "english").mkdir()
+    assert minilm().embed(TEXTS, tmp_path / "english").made_by["unknown"] == 0
+    assert not caplog.records
 
 
 def test_an_unknown_model_is_an_error_with_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

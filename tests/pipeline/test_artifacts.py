@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sftdiv.config.from_python import compose_run
-from sftdiv.pipeline import cell_files, stages
+from sftdiv.diversity.equal_tokens import COLUMNS as EQUAL_TOKENS
+from sftdiv.pipeline import cell_files, stages, subset_diversity
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.records import SftdivError
 from sftdiv.storage.cache import Store
@@ -115,7 +116,7 @@ def test_a_subset_may_hold_one_example_of_each_text(tmp_path, pairs):
     def distinct(*overrides):
         artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "embedder=none", *overrides)
         units, selection = selected(artifacts)
-        columns = stages.diversity(artifacts.spec, artifacts, units, selection)["subset"]["distinct"]
+        columns = subset_diversity.diversity(artifacts.spec, artifacts, units, selection)["subset"]["distinct"]
         return universe_of(artifacts).counts.get("max_per_group", 0), columns
 
     left_out, columns = distinct("selection.max_per_group=1", "strategy.side=instruction")
@@ -163,7 +164,7 @@ def test_units_rise_with_the_level_for_every_strategy(tmp_path_factory, strategy
         ]
         artifacts = RunArtifacts(compose_run(small).spec, Store(cache))
         units, selection = selected(artifacts)
-        measured = stages.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["units"]
+        measured = subset_diversity.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["units"]
         assert len(set(selection.indices.tolist())) == 400
         entropies.append(measured["entropy"])
         reached.append(measured["types"])
@@ -211,23 +212,28 @@ def test_metrics_of_a_subset_are_a_setting(tmp_path, pairs):
     def columns(*overrides):
         artifacts = artifacts_of(tmp_path, pairs, "strategy=random", *overrides)
         units, selection = selected(artifacts)
-        return stages.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["response"]
+        return subset_diversity.diversity(artifacts.spec, artifacts, units, selection)["diversity"]["response"]
 
     paper = {"embedding_distance", "length", "compression_ratio", "self_bleu", "entropy", "ngram_ratio"} | {
         f"ngram_ratio_{n}" for n in range(1, 5)
     }
+    paper |= (always := {f"{name}_at_tokens" for name in EQUAL_TOKENS})
     lsa = "embedder.max_share=1.0"
     assert set(columns(lsa)) == paper
     assert set(columns("embedder=none")) == paper - {"embedding_distance"}
     assert {"vendi", "novel_sum", "mtld", "log_determinant", "homogenisation"} < set(
         columns(lsa, "diversity.metrics=all")
     )
-    assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == {"length", "mtld"}
+    assert set(columns("embedder=none", "diversity.metrics=[length,mtld]")) == always | {
+        "length",
+        "mtld",
+        "mtld_pooled",
+    }
 
 
 def test_how_the_embeddings_were_made_is_told(tmp_path, pairs):
     artifacts = artifacts_of(tmp_path, pairs, "embedder.max_share=1.0")
-    told = stages.counting_columns(artifacts)
+    told = subset_diversity.counting_columns(artifacts, np.arange(50))
     assert told["embeddings"]["instruction"]["model"] == "lsa" and told["tokenizer"]["files"]
 
 

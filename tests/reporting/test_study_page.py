@@ -17,14 +17,18 @@ import pytest
 import statsmodels.api as sm
 from plotly.offline import get_plotlyjs
 from rich.console import Console
+from scipy import stats
 from synthetic_study import BASE, PRIMARY, write_cell, write_synthetic_study
 
+from sftdiv.analysis.series import series_of
 from sftdiv.analysis.study_files import cells_table
 from sftdiv.analyze import main
 from sftdiv.pipeline.analyze_study import analyze_study
 from sftdiv.reporting.format import MINUS, format_interval, format_number, format_share, format_signed
 from sftdiv.reporting.study import interactive
 from sftdiv.reporting.study.findings import sentences
+from sftdiv.reporting.study.score_unit import score_unit
+from sftdiv.reporting.study.slope_tables import controlled
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import in_script
 from sftdiv.reporting.study.study_terminal import slope_table
@@ -36,7 +40,6 @@ from sftdiv.reporting.study.study_views import (
     performance_range,
     slope_grid,
 )
-from sftdiv.reporting.study.tables import controlled
 from sftdiv.reporting.styles import styles
 
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
@@ -158,7 +161,7 @@ def test_links_to_cells_lead_to_their_folders(study, page):
 def test_the_page_shows_the_slopes_of_the_analysis(page, analysis):
     text = Elements(page).text
     for _, row in analysis.slopes[analysis.slopes["predictor"] == "level"].iterrows():
-        assert f"{format_signed(100 * row['slope'])} ± {100 * row['slope_sd']:.2f}" in text
+        assert f"{format_signed(100 * row['slope'])} ± {100 * row['slope_se']:.2f}" in text
         assert format_interval(100 * row["slope_low"], 100 * row["slope_high"]) in text
     assert "ValueError: the loss is nan at step 12" in text
     assert all(note in text for note in analysis.notes)
@@ -211,7 +214,7 @@ def test_the_page_names_the_command_of_the_sweep(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seeds": (0,)}, "No level has two seeds"),
+        ({"seeds": (0,)}, "No level has two runs"),
         ({"levels": (0.5,)}, "No ladder has enough cells for a slope"),
         ({"changed": {"primary": None}}, "No ladder has enough cells for a slope"),
         ({"baselines": False}, "This study has no baselines"),
@@ -232,14 +235,19 @@ def test_a_study_that_lacks_something_says_so(tmp_path, changes, said):
     slope_table(analysis)
 
 
-def test_a_line_and_its_band_are_those_of_an_ordinary_regression(analysis):
+def test_a_line_is_that_of_an_ordinary_regression_and_its_band_that_of_clustered_levels(analysis):
     slope = analysis.slopes[analysis.slopes["predictor"] == "level"].iloc[0]
     cells = analysis.study.cells[analysis.study.cells["ladder"] == slope["ladder"]]
     line = fitted_line(cells, "level", points=5)
-    fit = sm.OLS(cells["performance"].to_numpy(), sm.add_constant(cells["level"].to_numpy())).fit()
-    expected = fit.get_prediction(sm.add_constant(line.x)).conf_int(alpha=1 - math.erf(1 / math.sqrt(2)))
     np.testing.assert_allclose(line.mean, slope["intercept"] + slope["slope"] * line.x, rtol=1e-9)
-    np.testing.assert_allclose(np.column_stack([line.low, line.high]), expected, rtol=1e-8)
+    means = cells.groupby("level")["performance"].mean()
+    fit = sm.OLS(means.to_numpy(), sm.add_constant(means.index.to_numpy())).fit(cov_type="HC2")
+    at = sm.add_constant(line.x)
+    errors = np.sqrt(np.einsum("ij,jk,ik->i", at, fit.cov_params(), at))  # two cells a level: CR2 is HC2 of the means
+    degrees = np.array([series_of(cells).fit(cells["level"].to_numpy()).contrast(row).degrees for row in at])
+    reach = errors * stats.t.ppf((1 + math.erf(1 / math.sqrt(2))) / 2, degrees)
+    np.testing.assert_allclose(line.high - line.mean, reach, rtol=1e-8)
+    np.testing.assert_allclose(line.mean - line.low, reach, rtol=1e-8)
 
 
 def test_panels_hold_one_side_and_setting_each(analysis):
@@ -299,12 +307,48 @@ def test_the_terminal_table_fits_eighty_columns_in_the_papers_form(tmp_path):
     assert text.index("instruction") < text.index("response") and text.index("unmatched") < text.index("length-matched")
 
 
-def test_the_findings_count_what_leaves_out_zero(analysis):
+def test_slopes_of_one_ladder_are_no_findings(analysis, page):
+    level = analysis.slopes[analysis.slopes["predictor"] == "level"]
+    outside = int(((level["slope_low"] > 0) | (level["slope_high"] < 0)).sum())
+    told = sentences(analysis)
+    assert outside > 0 and told[0].startswith(
+        f"Too few runs, one ladder: 4 slopes ({outside} with an interval that excludes zero) cannot be findings"
+    )
+    assert 'class="sure"' not in page
+
+
+def test_the_findings_count_replicated_slopes_that_leave_out_zero_with_their_unit_and_caveat(tmp_path):
+    folder = write_synthetic_study(tmp_path / "replicated", **SMALL | {"seeds": range(4)}, replicated=True)
+    analysis = analyze_study(folder, draw=False)
     level = analysis.slopes[analysis.slopes["predictor"] == "level"]
     sure = int(((level["slope_low"] > 0) | (level["slope_high"] < 0)).sum())
+    corrected = int((level["slope_p_holm"] < 0.05).sum())
     told = sentences(analysis)
     assert told[0].startswith(f"{sure} of {len(level)} slopes") and "about 0.2 would" in told[0]
-    assert told[1].startswith("micro_token on the response")
+    assert f"{corrected} remain" in told[0]
+    assert told[1].startswith("micro_token on the response, slope in points of word probability")
+    assert "4 ladders" in told[1] and "response length goes with the level" in told[1]
+    assert (folder / "report.html").read_text(encoding="utf-8").count('class="sure"') == sure
+
+
+@pytest.mark.parametrize(
+    ("primary", "higher", "unit", "times", "decimals"),
+    [
+        ("heldout.loss_token", False, "nats per token", 1, 4),
+        ("judge.win_rate", True, "points of win rate", 100, 2),
+        ("mmlu.acc", True, "points of accuracy", 100, 2),
+        ("gsm8k.exact_match.strict-match", True, "points of exact match", 100, 2),
+        ("wikitext.word_perplexity", False, "units of wikitext.word_perplexity", 1, 4),
+    ],
+)
+def test_slopes_have_the_unit_of_the_score(tmp_path, primary, higher, unit, times, decimals):
+    changed = {"primary": primary, "higher_is_better": higher, f"score.{primary}": 0.5}
+    folder = write_synthetic_study(tmp_path / "unit", **SMALL, changed=changed)
+    found = score_unit(analyze_study(folder, draw=False))
+    assert (found.name, found.times, found.decimals) == (unit, times, decimals)
+    assert bool(found.direction) == (not higher)
+    text = Elements((folder / "report.html").read_text(encoding="utf-8")).text
+    assert unit in text and ("points" not in text.replace("400 points", "") or times == 100)
 
 
 def test_figures_are_drawn_without_global_state(analysis, tmp_path):

@@ -116,15 +116,43 @@ def test_levels_run_from_k_min_to_k_max():
 def test_k_min_as_number_and_share():
     units = units_of(*[{t} for t in range(10) for _ in range(5)])
     ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
-    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10, strict=True) for k_min in ("auto", 4, 0.5)] == [3, 4, 5]
-    assert (
-        lowest_k(8, ladder, np.ones(50), 12, types=20, strict=False) == 4
-    )  # half of all ladders' types are this one's
-    assert lowest_k(2, ladder, np.ones(50), 12, types=20, strict=False) == 3
-    with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3"):
-        lowest_k(2, ladder, np.ones(50), 12, types=10, strict=True)
+    assert [lowest_k(k_min, ladder, np.ones(50), 12, types=10) for k_min in ("auto", 4, 0.5)] == [
+        (3, 3),
+        (4, 3),
+        (5, 3),
+    ]
+    assert lowest_k(8, ladder, np.ones(50), 12, types=20) == (4, 3)  # half of all ladders' types are this one's
+    assert lowest_k(2, ladder, np.ones(50), 12, types=20) == (1, 3)
     with pytest.raises(SftdivError, match="neither 'auto' nor a share"):
-        lowest_k("few", ladder, np.ones(50), 12, types=10, strict=True)
+        lowest_k("few", ladder, np.ones(50), 12, types=10)
+
+
+def test_a_level_is_refused_by_its_own_pool():
+    # Ten types of five examples each; 8 examples with slack 1.5 need 12, so three types. With k_min=2 level 0 has two
+    # types (ten examples) and is refused, level 1/4 has four and works.
+    units = units_of(*[{t} for t in range(10) for _ in range(5)])
+    with pytest.raises(SftdivError, match=r"2 of 10 types hold 10 examples.*k_min >= 3.*or a higher level"):
+        subset_of(units, level=0, size=8, slack=1.5, k_min=2)
+    for level in (0.25, 1):
+        subset = subset_of(units, level=level, size=8, slack=1.5, k_min=2)
+        assert (len(subset), subset.columns["k_min"], subset.columns["k_asked"]) == (8, 2, 4 if level < 1 else 10)
+
+
+def test_level_1_serves_any_size_up_to_the_universe():
+    units = units_of(*[{0}] * 20, *[{1}] * 10)
+    for size in (21, 25, 30):
+        subset = subset_of(units, level=1, size=size, slack=1.5)
+        assert len(subset) == len(set(subset.indices.tolist())) == size
+    tokens = np.tile([2.0, 3.0, 4.0], 10)
+    assert len(subset_of(units, level=1, size=tokens.sum(), slack=1.5, weights=tokens)) == 30
+    matched = subset_of(units, level=1, size=30, slack=1.5, match="source", sources=["a", "b", "c"] * 10)
+    assert len(matched) == 30
+    with pytest.raises(SftdivError, match=r"size 31 is more than the universe holds.*largest feasible size is 30"):
+        subset_of(units, level=1, size=31, slack=1.5)
+    with pytest.raises(
+        SftdivError, match=r"1.5 x 25 = 38 is more than.* is 20 below level 1 and 30 at diversity_level=1"
+    ):
+        subset_of(units, level=0.99, size=25, slack=1.5)
 
 
 # --- draw -----------------------------------------------------------------------------------------------------------
@@ -189,7 +217,7 @@ def test_infeasible_size_says_the_largest_feasible():
     units = units_of(*[{0}] * 20, *[{1}] * 10)
     with pytest.raises(
         SftdivError,
-        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20",
+        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20 below",
     ):
         subset_of(units, level=0, size=25, slack=1.5)
     assert len(subset_of(units, level=0, size=20, slack=1.5)) == 20
@@ -215,15 +243,50 @@ def test_left_out_counts_once_under_the_first_reason():
     assert universe.indices.tolist() == [3]
 
 
-def test_matching_length_fixes_the_quintiles():
-    # Type t is held by examples of length t: unmatched, level 0 is one length; matched, each quintile gives
-    # its fifth at every level.
+def test_matching_length_fixes_the_share_of_each_length():
+    # Type t is held by examples of length 4 ** t: unmatched, level 0 is one length; matched, each length gives its
+    # fifth at every level.
     units = units_of(*[{2 * (i // 20) + i % 2} for i in range(100)])
-    lengths = [i // 20 for i in range(100)]
+    lengths = [4 ** (i // 20) for i in range(100)]
     for level in (0, 1):
         subset = subset_of(units, level=level, size=25, match="length", lengths=lengths)
-        assert np.bincount(np.array(lengths)[subset.indices]).tolist() == [5] * 5
+        assert np.unique(np.array(lengths)[subset.indices], return_counts=True)[1].tolist() == [5] * 5
     assert len(set(np.array(lengths)[subset_of(units, level=0, size=8, lengths=lengths).indices])) == 1
+
+
+def test_strata_of_lengths_by_hand():
+    # Steps of 1.25 from 1: 1, 2 and 3, 4, 5 to 6, 7 ...; 0 counts as 1.
+    units = units_of(*[{0}] * 8, *[{1}] * 8)
+    lengths = [0, 1, 2, 2, 3, 4, 5, 6] * 2
+    assert everyone(units, match="length", lengths=lengths).strata.tolist() == [0, 0, 1, 1, 2, 3, 4, 5] * 2
+    many = units_of(*[{0}] * 999, {1})  # a single long one joins the others
+    assert set(everyone(many, match="length", lengths=[10] * 999 + [10_000]).strata) == {0}
+
+
+@pytest.mark.parametrize(("match", "size"), [("length", 200), ("length", 1000), ("length+source", 1000)])
+def test_matched_levels_agree_in_length_within_5_percent(match, size):
+    """Types that rise with the length, as tokens do, and lengths with a long tail: unmatched means differ manifold."""
+    rng = np.random.default_rng(0)
+    lengths = np.ceil(rng.lognormal(4.5, 1.2, size=8000)).astype(int)
+    common, rare = (
+        rng.zipf(1.3, size=(8000, 3)) % 40,
+        40 + (lengths[:, None] // 8 + rng.integers(0, 60, (8000, 3))) % 900,
+    )
+    units = units_of(*[set(row) for row in np.hstack([common, np.where(lengths[:, None] > 60, rare, common)]).tolist()])
+    sources = [f"s{i % 3}" for i in range(8000)]
+    means = {
+        rule: [
+            lengths[
+                subset_of(
+                    units, level=level, size=size, slack=1.5, match=rule, lengths=lengths, sources=sources
+                ).indices
+            ].mean()
+            for level in (0, 1)
+        ]
+        for rule in ("none", match)
+    }
+    assert means["none"][1] > 1.5 * means["none"][0]
+    assert abs(means[match][1] / means[match][0] - 1) < 0.05
 
 
 def test_matching_source_gives_each_its_share():
@@ -368,3 +431,15 @@ def test_reached_types_rise_with_the_level():
     ]
     assert reached == sorted(set(reached))
     assert reached[-1] == 200
+
+
+def test_a_type_that_several_strata_hold_counts_once_in_the_distinct_types():
+    """Two sources with the same three types: k is summed over both, types.pool counts each type once."""
+    held = [{0}, {0}, {0}, {0, 1}, {1, 2}] * 2
+    units = units_of(*held)
+    matched = subset_of(units, level=1, size=6, match="source", sources=["a"] * 5 + ["b"] * 5)
+    assert (matched.columns["k_max"], matched.columns["types.pool"]) == (6, 3)
+    unmatched = subset_of(units, level=1, size=6)
+    assert unmatched.columns["k_max"] == unmatched.columns["types.pool"] == 3
+    lowest = subset_of(units, level=0, size=4, match="source", sources=["a"] * 5 + ["b"] * 5)
+    assert (lowest.columns["k_asked"], lowest.columns["types.pool"]) == (2, 1)

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
-from warm_process import run_program
+from tiny_models import tiny_base
+from warm_process import run_code, run_program
 
 from sftdiv.config.from_python import compose_run
 from sftdiv.config.run_request import check_study
@@ -16,7 +18,7 @@ from sftdiv.pipeline.recorder import Recorder
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cell import Cell, check_cell_name
 from sftdiv.storage.files import local_path, write_atomically
-from sftdiv.storage.folders import check_folder, os_error_message, user_path
+from sftdiv.storage.folders import check_folder, disk_errors_explained, os_error_message, user_path
 from sftdiv.tracking.run_tracker import RunTracker
 
 LONG = "x" * 300
@@ -143,3 +145,64 @@ def test_commands_end_with_a_message_before_anything_is_read(tmp_path, given, me
     assert "Traceback" not in done.stderr
     assert re.search(message, done.stderr.replace("\n", " "))
     assert not list((tmp_path / "cache").glob("corpus/*")) and not (tmp_path.parent / "x").exists()
+
+
+FULL = """
+import resource
+import sys
+from pathlib import Path
+
+from tiny_models import NAMES, TALKS, fine_tuning, ref
+
+from sftdiv.modeling.checkpoint import load_model, load_tokenizer, save_checkpoint
+from sftdiv.records import SftdivError
+from sftdiv.training.fine_tune import fine_tune
+
+base, folder = sys.argv[1], Path(sys.argv[2])
+model, tokenizer = load_model(base, dtype="auto"), load_tokenizer(base)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for write in (
+    lambda: save_checkpoint(model, tokenizer, folder / "model"),
+    lambda: fine_tune(ref(base), TALKS, NAMES, folder / "run" / "model", **fine_tuning(checkpoint_steps=2)),
+):
+    try:
+        write()
+    except SftdivError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_of_a_model_or_a_checkpoint_is_named_with_the_way_out(tmp_path):
+    done = run_code(FULL, tiny_base(), tmp_path)
+    saved, trained = done.stdout.strip().split("\n")
+    assert saved.startswith(f"{tmp_path / 'model'}: File too large; ") and "ulimit -f" in saved
+    assert trained.startswith(f"{tmp_path / 'run' / 'checkpoint' / 'step-2'}: File too large; ")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "x", "/a/b"), "/a/b: No space left on device; free some space"),
+        (OSError("1000 requested and 24 written"), "/cell: No space left on device"),  # numpy
+        (RuntimeError("Error while serializing: I/O error: Read-only file system (os error 30)"), "/cell: Read-only"),
+        (OSError("Error writing bytes to file. Detail: [errno 28] No space left"), "/cell: No space left"),  # Arrow
+        (
+            RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+            "/cell: No space",
+        ),  # torch
+    ],
+)
+def test_what_libraries_say_of_a_full_disk_is_one_error(error, reason):
+    with pytest.raises(SftdivError) as told, disk_errors_explained(Path("/cell")):
+        raise error
+    assert str(told.value).startswith(reason) and "the same command resumes" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a"), OSError("no route"), KeyboardInterrupt(), SftdivError("(os error 28)")]
+)
+def test_other_errors_stay_as_they_are(error):
+    with pytest.raises(type(error)) as told, disk_errors_explained(Path("/cell")):
+        raise error
+    assert told.value is error

@@ -177,3 +177,15 @@ def test_tagging_and_regenerating_keep_no_refused_secret(tmp_path, module, given
     assert "not shown" in done.stderr or "holds a password" in done.stderr
     written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
     assert SECRET not in done.stdout + done.stderr + written
+
+
+def test_settings_that_are_shown_hide_what_may_be_a_secret(tmp_path):
+    secrets = [
+        "judge.endpoint.base_url=http://user:hunter2pass@h/v1",
+        "judge.endpoint.api_key_env=sk-live-SECRETKEY123",
+    ]
+    for flag in ("--cfg=job", "--cfg=all"):
+        shown = run_program("sftdiv.run", flag, "eval=judge", "judge.model=m", *secrets, cwd=tmp_path)
+        assert shown.returncode == 0 and "strategy:" in shown.stdout
+        assert "SECRETKEY123" not in shown.stdout + shown.stderr and "hunter2pass" not in shown.stdout + shown.stderr
+        assert "api_key_env: '***'" in shown.stdout and "max_tokens: ${judge.max_tokens}" in shown.stdout

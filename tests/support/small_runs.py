@@ -25,7 +25,14 @@ SMALL = [
     "trainer.threads=1",
 ]
 ONE_CELL = [*SMALL, "samples=3", "strategy=micro_token", "diversity_level=0.8"]
-VARYING = ("time.", "speed.", "memory.", "config.paths.", "config.tracking")  # columns that differ from run to run
+VARYING = (
+    "time.",
+    "speed.",
+    "memory.",
+    "config.paths.",
+    "config.tracking",
+    "digest",
+)  # columns that differ from run to run
 
 
 def paths(folder):

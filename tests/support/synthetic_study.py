@@ -43,6 +43,7 @@ def write_synthetic_study(
     seed_noise: float = 0.004,
     baselines: bool = True,
     failures: int = 1,
+    replicated: bool = False,
     random_seed: int = 0,
     changed: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -60,6 +61,7 @@ def write_synthetic_study(
         seed_noise: Standard deviation between seeds.
         baselines: Whether random, full and base cells are there too.
         failures: How many further cells failed.
+        replicated: Whether each of ``seeds`` is a replicate with a ladder of its own; else they share one ladder.
         random_seed: Of all noise.
         changed: Values that replace those of every row (``config_hash``, ``primary`` ...).
 
@@ -77,6 +79,7 @@ def write_synthetic_study(
                         row = synthetic_row(
                             folder.name, strategy, side, level, seed, performance, size=size, match=match
                         )
+                        row |= replicate_columns(seed) if replicated else {}
                         write_cell(folder, row | (changed or {}), subset=_subset(rng, level))
             if baselines:
                 for seed in seeds:
@@ -193,6 +196,12 @@ def synthetic_row(
             f"diversity.{one}.entropy": 7.1 + 0.4 * own + wobble,
         }
     return row
+
+
+def replicate_columns(replicate: int) -> dict[str, Any]:
+    """The columns of a row whose seeds are derived from its replicate."""
+    derived = {f"seed.{part}": 1000 * replicate + number for number, part in enumerate(("ladder", "draw", "train"))}
+    return {"replicate": replicate, "seed": 0, **derived}
 
 
 def write_cell(

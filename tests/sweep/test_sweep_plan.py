@@ -4,6 +4,7 @@ import json
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from sftdiv.config.app import study_of_command
 from sftdiv.config.compose import prepare
@@ -86,6 +87,25 @@ def test_a_baseline_of_another_strategy_drops_the_options_of_the_grids_own():
     assert sorted(baseline_axes(axes, settings, axes_of, lambda key: "x")) == ["seed", "selection.universe", "strategy"]
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["strategy=macro_topic", "strategy/clusterer=kmeans,hdbscan"],
+        ["strategy=meso_tag", "strategy/tagger=keyphrase"],
+        ["strategy=meso_tag", "strategy/normalise=none,light"],
+        ["strategy=micro_token", "strategy.tokenizer=model,words"],
+    ],
+)
+def test_every_cell_of_a_grid_over_the_options_of_a_strategy_composes(overrides, composed):
+    """The baselines of ``sweep=grid`` leave out what other strategies lack."""
+    baselines = OmegaConf.to_container(composed("sweep=grid").sweep.baselines)
+    axes = axes_of([*overrides, "diversity_level=0,1", "replicate=0"])
+    cells = [cell for settings in baselines.values() for cell in grid(baseline_axes(axes, settings, axes_of, str))]
+    assert len(cells) == 3
+    for cell in [*cells, *grid(axes)]:
+        assert compose_run(cell)
+
+
 def test_a_study_is_named_by_its_experiment():
     assert study_of_command(["+experiment=embedded_grid", "seed=0"]) == "embedded_grid"
     assert study_of_command(["-m", "seed=0,1", "sweep.on_error=stop"]) == study_of_command(["-m", "seed=0,1"])
@@ -94,10 +114,6 @@ def test_a_study_is_named_by_its_experiment():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (
-            ["size=full", "diversity_level=0.5"],
-            "size.n=all selects the whole universe and needs diversity_level=1, not 0.5",
-        ),
         (["size.label_tokens=many"], "size.label_tokens='many' must be a whole number"),
         (["selection.k_min_size=0"], "selection.k_min_size=0 must be a whole number of at least 1"),
         (["sweep.on_error=panic"], "sweep.on_error='panic' is unknown.*continue, stop"),

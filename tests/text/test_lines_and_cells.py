@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -33,6 +34,16 @@ def test_no_cell_begins_as_a_formula(text):
 def test_every_cell_is_read_back_the_same(text):
     assert from_csv_cell(csv_cell(text)) == text
     assert not csv_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@given(st.lists(st.text(alphabet='a,"\r\n \u2028'), min_size=2, max_size=4))
+def test_tables_are_read_back_with_every_line_break(texts):
+    frame = pd.DataFrame({"text": texts, "number": range(len(texts))})
+    written = csv_text(frame)
+    rows = list(csv.reader(io.StringIO(written, newline="")))
+    assert rows == [["text", "number"], *([csv_cell(text), str(number)] for number, text in enumerate(texts))]
+    outside = re.sub(r'"(?:[^"]|"")*"', "", written)
+    assert "\r" not in outside  # a reader of lines would see another row
 
 
 def test_ordinary_text_and_numbers_stay_as_they_are():

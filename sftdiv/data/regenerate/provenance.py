@@ -6,7 +6,7 @@ shards are computed again for that, at about 1 GB/s.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,9 +16,10 @@ from typing import Any
 import sftdiv
 from sftdiv.data.regenerate.shards import SHARDS
 from sftdiv.records import Corpus
-from sftdiv.storage.files import write_json
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
 from sftdiv.storage.hashing import file_digest
 
+log = logging.getLogger(__name__)
 PROVENANCE = "provenance.json"
 LAYOUT = 1  # raise it when the same settings would lead to other requests or other files
 
@@ -61,7 +62,7 @@ def write_provenance(
         "versions": {"sftdiv": sftdiv.__version__}
         | {name: version(name) for name in ("aiohttp", "datasets", "pyarrow")},
     }
-    write_json(folder / PROVENANCE, record)
+    write_sealed(folder / PROVENANCE, record)
     return record
 
 
@@ -70,7 +71,11 @@ def finished(folder: Path, form: Mapping[str, Any]) -> dict[str, Any] | None:
     path = folder / PROVENANCE
     if not path.exists():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record = read_sealed(path, way_out="the corpus is written again from the journal of answers")
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return None
     if record["layout"] != LAYOUT or record["form"] != dict(form) or record["failed"]:
         return None
     shards = [(folder / SHARDS / name, digest) for name, digest in record["shards"].items()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.evaluation.judge.length_control import ALPACA_EVAL, ANY_JUDGE, LengthPrior, published_prior
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import undamaged
 
 REQUIRED = ("preference", "output_1", "output_2", "instruction")
 NAMES = {"candidate": "generator_2", "baseline": "generator_1", "judge": "annotator"}
@@ -35,6 +36,7 @@ class Annotations:
     """Verdicts of one file.
 
     Attributes:
+        prompts: Instruction of each verdict, with a number where a file holds it several times, shape (prompts,).
         preferences: Probability that the candidate wins, shape (prompts,); NaN where unknown.
         candidate_chars: Length of the candidate's answers in characters, shape (prompts,).
         baseline_chars: Length of the baseline's answers in characters, shape (prompts,).
@@ -42,6 +44,7 @@ class Annotations:
         names: Names of the ``candidate``, the ``baseline`` and the ``judge``, where the file has them.
     """
 
+    prompts: Sequence[tuple[str, int]]
     preferences: NDArray[np.float64]
     candidate_chars: NDArray[np.float64]
     baseline_chars: NDArray[np.float64]
@@ -62,7 +65,7 @@ def read_annotations(path: Path, *, scale: str | None = None) -> Annotations:
             does not fit the scale; also if it holds only zeros and ones and no scale is given, because
             both scales would fit.
     """
-    entries = _read_entries(path)
+    entries = _read_entries(undamaged(path))
     for number, entry in enumerate(entries):
         _check_entry(entry, f"{path}, entry {number}")
     _check_ambiguous(entries, path, scale)
@@ -72,6 +75,7 @@ def read_annotations(path: Path, *, scale: str | None = None) -> Annotations:
     ]
     names = {name: _unique_value(entries, key, path) for name, key in NAMES.items()}
     return Annotations(
+        prompts=_numbered([str(entry["instruction"]) for entry in entries]),
         preferences=np.array(preferences),
         candidate_chars=np.array([len(entry["output_2"] or "") for entry in entries], dtype=np.float64),
         baseline_chars=np.array([len(entry["output_1"] or "") for entry in entries], dtype=np.float64),
@@ -80,12 +84,19 @@ def read_annotations(path: Path, *, scale: str | None = None) -> Annotations:
     )
 
 
-def choose_prior(annotations: Annotations) -> LengthPrior:
-    """Length prior for the file's judge: AlpacaEval's for its own judge and for an unnamed one that agrees with it."""
-    judge = annotations.names.get("judge", "")
-    if judge:
-        return ALPACA_EVAL if judge.startswith(ALPACA_EVAL_JUDGES) else ANY_JUDGE
-    return published_prior(annotations.preferences, annotations.candidate_chars - annotations.baseline_chars)
+def is_alpaca_eval_judge(names: Mapping[str, str]) -> bool:
+    """Whether the names of a file (``Annotations.names``) say that AlpacaEval 2's own judge compared the answers."""
+    return names.get("judge", "").startswith(ALPACA_EVAL_JUDGES)
+
+
+def _numbered(instructions: Sequence[str]) -> list[tuple[str, int]]:
+    """Each instruction with the number of its earlier occurrences."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for instruction in instructions:
+        numbered.append((instruction, seen[instruction]))
+        seen[instruction] += 1
+    return numbered
 
 
 def _read_entries(path: Path) -> Sequence[Any]:

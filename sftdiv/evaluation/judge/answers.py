@@ -8,7 +8,6 @@ afterwards, so that two models are never in memory together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 
 from sftdiv.evaluation.backends import AUTO, BACKENDS, check_batch_size
 from sftdiv.evaluation.judge.prompt import Prompt
-from sftdiv.llm.journal import Journal
+from sftdiv.llm.journal import Journal, decode_line
 from sftdiv.llm.request_progress import progress
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
@@ -145,10 +144,10 @@ def read_answers(path: Path, prompts: Sequence[Prompt], *, generation: Generatio
     texts: dict[str, str] = {}
     for data in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and other line separators
         try:
-            line = json.loads(data)
+            line = decode_line(data)
             texts[line["key"]] = line["text"]
         except (ValueError, KeyError, TypeError):
-            continue  # a torn line
+            continue  # a torn or damaged line
     settings = generation.artifact_key(max_length=max_length)
     answers: dict[str, tuple[str, ...]] = {}
     for prompt in prompts:

@@ -6,7 +6,6 @@ baseline's score is 1000. `arena_verdicts` reads the verdicts, `arena_fit` compu
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from sftdiv.evaluation.judge.arena_fit import arena_scores, difficulties, interval_ends, resample_games
+from sftdiv.evaluation.judge.arena_fit import arena_scores, interval_ends, resample_games
 from sftdiv.evaluation.judge.arena_verdicts import StudyVerdicts, read_study_verdicts
 from sftdiv.evaluation.judge.bradley_terry import star_scores
-from sftdiv.evaluation.judge.length_control import length_controlled_win_rate
-from sftdiv.evaluation.judge.win_rate import win_rate
-from sftdiv.storage.cell import RESULT
+from sftdiv.evaluation.judge.joint_length_control import MIN_CELLS, fit_jointly
+from sftdiv.evaluation.judge.win_rate import logit_interval, win_rate
+from sftdiv.storage.cell import RESULT, read_row
 from sftdiv.storage.files import write_atomically
 from sftdiv.text.csv_cells import csv_line
 
@@ -36,8 +35,10 @@ class Standing:
         win_rate: Win rate against the baseline.
         win_rate_low: Lower end of its interval.
         win_rate_high: Upper end of its interval.
-        length_controlled_win_rate: Win rate at equal lengths; it allows for the difficulty of the
-            instructions where there are enough cells, unlike a cell's own score.
+        length_controlled_win_rate: Win rate at equal lengths, from one fit over all cells with prompt effects; NaN
+            for a study with a single judged cell, which does not identify it.
+        length_controlled_win_rate_low: Lower end of its interval.
+        length_controlled_win_rate_high: Upper end of its interval.
         score: Bradley-Terry score; the baseline has 1000.
         score_low: Lower end of its interval.
         score_high: Upper end of its interval.
@@ -51,6 +52,8 @@ class Standing:
     win_rate_low: float
     win_rate_high: float
     length_controlled_win_rate: float
+    length_controlled_win_rate_low: float
+    length_controlled_win_rate_high: float
     score: float
     score_low: float
     score_high: float
@@ -122,15 +125,17 @@ def _standings(
 ) -> list[Standing]:
     """Scores of all cells, in the order of the verdicts."""
     preferences = verdicts.preferences
-    scores, difficulty = arena_scores(preferences), difficulties(preferences)
+    scores = arena_scores(preferences)
+    controlled = stderrs = np.full(len(preferences), math.nan)
+    if len(preferences) >= MIN_CELLS:
+        fit = fit_jointly(preferences, verdicts.length_delta)
+        controlled, stderrs = fit.controlled, fit.stderr
     wins, games = resample_games(preferences, draws=draws, rng=rng)
     score_low, score_high = interval_ends(star_scores(wins, games))
     rate_low, rate_high = interval_ends(np.divide(wins, games, out=np.full_like(wins, np.nan), where=games > 0))
     standings = []
     for row, cell in enumerate(verdicts.cells):
-        controlled = length_controlled_win_rate(
-            preferences[row], verdicts.length_delta[row], None if difficulty is None else difficulty[row]
-        )
+        controlled_low, controlled_high = logit_interval(float(controlled[row]), float(stderrs[row]))
         standings.append(
             Standing(
                 cell=cell,
@@ -138,7 +143,9 @@ def _standings(
                 win_rate=win_rate(preferences[row]),
                 win_rate_low=float(rate_low[row]),
                 win_rate_high=float(rate_high[row]),
-                length_controlled_win_rate=controlled,
+                length_controlled_win_rate=float(controlled[row]),
+                length_controlled_win_rate_low=controlled_low,
+                length_controlled_win_rate_high=controlled_high,
                 score=float(scores[row]),
                 score_low=float(score_low[row]),
                 score_high=float(score_high[row]),
@@ -153,5 +160,5 @@ def _level(result: Path) -> float | None:
     """Diversity level of a cell on a ladder; None for other cells."""
     if not result.exists():
         return None
-    row = json.loads(result.read_text(encoding="utf-8"))
+    row = read_row(result)
     return float(row["level"]) if row.get("kind") == "level" and row.get("level") is not None else None

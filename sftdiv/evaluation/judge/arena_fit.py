@@ -1,4 +1,4 @@
-"""Pure functions for cells that one judge compared with one baseline: scores, prompt difficulty, bootstrap.
+"""Pure functions for cells that one judge compared with one baseline: scores and bootstrap.
 
 All functions take ``preferences``: the probability that a cell beats the baseline, shape (cells,
 prompts), NaN where unknown.
@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.evaluation.judge.bradley_terry import bradley_terry
-from sftdiv.evaluation.judge.scores import mean_of_known
 from sftdiv.evaluation.judge.win_rate import COVERAGE, MIN_VALID_SHARE
 
 Floats = NDArray[np.float64]
-MIN_OTHER_CELLS = 4  # whose verdicts estimate the difficulty of an instruction
 
 
 def arena_scores(preferences: Floats) -> Floats:
@@ -23,25 +21,6 @@ def arena_scores(preferences: Floats) -> Floats:
     wins[1:, 0] = np.nansum(preferences, axis=1)
     wins[0, 1:] = np.nansum(1 - preferences, axis=1)
     return bradley_terry(wins)[1:]
-
-
-def difficulties(preferences: Floats) -> Floats | None:
-    """Difficulty of each instruction, shape (cells, prompts): for each cell the mean preference of the other cells.
-
-    It replaces gamma in AlpacaEval 2's model (Dubois et al. 2024, equation 3), which is estimated from
-    all models of the leaderboard. A cell's own verdicts are left out, because they would explain
-    themselves. Where no other cell has a verdict on a prompt, the mean over prompts is used.
-
-    Returns:
-        None for fewer than five cells.
-    """
-    if len(preferences) <= MIN_OTHER_CELLS:
-        return None
-    known = ~np.isnan(preferences)
-    wins = np.where(known, preferences, 0.0)
-    other_wins, other_games = wins.sum(axis=0) - wins, known.sum(axis=0) - known
-    shares = np.divide(other_wins, other_games, out=np.full(wins.shape, np.nan), where=other_games > 0)
-    return np.where(np.isnan(shares), np.nan_to_num(mean_of_known(shares.T))[:, None], shares)
 
 
 def resample_games(preferences: Floats, *, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

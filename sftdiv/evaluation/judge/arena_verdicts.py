@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sftdiv.evaluation.judge.scores import NEEDED, PromptVerdicts, verdicts_by_prompt
 from sftdiv.records import SftdivError
+from sftdiv.storage.cell import cell_file
 
 Floats = NDArray[np.float64]
 VERDICTS = Path("evaluation", "judge", "verdicts.parquet")  # in a cell's folder
@@ -65,7 +66,7 @@ def read_study_verdicts(study: Path) -> StudyVerdicts:
             f"{study} holds no verdicts (no */{VERDICTS.as_posix()}); run its cells with eval=judge, or "
             "eval=[...,judge]"
         )
-    tables = {name: _read_table(study / name / VERDICTS) for name in names}
+    tables = {name: _read_table(cell_file(study / name, VERDICTS.as_posix())) for name in names}
     shared = {key: _shared_value(key, {name: str(table[key][0]) for name, table in tables.items()}) for key in SHARED}
     cells = {name: verdicts_by_prompt(table) for name, table in tables.items()}
     _check_same_prompts(cells)

@@ -22,7 +22,8 @@ from sftdiv.evaluation.judge.prompt_files import read_rows
 from sftdiv.protocols import EvalContext
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cache import MANIFEST
-from sftdiv.storage.cell import RESULT
+from sftdiv.storage.cell import RESULT, cell_file, read_row
+from sftdiv.storage.file_digests import check_folder_files
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, file_digest, folder_identity, path_identity
 
@@ -73,7 +74,7 @@ def find_baseline(setting: str, prompts: Sequence[Prompt], context: EvalContext)
         context: Evaluation context of the run.
 
     Raises:
-        SftdivError: If there is no such baseline, there are several, or it lacks an answer.
+        SftdivError: If there is no such baseline, there are several, it lacks an answer, or its cell is damaged.
     """
     path = user_path(setting, name="judge.baseline")
     if setting == BASE:
@@ -119,7 +120,8 @@ def baseline_answers(
     if baseline.cell is None:
         model, tokenizer = context.base(), checkpoint
     else:
-        answers = read_answers(baseline.cell / ANSWERS, prompts, generation=generation, max_length=context.max_length)
+        path = cell_file(baseline.cell, ANSWERS.as_posix())
+        answers = read_answers(path, prompts, generation=generation, max_length=context.max_length)
         if answers is not None:
             return answers
         tokenizer = baseline.cell / "model"
@@ -165,6 +167,8 @@ def _cell_baseline(folder: Path, context: EvalContext) -> Baseline:
         raise SftdivError(
             f"judge.baseline: {folder} holds no model (was it run with stop_after=select?) and no {ANSWERS.as_posix()}"
         )
+    cell_file(folder, ANSWERS.as_posix())
+    check_folder_files(folder / "model")
     return Baseline(folder.name, cell=folder)
 
 
@@ -179,7 +183,7 @@ def _find_level(setting: str, context: EvalContext) -> Path:
     ladder = {name: context.columns[name] for name in LADDER}
     cells = []
     for result in sorted(context.study.glob(f"*/{RESULT}")):
-        row = json.loads(result.read_text(encoding="utf-8"))
+        row = read_row(result)
         if row.get("level") == level and all(row.get(name) == value for name, value in ladder.items()):
             cells.append(result.parent)
     if len(cells) != 1:

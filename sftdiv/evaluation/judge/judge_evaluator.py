@@ -72,7 +72,7 @@ class JudgeEvaluator:
         self.judge.generation.check(context.positions())
         check_judge(self.judge.asking)
         self.judge.warn_of_calls(len(prompts))
-        return dict.fromkeys(("judge.win_rate", "judge.length_controlled_win_rate"), True)
+        return {"judge.win_rate": True}
 
     def score(self, checkpoint: Path, context: EvalContext) -> dict[str, Score]:
         """Generate answers, query the judge, compute scores; cached answers and verdicts are reused."""

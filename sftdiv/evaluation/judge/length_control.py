@@ -1,12 +1,13 @@
-"""The length-controlled win rate: the win rate if the candidate's answers were as long as the baseline's.
+"""The length-controlled win rate of one cell: the win rate if its answers were as long as the baseline's.
 
 Preferences, differences of length and, where known, the difficulty of the instructions come in. The
 result is AlpacaEval 2's logistic model, fitted for this judge and baseline, and its predicted win rate
-at equal lengths. The length coefficient has a prior. A terse candidate is shorter on nearly every
-prompt, so its own data cannot separate terse from bad, and a fit without a prior errs by tens of
-points. AlpacaEval fixes the coefficient with 1,610 verdicts on terse and verbose versions of its
-baseline, which its files do not contain. A normal distribution replaces them;
-``benchmarks/length_control.py`` measures the error.
+at equal lengths. One cell does not identify the length coefficient: a terse candidate is shorter on
+nearly every prompt, so that its own data cannot separate terse from bad, and the difficulty of the
+prompts, which goes with the length of the baseline's answers, is mistaken for length. The result can
+rank candidates worse than the raw win rate does (``benchmarks/length_control.py``). Nothing here is
+therefore a default: several cells of one judge are fitted together (``joint_length_control``), and one
+alone only for AlpacaEval's own judge, whose coefficient is known roughly, or on request.
 """
 
 from __future__ import annotations
@@ -35,14 +36,10 @@ class LengthPrior:
 
 ANY_JUDGE = LengthPrior(mean=0.0, sd=2.0)  # nothing is known; one sd is odds of 7 to 1 for a much longer answer
 # AlpacaEval 2's judge against gpt4_1106_preview. The published weights (alpaca_eval, metrics/weights, about 190 models)
-# are 1.6 with a spread of 0.35 given the difficulty. The difficulty has an sd of 1.5 logits in a verdict; without it
-# the weights shrink to about 1.1. The prior is narrower than that spread, because a fit without the difficulty
-# attributes correlated effects to length. Of the priors tested in benchmarks/length_control.py this one has the
-# smallest maximum error.
-ALPACA_EVAL = LengthPrior(mean=1.1, sd=0.05)
-# Nats per prompt. Simulated files of AlpacaEval's models reach 0.052; judges that decide by length alone start at 0.09
-# (ibid.).
-DECISIVE = 0.08
+# are 1.6 with a spread of 0.35 given the difficulty of the instructions, which has an sd of 1.5 logits in a verdict;
+# without it they shrink to about 1.1. The sd is that spread: weakly informative, so that the file's own verdicts and
+# not the prior decide the coefficient (805 verdicts know it to about 0.2).
+ALPACA_EVAL = LengthPrior(mean=1.1, sd=0.35)
 
 
 @dataclass(frozen=True)
@@ -54,15 +51,12 @@ class LengthFit:
         length: Gain of answers much longer than the baseline's.
         difficulty: Coefficient of the standardised difficulty; 0 without difficulties.
         controlled: Length-controlled win rate in [0, 1].
-        evidence: Log probability of the verdicts with the coefficients integrated out (Laplace); it
-            compares priors on the same data.
     """
 
     model: float
     length: float
     difficulty: float
     controlled: float
-    evidence: float = 0.0
 
 
 def length_controlled_win_rate(
@@ -105,7 +99,7 @@ def fit_length(
             is not finite.
     """
     known = known_preferences(preferences)
-    columns = [_length_term(_finite(length_delta, len(preferences), "length_delta"))]
+    columns = [length_term(_finite(length_delta, len(preferences), "length_delta"))]
     if difficulty is not None:
         columns.append(_standardised(_finite(difficulty, len(preferences), "difficulty")))
     if not len(known) or known.mean() == 0 or (1 - known).mean() == 0:
@@ -114,27 +108,13 @@ def fit_length(
     features = np.column_stack([np.ones(len(preferences)), *columns])
     means = np.array([0.0, prior.mean, 0.0])[: features.shape[1]]
     precisions = np.array([0.0, prior.sd**-2, DIFFICULTY_SD**-2])[: features.shape[1]]
-    mode, evidence = _posterior_mode(features[~np.isnan(preferences)], known, means, precisions)
+    mode = _posterior_mode(features[~np.isnan(preferences)], known, means, precisions)
     features[:, 1] = 0.0
     psi = float(mode[2]) if len(mode) > 2 else 0.0
-    return LengthFit(float(mode[0]), float(mode[1]), psi, float(_logistic(features @ mode).mean()), evidence)
+    return LengthFit(float(mode[0]), float(mode[1]), psi, float(_logistic(features @ mode).mean()))
 
 
-def published_prior(preferences: Floats, length_delta: Floats) -> LengthPrior:
-    """The prior for a file that does not name its judge: ``ALPACA_EVAL``, unless its verdicts fit it badly.
-
-    This is the case if the wide prior explains them better by ``DECISIVE`` nats per prompt. The
-    threshold is far above that of chance, because instructions of different kinds move AlpacaEval's own
-    verdicts further than chance does.
-    """
-    alpaca_eval, any_judge = (
-        fit_length(preferences, length_delta, prior=prior).evidence for prior in (ALPACA_EVAL, ANY_JUDGE)
-    )
-    is_other_judge = any_judge - alpaca_eval > DECISIVE * len(known_preferences(preferences))
-    return ANY_JUDGE if is_other_judge else ALPACA_EVAL
-
-
-def _length_term(delta: Floats) -> Floats:
+def length_term(delta: Floats) -> Floats:
     """``tanh(delta / sd)``; where all differences are equal, its limit: the sign."""
     spread = float(delta.std(ddof=1)) if len(delta) > 1 else 0.0
     return np.tanh(delta / spread) if spread > 1e-12 * float(np.abs(delta).max(initial=0)) else np.sign(delta)
@@ -155,8 +135,8 @@ def _finite(values: Floats, prompts: int, name: str) -> Floats:
     return values
 
 
-def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> tuple[Floats, float]:
-    """Mode and evidence of a logistic regression with independent normal priors, by Newton's method with step halving.
+def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precisions: Floats) -> Floats:
+    """Mode of a logistic regression with independent normal priors, by Newton's method with step halving.
 
     Probabilities of wins and losses are computed separately. For a judge that is nearly certain, 1 minus
     one of them would be only rounding error.
@@ -172,8 +152,7 @@ def _posterior_mode(features: Floats, preferences: Floats, means: Floats, precis
         curvature = (features.T * (wins * losses)) @ features + np.diag(precisions)
         step = np.linalg.solve(curvature, gradient)
         if np.abs(step).max() < TOLERANCE:
-            proper = precisions[precisions > 0]
-            return weights - step, -loss - float(np.linalg.slogdet(curvature)[1] - np.log(proper).sum()) / 2
+            return weights - step
         while (new := _loss(weights - step, features, preferences, means, precisions)) > loss + 1e-12 * abs(loss):
             step = step / 2
         weights, loss = weights - step, new

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.evaluation.judge.length_control import length_controlled_win_rate
 from sftdiv.evaluation.judge.noise_floor import noise_floor
 from sftdiv.evaluation.judge.position_bias import order_agreement, position_bias, position_rate
 from sftdiv.evaluation.judge.win_rate import bootstrap, standard_error, win_rate
@@ -90,13 +89,13 @@ def verdicts_by_prompt(verdicts: Mapping[str, NDArray[Any]]) -> PromptVerdicts:
 def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) -> dict[str, Score]:
     """Every score of a cell, by name.
 
-    ``win_rate``, ``length_controlled_win_rate`` (each with ``_low`` and ``_high``, 95 %),
-    ``position_bias``, ``position_rate``, ``order_agreement``, ``draws`` (share of prompts),
-    ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``, ``baseline_chars`` and, with
-    repeats, ``noise`` (expected standard deviation of the difference of two runs' win rates over all
+    ``win_rate`` (with ``_low`` and ``_high``, 95 %), ``position_bias``, ``position_rate``, ``order_agreement``,
+    ``draws`` (share of prompts), ``unreadable`` (share of verdicts), ``prompts``, ``answer_chars``, ``baseline_chars``
+    and, with repeats, ``noise`` (expected standard deviation of the difference of two runs' win rates over all
     prompts), ``noise_observed`` and ``noise_flipped`` (on the repeated sample). Repeats count for the
     noise only. Pairs of equal answers (``state`` identical) are ties and say nothing about the judge:
-    bias, agreement and ``unreadable`` leave them out.
+    bias, agreement and ``unreadable`` leave them out. One cell has no length-controlled win rate, because its
+    verdicts do not separate the judge's preference for length from quality; the arena of a study has (``arena``).
 
     Args:
         verdicts: Columns of ``verdicts.parquet``.
@@ -115,13 +114,6 @@ def scores_of(verdicts: Mapping[str, NDArray[Any]], *, seed: int, draws: int) ->
     unread = np.isnan(_floats(verdicts["first"])[requested])
     rng = np.random.default_rng(seed)
     scores = _with_interval("win_rate", win_rate, (preferences,), draws=draws, rng=rng)
-    scores |= _with_interval(
-        "length_controlled_win_rate",
-        length_controlled_win_rate,
-        (preferences, prompts.length_delta),
-        draws=draws,
-        rng=rng,
-    )
     scores |= _position_scores(*prompts.preferences[0][:, requested_prompts])
     scores |= {
         "draws": _share(float((np.abs(known - 0.5) < TIE_TOLERANCE).mean()) if len(known) else math.nan, len(known)),

@@ -56,6 +56,17 @@ def standard_error(preferences: NDArray[np.float64]) -> float:
     return float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
 
 
+def logit_interval(rate: float, stderr: float) -> tuple[float, float]:
+    """95 % interval of a share, symmetric in logits, from its standard error; NaN where either is unknown."""
+    from scipy.stats import norm
+
+    if math.isnan(stderr):
+        return math.nan, math.nan
+    centre = math.log(rate) - math.log1p(-rate)
+    half = float(norm.ppf((1 + COVERAGE) / 2)) * stderr / (rate * (1 - rate))
+    return 1 / (1 + math.exp(half - centre)), 1 / (1 + math.exp(-half - centre))
+
+
 def known_preferences(preferences: NDArray[np.float64]) -> NDArray[np.float64]:
     """The preferences that are not NaN.
 

@@ -7,22 +7,29 @@ and the figure are rendered from its content only, so a missing one can be rende
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sftdiv.diversity.profile.settings import LAYOUT
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
 from sftdiv.storage.files import finite, write_atomically
 
+log = logging.getLogger(__name__)
 NUMBERS, PAGE, FIGURE = "measure.json", "measure.html", "token_bands.png"
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The content of ``measure.json``, or None if the measurement is not complete; renders a deleted page or figure."""
+    """The content of ``measure.json``, or None if it is missing or damaged; renders a deleted page or figure."""
     path = folder / NUMBERS
     if not path.exists():
         return None
-    measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        measured = read_sealed(path, way_out="the dataset is measured again")
+    except DamagedFileError as error:
+        log.warning("%s", error)
+        return None
     if measured.get("layout") != LAYOUT:
         return None
     if not ((folder / PAGE).exists() and (folder / FIGURE).exists()):
@@ -32,10 +39,9 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 def write_report(measured: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Write page, figure and numbers; returns the measurement as a later ``finished`` reads it."""
-    text = json.dumps(finite(measured), ensure_ascii=False, allow_nan=False, indent=1)
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = json.loads(json.dumps(finite(measured), ensure_ascii=False, allow_nan=False))
     _render(content, folder)
-    write_atomically(folder / NUMBERS, text + "\n")
+    write_sealed(folder / NUMBERS, content)
     return content
 
 

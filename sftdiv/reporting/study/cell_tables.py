@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.reporting.format import HUNDREDTHS, format_number
+from sftdiv.analysis.power import MAX_LADDERS
+from sftdiv.reporting.format import format_number
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.tables import (
     Column,
     Columns,
@@ -19,6 +21,7 @@ from sftdiv.reporting.study.tables import (
     ladder,
     measurement,
     number,
+    share,
     table_view,
     words,
 )
@@ -27,30 +30,48 @@ from sftdiv.reporting.study.tables import (
 def noise(analysis: Analysis) -> TableView:
     """Standard deviation between seeds of one level, and standard error of one evaluation."""
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("sd between seeds", True, lambda row: measurement(row["seed_sd"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
+        ("within-treatment SD (between seeds of a level)", True, lambda row: measurement(row["seed_sd"])),
         ("degrees of freedom", True, lambda row: number(row["degrees"])),
         ("standard error of one evaluation", True, lambda row: measurement(row["score_stderr"])),
     ]
     return table_view("noise", analysis.noise, columns, "No ladder was run.")
 
 
-def power(analysis: Analysis) -> TableView:
-    """Seeds needed to detect a slope of a given size, one column per slope."""
-    table = analysis.power
-    if table.empty:
-        return TableView("power", [], [], "The noise between seeds is not known: run at least two seeds.")
-    wide = table.pivot(index="ladder", columns="slope", values="seeds").reindex(table["ladder"].unique())
-    slopes = [Column(f"slope {100 * slope:.3g} {HUNDREDTHS}", numeric=True) for slope in wide.columns]
-    rows = [
-        [ladder(label), *(_seeds(value) for value in values)]
-        for label, values in zip(wide.index, wide.to_numpy(), strict=True)
+def components(analysis: Analysis) -> TableView:
+    """Variance components of a run."""
+    unit = score_unit(analysis)
+    columns: Columns = [
+        ("component", False, lambda row: words(row["component"])),
+        (f"SD, {unit.name}", True, lambda row: measurement(unit.times * row["sd"])),
+        ("share of the variance", True, lambda row: share(row["share"])),
+        ("degrees of freedom", True, lambda row: number(row["degrees"])),
+        ("series", True, lambda row: number(row["series"])),
     ]
-    return TableView("power", [Column("ladder"), *slopes], rows)
+    return table_view("components", analysis.components, columns, "No level has two runs.")
 
 
-def _seeds(value: float) -> Entry:
-    return Entry("> 10,000", float(value)) if value == float("inf") else number(value, 6)
+def power(analysis: Analysis) -> TableView:
+    """Ladders needed to detect a slope of a given size, one column per slope."""
+    table, unit = analysis.power, score_unit(analysis)
+    if table.empty:
+        return TableView("power", [], [], "The noise of a slope is not known: run at least two ladders.")
+    keys = ["ladder", "design", "levels", "runs", "items", "noise_from"]
+    sizes = sorted(table["slope"].unique())
+    headings = ("series", "design", "levels", "runs per ladder and level", "items", "noise from")
+    columns = [Column(title, numeric=title in ("levels", "items") or "runs" in title) for title in headings]
+    columns += [Column(f"slope {unit.times * float(slope):.3g} {unit.name}", numeric=True) for slope in sizes]
+    rows = []
+    for _, group in table.groupby(keys, sort=False):
+        needed, first = group.set_index("slope")["ladders"], group.iloc[0]
+        counts = [number(first[name]) for name in ("levels", "runs", "items")]
+        fixed = [ladder(first["ladder"]), words(first["design"]), *counts, words(first["noise_from"])]
+        rows.append([*fixed, *(_ladders(float(needed[slope])) for slope in sizes)])
+    return TableView("power", columns, rows)
+
+
+def _ladders(value: float) -> Entry:
+    return Entry(f"> {MAX_LADDERS:,}", value) if value == float("inf") else number(value, 6)
 
 
 def failures(analysis: Analysis, link: Callable[[str], str]) -> TableView:

@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from sftdiv.reporting.format import HUNDREDTHS, format_number, format_signed
+from sftdiv.analysis.series import LADDER_SEED
+from sftdiv.reporting.format import format_number, format_signed
 from sftdiv.reporting.study.plotly_look import TEMPLATE
+from sftdiv.reporting.study.score_unit import ScoreUnit
 from sftdiv.reporting.study.study_views import BASELINES, PREDICTORS, Panel, baselines_in, fitted_line
 from sftdiv.reporting.styles import GREY, Style, translucent
 
@@ -29,9 +31,10 @@ def performance(
     predictor: str,
     span: tuple[float, float],
     primary: str,
+    unit: ScoreUnit,
     link: Callable[[str], str],
 ) -> go.Figure:
-    """One panel of figure 3 of the paper: performance of every cell, fitted lines with 1-sigma bands, baselines.
+    """One panel of figure 3 of the paper: performance of every cell, fitted lines with pointwise 68 % bands, baselines.
 
     Args:
         panel: Ladders to draw.
@@ -39,11 +42,12 @@ def performance(
         predictor: Predictor on the x axis, a key of ``PREDICTORS``.
         span: Limits of the performance axis.
         primary: Name of the score.
+        unit: Unit of the slopes in the hover texts.
         link: Maps the name of a cell to the address of its folder, which a click on its point opens.
     """
     figure = go.Figure()
     for _, slope in panel.slopes[panel.slopes["predictor"] == predictor].iterrows():
-        _add_ladder(figure, slope, panel.cells, looks[slope["strategy"]], link)
+        _add_ladder(figure, slope, panel.cells, looks[slope["strategy"]], unit, link)
     _add_baselines(figure, panel, predictor, span)
     figure.update_layout(
         template=TEMPLATE,
@@ -57,7 +61,12 @@ def performance(
 
 
 def _add_ladder(
-    figure: go.Figure, slope: pd.Series, cells: pd.DataFrame, look: Style, link: Callable[[str], str]
+    figure: go.Figure,
+    slope: pd.Series,
+    cells: pd.DataFrame,
+    look: Style,
+    unit: ScoreUnit,
+    link: Callable[[str], str],
 ) -> None:
     predictor = str(slope["predictor"])
     points = cells[cells["ladder"] == slope["ladder"]].dropna(subset=[predictor, "performance"])
@@ -75,7 +84,8 @@ def _add_ladder(
             hoverinfo="skip",
             name=name,
         )
-        estimate = f"{format_signed(100 * slope['slope'])} ± {format_number(100 * slope['slope_sd'], 3)}"
+        value, se = (unit.times * slope[column] for column in ("slope", "slope_se"))
+        estimate = f"{format_signed(value, unit.decimals)} ± {format_number(se, 3)}"
         line_look = {"color": look.colour, "dash": look.dash, "width": 2}
         figure.add_scatter(
             x=list(line.x),
@@ -83,7 +93,7 @@ def _add_ladder(
             mode="lines",
             line=line_look,
             name=name,
-            hovertemplate=f"{name}: slope {estimate} ({HUNDREDTHS})<extra></extra>",
+            hovertemplate=f"{name}: slope {estimate} ({escape(unit.name)})<extra></extra>",
         )
     marker = {
         "color": look.colour,
@@ -108,6 +118,9 @@ def describe_cell(cell: dict[Hashable, Any]) -> str:
     error = cell.get(f"score.{cell['primary']}.stderr")
     score = format_number(cell["performance"], 3) + ("" if pd.isna(error) else f" ± {format_number(error, 2)}")
     level, seed = format_number(cell["level"], 3), format_number(cell["seed"], 3)
+    ladder = cell.get(LADDER_SEED)
+    if not pd.isna(ladder):
+        seed += f", ladder {ladder:.0f}"
     k, subset = "", f"{format_number(cell['n'], 3)} examples"
     if not pd.isna(cell["k_asked"]):  # selected by a ladder
         k = f", k {format_number(cell['k_asked'], 3)} of {format_number(cell['k_max'], 3)}"

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_share, format_signed
+from sftdiv.reporting.format import format_interval, format_number, format_share, format_signed
 from sftdiv.reporting.study.plotly_look import BLUES, TEMPLATE
+from sftdiv.reporting.study.score_unit import ScoreUnit, score_unit
 from sftdiv.reporting.study.study_views import controls
 from sftdiv.reporting.styles import INK, styles
 
@@ -57,15 +58,15 @@ def metric_correlations(table: pd.DataFrame) -> go.Figure:
 def _describe_correlation(row: pd.Series) -> str:
     """The hover text of a correlation, in plotly's HTML."""
     pearson = f"{format_signed(row['pearson'])} {format_interval(row['pearson_low'], row['pearson_high'])}"
-    spearman = f"{format_signed(row['spearman'])} {format_interval(row['spearman_low'], row['spearman_high'])}"
+    spearman = f"{format_signed(row['spearman'])} (p {format_number(row['spearman_p'], 2)})"
     p, q, n = format_number(row["pearson_p"], 2), format_number(row["q"], 2), format_number(row["n"], 3)
     lines = [f"<b>{escape(str(row['metric']))}, {row['side']}</b>", f"Pearson {pearson}", f"Spearman {spearman}"]
     return "<br>".join([*lines, f"p {p}, q {q}, n {n}"])
 
 
 def controlled_slopes(analysis: Analysis) -> go.Figure:
-    """The raw slope on the level beside the controlled ones, each ± one posterior standard deviation, by group."""
-    table = controls(analysis)
+    """The raw slope on the level beside the controlled ones, each ± one standard error, by group."""
+    table, unit = controls(analysis), score_unit(analysis)
     groups, names = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["control"]))
     looks, figure = styles(names), go.Figure()
     step = 0.7 / max(len(names), 1)
@@ -73,31 +74,34 @@ def controlled_slopes(analysis: Analysis) -> go.Figure:
         rows = table[(table["control"] == name) & table["slope"].notna()]
         look = looks[name]
         figure.add_scatter(
-            x=(100 * rows["slope"]).tolist(),
+            x=(unit.times * rows["slope"]).tolist(),
             y=[len(groups) - 1 - groups.index(group) + 0.35 - step * (position + 0.5) for group in rows["group"]],
             mode="markers",
             name=escape(name),
             marker={"symbol": look.symbol, "size": 8, "color": look.colour},
             error_x={
                 "type": "data",
-                "array": (100 * rows["sd"]).tolist(),
+                "array": (unit.times * rows["se"]).tolist(),
                 "color": look.colour,
                 "width": 0,
                 "thickness": 1.6,
             },
-            customdata=[_describe_slope(row) for _, row in rows.iterrows()],
+            customdata=[_describe_slope(row, unit) for _, row in rows.iterrows()],
             hovertemplate="%{customdata}<extra></extra>",
         )
     _forest_axes(
-        figure, [escape(group).replace(SEPARATOR, "<br>", 1) for group in groups], f"slope ({HUNDREDTHS}), ± 1 sd"
+        figure,
+        [escape(group).replace(SEPARATOR, "<br>", 1) for group in groups],
+        f"slope ({escape(unit.name)}), ± 1 standard error",
     )
     figure.update_layout(height=110 + max(46, 15 * len(names)) * len(groups))
     return figure
 
 
-def _describe_slope(row: pd.Series) -> str:
+def _describe_slope(row: pd.Series, unit: ScoreUnit) -> str:
     """The hover text of a controlled slope, in plotly's HTML."""
-    estimate = f"{format_signed(100 * row['slope'])} ± {format_number(100 * row['sd'], 3)} ({HUNDREDTHS})"
+    slope, se = (unit.times * row[name] for name in ("slope", "se"))
+    estimate = f"{format_signed(slope, unit.decimals)} ± {format_number(se, 3)} ({escape(unit.name)})"
     return f"<b>{escape(row['group'])}</b><br>{escape(row['control'])}: {estimate}"
 
 

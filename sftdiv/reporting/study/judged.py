@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.slopes import ladders_of
-from sftdiv.reporting.format import HUNDREDTHS, format_interval, format_number, format_signed
+from sftdiv.analysis.series import ladders_of
+from sftdiv.reporting.format import format_interval, format_number, format_signed
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.study_views import level_slopes
 from sftdiv.reporting.study.tables import (
     Columns,
@@ -30,7 +31,7 @@ from sftdiv.reporting.study.tables import (
 )
 
 JUDGED, NOISE = "judge.", "score.judge.noise"
-COLUMNS = ["ladder", "slope", "slope_sd", "slope_low", "slope_high", "judge_noise", "ratio"]
+COLUMNS = ["ladder", "slope", "slope_se", "slope_low", "slope_high", "judge_noise", "ratio"]
 
 
 def judge_noise_table(analysis: Analysis) -> pd.DataFrame:
@@ -52,25 +53,34 @@ def judge_noise_table(analysis: Analysis) -> pd.DataFrame:
 
 def judge_noise_sentence(analysis: Analysis) -> str:
     """The noise floor and the range of the slopes in one sentence; empty if no ladder was judged twice."""
-    table = judge_noise_table(analysis)
+    table, unit = judge_noise_table(analysis), score_unit(analysis)
     if table.empty:
         return ""
-    floor = format_number(100 * float(np.sqrt((table["judge_noise"] ** 2).mean())), 2)
-    sentence = f"Two identical runs of the judge differ by {floor}\u00a0{HUNDREDTHS} (1 sd) in a cell's win rate"
-    slopes = 100 * table["slope"].dropna()
+    floor = format_number(unit.times * float(np.sqrt((table["judge_noise"] ** 2).mean())), 2)
+    sentence = f"Two identical runs of the judge differ by {floor} {unit.name} (1 standard deviation) in a cell"
+    slopes = unit.times * table["slope"].dropna()
     if len(slopes):
-        low, high = format_signed(slopes.min()), format_signed(slopes.max())
+        low, high = (format_signed(value, unit.decimals) for value in (slopes.min(), slopes.max()))
         limits = low if low == high else f"{low} to {high}"
-        sentence += f"; the slope over the whole range is {limits}\u00a0{HUNDREDTHS}"
+        sentence += f"; the slope over the whole range is {limits}"
     return f"{sentence}."
 
 
 def judge_noise(analysis: Analysis) -> TableView:
     """Slope and noise floor, one row per ladder."""
+    unit = score_unit(analysis)
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
-        (f"slope {HUNDREDTHS}", True, lambda row: estimate(row, "slope", sd="slope_sd")),
-        (f"difference of identical judge runs, {HUNDREDTHS}", True, lambda row: measurement(100 * row["judge_noise"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
+        (
+            f"slope, {unit.name}",
+            True,
+            lambda row: estimate(row, "slope", se="slope_se", times=unit.times, decimals=unit.decimals),
+        ),
+        (
+            f"difference of identical judge runs, {unit.name}",
+            True,
+            lambda row: measurement(unit.times * row["judge_noise"]),
+        ),
         ("ratio", True, lambda row: measurement(row["ratio"], 2)),
     ]
     return table_view("judge-noise", judge_noise_table(analysis), columns, "No ladder was judged twice.")
@@ -83,7 +93,7 @@ def arena(standings: pd.DataFrame, link: Callable[[str], str]) -> TableView:
         ("level", True, lambda row: number(row["level"])),
         ("score", True, lambda row: _with_interval(row, "score", 1, 0)),
         ("win rate, %", True, lambda row: _with_interval(row, "win_rate", 100, 1)),
-        ("length-controlled, %", True, lambda row: measurement(100 * row["length_controlled_win_rate"])),
+        ("length-controlled, %", True, lambda row: _with_interval(row, "length_controlled_win_rate", 100, 1)),
         ("prompts", True, lambda row: number(row["n"])),
         ("unreadable, %", True, lambda row: number(100 * row["unreadable"])),
     ]

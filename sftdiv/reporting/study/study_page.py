@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,24 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from sftdiv.analysis.analysis import Analysis
+from sftdiv.analysis.inference import LEAST_DEGREES, LEAST_LADDERS
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.html import render_html
-from sftdiv.reporting.study import cell_tables, findings, interactive, interactive_summaries, judged, tables
+from sftdiv.reporting.study import (
+    cell_tables,
+    findings,
+    interactive,
+    interactive_summaries,
+    judged,
+    shape_tables,
+    slope_tables,
+    tables,
+)
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     Panel,
-    SlopeGrid,
-    excludes_zero,
     known_predictors,
     panels,
     performance_range,
@@ -45,6 +53,7 @@ CONTENTS = [
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
     ("performance", "Performance"),
+    ("shape", "Shape"),
     ("arena", "Arena"),
     ("metrics", "Metrics"),
     ("controls", "Confounders"),
@@ -134,6 +143,9 @@ def _texts(analysis: Analysis) -> dict[str, Any]:
         "versions": findings.versions(analysis),
         "judge_sentence": judged.judge_noise_sentence(analysis),
         "collinear": COLLINEAR,
+        "unit": score_unit(analysis),
+        "least_ladders": LEAST_LADDERS,
+        "least_degrees": LEAST_DEGREES,
     }
 
 
@@ -154,16 +166,23 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
     """The tables of the page."""
     grid = slope_grid(analysis)
     return {
-        "grid": {"columns": grid.columns, "rows": _grid_rows(grid)},
+        "grid": {"columns": grid.columns, "rows": slope_tables.grid_rows(grid, score_unit(analysis))},
         "grid_sides": [(side, len(list(group))) for side, group in groupby(grid.columns, key=lambda column: column[0])],
-        "slopes": tables.slopes(analysis),
+        "slopes": slope_tables.slopes(analysis),
+        "slope_details": slope_tables.slope_details(analysis),
         "judge_noise": judged.judge_noise(analysis),
-        "controlled": tables.controlled(analysis),
-        "differences": tables.differences(analysis),
+        "controlled": slope_tables.controlled(analysis),
+        "differences": slope_tables.differences(analysis),
+        "shapes": shape_tables.shapes(analysis),
+        "against_random": shape_tables.against_random(analysis),
+        "prediction": shape_tables.prediction(analysis),
+        "axes": shape_tables.axes(analysis),
+        "equivalent": shape_tables.equivalent(analysis),
         "correlations": tables.correlations(analysis),
         "ladders": tables.ladders(analysis),
         "baselines": tables.baselines(analysis),
         "noise": cell_tables.noise(analysis),
+        "components": cell_tables.components(analysis),
         "power": cell_tables.power(analysis),
         "failures": cell_tables.failures(analysis, link),
         "cells": cell_tables.cells(analysis, link),
@@ -174,12 +193,14 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
     """The panels, and for each chart of the page its variants: name -> data and layout for plotly."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
-    primary, predictors = score_name(analysis), known_predictors(analysis)
+    primary, predictors, unit = score_name(analysis), known_predictors(analysis), score_unit(analysis)
     specs: dict[str, dict[str, Any]] = {}
     for position, panel in enumerate(shown):
         span = performance_range(analysis, panel.model)
         specs[f"performance-{position}"] = {
-            predictor: interactive.performance(panel, looks, predictor=predictor, span=span, primary=primary, link=link)
+            predictor: interactive.performance(
+                panel, looks, predictor=predictor, span=span, primary=primary, unit=unit, link=link
+            )
             for predictor in predictors
         }
     table = analysis.correlations
@@ -196,22 +217,6 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         name: {key: json.loads(figure.to_json(engine="json")) for key, figure in variants.items()}
         for name, variants in specs.items()
     }
-
-
-def _grid_rows(grid: SlopeGrid) -> list[tuple[str, list[tables.Entry]]]:
-    """Entries of the slope table; ``value`` is 1 if the interval excludes zero."""
-    rows = []
-    for setting, slopes in grid.rows:
-        entries = []
-        for column in grid.columns:
-            slope = slopes.get(column)
-            if slope is None:
-                entries.append(tables.words(None))
-                continue
-            entry = tables.estimate(slope.to_dict(), "slope", sd="slope_sd")
-            entries.append(replace(entry, value=float(excludes_zero(slope))))
-        rows.append((setting, entries))
-    return rows
 
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:

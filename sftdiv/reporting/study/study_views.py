@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.regression import fit_line
+from sftdiv.analysis.series import series_of
 from sftdiv.analysis.slopes import COLLINEAR
+from sftdiv.analysis.student_t import ONE_SIGMA
 from sftdiv.analysis.variants import SEPARATOR, is_foreign
 from sftdiv.reporting.format import format_number
 
@@ -46,7 +47,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """A fitted line over ``x`` and the limits of its 1-sigma band, each of shape (points,)."""
+    """A fitted line over ``x`` and the limits of its pointwise 68 % band, each of shape (points,)."""
 
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
@@ -65,9 +66,14 @@ def level_slopes(analysis: Analysis) -> pd.DataFrame:
     return analysis.slopes[analysis.slopes["predictor"] == "level"]
 
 
-def excludes_zero(slope: pd.Series) -> bool:
+def excludes_zero(slope: Mapping[Hashable, Any] | pd.Series) -> bool:
     """Whether the 95 % interval of a row of ``Analysis.slopes`` excludes zero."""
     return bool(slope["slope_low"] > 0 or slope["slope_high"] < 0)
+
+
+def is_finding(slope: Mapping[Hashable, Any] | pd.Series) -> bool:
+    """Whether a slope is shown as a finding: its interval excludes zero, and it rests on enough ladders and runs."""
+    return excludes_zero(slope) and slope["status"] == ""
 
 
 def setting_label(row: Mapping[Hashable, Any] | pd.Series, *, name_model: bool) -> str:
@@ -139,7 +145,7 @@ def score_name(analysis: Analysis) -> str:
 
 
 def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Line | None:
-    """The posterior mean line through the cells of a ladder and its pointwise 1-sigma (68 %) band; None without a fit.
+    """The line through the cells of a series and its pointwise 68 % band, as `inference` has it; None without a fit.
 
     Args:
         cells: Cells of the ladder, none with a missing predictor or performance.
@@ -147,11 +153,13 @@ def fitted_line(cells: pd.DataFrame, predictor: str, *, points: int = 41) -> Lin
         points: Number of points on the line.
     """
     x = cells[predictor].to_numpy(dtype=float)
-    fit = fit_line(x, cells["performance"].to_numpy(dtype=float))
-    if fit is None:
+    model = series_of(cells).fit(x)
+    if model is None:
         return None
     grid = np.linspace(x.min(), x.max(), points)
-    return Line(grid, *fit.band(grid))
+    at = [model.contrast(np.array([1.0, value])) for value in grid]
+    limits = np.array([estimate.interval(ONE_SIGMA) for estimate in at])
+    return Line(grid, np.array([estimate.center for estimate in at]), limits[:, 0], limits[:, 1])
 
 
 def performance_range(analysis: Analysis, model: str) -> tuple[float, float]:
@@ -184,11 +192,12 @@ def baselines_in(panel: Panel, span: tuple[float, float]) -> tuple[pd.DataFrame,
 
 
 def controls(analysis: Analysis) -> pd.DataFrame:
-    """Every slope on the level, raw and controlled, with the columns ``group, control, slope, sd``.
+    """Every slope on the level, raw and controlled, with the columns ``group, control, slope, se``.
 
     A group is one strategy, side, size, model and variant. Its controls are: none; regression on
     length or label tokens (left out if the level explains more than ``COLLINEAR`` of the covariate,
-    as the slope is then meaningless); and the design of its matched or equal-token ladders.
+    as the slope is then meaningless; length alone if the two are collinear); and the design of its
+    matched or equal-token ladders.
     """
     slopes = with_settings(level_slopes(analysis))
     name_model = slopes["model"].nunique() > 1
@@ -203,13 +212,13 @@ def controls(analysis: Analysis) -> pd.DataFrame:
         ]
         group = SEPARATOR.join(str(part) for part in parts if part)
         control = control_label(row)
-        rows.append((group, control, row["slope"], row["slope_sd"]))
-        for name in ("length", "tokens") if control == "unmatched" else ():
-            if not row[f"collinear_{name}"] > COLLINEAR:
-                rows.append(
-                    (group, f"unmatched, given {name}", row[f"slope_given_{name}"], row[f"slope_given_{name}_sd"])
-                )
-    return pd.DataFrame(rows, columns=["group", "control", "slope", "sd"])
+        rows.append((group, control, row["slope"], row["slope_se"]))
+        redundant = row["collinear_controls"] > COLLINEAR
+        for name in ("length",) if redundant else ("length", "tokens"):
+            if control == "unmatched" and not row[f"collinear_{name}"] > COLLINEAR:
+                slope, se = row[f"slope_given_{name}"], row[f"slope_given_{name}_se"]
+                rows.append((group, f"unmatched, given {name}", slope, se))
+    return pd.DataFrame(rows, columns=["group", "control", "slope", "se"])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.figure_io import LOOK as BASE
 from sftdiv.reporting.format import format_number, format_share
+from sftdiv.reporting.study.score_unit import score_unit
 from sftdiv.reporting.study.study_views import controls
 from sftdiv.reporting.styles import INK, PALE, styles
 
@@ -54,8 +55,8 @@ def metric_correlations(analysis: Analysis, *, scope: str | None = None) -> Figu
 
 
 def controlled_slopes(analysis: Analysis) -> Figure:
-    """The raw slope on the level beside the controlled ones, each ± one posterior standard deviation."""
-    table = controls(analysis)
+    """The raw slope on the level beside the controlled ones, each ± one standard error."""
+    table, unit = controls(analysis), score_unit(analysis)
     groups, names = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["control"]))
     looks = styles(table["control"])
     step = 0.7 / len(names)
@@ -65,12 +66,12 @@ def controlled_slopes(analysis: Analysis) -> Figure:
         for position, name in enumerate(names):
             look, rows = looks[name], table[(table["control"] == name) & table["slope"].notna()]
             heights = np.array([groups.index(group) for group in rows["group"]]) - 0.35 + step * (position + 0.5)
-            low, high = 100 * (rows["slope"] - rows["sd"]), 100 * (rows["slope"] + rows["sd"])
+            low, high = unit.times * (rows["slope"] - rows["se"]), unit.times * (rows["slope"] + rows["se"])
             axis.hlines(heights, low, high, color=look.colour, linewidth=1.6)
             marker: dict[str, Any] = {"s": 22, "color": look.colour, "marker": look.marker}
-            axis.scatter(100 * rows["slope"], heights, zorder=3, label=name, **marker)
+            axis.scatter(unit.times * rows["slope"], heights, zorder=3, label=name, **marker)
         _forest_axis(axis, groups)
-        axis.set_xlabel("slope of performance on level \u00d7 10\u207b\u00b2, \u00b1 1 posterior sd")
+        axis.set_xlabel(f"slope of performance on level, {unit.name}, \u00b1 1 standard error")
         figure.legend(loc="outside upper left", ncols=3, fontsize=8)
     return figure
 

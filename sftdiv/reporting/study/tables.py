@@ -1,7 +1,7 @@
 """The tables of the study page, as text to show and values to sort by.
 
 The input is an ``Analysis``, the output one ``TableView`` per table, which the template renders.
-Slopes are shown times 100, as in the paper.
+Slopes are shown in the unit of the score (`score_unit`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Any
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.format import (
-    HUNDREDTHS,
     MISSING,
     format_interval,
     format_number,
@@ -24,7 +22,7 @@ from sftdiv.reporting.format import (
     format_signed,
     is_missing,
 )
-from sftdiv.reporting.study.study_views import control_label, level_slopes, with_settings
+from sftdiv.reporting.study.study_views import control_label
 
 Row = dict[Any, Any]
 WITH_95 = "\u00a0(95\u00a0%)"
@@ -100,24 +98,25 @@ def share(value: float | None) -> Entry:
     return Entry(format_share(value), _sortable(value))
 
 
-def estimate(row: Row, name: str, *, sd: str = "", interval: bool = True, times: float = 100) -> Entry:
+def estimate(row: Row, name: str, *, se: str = "", interval: bool = True, times: float, decimals: int = 2) -> Entry:
     """An entry with an estimate and, below it, its 95 % interval.
 
     Args:
         row: Row of a table of the analysis.
         name: Column of the estimate.
-        sd: Column of its standard deviation, if shown.
+        se: Column of its standard error, if shown.
         interval: Whether to show the interval, in the columns ``NAME_low`` and ``NAME_high``.
         times: Factor of all numbers.
+        decimals: Decimals of all numbers.
     """
     value = row[name]
     if pd.isna(value):
         return Entry(MISSING)
-    deviation = "" if not sd or pd.isna(row[sd]) else f" ± {times * row[sd]:.2f}"
-    entry = Entry(format_signed(times * value) + deviation, float(value))
+    error = "" if not se or pd.isna(row[se]) else f" ± {times * row[se]:.{decimals}f}"
+    entry = Entry(format_signed(times * value, decimals) + error, float(value))
     if not interval or pd.isna(row[f"{name}_low"]) or pd.isna(row[f"{name}_high"]):
         return entry
-    return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"]))
+    return replace(entry, below=format_interval(times * row[f"{name}_low"], times * row[f"{name}_high"], decimals))
 
 
 def _sortable(value: float | None) -> float | None:
@@ -130,65 +129,6 @@ def table_view(name: str, rows: pd.DataFrame, columns: Columns, empty: str) -> T
     return TableView(name, [Column(title, numeric) for title, numeric, _ in columns], entries, empty)
 
 
-def slopes(analysis: Analysis) -> TableView:
-    """Slope on the level and correlation coefficients of every ladder."""
-    columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
-        ("n", True, lambda row: number(row["n"])),
-        ("levels", True, lambda row: number(row["levels"])),
-        ("seeds", True, lambda row: number(row["seeds"])),
-        (f"slope {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "slope", sd="slope_sd")),
-        ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
-        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
-        (f"residual sd {HUNDREDTHS}", True, lambda row: measurement(100 * row["sigma"])),
-    ]
-    rows = with_settings(level_slopes(analysis))
-    return table_view("slopes", rows, columns, "No ladder has enough levels for a slope.")
-
-
-def controlled(analysis: Analysis) -> TableView:
-    """The raw slope beside the controlled ones, one row per ladder."""
-
-    def given(row: Row, covariate: str) -> Entry:
-        name = f"slope_given_{covariate}"
-        entry = estimate(row, name, sd=f"{name}_sd", interval=False)
-        return replace(entry, below="not separable") if row[f"collinear_{covariate}"] > COLLINEAR else entry
-
-    columns: Columns = [
-        ("strategy", False, lambda row: words(row["strategy"])),
-        ("side", False, lambda row: words(row["side"])),
-        ("design", False, lambda row: words(row["setting"])),
-        ("raw slope", True, lambda row: estimate(row, "slope", sd="slope_sd", interval=False)),
-        ("given response length", True, lambda row: given(row, "length")),
-        ("given label tokens", True, lambda row: given(row, "tokens")),
-        (
-            "seed as random intercept",
-            True,
-            lambda row: estimate(row, "slope_mixed", sd="slope_mixed_sd", interval=False),
-        ),
-        ("partial r, length", True, lambda row: signed(row["partial_length"])),
-        ("partial r, tokens", True, lambda row: signed(row["partial_tokens"])),
-        ("R² level and length", True, lambda row: share(row["collinear_length"])),
-        ("R² level and tokens", True, lambda row: share(row["collinear_tokens"])),
-    ]
-    rows = with_settings(level_slopes(analysis)).sort_values(["strategy", "side"], kind="stable")
-    return table_view("controlled", rows, columns, "No ladder has enough levels for a slope.")
-
-
-def differences(analysis: Analysis) -> TableView:
-    """Pairs of ladders: the difference of their slopes and the probability that the first is larger."""
-    columns: Columns = [
-        ("a", False, lambda row: ladder(row["a"])),
-        ("b", False, lambda row: ladder(row["b"])),
-        (f"a less b, {HUNDREDTHS}{WITH_95}", True, lambda row: estimate(row, "difference", sd="sd")),
-        ("probability that a > b", True, lambda row: share(row["probability"])),
-    ]
-    rows = analysis.differences.assign(
-        difference_low=analysis.differences["low"], difference_high=analysis.differences["high"]
-    )
-    return table_view("differences", rows, columns, "No two ladders differ only in strategy or only in side.")
-
-
 def correlations(analysis: Analysis) -> TableView:
     """Correlation of each metric with performance, in all cells and within each ladder."""
     columns: Columns = [
@@ -197,10 +137,10 @@ def correlations(analysis: Analysis) -> TableView:
         ("metric", False, lambda row: words(str(row["metric"]).replace("_", " "))),
         ("n", True, lambda row: number(row["n"])),
         ("Pearson" + WITH_95, True, lambda row: estimate(row, "pearson", times=1)),
-        ("p", True, lambda row: number(row["pearson_p"], 2)),
+        ("unadjusted p", True, lambda row: number(row["pearson_p"], 2)),
         ("q", True, lambda row: number(row["q"], 2)),
-        ("Spearman" + WITH_95, True, lambda row: estimate(row, "spearman", times=1)),
-        ("p (Spearman)", True, lambda row: number(row["spearman_p"], 2)),
+        ("Spearman", True, lambda row: signed(row["spearman"])),
+        ("unadjusted p (Spearman)", True, lambda row: number(row["spearman_p"], 2)),
     ]
     return table_view("correlations", analysis.correlations, columns, "No diversity metric varies between the cells.")
 
@@ -217,7 +157,7 @@ def ladders(analysis: Analysis) -> TableView:
         return lambda row: number(row[name])
 
     columns: Columns = [
-        ("ladder", False, lambda row: ladder(row["ladder"])),
+        ("series", False, lambda row: ladder(row["ladder"])),
         ("level", True, lambda row: number(row["level"])),
         *((of_ladder[name], True, entry(name)) for name in known),
         ("n", True, lambda row: number(row["n"])),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from sftdiv.storage.file_digests import DamagedFileError, read_sealed
 from sftdiv.storage.hashing import file_digest
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def latest_checkpoint(folder: Path, plan: str) -> Path | None:
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:
     """Content of ``progress.json``: plan, done, losses, validation, scaler, values, files."""
-    return dict(json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
+    return read_sealed(checkpoint / PROGRESS, way_out="the training does not resume from it")
 
 
 def _damage(checkpoint: Path) -> str | None:
@@ -37,7 +37,7 @@ def _damage(checkpoint: Path) -> str | None:
         files = dict(progress["files"])
         if missing := {"plan", "done", "losses", "validation", "scaler", "values"} - progress.keys():
             return f"{PROGRESS} lacks {', '.join(sorted(missing))}"
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (DamagedFileError, KeyError, TypeError, ValueError) as error:
         return f"{PROGRESS} is damaged, or of another version: {error!r}"
     current = digests(checkpoint)
     changed = sorted(name for name in files.keys() | current.keys() if files.get(name) != current.get(name))

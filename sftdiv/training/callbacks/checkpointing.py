@@ -3,14 +3,13 @@
 A checkpoint is a folder ``step-N/`` with the trained weights and optimizer state as torch's
 distributed checkpoint in safetensors (each rank writes its own part, and another number of ranks can
 read it), the state of each rank's random generators, and ``progress.json``, written last, with the
-digests of the other files. It is written under a hidden name and renamed, and only then is the previous
+digests of the other files and of itself. It is written under a hidden name and renamed, and only then is the previous
 one removed: a kill at any moment leaves a complete checkpoint. Nothing in it is unpickled, and a
 damaged one is not resumed from.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -36,6 +35,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.file_digests import sealed_text
+from sftdiv.storage.folders import disk_errors_explained
 from sftdiv.training.batching.batches import Step
 from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests, latest_checkpoint, read_progress
 from sftdiv.training.callbacks.safe_storage import SafetensorsReader, SafetensorsWriter, restore_values, split_values
@@ -144,13 +145,13 @@ class CheckpointCallback(Callback):
             temporary.mkdir(parents=True)
         _barrier(module)
         tensors, values = split_values(self._state(trainer, module))
-        with _single_process_warning_ignored():
+        with _single_process_warning_ignored(), disk_errors_explained(checkpoint):
             save(tensors, storage_writer=SafetensorsWriter(temporary), no_dist=module.ranks == 1)
-        save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
+            save_file(_random_state(), temporary / f"random-{trainer.global_rank}.safetensors")
         _barrier(module)
         if is_first_rank:
             progress = self._progress(trainer, module) | {"values": values, "files": digests(temporary)}
-            (temporary / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+            (temporary / PROGRESS).write_text(sealed_text(progress), encoding="utf-8")
             shutil.rmtree(checkpoint, ignore_errors=True)
             temporary.replace(checkpoint)
             for path in self.folder.glob("*step-*"):

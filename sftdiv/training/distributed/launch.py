@@ -26,7 +26,7 @@ from sftdiv.protocols import Tracker
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.training.distributed.worker import CONVERSATIONS, ERROR, SPEC, STEPS
-from sftdiv.training.summary import FILE
+from sftdiv.training.summary import read_record
 
 SECONDS_BETWEEN_POLLS = 0.2
 SECONDS_TO_STOP = 60.0  # for the ranks to end their step and write a checkpoint
@@ -72,7 +72,7 @@ def launch(
         _write_conversations(exchange / CONVERSATIONS, conversations, names, groups)
         _run(torchrun_command(exchange, trainer), exchange, tracker)
         shutil.rmtree(exchange)
-    return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    return read_record(folder)
 
 
 def torchrun_command(exchange: Path, trainer: TrainerConfig) -> list[str]:

@@ -102,7 +102,7 @@ def test_scores_and_files_of_a_cell_and_nothing_is_asked_twice(
         asked = len(behaviour.requests)
         assert str(evaluator.score(tuned, exam)) == str(scores)  # NaN is not equal to itself
         assert len(behaviour.requests) == asked == 1 + 2 * 6 + 2 * 3
-    assert given == {"judge.win_rate": True, "judge.length_controlled_win_rate": True}  # what may be performance
+    assert given == {"judge.win_rate": True}  # what may be performance
     assert set(given) < set(scores) and all(name.startswith("judge.") for name in scores)
     table = pq.read_table(exam.folder / "judge" / "verdicts.parquet").to_pydict()
     assert table["repeat"] == [0] * 12 + [1] * 6 and set(table["order"]) == {"candidate_first", "baseline_first"}

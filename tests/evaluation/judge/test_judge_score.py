@@ -10,7 +10,8 @@ import pytest
 from synthetic_study import write_synthetic_study
 from synthetic_verdicts import synthetic_verdicts, write_verdicts
 
-from sftdiv.judge import main, score
+from sftdiv.evaluation.judge.score_files import score_files
+from sftdiv.judge import main
 from sftdiv.pipeline.analyze_study import analyze_study
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import HUNDREDTHS
@@ -48,7 +49,7 @@ def write(tmp_path):
 
 
 def scored(path, scale=None, prior="auto"):
-    return score(path, scale=scale, prior=prior, draws=20, seed=0)
+    return score_files([path], scale=scale, prior=prior, draws=20, seed=0)[0]
 
 
 def test_win_rate_is_that_of_alpaca_eval(write):
@@ -68,11 +69,10 @@ def test_command_prints_one_object_and_the_same_for_all_forms_of_a_file(write):
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = json.loads(printed)
     assert found["win_rate"] == pytest.approx(47.5)
-    assert found["length_controlled_win_rate"] == pytest.approx(
-        scored(files["01"], scale="01")["length_controlled_win_rate"]
-    )
     lines = write("\n".join(json.dumps(row) for row in rows) + "\n", "annotations.jsonl")
-    assert scored(lines)["length_controlled_win_rate"] == pytest.approx(found["length_controlled_win_rate"])
+    same = [scored(files["12"], prior="any"), scored(files["01"], scale="01", prior="any"), scored(lines, prior="any")]
+    assert len({round(each["length_controlled_win_rate"], 9) for each in same}) == 1
+    assert {each["win_rate"] for each in same} == {found["win_rate"]}
 
 
 def test_table_names_the_players(write, capsys):
@@ -81,17 +81,82 @@ def test_table_names_the_players(write, capsys):
     assert "mine against base" in shown and "66.67" in shown and "3 prompts: 2 wins, 1 losses" in shown
 
 
-def test_which_prior(write):
+def test_one_file_has_no_length_control_unless_its_judge_is_alpaca_evals_or_it_is_asked_for(write, capsys):
     rng = np.random.default_rng(0)
     lengths = [(int(one), int(two)) for one, two in rng.integers(100, 2000, (300, 2))]
-    longer = [1.0 + (two > one) for one, two in lengths]
-    assert (
-        scored(write(entries(longer, lengths=lengths)))["length_prior"] == "any"
-    )  # no judge named; this one goes by length alone
-    assert scored(write(entries(longer, lengths=lengths, annotator=ANNOTATOR)))["length_prior"] == "alpaca_eval"
-    assert scored(write(entries(longer, lengths=lengths, annotator="mine")))["length_prior"] == "any"
     mild = [1 + 1 / (1 + math.exp(-(two - one) / 900)) for one, two in lengths]
-    assert scored(write(entries(mild, lengths=lengths)))["length_prior"] == "alpaca_eval"
+    for annotator in ({}, {"annotator": "mine"}):
+        path = write(entries(mild, lengths=lengths, **annotator))
+        found = scored(path)
+        assert math.isnan(found["length_controlled_win_rate"]) and found["length_fit"] is None
+        assert found["win_rate"] == pytest.approx(100 * np.mean(np.array(mild) - 1))
+        main(["score", str(path), "--json", "--draws", "10"])
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["length_controlled_win_rate"] is None and "one file cannot tell" in printed["length_note"]
+        main(["score", str(path), "--draws", "10"])
+        shown = capsys.readouterr().out
+        assert "length-controlled win rate \N{BOX DRAWINGS LIGHT VERTICAL}" not in shown and "--prior any" in shown
+        assert scored(path, prior="any")["length_prior"] == "any"
+    named = scored(write(entries(mild, lengths=lengths, annotator=ANNOTATOR)))
+    assert (named["length_prior"], named["length_fit"], named["length_note"]) == ("alpaca_eval", "file", "")
+
+
+def test_the_prior_of_alpaca_evals_judge_does_not_fix_the_coefficient(write):
+    """A judge of length alone: the verdicts, and not the prior of 1.1, decide the coefficient."""
+    rng = np.random.default_rng(0)
+    lengths = [(int(one), int(two)) for one, two in rng.integers(100, 2000, (800, 2))]
+    longer = [1.0 + (two > one) for one, two in lengths]
+    found = scored(write(entries(longer, lengths=lengths, annotator=ANNOTATOR)))
+    assert found["length_coefficient"] > 2.5
+    careless = [1.0 + won for won in rng.integers(0, 2, 800)]
+    assert abs(scored(write(entries(careless, lengths=lengths, annotator=ANNOTATOR)))["length_coefficient"]) < 0.3
+
+
+@pytest.fixture
+def models(write):
+    """Files of three models on the same 400 prompts: equally good, but terse, as long as the baseline, and verbose."""
+    rng = np.random.default_rng(3)
+    written = rng.lognormal(6.5, 0.5, 400)
+    hard = -1.2 * (np.log(written) - 6.5) / 0.5 + rng.normal(size=400)
+    paths = {}
+    for name, factor in (("terse", 0.4), ("equal", 1.0), ("verbose", 2.0)):
+        chars = written * factor * rng.lognormal(0, 0.5, 400)
+        delta = chars - written
+        won = rng.random(400) < 1 / (1 + np.exp(0.4 - hard - 1.6 * np.tanh(delta / delta.std())))
+        lengths = [(int(one), int(two)) for one, two in zip(written, chars, strict=True)]
+        rows = entries((1.0 + won).tolist(), lengths=lengths, annotator="mine", generator_2=name)
+        paths[name] = write(rng.permutation(rows).tolist(), f"{name}.json")
+    return paths
+
+
+def test_several_files_are_fitted_together(models, capsys):
+    """By construction the three are equally good at equal lengths; a fit per file puts the terse one first."""
+    main(["score", *map(str, models.values()), "--json", "--draws", "20"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["candidate"] for row in found] == list(models)
+    assert {row["length_fit"] for row in found} == {"joint"}
+    raw, controlled = ([row[name] for row in found] for name in ("win_rate", "length_controlled_win_rate"))
+    assert max(raw) - min(raw) > 20 and max(controlled) - min(controlled) < 8
+    alone = [scored(path, prior="any") for path in models.values()]
+    assert [row["win_rate"] for row in alone] == raw  # unchanged
+    assert alone[0]["length_controlled_win_rate"] - alone[1]["length_controlled_win_rate"] > 8
+    assert len({row["length_coefficient"] for row in found}) == 1
+    for row in found:
+        low, high = row["length_controlled_win_rate_interval"]
+        assert low < row["length_controlled_win_rate"] < high
+    main(["score", *map(str, models.values()), "--draws", "20"])
+    assert " ".join(capsys.readouterr().out.split()).count("one fit over all files, prior: any") == 3
+
+
+def test_files_that_do_not_compare_are_not_fitted_together(models, write):
+    other = write(entries([1, 2], annotator="mine", generator_2="x"), "other.json")
+    rows = json.loads(models["terse"].read_text(encoding="utf-8"))
+    judged = write([row | {"annotator": "yours"} for row in rows], "judged.json")
+    with pytest.raises(SftdivError, match=r"different values of judge .* 'mine' in .*terse\.json; 'yours' in .*judged"):
+        score_files([models["terse"], judged], scale=None, prior="auto", draws=2, seed=0)
+    unshared = [row | {"instruction": "new " + row["instruction"]} for row in rows]
+    with pytest.raises(SftdivError, match=r"no instruction in common with the other files"):
+        score_files([other, write(unshared, "new.json")], scale=None, prior="auto", draws=2, seed=0)
 
 
 def test_difficulty_is_used_where_a_file_has_it(write):
@@ -99,10 +164,9 @@ def test_difficulty_is_used_where_a_file_has_it(write):
     lengths = [(int(one), int(two)) for one, two in rng.integers(100, 2000, (60, 2))]
     rows = entries(list(1 + rng.random(60)), lengths=lengths)
     hard = [row | {"instruction_difficulty": row["preference"]} for row in rows]
-    assert scored(write(hard))["difficulty"] and not scored(write(rows))["difficulty"]
-    assert scored(write(hard))["length_controlled_win_rate"] != pytest.approx(
-        scored(write(rows))["length_controlled_win_rate"], abs=1e-3
-    )
+    known, unknown = scored(write(hard), prior="any"), scored(write(rows), prior="any")
+    assert known["difficulty"] and not unknown["difficulty"]
+    assert known["length_controlled_win_rate"] != pytest.approx(unknown["length_controlled_win_rate"], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +251,9 @@ def test_arena_command_writes_a_table(study, capsys):
     rows = (study / "arena.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0].startswith("cell,level,win_rate,") and len(rows) == 7
     assert ",1.0,0.7," in rows[1] and ",0.0,0.3," in rows[-1]
+    best = found["standings"][0]
+    low, high = (best[f"length_controlled_win_rate_{end}"] for end in ("low", "high"))
+    assert low < best["length_controlled_win_rate"] < high
     main(["arena", str(study), "--draws", "20"])
     assert "judge-1 (plain) on 100 prompts; base has 1000" in capsys.readouterr().out
 

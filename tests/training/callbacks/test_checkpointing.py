@@ -18,6 +18,7 @@ from warm_process import run_code, start_code
 
 from sftdiv.modeling.checkpoint import load_model
 from sftdiv.records import SftdivError
+from sftdiv.storage.file_digests import DIGEST, sealed_text
 from sftdiv.training.callbacks.checkpoint_files import PROGRESS, digests
 from sftdiv.training.callbacks.safe_storage import restore_values, split_values
 from sftdiv.training.config import AdapterConfig
@@ -124,17 +125,18 @@ def test_code_in_a_checkpoint_does_not_run(base, tmp_path):
     for name in ("metadata.json", "parts-0.safetensors", "random-0.safetensors"):
         (checkpoint / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
     progress["files"] = digests(checkpoint)  # whoever can write the files can write their digests
-    (checkpoint / PROGRESS).write_text(json.dumps(progress))
+    (checkpoint / PROGRESS).write_text(sealed_text({key: progress[key] for key in progress if key != DIGEST}))
     with pytest.raises(SftdivError, match=r"step-4 is no state of this training .* remove it"):
         fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2))
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "parts-0.safetensors", PROGRESS, "random-0.safetensors"])
-def test_a_damaged_checkpoint_is_named_and_not_resumed_from(base, tmp_path, caplog, name):
+@pytest.mark.parametrize("place", [0, 0.5, 0.9])
+def test_a_damaged_checkpoint_is_named_and_not_resumed_from(base, tmp_path, caplog, name, place):
     checkpoint = interrupted_at_4(base, tmp_path)
     data = bytearray((checkpoint / name).read_bytes())
-    data[0] ^= 1
+    data[int(place * len(data))] ^= 1  # amid progress.json also in a loss, which would still be read
     (checkpoint / name).write_bytes(data)
     assert fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning(checkpoint_steps=2)).resumed_at == 0
     assert f"{checkpoint} is not resumed from: {name}" in caplog.text
