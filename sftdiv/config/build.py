@@ -211,6 +211,7 @@ def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
         max_per_group=rules["max_per_group"],
         group_by=rules["group_by"],
         match=rules["match"],
+        quality=rules["quality"],
         universe=None if universe is None else build_strategy(plain(universe), model),
         universe_share=rules["universe_share"],
         response_tokens=rules["response_tokens"],

@@ -153,6 +153,7 @@ class SelectionSpec:
         max_per_group: Maximum number of examples of one text; None for no limit.
         group_by: Text that ``max_per_group`` counts; one of ``GROUPINGS``.
         match: Confounder held fixed by stratified quotas; one of ``MATCHES``.
+        quality: Column of scores for ``match=quality``.
         universe: Strategy whose universe is drawn from; None for the run's strategy.
         universe_share: Share of the instruction groups kept, sampled by ``seed.ladder``.
         response_tokens: Minimum and maximum response length in the model's tokens; None for all.
@@ -165,6 +166,7 @@ class SelectionSpec:
     max_per_group: int | None
     group_by: str
     match: str
+    quality: str | None
     universe: StrategySpec | None
     universe_share: float
     response_tokens: Sequence[int] | None
@@ -175,6 +177,11 @@ class SelectionSpec:
         check_range("selection.max_per_group", self.max_per_group, least=1, whole=True, optional=True)
         check_one_of("selection.group_by", self.group_by, GROUPINGS)
         check_one_of("selection.match", self.match, MATCHES)
+        if "quality" in self.match and self.quality is None:
+            raise SftdivError(
+                f"selection.match={self.match} needs the name of a numeric column: selection.quality=COLUMN "
+                "corpus.columns=[COLUMN]"
+            )
         check_range("selection.universe_share", self.universe_share, least=0, most=1)
         band = self.response_tokens
         if band is not None and not (isinstance(band, (list, tuple)) and len(band) == 2 and 0 <= band[0] <= band[1]):
@@ -198,7 +205,7 @@ class SelectionSpec:
         """
         if self.size.chooses:
             return self
-        shared = replace(self, level=1.0, match="none", size=SizeSpec(n=self.size.n, label_tokens=None))
+        shared = replace(self, level=1.0, match="none", quality=None, size=SizeSpec(n=self.size.n, label_tokens=None))
         if self.size.everything:
             return replace(shared, group_by=side if self.group_by == "side" else self.group_by)
         nothing: dict[str, Any] = dict.fromkeys(("universe", "response_tokens", "sources", "max_per_group"))
@@ -212,6 +219,11 @@ class SelectionSpec:
             selector = {name: selector[name] for name in ("kind", "class") if name in selector}
         if self.size.nothing:
             selector = None
-        group_by = self.group_by if self.max_per_group is not None else None
-        changed = {"sources": sources, "selector": selector, "group_by": group_by, "match": match_identity(self.match)}
+        changed = {
+            "sources": sources,
+            "selector": selector,
+            "group_by": self.group_by if self.max_per_group is not None else None,
+            "match": match_identity(self.match),
+            "quality": self.quality if "quality" in self.match else None,
+        }
         return settings_identity(self) | changed

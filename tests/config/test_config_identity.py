@@ -82,7 +82,10 @@ EVALUATION = {f"eval.{name}": "not read by the chosen options" for name in ("tas
 EVALUATION |= {f"eval.{name}": "not read by eval=judge" for name in ("chat_template", "num_fewshot", "limit")}
 PACKAGED = {"*embedder.revision": "the model comes from the installed package, and is known by its files"}
 INERT = {
-    "default": CORPUS | SCRATCH | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"},
+    "default": CORPUS
+    | SCRATCH
+    | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"}
+    | {"selection.quality": "read with selection.match=quality", "selection.group_by": "read with a max_per_group"},
     "corpus": {"model.path": SCRATCH["model.path"], "model.revision": SCRATCH["model.revision"]},
     "files": CORPUS,
     "keyphrase": PACKAGED,
@@ -102,6 +105,10 @@ CONTEXTS = {
     "judge": (
         ["eval=judge", "judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a", "prompts=heldout"],
         "[jpe][urv][doa][gml]*",
+    ),
+    "match": (
+        ["selection.match=quality", "selection.quality=a", "selection.max_per_group=1", "selection.group_by=both"],
+        "selection.*",
     ),
     "lora": (["train=lora"], "train.*"),
     "pretrained": (["model=smollm2_135m"], "model.*"),
@@ -123,6 +130,7 @@ def changed_values(value):
         return [1, 0.5, "x", ["x"], True, [1, 2]]
     others = {
         "support": ["sample"], "none": ["length"], "exact": ["none"], "error": ["skip"], "response": ["instruction"],
+        "both": ["side"], "side": ["both"],
         "instruction": ["response"], "occurrences": ["documents"], "absolute": ["per_million"], "truncate": ["drop"],
         "all": ["last"], "cosine": ["linear"], "auto": ["words", "sdpa", 2, "alpaca"], "pair": ["instruction"],
         "words": ["characters"], "drop": ["own"], "32-true": ["64-true"], "own": ["random"], "null": [1],
