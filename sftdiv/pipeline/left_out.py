@@ -11,6 +11,7 @@ REASONS = {  # of rows that are not in the universe
     "duplicates": "duplicates",
     "near_duplicates": "near duplicates",
     "heldout": "held out for evaluation (corpus.heldout)",
+    "ood": "of sources that are never trained on (corpus.ood)",
     "read_by_base": "read by the base model (model.pretrain_share)",
     "source": "other sources (selection.sources)",
     "response_tokens": "other lengths (selection.response_tokens)",
