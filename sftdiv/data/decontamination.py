@@ -18,7 +18,6 @@ origin of the rule, needs an Elasticsearch server.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.data.contamination_tally import Tally
 from sftdiv.protocols import Benchmark
 from sftdiv.records import SIDES, SftdivError, Side
 from sftdiv.storage.files import write_json
@@ -36,7 +36,6 @@ from sftdiv.storage.validate import check_one_of, check_range
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN, SHOWN_CHARACTERS = 3, 300  # examples of a benchmark in a report, and the length of their texts
 _PAIRS, _RECORD = "pairs.npz", "contamination.json"
 _BATCH = 1000  # examples
 SEARCHED = (*SIDES, "source", "id")  # columns of the examples that a search reads
@@ -122,7 +121,7 @@ class ContaminationFinder:
             )
 
     def identity(self) -> dict[str, Any]:
-        """All settings; the order of the sides does not count."""
+        """All settings, whatever the order of the sides."""
         return {"kind": "ngrams", **settings_identity(self), "sides": sorted(set(self.sides))}
 
     def find(self, tables: Iterable[pa.Table], benchmarks: Sequence[Benchmark], *, total: int) -> Contamination:
@@ -141,7 +140,7 @@ class ContaminationFinder:
         starts = np.concatenate([[0], np.cumsum([len(benchmark.texts) for benchmark in merged])]).astype(np.int64)
         words = OverlapWords()
         search = ItemSearch(index_items([words(text) for text in texts], size=self.ngram, share=self.share))
-        tally = _Tally([benchmark.name for benchmark in merged], starts, texts)
+        tally = Tally([benchmark.name for benchmark in merged], starts, texts)
         pairs = [np.empty((2, 0), dtype=np.int64)]
         for batch in _batches(tables, total):
             columns = [batch.column(side).to_pylist() for side in self.sides]
@@ -188,54 +187,6 @@ def merge_benchmarks(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
 def benchmarks_digest(benchmarks: Sequence[Benchmark]) -> str:
     """Digest of the items, which keys what is derived from them."""
     return content_hash([[benchmark.name, *benchmark.texts] for benchmark in benchmarks])
-
-
-class _Tally:
-    """Counts and a few pairs by benchmark."""
-
-    def __init__(self, names: Sequence[str], starts: NDArray[np.int64], texts: Sequence[str]) -> None:
-        self.names = names
-        self._starts, self._texts = starts, texts
-        self._by_source: dict[str, Counter[str]] = {name: Counter() for name in names}
-        self._shown: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        self._rows = 0
-
-    def add(self, batch: pa.RecordBatch, examples: NDArray[np.int64], items: NDArray[np.int64]) -> None:
-        """Count the pairs of a batch of examples."""
-        rows, first = examples - self._rows, self._rows
-        self._rows = first + batch.num_rows
-        sources = batch.column("source").to_pylist() if len(rows) else []
-        benchmark = np.searchsorted(self._starts, items, side="right") - 1
-        for number in np.unique(benchmark).tolist():
-            name = self.names[number]
-            matching = np.flatnonzero(benchmark == number)
-            distinct, first_pair = np.unique(rows[matching], return_index=True)
-            self._by_source[name].update(sources[row] or "unnamed" for row in distinct.tolist())
-            shown = self._shown[name]
-            for row, at in zip(distinct.tolist(), matching[first_pair].tolist(), strict=True):
-                item = int(items[at])
-                if len(shown) >= SHOWN:
-                    break
-                position = item - int(self._starts[number])
-                if all(pair["item"] != position for pair in shown):  # three items, not one three times
-                    texts = {str(side): batch.column(side)[row].as_py()[:SHOWN_CHARACTERS] for side in SIDES}
-                    text = self._texts[item][:SHOWN_CHARACTERS]
-                    about = {"source": sources[row], "id": batch.column("id")[row].as_py()}
-                    shown.append({"item": position, "item_text": text, **about, **texts})
-
-    def record(self, items: NDArray[np.int64]) -> dict[str, Any]:
-        """What `Contamination.record` says, from all pairs' items."""
-        touched = np.searchsorted(np.unique(items), self._starts)
-        return {
-            name: {
-                "items": int(self._starts[number + 1] - self._starts[number]),
-                "touched": int(touched[number + 1] - touched[number]),
-                "examples": self._by_source[name].total(),
-                "by_source": dict(self._by_source[name].most_common()),
-                "shown": self._shown[name],
-            }
-            for number, name in enumerate(self.names)
-        }
 
 
 def _batches(tables: Iterable[pa.Table], total: int) -> Iterable[pa.RecordBatch]:
