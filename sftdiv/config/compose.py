@@ -15,7 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.app import refuse_deletions
-from sftdiv.config.build import build_request, evaluation_options, make
+from sftdiv.config.build import build_request, evaluation_options
+from sftdiv.config.instantiate import make
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.reproduce_command import command_of

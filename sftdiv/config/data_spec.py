@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sftdiv.config.decontamination_spec import DecontaminationSpec
 from sftdiv.protocols import Needs, Reader, Selector, UnitExtractor
 from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.group_cap import GROUPINGS
@@ -34,6 +35,10 @@ class CorpusSpec:
         on_bad_row: ``error`` stops at the first invalid row; ``skip`` writes invalid rows to ``rejected.jsonl``.
         dedup: ``exact``, ``near`` or ``none``.
         near: Finder of near duplicates; None unless ``dedup`` is ``near``.
+        decontamination: Search for the items of benchmarks.
+        split: Finder of near-duplicate instructions, which no split divides; None for identical instructions.
+        ood: Sources that are never trained on and scored as ``heldout.ood.SOURCE``.
+        ood_size: Maximum number of scored examples of each of them.
     """
 
     name: str
@@ -43,15 +48,28 @@ class CorpusSpec:
     on_bad_row: str
     dedup: str
     near: NearDuplicateFinder | None
+    decontamination: DecontaminationSpec
+    split: NearDuplicateFinder | None
+    ood: Sequence[str]
+    ood_size: int
 
     def __post_init__(self) -> None:
         check_one_of("corpus.on_bad_row", self.on_bad_row, ("error", "skip"))
         check_one_of("corpus.dedup", self.dedup, ("exact", "near", "none"))
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
+        check_range("corpus.ood_size", self.ood_size, least=1, whole=True)
+        if isinstance(self.ood, str):
+            raise SftdivError(f"corpus.ood={self.ood} must be a list of sources: corpus.ood=[{self.ood}]")
 
     def identity(self) -> dict[str, Any]:
-        """All fields; reader and finder by their own identities."""
-        return settings_identity(self)
+        """All fields; parts by their own identities, and those that are at a default without effect left out."""
+        identity = settings_identity(self) | {"ood": sorted(set(map(str, self.ood)))}
+        if not self.ood:
+            del identity["ood"], identity["ood_size"]
+        for part in ("decontamination", "split"):
+            if not identity[part]:
+                del identity[part]
+        return identity
 
 
 @dataclass(frozen=True, kw_only=True)

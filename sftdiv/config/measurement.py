@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
 from sftdiv.config.app import conf_dir, options_of
-from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy, plain
+from sftdiv.config.build import build_embedder, build_strategy
+from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
+from sftdiv.config.instantiate import plain
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
 from sftdiv.diversity.registry import metric_families
@@ -45,6 +47,8 @@ SHARED_WITH_BASELINE = (
     "max_row_bytes",
     "band",
     "dedup",
+    "decontaminate",
+    "contamination",
 )
 
 

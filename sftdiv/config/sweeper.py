@@ -16,8 +16,8 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sftdiv.config.build import plain
 from sftdiv.config.compose import request_of
+from sftdiv.config.instantiate import plain
 from sftdiv.config.run_request import RunRequest, check_study
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError

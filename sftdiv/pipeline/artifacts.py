@@ -6,7 +6,7 @@ on, so that a change of the learning rate does not trigger tokenization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 import sftdiv
 from sftdiv.config.spec import CorpusSpec, StrategySpec
-from sftdiv.data.build_corpus import load_corpus
+from sftdiv.data.build_corpus import dropped_examples
+from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
+from sftdiv.data.heldout_split import out_of_distribution
+from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.pipeline.serialize import (
     load_embeddings,
     load_token_ids,
@@ -25,7 +28,7 @@ from sftdiv.pipeline.serialize import (
     save_token_ids,
     save_units,
 )
-from sftdiv.protocols import CorpusSide, Embedder
+from sftdiv.protocols import Benchmark, CorpusSide, Embedder
 from sftdiv.records import Corpus, Embeddings, Heldout, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
@@ -47,19 +50,6 @@ def versions(*components: Any) -> dict[str, str]:
     return {"sftdiv": sftdiv.__version__} | library_versions(libraries)
 
 
-def load_corpus_of(spec: CorpusSpec, store: Store) -> Corpus:
-    """The corpus of a specification, cached."""
-    return load_corpus(
-        spec.reader,
-        store,
-        heldout=spec.heldout,
-        seed=spec.seed,
-        on_bad_row=spec.on_bad_row,
-        dedup=spec.dedup,
-        near=spec.near,
-    )
-
-
 class CorpusArtifacts:
     """Artifacts of one corpus.
 
@@ -77,6 +67,7 @@ class CorpusArtifacts:
         *,
         embedder: Embedder | None,
         model_tokenizer: Callable[[], ModelRef],
+        evaluated: Callable[[], Sequence[Benchmark]] = tuple,
     ) -> None:
         """Reads nothing yet.
 
@@ -85,11 +76,13 @@ class CorpusArtifacts:
             store: Artifact cache.
             embedder: Embedder of its texts, if any.
             model_tokenizer: Returns the tokenizer for strategies that name none.
+            evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
         """
         self.spec = spec
         self.store = store
         self.embedder = embedder
         self._model_tokenizer = model_tokenizer
+        self._evaluated = evaluated
         self._token_ids: dict[tuple[Side, ModelRef], TokenIds] = {}
         self._embeddings: dict[Side, Embeddings] = {}
         self.whole_sides: set[Side] = set()
@@ -97,7 +90,30 @@ class CorpusArtifacts:
     @cached_property
     def corpus(self) -> Corpus:
         """Distinct examples in canonical order."""
-        return load_corpus_of(self.spec, self.store)
+        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks)
+
+    @cached_property
+    def benchmarks(self) -> list[Benchmark]:
+        """All benchmarks whose items the corpus is searched for: those of the evaluators, then its own."""
+        return merge_benchmarks([*self._evaluated(), *self.spec.decontamination.load()])
+
+    @cached_property
+    def contamination(self) -> Contamination | None:
+        """The items that each example touches; those dropped from the corpus if they are. None if not searched."""
+        search = self.spec.decontamination
+        if not search.is_searched:
+            return None
+        if search.drops:
+            return dropped_examples(self.corpus)
+        data, decontamination = self.corpus.table.data, Decontamination(search.finder, self.benchmarks)
+        key = {"corpus": self.corpus.fingerprint, "search": decontamination.identity()}
+        return Contamination.load(
+            self.store.folder(
+                "contamination",
+                key,
+                lambda folder: decontamination.find([data.table], total=len(self.corpus)).save(folder),
+            )
+        )
 
     def texts(self, side: Side) -> list[str]:
         """One side of every example."""
@@ -221,8 +237,25 @@ class CorpusArtifacts:
 
     def heldout(self) -> Heldout:
         """The held-out set."""
-        table = self.corpus.table.filter(lambda heldout: heldout, input_columns="heldout", keep_in_memory=True)
+        return self._scored(np.flatnonzero(self.corpus.column("heldout")))
+
+    def ood(self) -> Heldout:
+        """The scored examples of the sources that are never trained on (``corpus.ood``)."""
+        spec, groups = self.spec, self.corpus.column("group")
+        sources = self.corpus.column("source")
+        return self._scored(out_of_distribution(groups, sources, spec.ood, size=spec.ood_size, seed=spec.seed))
+
+    def _scored(self, rows: NDArray[np.int64]) -> Heldout:
+        table = self.corpus.table.select(rows)
         return Heldout(table["messages"][:], table["source"][:], table["group"][:])
+
+    @cached_property
+    def untrained(self) -> dict[str, NDArray[np.bool_]]:
+        """Masks of the examples that nothing is trained on, by reason: ``heldout``, and ``ood`` if there is any."""
+        masks = {"heldout": np.array(self.corpus.column("heldout"), dtype=bool)}
+        if self.spec.ood:
+            masks["ood"] = np.array([source in self.spec.ood for source in self.corpus.column("source")], dtype=bool)
+        return masks
 
     def world_tasks(self) -> Path:
         """Folder of the synthetic corpus's benchmark as lm-eval tasks.

@@ -168,7 +168,7 @@ def _finished_training(folder: Path) -> dict[str, Any] | None:
 def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
     """Masks of excluded examples by reason, in the order in which the reasons are counted."""
     rules, corpus = spec.selection, artifacts.data.corpus
-    excluded = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
+    excluded = {**artifacts.data.untrained, "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
         sources = corpus.column("source")
         if unknown := set(rules.sources) - set(sources):
@@ -197,6 +197,4 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
 
 def distinct_texts(artifacts: RunArtifacts, side: str) -> list[str]:
     """One side of every example, equal for texts that differ only in case, spacing and Unicode form."""
-    if side == "instruction":
-        return artifacts.data.corpus.column("group")
-    return [normalise(text) for text in artifacts.data.texts("response")]
+    return [normalise(text) for text in artifacts.data.corpus.column(side)]

@@ -70,6 +70,9 @@ WITHOUT_EFFECT = {
 # shows their effect.
 CORPUS = {
     "corpus.near.*": "read with corpus.dedup=near",
+    "corpus.contamination.*": "read where there are items to search for",
+    "corpus.ood_size": "read with corpus.ood",
+    "corpus.heldout_similarity": "read with corpus.heldout_by=near",
     "corpus.length_band": "read by experiment=ablation_length",
     "corpus.prefer_long": "read by strategy/tagger=keyphrase",
 }
@@ -88,6 +91,8 @@ INERT = {
     | {"selection.quality": "read with selection.match=quality", "selection.group_by": "read with a max_per_group"},
     "corpus": {"model.path": SCRATCH["model.path"], "model.revision": SCRATCH["model.revision"]},
     "files": CORPUS,
+    "split": {"corpus.ood": "a repeated source counts once"},
+    "contaminated": {"corpus.contamination.include_path": "read with corpus.contamination.tasks"},
     "keyphrase": PACKAGED,
     "instagger": PACKAGED,
     "topics": PACKAGED,
@@ -97,6 +102,8 @@ INERT = {
 CONTEXTS = {
     "default": ([], "*"),
     "near": (["corpus.dedup=near"], "corpus.near.*"),
+    "contaminated": (["corpus.decontaminate=report"], "corpus.contamination.*"),
+    "split": (["corpus.heldout_by=near", "corpus.ood=[a]"], "corpus.[oh]*"),
     "corpus": (["model=scratch_3m", "corpus=files", "eval=heldout"], "model.*"),
     "files": (["corpus=files"], "corpus.*"),
     "instagger": (["strategy=meso_tag", "strategy/tagger=instagger"], "strategy.*"),
