@@ -1,4 +1,4 @@
-"""Cached artifacts of one corpus: examples, token ids, embeddings, units.
+"""Cached artifacts of one corpus: token ids, embeddings, units; its examples are in `pipeline.corpus_examples`.
 
 Each is built through the cache and at most once per process. A key holds exactly what the artifact depends
 on, so that a change of the learning rate does not trigger tokenization.
@@ -6,8 +6,7 @@ on, so that a change of the learning rate does not trigger tokenization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,7 @@ from numpy.typing import NDArray
 
 import sftdiv
 from sftdiv.config.spec import CorpusSpec, StrategySpec
-from sftdiv.data.build_corpus import dropped_examples
-from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
-from sftdiv.data.heldout_split import out_of_distribution
-from sftdiv.pipeline.corpus_of_spec import load_corpus_of
+from sftdiv.pipeline.corpus_examples import CorpusExamples
 from sftdiv.pipeline.serialize import (
     load_embeddings,
     load_token_ids,
@@ -29,7 +25,7 @@ from sftdiv.pipeline.serialize import (
     save_units,
 )
 from sftdiv.protocols import Benchmark, CorpusSide, Embedder
-from sftdiv.records import Corpus, Embeddings, Heldout, ModelRef, SftdivError, Side, TokenIds, Units
+from sftdiv.records import Embeddings, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
 from sftdiv.units.encoding import encode, tokenizer_identity
@@ -50,12 +46,10 @@ def versions(*components: Any) -> dict[str, str]:
     return {"sftdiv": sftdiv.__version__} | library_versions(libraries)
 
 
-class CorpusArtifacts:
+class CorpusArtifacts(CorpusExamples):
     """Artifacts of one corpus.
 
     Attributes:
-        spec: Specification of the corpus.
-        store: Artifact cache.
         embedder: Embedder of its texts, if any.
         whole_sides: Sides of which every text is embedded, because units are made from all.
     """
@@ -78,46 +72,12 @@ class CorpusArtifacts:
             model_tokenizer: Returns the tokenizer for strategies that name none.
             evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
         """
-        self.spec = spec
-        self.store = store
+        super().__init__(spec, store, evaluated)
         self.embedder = embedder
         self._model_tokenizer = model_tokenizer
-        self._evaluated = evaluated
         self._token_ids: dict[tuple[Side, ModelRef], TokenIds] = {}
         self._embeddings: dict[Side, Embeddings] = {}
         self.whole_sides: set[Side] = set()
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """Distinct examples in canonical order."""
-        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks)
-
-    @cached_property
-    def benchmarks(self) -> list[Benchmark]:
-        """All benchmarks whose items the corpus is searched for: those of the evaluators, then its own."""
-        return merge_benchmarks([*self._evaluated(), *self.spec.decontamination.load()])
-
-    @cached_property
-    def contamination(self) -> Contamination | None:
-        """The items that each example touches; those dropped from the corpus if they are. None if not searched."""
-        search = self.spec.decontamination
-        if not search.is_searched:
-            return None
-        if search.drops:
-            return dropped_examples(self.corpus)
-        data, decontamination = self.corpus.table.data, Decontamination(search.finder, self.benchmarks)
-        key = {"corpus": self.corpus.fingerprint, "search": decontamination.identity()}
-        return Contamination.load(
-            self.store.folder(
-                "contamination",
-                key,
-                lambda folder: decontamination.find([data.table], total=len(self.corpus)).save(folder),
-            )
-        )
-
-    def texts(self, side: Side) -> list[str]:
-        """One side of every example."""
-        return self.corpus.column(side)
 
     def token_ids(self, side: Side, tokenizer: ModelRef) -> TokenIds:
         """Token ids of one side of every example."""
@@ -230,39 +190,3 @@ class CorpusArtifacts:
 
     def _key(self, side: Side, **parts: Any) -> dict[str, Any]:
         return {"corpus": self.corpus.fingerprint, **parts, "side": side}
-
-    def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
-        """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""
-        return self.store.folder(kind, key, lambda folder: build(folder, self.store.partial(kind, key)))
-
-    def heldout(self) -> Heldout:
-        """The held-out set."""
-        return self._scored(np.flatnonzero(self.corpus.column("heldout")))
-
-    def ood(self) -> Heldout:
-        """The scored examples of the sources that are never trained on (``corpus.ood``)."""
-        spec, groups = self.spec, self.corpus.column("group")
-        sources = self.corpus.column("source")
-        return self._scored(out_of_distribution(groups, sources, spec.ood, size=spec.ood_size, seed=spec.seed))
-
-    def _scored(self, rows: NDArray[np.int64]) -> Heldout:
-        table = self.corpus.table.select(rows)
-        return Heldout(table["messages"][:], table["source"][:], table["group"][:])
-
-    @cached_property
-    def untrained(self) -> dict[str, NDArray[np.bool_]]:
-        """Masks of the examples that nothing is trained on, by reason: ``heldout``, and ``ood`` if there is any."""
-        masks = {"heldout": np.array(self.corpus.column("heldout"), dtype=bool)}
-        if self.spec.ood:
-            masks["ood"] = np.array([source in self.spec.ood for source in self.corpus.column("source")], dtype=bool)
-        return masks
-
-    def world_tasks(self) -> Path:
-        """Folder of the synthetic corpus's benchmark as lm-eval tasks.
-
-        The task files contain the path of their folder, so they are rewritten when the cache moves.
-        """
-        reader: Any = self.spec.reader  # the synthetic corpus's reader, as RunSpec checks
-        key = {"world": reader.world.facts_identity(), "cache": str(self.store.root)}
-        path = self.store.entry_path("world_tasks", key)
-        return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))
