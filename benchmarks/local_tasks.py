@@ -3,8 +3,10 @@
     python benchmarks/local_tasks.py POOL.parquet FOLDER
 
 POOL.parquet has the columns id, instruction, input, response, source, task. The tasks are written to
-``FOLDER/tasks`` (``eval.include_path``). The rows whose instruction is in neither task are written to
-``FOLDER/train.parquet`` (``corpus.path``).
+``FOLDER/tasks`` (``eval.include_path``). The rows that tell no item's answer are written to ``FOLDER/train.parquet``
+(``corpus.path``): without those of an item's instruction, of near-duplicate instructions, and those that share the
+answer and a passage or question with an item under another template (eight words in a row that at most 64
+instructions hold). The output says how many items would be told without the last two rules.
 
 - ``gsm8k_rows``: generation; the number after "####", as in GSM8K. The pool contains GSM8K's *training* rows, so
   this is not a GSM8K test score.
@@ -19,12 +21,20 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from sftdiv.data.dedup import near_duplicates
+from sftdiv.data.overlap_words import OverlapWords
 
 END = "<|endoftext|>"
 ROWS = 500  # of a task
+NGRAM, RARE = 8, 64  # words, and instructions: a more frequent n-gram belongs to a template
+NEAR = {"threshold": 0.5, "unit": "words", "shingle": 5, "permutations": 128, "recall": 0.95, "seed": 0}
 COMMON = """\
 task: {name}
 dataset_path: parquet
@@ -73,6 +83,47 @@ def in_order_of_hash(pool: pd.DataFrame) -> pd.DataFrame:
     return pool.assign(hash=hashes).sort_values(["hash", "id"]).drop_duplicates("hash").drop(columns="hash")
 
 
+class Told:
+    """Finds the rows of a pool that tell the answer of an item under another template.
+
+    Args:
+        pool: All rows; an n-gram that more than `RARE` of their instructions hold belongs to a template.
+    """
+
+    def __init__(self, pool: pd.DataFrame) -> None:
+        words = OverlapWords()
+        self._grams = {text: ngrams(words(text)) for text in pool["instruction"].unique()}
+        distinct, counts = np.unique(np.concatenate(list(self._grams.values())), return_counts=True)
+        self._rare = distinct[counts <= RARE]
+
+    def by(self, items: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.bool_]:
+        """Mask of the rows that share the answer and a rare n-gram with an item, shape (rows,)."""
+        of_items = {pair for pairs in self._pairs(items, self._rare) for pair in pairs}
+        wanted = np.unique(np.array([gram for gram, _ in of_items], dtype=np.uint64))
+        return np.array([not of_items.isdisjoint(pairs) for pairs in self._pairs(rows, wanted)], dtype=bool)
+
+    def _pairs(self, rows: pd.DataFrame, wanted: NDArray[np.uint64]) -> Iterator[set[tuple[int, str]]]:
+        """The wanted n-grams of each row, each with the row's answer."""
+        for text, answer in zip(rows["instruction"], rows["response"].map(answer_of), strict=True):
+            grams = self._grams[text]
+            at = np.minimum(np.searchsorted(wanted, grams), max(len(wanted) - 1, 0))
+            yield {(gram, answer) for gram in grams[wanted[at] == grams].tolist()} if len(wanted) else set()
+
+
+def answer_of(response: str) -> str:
+    """A response without end mark, case and spacing."""
+    return " ".join(response.removesuffix(END).casefold().split())
+
+
+def ngrams(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Distinct hashes of the n-grams of a text, shape (n-grams,)."""
+    count = max(len(words) - NGRAM + 1, 0)
+    hashes = np.zeros(count, dtype=np.uint64)
+    for step in range(NGRAM):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + words[step : count + step]
+    return np.unique(hashes)
+
+
 def main() -> None:
     pool, folder = pd.read_parquet(sys.argv[1]), Path(sys.argv[2]).absolute()
     tasks = folder / "tasks"
@@ -83,7 +134,14 @@ def main() -> None:
         (row, choices_of(row.instruction, row.response)) for row in distinct[distinct["source"] == "t0"].itertuples()
     ]
     listed = [
-        {"id": row.id, "instruction": row.instruction, "task": row.task, "choices": c[0], "gold": c[1]}
+        {
+            "id": row.id,
+            "instruction": row.instruction,
+            "response": row.response,
+            "task": row.task,
+            "choices": c[0],
+            "gold": c[1],
+        }
         for row, c in found
         if c
     ]
@@ -94,7 +152,19 @@ def main() -> None:
             COMMON.format(name=name, rows=tasks / f"{name}.parquet") + rest, encoding="utf-8"
         )
     held = set(problems["instruction"]) | set(asked["instruction"])
-    train = pool[~pool["instruction"].isin(held)]
+    is_item = pool["instruction"].isin(held)
+    groups = pd.Series(near_duplicates(pool["instruction"], **NEAR).group, index=pool.index)
+    is_near = groups.isin(set(groups[is_item]))
+    items = pd.concat([problems, asked])
+    told = Told(pool)
+    is_told = told.by(items, pool)
+    train = pool[~is_item & ~is_near & ~is_told]
+    print(
+        f"{is_item.sum():,} rows of the items' instructions, {(is_near & ~is_item).sum():,} of near duplicates and "
+        f"{(is_told & ~is_near & ~is_item).sum():,} with a shared passage and answer are left out"
+    )
+    alone, now = (told.by(rows, items).sum() for rows in (pool[~is_item], train))
+    print(f"items whose answer is told in training: {alone} where only their instructions are left out, {now} now")
     train.to_parquet(folder / "train.parquet", index=False)
     print(
         f"{len(problems)} problems; {len(asked)} of {len(listed):,} choices, from {asked['task'].nunique()} T0 tasks, "

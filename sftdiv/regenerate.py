@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sftdiv.config.app import conf_dir, register_resolvers, run_app
-from sftdiv.config.build import build_corpus_spec
+from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
-from sftdiv.config.instantiation import plain
+from sftdiv.config.instantiate import plain
 from sftdiv.config.measurement import dataset_names
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec
@@ -65,7 +65,7 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
             many rows fail.
     """
     from sftdiv.data.regenerate.provenance import finished
-    from sftdiv.pipeline.artifacts import load_corpus_of
+    from sftdiv.pipeline.corpus_of_spec import load_corpus_of
     from sftdiv.storage.cache import Store
 
     endpoint, rewriter, corpus_spec = build_checked(check, config, overrides, NAME)

@@ -12,11 +12,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.config.instantiation import make, plain
+from sftdiv.config.build_corpus_spec import build_corpus_spec
+from sftdiv.config.instantiate import make, plain
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
     SELECT,
-    CorpusSpec,
     ModelSpec,
     PretrainSpec,
     RunSpec,
@@ -26,7 +26,7 @@ from sftdiv.config.spec import (
     StrategySpec,
 )
 from sftdiv.diversity.registry import metric_families
-from sftdiv.protocols import Embedder, Evaluator, Tracking
+from sftdiv.protocols import Embedder, Evaluator, HasBenchmarks, Tracking
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.folders import user_path
@@ -88,7 +88,7 @@ def build_spec(config: DictConfig) -> RunSpec:
     model = _tokenizer_alone(config.model) if config.stop_after == SELECT else _model(config.model)
     strategy, selection = build_strategy(plain(config.strategy), model.ref), _selection(config, model.ref)
     return RunSpec(
-        corpus=build_corpus_spec(config.corpus),
+        corpus=build_corpus_spec(config.corpus, _searched_evaluators(config, evaluators)),
         strategy=strategy if selection.size.chooses else NO_STRATEGY,
         selection=selection,
         embedder=None if selection.size.nothing else build_embedder(config),
@@ -103,17 +103,16 @@ def build_spec(config: DictConfig) -> RunSpec:
     )
 
 
-def build_corpus_spec(corpus: DictConfig) -> CorpusSpec:
-    """The group ``corpus``."""
-    return CorpusSpec(
-        name=corpus.name,
-        reader=make(corpus.reader),
-        heldout=corpus.heldout,
-        seed=corpus.seed,
-        on_bad_row=corpus.on_bad_row,
-        dedup=corpus.dedup,
-        near=make(corpus.near) if corpus.dedup == "near" else None,
-    )
+def _searched_evaluators(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> dict[str, HasBenchmarks]:
+    """Evaluators whose items the corpus is searched for: all with items, or with ``auto`` those from outside the run.
+
+    Asked for explicitly, also those of a run that stops before it evaluates.
+    """
+    requested = config.corpus.get("decontaminate", "auto")
+    explicit = requested in ("report", "drop")
+    chosen = build_evaluators(config) if explicit and config.stop_after is not None else evaluators
+    having = {name: part for name, part in chosen.items() if isinstance(part, HasBenchmarks)}
+    return {name: part for name, part in having.items() if explicit or part.is_public}
 
 
 def build_strategy(strategy: Mapping[str, Any], model: ModelRef | None = None) -> StrategySpec:
@@ -208,6 +207,7 @@ def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:
         max_per_group=rules["max_per_group"],
         group_by=rules["group_by"],
         match=rules["match"],
+        quality=rules["quality"],
         universe=None if universe is None else build_strategy(plain(universe), model),
         universe_share=rules["universe_share"],
         response_tokens=rules["response_tokens"],

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.app import refuse_deletions
 from sftdiv.config.build import build_request, evaluation_options
-from sftdiv.config.instantiation import make
+from sftdiv.config.instantiate import make
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.setting_types import build_checked
 from sftdiv.records import SftdivError

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sftdiv.config.decontamination_spec import DecontaminationSpec
 from sftdiv.protocols import Needs, Reader, Selector, UnitExtractor
 from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.group_cap import GROUPINGS
@@ -34,6 +35,10 @@ class CorpusSpec:
         on_bad_row: ``error`` stops at the first invalid row; ``skip`` writes invalid rows to ``rejected.jsonl``.
         dedup: ``exact``, ``near`` or ``none``.
         near: Finder of near duplicates; None unless ``dedup`` is ``near``.
+        decontamination: Search for the items of benchmarks.
+        split: Finder of near-duplicate instructions, which no split divides; None for identical instructions.
+        ood: Sources that are never trained on and scored as ``heldout.ood.SOURCE``.
+        ood_size: Maximum number of scored examples of each of them.
     """
 
     name: str
@@ -43,15 +48,28 @@ class CorpusSpec:
     on_bad_row: str
     dedup: str
     near: NearDuplicateFinder | None
+    decontamination: DecontaminationSpec
+    split: NearDuplicateFinder | None
+    ood: Sequence[str]
+    ood_size: int
 
     def __post_init__(self) -> None:
         check_one_of("corpus.on_bad_row", self.on_bad_row, ("error", "skip"))
         check_one_of("corpus.dedup", self.dedup, ("exact", "near", "none"))
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
+        check_range("corpus.ood_size", self.ood_size, least=1, whole=True)
+        if isinstance(self.ood, str):
+            raise SftdivError(f"corpus.ood={self.ood} must be a list of sources: corpus.ood=[{self.ood}]")
 
     def identity(self) -> dict[str, Any]:
-        """All fields; reader and finder by their own identities."""
-        return settings_identity(self)
+        """All fields; parts by their own identities, and those that are at a default without effect left out."""
+        identity = settings_identity(self) | {"ood": sorted(set(map(str, self.ood)))}
+        if not self.ood:
+            del identity["ood"], identity["ood_size"]
+        for part in ("decontamination", "split"):
+            if not identity[part]:
+                del identity[part]
+        return identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +171,7 @@ class SelectionSpec:
         max_per_group: Maximum number of examples of one text; None for no limit.
         group_by: Text that ``max_per_group`` counts; one of ``GROUPINGS``.
         match: Confounder held fixed by stratified quotas; one of ``MATCHES``.
+        quality: Column of scores for ``match=quality``.
         universe: Strategy whose universe is drawn from; None for the run's strategy.
         universe_share: Share of the instruction groups kept, sampled by ``seed.ladder``.
         response_tokens: Minimum and maximum response length in the model's tokens; None for all.
@@ -165,6 +184,7 @@ class SelectionSpec:
     max_per_group: int | None
     group_by: str
     match: str
+    quality: str | None
     universe: StrategySpec | None
     universe_share: float
     response_tokens: Sequence[int] | None
@@ -175,6 +195,11 @@ class SelectionSpec:
         check_range("selection.max_per_group", self.max_per_group, least=1, whole=True, optional=True)
         check_one_of("selection.group_by", self.group_by, GROUPINGS)
         check_one_of("selection.match", self.match, MATCHES)
+        if "quality" in self.match and self.quality is None:
+            raise SftdivError(
+                f"selection.match={self.match} needs the name of a numeric column: selection.quality=COLUMN "
+                "corpus.columns=[COLUMN]"
+            )
         check_range("selection.universe_share", self.universe_share, least=0, most=1)
         band = self.response_tokens
         if band is not None and not (isinstance(band, (list, tuple)) and len(band) == 2 and 0 <= band[0] <= band[1]):
@@ -198,7 +223,7 @@ class SelectionSpec:
         """
         if self.size.chooses:
             return self
-        shared = replace(self, level=1.0, match="none", size=SizeSpec(n=self.size.n, label_tokens=None))
+        shared = replace(self, level=1.0, match="none", quality=None, size=SizeSpec(n=self.size.n, label_tokens=None))
         if self.size.everything:
             return replace(shared, group_by=side if self.group_by == "side" else self.group_by)
         nothing: dict[str, Any] = dict.fromkeys(("universe", "response_tokens", "sources", "max_per_group"))
@@ -212,6 +237,11 @@ class SelectionSpec:
             selector = {name: selector[name] for name in ("kind", "class") if name in selector}
         if self.size.nothing:
             selector = None
-        group_by = self.group_by if self.max_per_group is not None else None
-        changed = {"sources": sources, "selector": selector, "group_by": group_by, "match": match_identity(self.match)}
+        changed = {
+            "sources": sources,
+            "selector": selector,
+            "group_by": self.group_by if self.max_per_group is not None else None,
+            "match": match_identity(self.match),
+            "quality": self.quality if "quality" in self.match else None,
+        }
         return settings_identity(self) | changed

@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 import sftdiv
 from sftdiv.config.app import conf_dir, options_of
-from sftdiv.config.build import build_corpus_spec, build_embedder, build_strategy
+from sftdiv.config.build import build_embedder, build_strategy
+from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
-from sftdiv.config.instantiation import plain
+from sftdiv.config.instantiate import plain
 from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
@@ -49,6 +50,8 @@ SHARED_WITH_BASELINE = (
     "max_row_bytes",
     "band",
     "dedup",
+    "decontaminate",
+    "contamination",
 )
 
 

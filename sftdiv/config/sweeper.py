@@ -17,7 +17,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sftdiv.config.compose import missing_message, missing_settings, request_of
-from sftdiv.config.instantiation import plain
+from sftdiv.config.instantiate import plain
 from sftdiv.config.run_request import RunRequest, check_study
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError

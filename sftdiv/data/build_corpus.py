@@ -12,7 +12,7 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
 from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
+from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.example_table import CARRIED, example_table
 from sftdiv.data.external_sort import Spill
@@ -56,6 +57,9 @@ def load_corpus(
     on_bad_row: str,
     dedup: str = "exact",
     near: NearDuplicateFinder | None = None,
+    drop: Decontamination | None = None,
+    split: NearDuplicateFinder | None = None,
+    ood: Sequence[str] = (),
 ) -> Corpus:
     """The corpus of a reader, built once and then mapped from the cache.
 
@@ -68,10 +72,14 @@ def load_corpus(
         dedup: ``exact`` keeps one of all equal conversations. ``near`` then also keeps only the first
             (in canonical order) of each group of near duplicates. ``none`` keeps all, each with an id of its own.
         near: Definition of near duplicates; needed for ``near``, ignored otherwise.
+        drop: Benchmarks; examples that share text with their items are left out. None drops none.
+        split: Definition of near-duplicate instructions, which then form one group (column ``group``) that no split
+            divides; None for identical instructions only.
+        ood: Sources whose examples are not held out, because they are never trained on.
 
     Raises:
-        SftdivError: If ``dedup`` is unknown, a row is bad (with ``error``), a carried column mixes types,
-            or no example remains.
+        SftdivError: If ``dedup`` is unknown, a row is bad (with ``error``), a carried column mixes types, no
+            example remains, or ``ood`` names an unknown source or all.
     """
     import datasets
 
@@ -81,15 +89,22 @@ def load_corpus(
     datasets.disable_progress_bars()  # otherwise every filter of a few milliseconds shows one
     finder = near if dedup == "near" else None
     settings: dict[str, Any] = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row, "dedup": dedup}
-    key = {
+    key: dict[str, Any] = {
         "layout": LAYOUT,
         "reader": identity_of(reader),
         **settings,
         "near": identity_of(finder),
-        "libraries": library_versions(libraries_of(reader) | libraries_of(finder)),
+        "libraries": library_versions(libraries_of(reader) | libraries_of(finder) | libraries_of(split)),
     }
+    if drop is not None:
+        key["drop"] = drop.identity()
+    if split is not None:
+        key["split"] = identity_of(split)
+    if ood:
+        key["ood"] = sorted(set(ood))
     kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, near=finder))
+    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood}
+    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, **parts))
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     warn_of_unread(about["counts"])
@@ -102,6 +117,11 @@ def rejected_file(corpus: Corpus) -> Path | None:
     return path if path.exists() else None
 
 
+def dropped_examples(corpus: Corpus) -> Contamination:
+    """What was dropped from a corpus built with ``drop``; rows are those before."""
+    return Contamination.load(Path(corpus.table.cache_files[0]["filename"]).parent)
+
+
 def _build(
     reader: Reader,
     folder: Path,
@@ -112,6 +132,9 @@ def _build(
     on_bad_row: str,
     dedup: str,
     near: NearDuplicateFinder | None,
+    drop: Decontamination | None,
+    split: NearDuplicateFinder | None,
+    ood: Sequence[str],
 ) -> None:
     """Fill the folder of the corpus; without any example the rejected rows are left in ``kept``."""
     import pyarrow as pa
@@ -129,8 +152,12 @@ def _build(
             is_first = near.find(rows_in_order(spill, index, SIDES)).keepers()
             duplicates["near_duplicates"] = int((~is_first).sum())
             index = index.filter(pa.array(is_first))
-        groups = index.column("group").to_pylist()
-        mask = held_out(groups, index.column("source").to_pylist(), count=heldout, seed=seed)
+        if drop is not None:
+            index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
+        if split is not None:
+            index = _group_near(spill, index, split)
+        groups, sources = index.column("group").to_pylist(), index.column("source").to_pylist()
+        mask = held_out(groups, sources, count=heldout, seed=seed, never=ood)
         _write(_corpus_tables(spill, index, mask), folder / DATA)
     counts = {
         "read": spill.rows + rejected,
@@ -143,6 +170,27 @@ def _build(
     }
     write_json(folder / ABOUT, {"fingerprint": fingerprint_of(index), "counts": counts})
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _drop_contaminated(spill: Spill, index: pa.Table, drop: Decontamination, folder: Path) -> tuple[pa.Table, int]:
+    """The index without the examples that touch an item, and their number; the findings are saved in the folder."""
+    import pyarrow as pa
+
+    contamination = drop.find(rows_in_order(spill, index, SEARCHED), total=len(index))
+    contamination.save(folder)
+    touching = contamination.touching(len(index))
+    if touching.all():
+        raise SftdivError(
+            f"corpus.decontaminate=drop leaves none of {len(index):,} examples: all share text with "
+            f"{', '.join(contamination.names)}. corpus.decontaminate=report keeps them"
+        )
+    return index.filter(pa.array(~touching)), int(touching.sum())
+
+
+def _group_near(spill: Spill, index: pa.Table, near: NearDuplicateFinder) -> pa.Table:
+    """The index with one group for each group of near-duplicate instructions: that of its first row."""
+    first = near.find(rows_in_order(spill, index, SIDES)).group
+    return index.set_column(index.schema.get_field_index("group"), "group", index.column("group").take(first))
 
 
 @contextmanager
@@ -175,10 +223,13 @@ def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) ->
     import pyarrow as pa
 
     ids = iter(unique_ids(index.column("hash").to_pylist(), index.column("id").to_pylist()))
-    mask = iter(heldout)
+    mask, groups = iter(heldout), index.column("group").combine_chunks()
+    start = 0
     for table in rows_in_order(spill, index):
         id_position, rows = table.schema.get_field_index("id"), len(table)
         table = table.set_column(id_position, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
+        table = table.set_column(table.schema.get_field_index("group"), "group", groups.slice(start, rows))
+        start += rows
         table = table.drop_columns(["hash", "label"])
         table = table.rename_columns([name.removeprefix(CARRIED) for name in table.column_names])
         yield table.append_column("heldout", pa.array(islice(mask, rows), type=pa.bool_(), size=rows))

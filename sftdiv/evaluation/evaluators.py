@@ -7,13 +7,13 @@ which know nothing of runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sftdiv.evaluation.backends import check_backend, check_batch_size
-from sftdiv.protocols import EvalContext
+from sftdiv.protocols import Benchmark, EvalContext
 from sftdiv.records import Score, SftdivError
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import path_identity, settings_identity
@@ -124,19 +124,54 @@ class LmEvalTasks:
         averaged = [scores[score] for score in self._averaged()]
         return scores | ({f"{self.name}.mean": mean_score(averaged)} if averaged else {})
 
+    @property
+    def is_public(self) -> bool:
+        """Whether the items exist outside this run; those of the synthetic corpus are written with it."""
+        return not self.needs_world
+
+    def benchmarks_identity(self) -> dict[str, Any]:
+        """Settings that decide the items; task files by content."""
+        from sftdiv.evaluation.task_items import tasks_identity
+
+        return tasks_identity(self.tasks, self.include_path, self.limit)
+
+    def benchmarks(self, world_tasks: Callable[[], Path]) -> list[Benchmark]:
+        """The scored items, one benchmark per requested name."""
+        from sftdiv.evaluation.task_items import task_benchmarks
+
+        return task_benchmarks(self.tasks, self._folder(world_tasks), limit=self.limit)
+
+    def clean_scores(
+        self, folder: Path, touched: Mapping[str, frozenset[int]], scores: Mapping[str, Score]
+    ) -> dict[str, Score]:
+        """Scores on the untouched items, as ``TASK.METRIC.clean``; ``NAME.mean.clean`` is the mean with them."""
+        from sftdiv.evaluation.harness import mean_score
+        from sftdiv.evaluation.task_items import CLEAN, clean_task_scores
+
+        clean = clean_task_scores(folder / self.name, touched, scores)
+        averaged = self._averaged()
+        if any(score + CLEAN in clean for score in averaged):
+            clean[f"{self.name}.mean{CLEAN}"] = mean_score(
+                [clean.get(score + CLEAN, scores[score]) for score in averaged]
+            )
+        return clean
+
     def _averaged(self) -> list[str]:
         """The scores of ``mean`` whose task is evaluated."""
         return [score for score in self.mean if score.startswith(tuple(f"{task}." for task in self.tasks))]
 
     def _task_folder(self, context: EvalContext) -> Path | None:
+        return self._folder(context.world_tasks)
+
+    def _folder(self, world_tasks: Callable[[], Path]) -> Path | None:
         if self.needs_world:
-            return context.world_tasks()
+            return world_tasks()
         return user_path(self.include_path, name="eval.include_path").absolute() if self.include_path else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldoutLoss:
-    """Loss on held-out responses, overall and by source.
+    """Loss on held-out responses, overall and by source, and on sources that are never trained on.
 
     Attributes:
         name: Name of the option.
@@ -169,20 +204,20 @@ class HeldoutLoss:
                 f"eval={self.name} needs held-out examples and the corpus has none; raise corpus.heldout, or use "
                 "eval=none"
             )
-        sources = set(heldout.sources)
-        groups = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources if len(sources) > 1)]
-        return {f"{group}.{loss}": False for group in groups for loss in ("loss_token", "loss_sample")}
+        sources = set(heldout.sources) if len(set(heldout.sources)) > 1 else set()
+        groups = ["heldout", *(f"heldout.{source or 'unnamed'}" for source in sources)]
+        names = [f"{group}.{loss}" for group in groups for loss in ("loss_token", "loss_sample", "loss_macro")]
+        ood = {f"heldout.ood.{source or 'unnamed'}" for source in context.ood().sources}
+        return dict.fromkeys([*names, *sorted(ood)], False)
 
     def score(self, checkpoint: Path, context: EvalContext) -> dict[str, Score]:
-        """Mean loss per token and per example, in nats."""
+        """Mean loss in nats; see `heldout.response_loss`."""
         from sftdiv.evaluation.heldout import response_loss
 
-        heldout = context.heldout()
         return response_loss(
             checkpoint,
-            heldout.messages,
-            heldout.sources,
-            heldout.groups,
+            context.heldout(),
+            ood=context.ood(),
             batch_size=self.batch_size,
             max_length=context.max_length,
             loss_turns=context.loss_turns,

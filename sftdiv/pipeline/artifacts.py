@@ -1,4 +1,4 @@
-"""Cached artifacts of one corpus: examples, token ids, embeddings, units.
+"""Cached artifacts of one corpus: token ids, embeddings, units; its examples are in `pipeline.corpus_examples`.
 
 Each is built through the cache and at most once per process. A key holds exactly what the artifact depends
 on, so that a change of the learning rate does not trigger tokenization.
@@ -6,8 +6,7 @@ on, so that a change of the learning rate does not trigger tokenization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 import sftdiv
 from sftdiv.config.spec import CorpusSpec, StrategySpec
-from sftdiv.data.build_corpus import load_corpus
+from sftdiv.pipeline.corpus_examples import CorpusExamples
 from sftdiv.pipeline.serialize import (
     load_embeddings,
     load_token_ids,
@@ -25,8 +24,8 @@ from sftdiv.pipeline.serialize import (
     save_token_ids,
     save_units,
 )
-from sftdiv.protocols import CorpusSide, Embedder
-from sftdiv.records import Corpus, Embeddings, Heldout, ModelRef, SftdivError, Side, TokenIds, Units
+from sftdiv.protocols import Benchmark, CorpusSide, Embedder
+from sftdiv.records import Embeddings, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
 from sftdiv.units.encoding import encode, tokenizer_identity
@@ -47,25 +46,10 @@ def versions(*components: Any) -> dict[str, str]:
     return {"sftdiv": sftdiv.__version__} | library_versions(libraries)
 
 
-def load_corpus_of(spec: CorpusSpec, store: Store) -> Corpus:
-    """The corpus of a specification, cached."""
-    return load_corpus(
-        spec.reader,
-        store,
-        heldout=spec.heldout,
-        seed=spec.seed,
-        on_bad_row=spec.on_bad_row,
-        dedup=spec.dedup,
-        near=spec.near,
-    )
-
-
-class CorpusArtifacts:
+class CorpusArtifacts(CorpusExamples):
     """Artifacts of one corpus.
 
     Attributes:
-        spec: Specification of the corpus.
-        store: Artifact cache.
         embedder: Embedder of its texts, if any.
         whole_sides: Sides of which every text is embedded, because units are made from all.
     """
@@ -77,6 +61,7 @@ class CorpusArtifacts:
         *,
         embedder: Embedder | None,
         model_tokenizer: Callable[[], ModelRef],
+        evaluated: Callable[[], Sequence[Benchmark]] = tuple,
     ) -> None:
         """Reads nothing yet.
 
@@ -85,23 +70,14 @@ class CorpusArtifacts:
             store: Artifact cache.
             embedder: Embedder of its texts, if any.
             model_tokenizer: Returns the tokenizer for strategies that name none.
+            evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
         """
-        self.spec = spec
-        self.store = store
+        super().__init__(spec, store, evaluated)
         self.embedder = embedder
         self._model_tokenizer = model_tokenizer
         self._token_ids: dict[tuple[Side, ModelRef], TokenIds] = {}
         self._embeddings: dict[Side, Embeddings] = {}
         self.whole_sides: set[Side] = set()
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """Distinct examples in canonical order."""
-        return load_corpus_of(self.spec, self.store)
-
-    def texts(self, side: Side) -> list[str]:
-        """One side of every example."""
-        return self.corpus.column(side)
 
     def token_ids(self, side: Side, tokenizer: ModelRef) -> TokenIds:
         """Token ids of one side of every example."""
@@ -214,22 +190,3 @@ class CorpusArtifacts:
 
     def _key(self, side: Side, **parts: Any) -> dict[str, Any]:
         return {"corpus": self.corpus.fingerprint, **parts, "side": side}
-
-    def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
-        """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""
-        return self.store.folder(kind, key, lambda folder: build(folder, self.store.partial(kind, key)))
-
-    def heldout(self) -> Heldout:
-        """The held-out set."""
-        table = self.corpus.table.filter(lambda heldout: heldout, input_columns="heldout", keep_in_memory=True)
-        return Heldout(table["messages"][:], table["source"][:], table["group"][:])
-
-    def world_tasks(self) -> Path:
-        """Folder of the synthetic corpus's benchmark as lm-eval tasks.
-
-        The task files contain the path of their folder, so they are rewritten when the cache moves.
-        """
-        reader: Any = self.spec.reader  # the synthetic corpus's reader, as RunSpec checks
-        key = {"world": reader.world.facts_identity(), "cache": str(self.store.root)}
-        path = self.store.entry_path("world_tasks", key)
-        return self.store.folder("world_tasks", key, partial(reader.world.write_tasks, final_folder=path))

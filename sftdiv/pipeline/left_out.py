@@ -10,7 +10,9 @@ REASONS = {  # of rows that are not in the universe
     "rejected": "bad rows",
     "duplicates": "duplicates",
     "near_duplicates": "near duplicates",
+    "contaminated": "that share text with scored items (corpus.decontaminate)",
     "heldout": "held out for evaluation (corpus.heldout)",
+    "ood": "of sources that are never trained on (corpus.ood)",
     "read_by_base": "read by the base model (model.pretrain_share)",
     "source": "other sources (selection.sources)",
     "response_tokens": "other lengths (selection.response_tokens)",
@@ -18,7 +20,7 @@ REASONS = {  # of rows that are not in the universe
     "max_per_group": "further examples of one text (selection.max_per_group)",
     "no_unit": "without a unit of the strategy",
 }
-OF_CORPUS = ("rejected", "duplicates", "near_duplicates")  # counted where the corpus is built
+OF_CORPUS = ("rejected", "duplicates", "near_duplicates", "contaminated")  # counted where the corpus is built
 
 
 def left_out_text(row: Mapping[str, Any]) -> str | None:

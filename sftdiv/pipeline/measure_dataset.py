@@ -79,11 +79,13 @@ class Survey:
         """
         corpus = artifacts.corpus
         sources = Counter(corpus.column("source")).most_common()
+        contamination = artifacts.contamination
         return {
             "fingerprint": corpus.fingerprint,
             "counts": dict(corpus.counts),
             "sources": {name or "unnamed": count for name, count in sources},
             "sides": {side: self._side(artifacts, side, size, progress) for side in (*SIDES, BOTH)},
+            "contamination": {} if contamination is None else dict(contamination.record),
             "near_duplicates": {} if self.near is None else self._near(artifacts, progress),
             "units": [self._units(artifacts, strategy, size, progress) for strategy in self.strategies],
         }

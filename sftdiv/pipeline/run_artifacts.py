@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sftdiv.config.spec import PretrainSpec, RunSpec
 from sftdiv.pipeline.artifacts import CorpusArtifacts
-from sftdiv.protocols import EvalContext, Keep
+from sftdiv.protocols import Benchmark, EvalContext, Keep
 from sftdiv.records import ModelRef, SftdivError, Universe
 from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
@@ -35,22 +35,33 @@ class RunArtifacts:
     def __init__(self, spec: RunSpec, store: Store) -> None:
         self.spec = spec
         self.store = store
-        self.data = CorpusArtifacts(spec.corpus, store, embedder=spec.embedder, model_tokenizer=lambda: self.tokenizer)
+        self.data = CorpusArtifacts(
+            spec.corpus,
+            store,
+            embedder=spec.embedder,
+            model_tokenizer=lambda: self.tokenizer,
+            evaluated=self._evaluated_benchmarks,
+        )
         strategies = filter(None, (spec.strategy, spec.selection.universe))
         self.data.whole_sides = {strategy.side for strategy in strategies if strategy.needs == "embeddings"}
+
+    def _evaluated_benchmarks(self) -> list[Benchmark]:
+        """The items that the evaluators score, as far as the corpus is searched for them."""
+        parts = self.spec.corpus.decontamination.evaluators.values()
+        return [benchmark for part in parts for benchmark in part.benchmarks(self.data.world_tasks)]
 
     @cached_property
     def read_by_base(self) -> NDArray[np.bool_]:
         """Mask of the examples used to pretrain the base model, shape (examples,).
 
-        They are whole instruction groups without held-out examples.
+        They are whole instruction groups without held-out examples, and without sources that are never trained on.
         """
         pretrain = self.spec.model.pretrain
         corpus = self.data.corpus
         if pretrain is None or pretrain.reads != "corpus":
             return np.zeros(len(corpus), dtype=bool)
         read = group_share(corpus.column("group"), pretrain.share, salt=f"pretrain:{pretrain.seed}")
-        return read & ~np.array(corpus.column("heldout"))
+        return read & ~np.logical_or.reduce(list(self.data.untrained.values()))
 
     @cached_property
     def tokenizer(self) -> ModelRef:
@@ -158,6 +169,7 @@ class RunArtifacts:
         spec = self.spec
         return EvalContext(
             heldout=self.data.heldout,
+            ood=self.data.ood,
             world_tasks=self.data.world_tasks,
             base=self.base,
             positions=self._positions,

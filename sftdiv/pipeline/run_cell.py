@@ -13,7 +13,7 @@ from typing import Any
 
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.spec import RunSpec
-from sftdiv.pipeline import cell_files, stages
+from sftdiv.pipeline import cell_files, contamination, stages
 from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.pipeline.model_check import check_model
 from sftdiv.pipeline.publish import write_card
@@ -73,6 +73,8 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             corpus = cell_files.read_corpus(artifacts, cell.folder)
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
             cell_files.copy_rejected(corpus, cell.folder)
+            recorder.add(contamination.corpus_columns(artifacts.data))
+            contamination.report(artifacts.data, cell.folder)
             if spec.stop_after != "select":
                 context = artifacts.eval_context(cell)  # resolves the trainer, for which this machine may lack a GPU
                 check_model(spec, artifacts, context)
@@ -84,6 +86,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
         if spec.stop_after is None:
             with recorder.stage("evaluate"):
                 recorder.add(evaluate_once(spec, context, cell.folder / "model", is_repair=recorder.is_repair))
+                recorder.add(contamination.clean_score_columns(spec, artifacts.data, context.folder, recorder.row))
             with recorder.stage("generate"):
                 cell_files.write_samples(spec, artifacts, cell.folder)
                 tracker.samples(cell.folder / "samples.jsonl")
@@ -103,6 +106,7 @@ def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selec
         cell_files.write_tag_map(units, recorder.cell.folder)
         cell_files.write_subset(selection, artifacts, recorder.cell.folder / "subset.parquet")
         recorder.add(stages.selection_columns(universe, units, selection))
+        recorder.add(contamination.leak_columns(artifacts.data, selection.indices))
         if spec.selection.size.everything:
             recorder.add({"size": len(selection)})
         if left_out := left_out_text(recorder.row):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.config.spec import RunSpec
-from sftdiv.pipeline import stages
+from sftdiv.pipeline import contamination, stages
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_diversity import counting_columns, diversity, match_columns, random_diversity
 from sftdiv.storage.cache import Store
@@ -36,7 +36,8 @@ def select_levels(specs: Sequence[RunSpec], cache: Path) -> Iterator[tuple[datas
         selection = stages.select(spec, artifacts, units, universe)
         columns = {
             **spec.columns(),
-            "corpus": {"count": dict(corpus.counts)},
+            "corpus": {"count": dict(corpus.counts), **contamination.corpus_columns(artifacts.data).get("corpus", {})},
+            **contamination.leak_columns(artifacts.data, selection.indices),
             **stages.selection_columns(universe, units, selection),
             **diversity(spec, artifacts, units, selection),
             **random_diversity(spec, artifacts, units, universe, selection),

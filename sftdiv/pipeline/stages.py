@@ -46,7 +46,19 @@ def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Unive
     corpus, match = artifacts.data.corpus, spec.selection.match
     lengths = response_tokens(artifacts) if "length" in match else np.zeros(len(corpus), dtype=np.int64)
     excluded = _excluded(spec, artifacts, units)
-    return build_universe(excluded, lengths=lengths, sources=corpus.column("source"), match=match)
+    scores = _quality_scores(spec, artifacts) if "quality" in match else None
+    return build_universe(excluded, lengths=lengths, sources=corpus.column("source"), match=match, scores=scores)
+
+
+def _quality_scores(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float64]:
+    """The column ``selection.quality`` as numbers, NaN where it is empty, shape (examples,)."""
+    name = spec.selection.quality
+    assert name is not None  # SelectionSpec requires it for this match
+    values = artifacts.data.corpus.column(name)
+    invalid = next((value for value in values if value is not None and not isinstance(value, (int, float))), None)
+    if invalid is not None:
+        raise SftdivError(f"selection.quality={name} must be a column of numbers; it holds {invalid!r}")
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Universe) -> Selection:
@@ -156,7 +168,7 @@ def _finished_training(folder: Path) -> dict[str, Any] | None:
 def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
     """Masks of excluded examples by reason, in the order in which the reasons are counted."""
     rules, corpus = spec.selection, artifacts.data.corpus
-    excluded = {"heldout": np.array(corpus.column("heldout")), "read_by_base": artifacts.read_by_base}
+    excluded = {**artifacts.data.untrained, "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
         sources = corpus.column("source")
         if unknown := set(rules.sources) - set(sources):
@@ -185,6 +197,4 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
 
 def distinct_texts(artifacts: RunArtifacts, side: str) -> list[str]:
     """One side of every example, equal for texts that differ only in case, spacing and Unicode form."""
-    if side == "instruction":
-        return artifacts.data.corpus.column("group")
-    return [normalise(text) for text in artifacts.data.texts("response")]
+    return [normalise(text) for text in artifacts.data.corpus.column(side)]

@@ -26,7 +26,7 @@ def total_size(spec: RunSpec, artifacts: RunArtifacts, weights: NDArray[np.float
     size = spec.selection.size
     if size.label_tokens != "auto":
         return float(size.n if size.label_tokens is None else size.label_tokens)
-    selectable = ~(np.array(artifacts.data.corpus.column("heldout")) | artifacts.read_by_base)
+    selectable = ~np.logical_or.reduce([*artifacts.data.untrained.values(), artifacts.read_by_base])
     return float(round(int(size.n) * weights[selectable].mean()))
 
 

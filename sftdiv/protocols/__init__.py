@@ -6,9 +6,10 @@ A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``st
 YAML file; no list is extended.
 
 ``components`` holds the parts that decide results, ``trackers`` those that record them, ``contexts`` the
-inputs of extractors, selectors and evaluators.
+inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for.
 """
 
+from sftdiv.protocols.benchmarks import Benchmark, BenchmarkSource, HasBenchmarks
 from sftdiv.protocols.components import (
     Clusterer,
     Embedder,
@@ -23,11 +24,14 @@ from sftdiv.protocols.contexts import CorpusSide, EvalContext, Keep, SelectionPr
 from sftdiv.protocols.trackers import RunLogger, StudySummary, TrackedRun, Tracker, Tracking
 
 __all__ = [
+    "Benchmark",
+    "BenchmarkSource",
     "Clusterer",
     "CorpusSide",
     "Embedder",
     "EvalContext",
     "Evaluator",
+    "HasBenchmarks",
     "Keep",
     "Needs",
     "Reader",

@@ -28,6 +28,11 @@ def build_uncached(kind: str, key: Mapping[str, Any], build: Callable[[Path, Pat
     return folder
 
 
+def no_examples() -> Heldout:
+    """An empty set of examples."""
+    return Heldout([], [], [])
+
+
 @dataclass(frozen=True)
 class CorpusSide:
     """One side of a corpus, the input of a `UnitExtractor`.
@@ -103,6 +108,7 @@ class EvalContext:
         cell: Name of this cell.
         seed: Seed of the run.
         columns: Identifying columns of the cell's result row, such as ``strategy``, ``side``, ``level`` and ``seed``.
+        ood: Examples of sources that are never trained on (``corpus.ood``).
     """
 
     heldout: Callable[[], Heldout]
@@ -118,3 +124,4 @@ class EvalContext:
     cell: str
     seed: int
     columns: Mapping[str, Any]
+    ood: Callable[[], Heldout] = no_examples

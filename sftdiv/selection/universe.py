@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from sftdiv.records import SftdivError, Universe
 from sftdiv.storage.validate import check_one_of, check_range
 
-MATCHES = ("none", "length", "source", "length+source")
+MATCHES = (
+    *("none", "length", "source", "quality"),
+    *("length+source", "length+quality", "source+quality", "length+source+quality"),
+)
 LENGTH_RATIO = 1.25  # lengths of one stratum differ by less than this factor, and so do the means of any two subsets
+QUALITY_STRATA = 5
 LEAST_SHARE = 1 / 200  # of the universe in a stratum of lengths; sparser ones are merged with the next longer ones
 
 
@@ -45,6 +49,7 @@ def build_universe(
     lengths: NDArray[np.int64],
     sources: Sequence[str],
     match: str,
+    scores: NDArray[np.float64] | None = None,
 ) -> Universe:
     """Selectable examples (excluded by no mask) and their strata.
 
@@ -54,6 +59,7 @@ def build_universe(
         lengths: Response length of each example in tokens, for ``match=length``.
         sources: Source of each example, for ``match=source``.
         match: One of ``MATCHES``.
+        scores: Score of each example, for ``match=quality``; NaN where there is none.
 
     Raises:
         SftdivError: ``match`` is unknown, or all examples are excluded.
@@ -69,6 +75,8 @@ def build_universe(
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         raise SftdivError(f"no selectable example is left; excluded: {reasons}")
     strata = _strata(lengths[indices], np.asarray(sources, dtype=object)[indices], match)
+    if scores is not None and "quality" in match:
+        strata = np.unique(np.stack([strata, _quality_strata(scores[indices])]), axis=1, return_inverse=True)[1]
     return Universe(indices, strata, counts)
 
 
@@ -89,6 +97,16 @@ def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str
             rows = np.flatnonzero(source == number)
             key[rows] = number * len(lengths) + _length_strata(lengths[rows], fewest)
     return np.unique(key, return_inverse=True)[1]
+
+
+def _quality_strata(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Quintile of each score; examples without a score are a stratum of their own."""
+    known = ~np.isnan(scores)
+    strata = np.zeros(len(scores), dtype=np.int64)
+    if known.any():
+        edges = np.quantile(scores[known], np.arange(1, QUALITY_STRATA) / QUALITY_STRATA, method="higher")
+        strata[known] = 1 + np.searchsorted(edges, scores[known], side="right")
+    return strata
 
 
 def _length_strata(lengths: NDArray[np.int64], fewest: float) -> NDArray[np.int64]:

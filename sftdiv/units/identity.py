@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import scipy.sparse
-
 from sftdiv.protocols import CorpusSide
 from sftdiv.records import Units
 
@@ -21,5 +18,8 @@ class EachExample:
 
     def extract(self, side: CorpusSide) -> Units:
         """An identity matrix; types are named by the example's position in canonical order."""
+        import numpy as np
+        import scipy.sparse  # not at the top: the module is part of every config, and --help must be fast
+
         matrix = scipy.sparse.csr_array(scipy.sparse.eye_array(len(side), dtype=np.int32, format="csr"))
         return Units(matrix, [str(i) for i in range(len(side))], {"finder": "each"})

@@ -178,7 +178,7 @@ def test_ways_to_evaluate_stand_beside_each_other_in_the_order_given(composed):
     both = composed("eval=[heldout,embedded]", "eval.limit=10", "eval.batch_size=2")
     assert (both.eval.embedded.limit, both.eval.embedded.num_fewshot) == (10, 0)
     assert both.eval.embedded.batch_size == both.eval.heldout.batch_size == 2
-    loss = {"eval": "heldout+embedded", "primary": "heldout.loss_token", "higher_is_better": False}
+    loss = {"eval": "heldout+embedded", "primary": "heldout.loss_macro", "higher_is_better": False}
     assert performance("eval=[heldout,embedded]") == loss
     other = performance("eval=[heldout,embedded]", "eval.primary=sftdiv_embedded_mc.acc")
     assert other["primary"] == "sftdiv_embedded_mc.acc"
@@ -208,7 +208,7 @@ def test_a_cell_is_named_by_the_score_that_is_its_performance():
     names = [
         cell_name("eval=[embedded,heldout]"),
         cell_name("eval=[heldout,embedded]"),
-        cell_name("eval=[embedded,heldout]", "eval.primary=heldout.loss_token"),
+        cell_name("eval=[embedded,heldout]", "eval.primary=heldout.loss_macro"),
     ]
     assert names[0] != names[1] == names[2]
 

@@ -70,6 +70,9 @@ WITHOUT_EFFECT = {
 # shows their effect.
 CORPUS = {
     "corpus.near.*": "read with corpus.dedup=near",
+    "corpus.contamination.*": "read where there are items to search for",
+    "corpus.ood_size": "read with corpus.ood",
+    "corpus.heldout_similarity": "read with corpus.heldout_by=near",
     "corpus.length_band": "read by experiment=ablation_length",
     "corpus.prefer_long": "read by strategy/tagger=keyphrase",
 }
@@ -82,9 +85,14 @@ EVALUATION = {f"eval.{name}": "not read by the chosen options" for name in ("tas
 EVALUATION |= {f"eval.{name}": "not read by eval=judge" for name in ("chat_template", "num_fewshot", "limit")}
 PACKAGED = {"*embedder.revision": "the model comes from the installed package, and is known by its files"}
 INERT = {
-    "default": CORPUS | SCRATCH | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"},
+    "default": CORPUS
+    | SCRATCH
+    | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"}
+    | {"selection.quality": "read with selection.match=quality", "selection.group_by": "read with a max_per_group"},
     "corpus": {"model.path": SCRATCH["model.path"], "model.revision": SCRATCH["model.revision"]},
     "files": CORPUS,
+    "split": {"corpus.ood": "a repeated source counts once"},
+    "contaminated": {"corpus.contamination.include_path": "read with corpus.contamination.tasks"},
     "keyphrase": PACKAGED,
     "instagger": PACKAGED,
     "topics": PACKAGED,
@@ -94,6 +102,8 @@ INERT = {
 CONTEXTS = {
     "default": ([], "*"),
     "near": (["corpus.dedup=near"], "corpus.near.*"),
+    "contaminated": (["corpus.decontaminate=report"], "corpus.contamination.*"),
+    "split": (["corpus.heldout_by=near", "corpus.ood=[a]"], "corpus.[oh]*"),
     "corpus": (["model=scratch_3m", "corpus=files", "eval=heldout"], "model.*"),
     "files": (["corpus=files"], "corpus.*"),
     "instagger": (["strategy=meso_tag", "strategy/tagger=instagger"], "strategy.*"),
@@ -102,6 +112,10 @@ CONTEXTS = {
     "judge": (
         ["eval=judge", "judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a", "prompts=heldout"],
         "[jpe][urv][doa][gml]*",
+    ),
+    "match": (
+        ["selection.match=quality", "selection.quality=a", "selection.max_per_group=1", "selection.group_by=both"],
+        "selection.*",
     ),
     "lora": (["train=lora"], "train.*"),
     "pretrained": (["model=smollm2_135m"], "model.*"),
@@ -123,6 +137,7 @@ def changed_values(value):
         return [1, 0.5, "x", ["x"], True, [1, 2]]
     others = {
         "support": ["sample"], "none": ["length"], "exact": ["none"], "error": ["skip"], "response": ["instruction"],
+        "both": ["side"], "side": ["both"],
         "instruction": ["response"], "occurrences": ["documents"], "absolute": ["per_million"], "truncate": ["drop"],
         "all": ["last"], "cosine": ["linear"], "auto": ["words", "sdpa", 2, "alpaca"], "pair": ["instruction"],
         "words": ["characters"], "drop": ["own"], "32-true": ["64-true"], "own": ["random"], "null": [1],

@@ -16,7 +16,7 @@ from sftdiv.config.from_python import compose_run
 from sftdiv.evaluation.backends import check_backend
 from sftdiv.evaluation.fewshot_check import check_fewshot
 from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
-from sftdiv.evaluation.heldout import ratio_score, response_loss
+from sftdiv.evaluation.heldout import heldout_scores, macro_mean, ratio_score, response_loss
 from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
 from sftdiv.evaluation.paired import compare_cells, paired_difference
@@ -300,7 +300,7 @@ def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tas
 
     assert checked("eval=custom", "eval.primary=choose.acc") == {"primary": "choose.acc", "higher_is_better": True}
     assert checked("eval=custom", "eval.primary=choose.brier_score")["higher_is_better"] is False  # as the task says
-    assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_token", "higher_is_better": False}
+    assert checked("eval=[heldout,custom]") == {"primary": "heldout.loss_macro", "higher_is_better": False}
     with pytest.raises(
         SftdivError, match=r"'heldout\.pet\.loss_token' is not among the scores"
     ):  # of a single source: no score of its own
@@ -412,7 +412,8 @@ def test_the_error_of_a_ratio_by_hand():
 
 def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
     sources = ["pet", "pet", "farm", "farm"]
-    scores = response_loss(parrot, TALKS, sources, list(SOUNDS), batch_size=3, max_length=64, device="cpu")
+    heldout = Heldout(TALKS, sources, list(SOUNDS))
+    scores = response_loss(parrot, heldout, batch_size=3, max_length=64, device="cpu")
     model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
     by_hand = []
     for talk in TALKS:
@@ -424,15 +425,52 @@ def test_heldout_loss_is_the_mean_over_tokens_and_over_samples(parrot):
     )
     assert scores["heldout.farm.loss_token"].value == pytest.approx(np.concatenate(by_hand[2:]).mean(), rel=1e-4)
     assert sorted(scores) == sorted(
-        f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample")
+        f"heldout.{part}loss_{unit}" for part in ("", "farm.", "pet.") for unit in ("token", "sample", "macro")
     )
     assert 0 < scores["heldout.loss_token"].value < 0.1
+
+
+def test_sources_that_are_never_trained_on_are_scored_apart(parrot):
+    how = {"batch_size": 3, "max_length": 64, "device": "cpu"}
+    heldout = Heldout(TALKS[:2], ["pet", "pet"], ["a", "b"])
+    alone = response_loss(parrot, heldout, **how)
+    ood = response_loss(parrot, Heldout(TALKS[2:], ["farm", "farm"], ["c", "d"]), **how)
+    scores = response_loss(parrot, heldout, ood=Heldout(TALKS[2:], ["farm", "farm"], ["c", "d"]), **how)
+    apart = scores.pop("heldout.ood.farm")
+    assert scores.keys() == alone.keys() == {f"heldout.loss_{unit}" for unit in ("token", "sample", "macro")}
+    assert {name: score.value for name, score in scores.items()} == pytest.approx(
+        {name: score.value for name, score in alone.items()}, rel=1e-4
+    )
+    assert apart.value == pytest.approx(ood["heldout.loss_sample"].value, rel=1e-4)
+    assert apart.stderr == pytest.approx(ood["heldout.loss_sample"].stderr, rel=1e-3)
+
+
+def test_the_macro_loss_gives_each_source_and_each_instruction_the_same_weight():
+    """Source a: two instructions, one of them with three long, hard responses. Source b: three easy ones."""
+    sums = np.array([30.0, 60.0, 90.0, 1.0, 2.0, 4.0, 6.0])
+    counts = np.array([10, 20, 30, 1, 1, 2, 2])  # per token: 3, 3, 3 and 1; 2, 2, 3
+    sources = np.array(["a", "a", "a", "a", "b", "b", "b"], dtype=object)
+    clusters = np.array([7, 7, 7, 2, 3, 4, 5])
+    scores = heldout_scores(sums, counts, sources, clusters)
+    assert scores["heldout.a.loss_macro"] == Score(2.0, pytest.approx(1.0))  # of 3 and 1: sd sqrt(2), by sqrt(2)
+    assert scores["heldout.b.loss_macro"] == Score(pytest.approx(7 / 3), pytest.approx(1 / 3))
+    assert scores["heldout.loss_macro"].value == pytest.approx((2 + 7 / 3) / 2)
+    assert scores["heldout.loss_macro"].stderr == pytest.approx(np.sqrt(1 + 1 / 9) / 2)
+    assert scores["heldout.loss_token"].value == pytest.approx(193 / 66)  # 62 of 66 tokens are of source a
+
+
+def test_a_source_of_one_instruction_has_the_pooled_variance():
+    one, two = np.array([5.0]), np.array([1.0, 3.0])
+    assert macro_mean([one, two]) == Score(3.5, pytest.approx(np.sqrt(2 / 1 + 2 / 2) / 2))
+    assert np.isnan(macro_mean([one, one]).stderr) and np.isnan(macro_mean([one]).stderr)
 
 
 def test_heldout_loss_counts_the_turns_that_are_learned(parrot):
     talk = [*TALKS[0], *TALKS[1]]
     how = {"batch_size": 1, "max_length": 64, "device": "cpu"}
-    every, last = (response_loss(parrot, [talk], ["pet"], ["a"], loss_turns=turns, **how) for turns in ("all", "last"))
+    every, last = (
+        response_loss(parrot, Heldout([talk], ["pet"], ["a"]), loss_turns=turns, **how) for turns in ("all", "last")
+    )
     model, tokenizer = load_model(parrot, dtype=torch.float32), load_tokenizer(parrot)
     losses = (
         token_losses(model, *pad_batch(label_conversations(tokenizer, [talk], max_length=64), pad_id=0))
@@ -446,4 +484,4 @@ def test_heldout_loss_counts_the_turns_that_are_learned(parrot):
 
 def test_nothing_held_out_is_an_error(parrot):
     with pytest.raises(SftdivError, match="none of 0 held-out conversations has a response"):
-        response_loss(parrot, [], [], [], batch_size=2, max_length=64, device="cpu")
+        response_loss(parrot, Heldout([], [], []), batch_size=2, max_length=64, device="cpu")

@@ -112,6 +112,34 @@ def test_replicates_have_ladders_of_their_own_and_seeds_share_one(tmp_path, pair
     assert types != other_types
 
 
+def test_a_score_column_is_matched_in_quintiles_at_every_level(tmp_path, pairs):
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    scores = np.random.default_rng(0).normal(size=len(rows)).tolist()
+    scored = [row | {"score": None if i % 10 == 0 else scores[i]} for i, row in enumerate(rows)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in scored))
+    columns = ["corpus.columns=[score]", "strategy=random", "embedder=none", "selection.slack=1.2"]
+
+    def quintiles(level):
+        match = ["selection.match=quality", "selection.quality=score", f"diversity_level={level}"]
+        artifacts = artifacts_of(tmp_path, pairs, *columns, *match)
+        _, selection = selected(artifacts)
+        known = np.array(artifacts.data.corpus.column("score"), dtype=float)
+        universe = known[universe_of(artifacts).indices]
+        edges = np.nanquantile(universe, [0.2, 0.4, 0.6, 0.8], method="higher")
+        drawn = known[selection.indices]
+        counts = np.bincount(np.searchsorted(edges, drawn[~np.isnan(drawn)], side="right"), minlength=5)
+        return [int(np.isnan(drawn).sum()), *counts.tolist()]
+
+    assert quintiles(0) == quintiles(1)  # the missing scores are a stratum too
+    assert min(quintiles(0)) >= 4 and sum(quintiles(0)) == 50
+    with pytest.raises(SftdivError, match=r"needs the name of a numeric column: selection.quality=COLUMN"):
+        artifacts_of(tmp_path, pairs, "selection.match=quality")
+    with pytest.raises(SftdivError, match=r"selection.quality=instruction must be a column of numbers; it holds 'Tell"):
+        universe_of(
+            artifacts_of(tmp_path, pairs, *columns, "selection.match=length+quality", "selection.quality=instruction")
+        )
+
+
 def test_a_subset_may_hold_one_example_of_each_text(tmp_path, pairs):
     def distinct(*overrides):
         artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "embedder=none", *overrides)

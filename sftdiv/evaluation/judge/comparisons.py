@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,26 @@ def write_table(columns: Mapping[str, NDArray[Any]], folder: Path) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.table({name: pa.array(values.tolist()) for name, values in columns.items()}), buffer)
     write_atomically(folder / TABLE, buffer.getvalue())
+
+
+def clean_verdicts(folder: Path, touched: Set[str]) -> dict[str, NDArray[Any]] | None:
+    """The verdicts that `write_table` wrote, without those on some prompts.
+
+    Args:
+        folder: Folder of the table.
+        touched: Keys of the prompts to leave out.
+
+    Returns:
+        The columns; None if no prompt is left out, or none remains.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / TABLE)
+    columns = {name: np.array(table.column(name).to_pylist(), dtype=object) for name in table.column_names}
+    is_clean = np.array([key not in touched for key in columns["prompt"]], dtype=bool)
+    if is_clean.all() or not is_clean.any():
+        return None
+    return {name: values[is_clean] for name, values in columns.items()}
 
 
 def write_annotations(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,19 @@ from sftdiv.evaluation.judge.answers import write_answers
 from sftdiv.evaluation.judge.baseline import baseline_answers, find_baseline
 from sftdiv.evaluation.judge.client import FILE as VERDICTS
 from sftdiv.evaluation.judge.client import check_judge, judge_cases
-from sftdiv.evaluation.judge.comparisons import cases_of, pairs_of, tabulate, write_annotations, write_table
+from sftdiv.evaluation.judge.comparisons import (
+    cases_of,
+    clean_verdicts,
+    pairs_of,
+    tabulate,
+    write_annotations,
+    write_table,
+)
 from sftdiv.evaluation.judge.judge_config import ComparisonConfig
-from sftdiv.evaluation.judge.prompts import PromptSource, load_prompts
+from sftdiv.evaluation.judge.prompts import PromptSource, load_prompts, published_prompts
 from sftdiv.evaluation.judge.scores import scores_of
 from sftdiv.llm.batch_requests import summary
-from sftdiv.protocols import EvalContext
+from sftdiv.protocols import Benchmark, EvalContext
 from sftdiv.records import ModelRef, Score
 from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import identity_of, settings_identity
@@ -109,6 +116,36 @@ class JudgeEvaluator:
         scores = scores_of(columns, seed=judge.seed, draws=judge.draws)
         scores |= {name: Score(value, math.nan) for name, value in usage.items()}
         return {f"judge.{name}": score for name, score in scores.items()}
+
+    @property
+    def is_public(self) -> bool:
+        """Whether any prompts come from a file; held-out examples are kept from training by the split."""
+        return any(hasattr(source, "published") for source in self.prompts.values())
+
+    def benchmarks_identity(self) -> dict[str, Any]:
+        """Sources of published prompts; files by content."""
+        published = {name: source for name, source in self.prompts.items() if hasattr(source, "published")}
+        return {"kind": "judge_prompts", "prompts": identity_of(published)}
+
+    def benchmarks(self, world_tasks: Callable[[], Path]) -> list[Benchmark]:
+        """The user turns of the published prompts, one benchmark per source."""
+        from sftdiv.evaluation.task_items import prompt_text
+
+        published = published_prompts(self.prompts)
+        return [Benchmark(name, [prompt_text(prompt) for prompt in prompts]) for name, prompts in published.items()]
+
+    def clean_scores(
+        self, folder: Path, touched: Mapping[str, frozenset[int]], scores: Mapping[str, Score]
+    ) -> dict[str, Score]:
+        """``judge.win_rate.clean`` and its length-controlled form: those of the untouched prompts."""
+        published = published_prompts(self.prompts)
+        keys = {prompts[item].key for name, prompts in published.items() for item in touched.get(name, ())}
+        verdicts = clean_verdicts(folder / "judge", keys)
+        if verdicts is None:
+            return {}
+        clean = scores_of(verdicts, seed=self.judge.seed, draws=self.judge.draws)
+        names = ("win_rate", "length_controlled_win_rate")
+        return {f"judge.{name}.clean": clean[name] for name in names if f"judge.{name}" in scores and name in clean}
 
     def _usage(self, lines: Lines) -> dict[str, float]:
         """Calls, tokens and, where prices are known, dollars that the verdicts cost."""

@@ -116,6 +116,10 @@ class FilePrompts:
         Raises:
             SftdivError: If the file is unavailable or cannot be read.
         """
+        return self.published()
+
+    def published(self) -> list[Prompt]:
+        """The prompts, which need no corpus."""
         path = user_path(self.path, name="prompts path") if self.path else self._download()
         prompts = read_prompts(path, source=self.name)
         if self.turns == "first":
@@ -162,6 +166,11 @@ def load_prompts(sources: Mapping[str, PromptSource], context: EvalContext) -> l
     if len(prompts) < len(loaded):
         log.info("%d of %d prompts are duplicates and are left out", len(loaded) - len(prompts), len(loaded))
     return prompts
+
+
+def published_prompts(sources: Mapping[str, PromptSource]) -> dict[str, list[Prompt]]:
+    """Prompts by source of the sources that exist outside the corpus: those with a method ``published``."""
+    return {name: source.published() for name, source in sources.items() if hasattr(source, "published")}
 
 
 def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -16,6 +16,7 @@ from sftdiv.reporting.format import format_count, format_large_count, format_num
 
 LENGTH_RATIO = 1.2  # smallest ratio of mean lengths that is mentioned
 MIN_EXAMPLES = 200  # with fewer, most metrics are unreliable
+SHOWN_CHARACTERS = 100  # of an item of a benchmark
 Measured = Mapping[str, Any]
 
 
@@ -46,6 +47,7 @@ def _contents(dataset: Measured) -> list[str]:
             f"{pair} of the examples are near duplicates of another on both sides ({instruction} by the instruction "
             f"alone, {response} by the response), not counting one of each group."
         )
+    lines += _contamination(dataset)
     if counts.get("rejected"):
         rejected, read = format_count(counts["rejected"]), format_count(counts["read"])
         lines.append(f"{rejected} of {read} rows could not be read; the reasons are in rejected.jsonl.")
@@ -74,6 +76,30 @@ def limits(measured: Measured) -> list[str]:
                 kind = UNIT_NAMES.get(units["strategy"], units["strategy"])
                 lines.append(f"No {kind} of the {units['side']} in {dataset['name']}: {units['problem']}")
     return lines
+
+
+def _contamination(dataset: Measured) -> list[str]:
+    """What shares text with the items of benchmarks (``corpus.decontaminate``), with some of the pairs."""
+    lines = []
+    for name, found in dataset.get("contamination", {}).items():
+        sources = ", ".join(f"{source} {format_count(count)}" for source, count in found["by_source"].items())
+        lines.append(
+            f"{format_count(found['examples'])} examples share text with {format_count(found['touched'])} of "
+            f"{format_count(found['items'])} items of {name}{f' ({sources})' if sources else ''}; "
+            "paraphrases are not found."
+        )
+        for pair in found["shown"]:
+            where = f"{pair['id']} ({pair['source'] or 'unnamed'})"
+            lines.append(
+                f"{name}, item {pair['item']}, \N{LEFT DOUBLE QUOTATION MARK}{_cut(pair['item_text'])}"
+                f"\N{RIGHT DOUBLE QUOTATION MARK}, is in {where}."
+            )
+    return lines
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SHOWN_CHARACTERS else flat[: SHOWN_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _comparison(measured: Measured) -> list[str]:

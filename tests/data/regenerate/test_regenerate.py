@@ -15,9 +15,9 @@ from hydra import compose, initialize_config_dir
 from warm_process import DEVNULL, start_program
 
 from sftdiv.config.app import conf_dir, register_resolvers
-from sftdiv.config.build import build_corpus_spec
+from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.llm.answer_text import without_thoughts
-from sftdiv.pipeline.artifacts import load_corpus_of
+from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.regenerate import regenerate
 from sftdiv.storage.cache import Store
