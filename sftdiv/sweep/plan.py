@@ -121,12 +121,16 @@ class _Attempts:
 
 
 def _covering(combinations: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
-    """The first cell with each swept value: what refuses all of these alike refuses every cell."""
-    seen: set[str] = set()
-    for overrides in combinations:
-        if not seen.issuperset(overrides):
-            seen.update(overrides)
-            yield overrides
+    """The first and the last cell with each swept value: what refuses all of these alike is taken to refuse every cell.
+
+    Both ends, since a reason may go away only where several settings have other values than in the first cell.
+    """
+    for ordered in (combinations, combinations[::-1]):
+        seen: set[str] = set()
+        for overrides in ordered:
+            if not seen.issuperset(overrides):
+                seen.update(overrides)
+                yield overrides
 
 
 def _remove_refused(study: Path) -> None:

@@ -53,8 +53,19 @@ def test_a_reason_that_holds_for_all_cells_is_found_without_building_all_of_them
     cells = [[f"seed={seed}", f"diversity_level={level}"] for seed in range(5) for level in (0, 0.5, 1)]
     with pytest.raises(SftdivError, match=r"no cell of the sweep can run \(15 cells\): selection.slack=0.5 must be"):
         plan_sweep(cells, build, tmp_path / "study")
-    assert len(built) == 7  # every value of each setting once
+    assert len(built) == 7 + 5  # every value of each setting in the first and in the last cell that has it
     assert not (tmp_path / "study").exists()
+
+
+def test_a_reason_of_the_first_cell_with_each_value_is_not_taken_for_one_of_all_cells(tmp_path):
+    def build(overrides):
+        works = {"seed=1", "diversity_level=1"} <= set(overrides)
+        return compose_run([*overrides, "selection.slack=2" if works else "selection.slack=0.5"])
+
+    cells, requests = plan_sweep(
+        [[f"seed={s}", f"diversity_level={d}"] for s in (0, 1) for d in (0, 1)], build, tmp_path
+    )
+    assert [cell.refused for cell in cells] == [True, True, True, False] and len(requests) == 1
 
 
 def test_folders_of_refused_cells_go_when_the_command_is_repaired(tmp_path):
