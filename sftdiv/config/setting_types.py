@@ -77,15 +77,19 @@ def check_kinds(config: Any, overrides: Sequence[str], name: str) -> None:
         SftdivError: With the setting, its value, the kind and the default.
     """
     defaults = None
+    options = tuple(text for text in overrides if chooses_option(text))
+    choices = options, tuple(text for text in options if not text.startswith("+experiment="))
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]
         if override.startswith(("~", "hydra")) or is_group(key.partition("@")[0]):
             continue
         if defaults is None:
-            defaults = _defaults(name, tuple(text for text in overrides if chooses_option(text)))
+            defaults = _defaults(name, choices[0])
         value, default = _selected(config, key), _selected(defaults, key)
         if value == NOT_SETTLED or _fits_hint(config, key, value):
             continue
+        if value is None and default is not None and _selected(_defaults(name, choices[1]), key) is None:
+            continue  # null is the default that an experiment replaces
         if (kind := _refused(key, value, default)) is not None:
             shown = "null" if value is None else override.partition("=")[2]
             meant = " or ".join(f"{name}={shown}" for name in MEANT.get(key, ()) if value is not None)

@@ -140,3 +140,10 @@ def test_texts_from_python_are_read_as_they_are(text, tmp_path, monkeypatch):
     assert request.settings["corpus"]["remove"] == yaml.safe_load(request.text)["corpus"]["remove"] == [text]
     compared = measure_request({"corpus": "files", "corpus.path": "dir/${a}.jsonl", "baseline": "dir/${b}.jsonl"})
     assert [corpus.reader.path for corpus in compared.corpora] == ["dir/${a}.jsonl", "dir/${b}.jsonl"]
+
+
+def test_null_is_taken_where_only_an_experiment_gives_another_default():
+    request = compose_run(["+experiment=embedded_grid", "stop_after=select", "selection.max_per_group=null"])
+    assert request.spec.selection.max_per_group is None
+    with pytest.raises(SftdivError, match=r"corpus\.band\.low=null: the setting takes a number"):
+        compose_run(["+experiment=embedded_grid", "stop_after=select", "corpus.band.low=null"])

@@ -14,7 +14,6 @@ from sftdiv.evaluation.judge.score_files import score_files
 from sftdiv.judge import main
 from sftdiv.pipeline.analyze_study import analyze_study
 from sftdiv.records import SftdivError
-from sftdiv.reporting.format import HUNDREDTHS
 from sftdiv.storage.cell import RESULT
 from sftdiv.storage.files import write_json
 
@@ -261,7 +260,7 @@ def test_arena_command_writes_a_table(study, capsys):
 def test_report_puts_the_noise_floor_beside_the_slopes(study):
     analyze_study(study, draw=False)
     page = (study / "report.html").read_text(encoding="utf-8")
-    assert f"Two identical runs of the judge differ by 2\N{NO-BREAK SPACE}{HUNDREDTHS} (1 sd)" in page
+    assert "Two identical runs of the judge differ by 2 points of win rate (1 standard deviation) in a cell" in page
     assert "the slope over the whole range is +40.00" in page
     assert 'id="arena"' in page and 'href="arena.csv"' in page
 
