@@ -2,6 +2,10 @@
 
 ``sftdiv.select``, ``ladder``, ``measure`` and ``analyze`` are the Python API (`sftdiv.api`). They are
 imported on first use, so that importing sftdiv takes milliseconds.
+
+``sftdiv.measure`` and ``sftdiv.analyze`` are the functions, also after ``import sftdiv.measure``: the modules of the
+commands of these names are ``importlib.import_module("sftdiv.measure")``, their contents ``from sftdiv.measure import
+main``.
 """
 
 import os

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import format_decimals
-from sftdiv.reporting.terminal import literal, open_table
+from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DRAWS = 1000
 SEED = 0
 CAPTION = (
-    "rates and unreadable verdicts in percent; below each estimate its 95 % interval; LC: length-controlled win rate, "
+    "rates and unreadable verdicts in percent; beside each estimate its 95 % interval; LC: length-controlled win rate, "
     "from one fit over all cells with prompt effects; n: prompts"
 )
 
@@ -81,37 +81,30 @@ def show_arena(arena: Arena, study: Path) -> None:
     """Print the scores of a study as a table."""
     from rich.console import Console
 
-    judge, baseline = f"{arena.judge} ({arena.template})", arena.baseline
-    title = literal(f"{judge} on {arena.prompts:,} prompts; {baseline} has 1000")
-    table = open_table(title, caption=CAPTION)
-    table.add_column("cell", overflow="fold")
-    for head in ("level", "score", "win rate", "LC", "n", "unread"):
-        table.add_column(head, justify="right")
+    interval = "95 % interval"
+    rows = [("cell", "level", "score", interval, "win rate", interval, "LC", interval, "n", "unread")]
     for row in arena.standings:
-        controlled, low, high = (
-            100 * value
-            for value in (
-                row.length_controlled_win_rate,
-                row.length_controlled_win_rate_low,
-                row.length_controlled_win_rate_high,
+        level = "" if row.level is None else f"{row.level:.3g}"
+        score = _with_interval(row.score, row.score_low, row.score_high, 0)
+        wins, controlled = (
+            _with_interval(100 * value, 100 * low, 100 * high, 1)
+            for value, low, high in (
+                (row.win_rate, row.win_rate_low, row.win_rate_high),
+                (
+                    row.length_controlled_win_rate,
+                    row.length_controlled_win_rate_low,
+                    row.length_controlled_win_rate_high,
+                ),
             )
         )
-        table.add_row(
-            literal(row.cell),
-            "" if row.level is None else f"{row.level:.3g}",
-            _with_interval(row.score, row.score_low, row.score_high, 0),
-            _with_interval(100 * row.win_rate, 100 * row.win_rate_low, 100 * row.win_rate_high, 1),
-            _with_interval(controlled, low, high, 1),
-            f"{row.n:,}",
-            format_decimals(100 * row.unreadable, 1),
-        )
-    console = Console()
-    console.print(table)
-    console.print(f"written: {study / 'arena.csv'}", markup=False, highlight=False, soft_wrap=True)
+        unread = format_decimals(100 * row.unreadable, 1)
+        rows.append((str(literal(row.cell)), level, *score, *wins, *controlled, f"{row.n:,}", unread))
+    title = f"{arena.judge} ({arena.template}) on {arena.prompts:,} prompts; {arena.baseline} has 1000"
+    print_lines(Console(), [title, *aligned_lines(rows, numbers=True), CAPTION, f"written: {study / 'arena.csv'}"])
 
 
-def _with_interval(value: float, low: float, high: float, decimals: int) -> str:
-    return f"{format_decimals(value, decimals)}\n[{format_decimals(low, decimals)}, {format_decimals(high, decimals)}]"
+def _with_interval(value: float, low: float, high: float, decimals: int) -> tuple[str, str]:
+    return format_decimals(value, decimals), f"[{format_decimals(low, decimals)}, {format_decimals(high, decimals)}]"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -26,6 +26,8 @@ from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
 from sftdiv.config.instantiate import plain
 from sftdiv.config.measurement import dataset_names
+from sftdiv.config.setting_types import build_checked
+from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.regenerate.rewriter import Rewriter
 from sftdiv.data.regenerate.shards import DROP, FAILURES, KEEP, SHARDS
 from sftdiv.llm.endpoint import Endpoint
@@ -66,12 +68,12 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     from sftdiv.pipeline.corpus_of_spec import load_corpus_of
     from sftdiv.storage.cache import Store
 
-    endpoint, rewriter = check(config)
+    endpoint, rewriter, corpus_spec = build_checked(check, config, overrides, NAME)
     cache = user_path(config.paths.cache, name="paths.cache")
     check_folder("paths.cache", cache)
     check_folder("paths.outputs", user_path(config.paths.outputs, name="paths.outputs"))
     endpoint.key()
-    corpus = load_corpus_of(build_corpus_spec(config.corpus), Store(cache))
+    corpus = load_corpus_of(corpus_spec, Store(cache))
     limit = len(corpus) if config.limit is None else min(config.limit, len(corpus))
     form = {"limit": limit, "rows_per_shard": config.rows_per_shard, "on_cut": config.on_cut}
     folder = _folder(config, corpus, rewriter)
@@ -80,8 +82,12 @@ def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
+def check(config: DictConfig, overrides: Sequence[str] = ()) -> tuple[Endpoint, Rewriter, CorpusSpec]:
     """Validate the settings before anything is read or requested.
+
+    Args:
+        config: Composed ``conf/regenerate.yaml``.
+        overrides: Not read: every setting is in the config.
 
     Raises:
         SftdivError: A setting is invalid.
@@ -93,7 +99,9 @@ def check(config: DictConfig) -> tuple[Endpoint, Rewriter]:
     check_range("max_failed", config.max_failed, least=0, most=1)
     endpoint: dict[str, Any] = plain(config.endpoint)
     rewriter = Rewriter(model=str(endpoint.pop("model")), system=config.system, **plain(config.sampling))
-    return Endpoint(**endpoint), rewriter
+    for name in ("outputs", "cache"):
+        user_path(config.paths[name], name=f"paths.{name}")
+    return Endpoint(**endpoint), rewriter, build_corpus_spec(config.corpus)
 
 
 def _folder(config: DictConfig, corpus: Corpus, rewriter: Rewriter) -> Path:

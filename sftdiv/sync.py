@@ -2,7 +2,8 @@
 
 It sends one W&B run per finished cell and prints a table of the outcomes; the exit code is 1 where something could not
 be sent. With ``workspace`` before the folder it makes a W&B workspace of the study. Training steps are not stored in a
-cell's folder, so a cell that was never tracked comes without its loss curve.
+cell's folder, so a cell that was never tracked comes without its loss curve. Cells whose settings chose other trackers
+than W&B, or none, are sent with ``--untracked`` only.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ def _sync(arguments: Sequence[str]) -> int:
     parser.add_argument("--entity", help="W&B's user or team; as the cells were tracked, else the key's own")
     parser.add_argument("--mode", choices=MODES, help="auto: online where an API key is known, else offline")
     parser.add_argument("--again", action="store_true", help="also send what was sent before")
+    parser.add_argument("--untracked", action="store_true", help="also send cells that did not choose tracking=wandb")
     options = parser.parse_args(arguments)
     _first_row(options.folder)  # refuses a folder without finished cells
     chosen = {key: value for key in ("project", "entity", "mode") if (value := getattr(options, key)) is not None}
     destination = dataclasses.replace(tracked_as(options.folder) or _default_destination(), **chosen)
-    outcomes = replay(options.folder, destination, again=options.again)
+    outcomes = replay(options.folder, destination, again=options.again, untracked=options.untracked)
     _show(options.folder, outcomes)
     return 1 if any(outcome.action == FAILED for outcome in outcomes) else 0
 

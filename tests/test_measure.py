@@ -19,10 +19,12 @@ from warm_process import run_program
 import sftdiv.pipeline.measure_dataset
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.config.measurement import baseline_config
+from sftdiv.diversity.registry import METRICS
 from sftdiv.embeddings.lsa import LsaEmbedder
 from sftdiv.measure import measure
 from sftdiv.pipeline.compare_datasets import FittedTogether
 from sftdiv.records import SIDES, Corpus, SftdivError
+from sftdiv.reporting.dataset.dataset_figures import draw_token_bands
 from sftdiv.reporting.dataset.report_files import finished
 
 QUICK = ["matched.draws=3", "units.meso_tag.sides=[]"]
@@ -116,6 +118,7 @@ def test_numbers_by_hand(tmp_path, measured, without_figures):
     instruction, response, both = (dataset["sides"][side] for side in ("instruction", "response", "both"))
     assert (instruction["tokens"], response["tokens"], both["tokens"]) == (12, 13, 25)  # Name a colour . is four
     assert (instruction["distinct"], response["distinct"]) == (2, 3)
+    assert (instruction["sharing"], response["sharing"]) == (2, 0)
     assert instruction["metrics"]["ngram_ratio_1"] == pytest.approx(5 / 12)  # Name, a, colour, fruit, .
     assert response["metrics"]["length"] == pytest.approx(13 / 3)
     assert response["drawn"]["length"] == [pytest.approx(13 / 3)]  # all three examples: one draw
@@ -238,6 +241,48 @@ def test_a_baseline_stands_beside_the_dataset(tmp_path, measured, capsys):
     assert "Responses: rich is more diverse by" in shown
     html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
     assert "Side by side" in html and html.count("poor") > 10
+
+
+def test_repeated_responses_stand_in_the_headline_and_no_metric_calls_them_diverse(tmp_path, measured, capsys):
+    """60 conversations: 4 responses ten times each, 20 of their own; 24 distinct ones, 40 examples that share one."""
+    poem = "one small step {} for a long poem that says every word once more {} and never again until its end"
+    rows = examples(60)
+    for number, row in enumerate(rows[:40]):
+        row["output"] = poem.format(number % 4, number % 4)
+    repeating = write_jsonl(tmp_path / "repeating.jsonl", rows)
+    plain = write_jsonl(tmp_path / "plain.jsonl", examples(60, seed=2, words=20))
+    found = measured(repeating, f"baseline={plain}", "matched.size=30", "matched.draws=8")
+    numbers = found["datasets"][0]["sides"]["response"]
+    assert (numbers["texts"], numbers["distinct"], numbers["sharing"]) == (60, 24, 40)
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "66.7 % of the examples have the response of another one word for word: "
+        "24 of 60 responses are distinct (40.0 %)." in out
+    )
+    assert "With 60 examples most metrics are unreliable." in out  # as on the page
+    assert "No tags" not in out
+    mtld = {row["metric"]: row for row in found["comparison"]["sides"]["response"]}["mtld"]
+    assert mtld["more_diverse"] is None and not METRICS["entropy"].within_texts
+    html = (only_folder(tmp_path) / "measure.html").read_text(encoding="utf-8")
+    assert "distinct responses" in html and "by the response alone" in html and "most metrics are unreliable" in html
+
+
+def test_units_that_cannot_be_extracted_are_named_in_the_terminal(tmp_path, measured, without_figures, capsys):
+    measured(write_jsonl(tmp_path / "mine.jsonl", examples(12)))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "No mid-frequency tokens of the response in mine: " in out
+
+
+def test_no_curve_of_the_figure_is_cut():
+    def dataset(name, most, high):
+        bands = {"low": 1, "high": high, "curve": [[1, most], [10, 1]]} | {
+            band: {"types": 1, "share": 0.5, "examples": []} for band in ("frequent", "mid", "rare")
+        }
+        return {"name": name, "sides": {side: {"bands": bands} for side in ("instruction", "response")}}
+
+    for one, other in ((100, 90_000), (90_000, 100)):
+        figure = draw_token_bands([dataset("mine", one, 20), dataset("baseline", other, 20)])
+        assert all(axis.get_ylim()[1] > 90_000 for axis in figure.axes)
 
 
 def test_a_dataset_is_not_more_diverse_than_itself(tmp_path, measured, without_figures):
@@ -424,7 +469,7 @@ def test_mistakes_are_refused_with_the_alternatives(overrides, message):
 def test_an_unknown_setting_names_its_neighbours():
     wrong = command("bseline=x")
     assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
-    assert "unknown setting 'bseline'. Did you mean 'baseline'? Known: baseline, corpus, embedder" in wrong.stderr
+    assert "unknown setting 'bseline'. Did you mean baseline=x? Known: baseline, corpus, embedder" in wrong.stderr
 
 
 def test_the_command_by_its_own_and_its_rerun(tmp_path):

@@ -9,46 +9,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from sftdiv.config.groups import conf_dir, is_group, options_of
+from sftdiv.config.hints import check_arguments, with_alternatives
 from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
-from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import os_error_message
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.redaction import redact_output, redact_shown_settings, redacted, redacted_overrides
-from sftdiv.storage.validate import did_you_mean
 
-JUDGE_CHOSEN = re.compile(r"eval=(.*\W)?judge\b.*")  # an override that adds the groups below
-GROUPS_OF_JUDGE = ("judge", "prompts")
+__all__ = [
+    "conf_dir",
+    "options_of",
+    "refuse_deletions",
+    "register_resolvers",
+    "run_app",
+    "study_of_command",
+    "with_alternatives",
+]
+
 SHOW_SETTINGS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that print the composed config
 FREE_KEYS = ("sweep.baselines", "units", "corpus.columns", "eval.num_fewshot")  # mappings whose entries may be deleted
-
-
-def conf_dir() -> Path:
-    """The packaged ``conf`` folder of a wheel, or the repository's in a checkout or an editable install."""
-    package = Path(__file__).resolve().parent.parent
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
-
-
-def options_of(group: str) -> list[str]:
-    """Options of a config group, those of ``--config-dir`` included."""
-    folders = [folder / group for folder in _config_folders()]
-    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
-
-
-def _config_folders() -> list[Path]:
-    """The folder ``conf/`` and the user's own of this command."""
-    own = []
-    for argument, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
-        name, equals, value = argument.partition("=")
-        if name in ("--config-dir", "-cd"):
-            own.append(Path(value if equals else following))
-    return [conf_dir(), *own]
 
 
 def register_resolvers() -> None:
@@ -88,7 +71,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     if any(argument.partition("=")[0] in SHOW_SETTINGS for argument in sys.argv[1:]):
         redact_shown_settings()
     try:
-        _reject_numbers_for_groups(sys.argv[1:])
+        check_arguments(sys.argv[1:], config_name)
         _reject_roles_in_columns(sys.argv[1:])
         refuse_deletions(sys.argv[1:])
         app()
@@ -107,6 +90,9 @@ def _message(error: Exception, config_name: str) -> str | None:
     if isinstance(error, InstantiationException):  # Hydra wraps the exceptions of constructors
         return str(error.__cause__) if isinstance(error.__cause__, SftdivError) else None
     if isinstance(error, ConfigCompositionException):
+        if swept := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'", str(error)):
+            key, value = swept[1], redacted_overrides([f"{swept[1]}={swept[2]}"])[0].partition("=")[2]
+            return f"{key}={value}: -m (--multirun) runs every value; a list is written {key}=[{value}]"
         return with_alternatives(str(error), config_name, sys.argv[1:])
     if isinstance(error, OverrideParseException):
         shown = redacted_overrides([error.override])[0]
@@ -142,10 +128,10 @@ def refuse_deletions(overrides: Sequence[str]) -> None:
     for override in overrides:
         key = override.removeprefix("~").partition("=")[0]
         parent, _, entry = key.rpartition(".")
-        is_option = _is_group(parent) and entry in options_of(parent)
+        is_option = is_group(parent) and entry in options_of(parent)
         if not override.startswith("~") or key.startswith("hydra") or parent in FREE_KEYS or is_option:
             continue
-        if not _is_group(key):
+        if not is_group(key):
             instead = f"leave {override} out for its default, or give it a value: {key}=VALUE"
         elif "none" in options_of(key):
             instead = f"{key}=none turns {key} off"
@@ -154,72 +140,6 @@ def refuse_deletions(overrides: Sequence[str]) -> None:
         raise SftdivError(f"{key} was deleted ({override}); it is needed: {instead}")
 
 
-RENAMED = {  # settings of earlier versions
-    "selection.seed": "seed.ladder",
-    "selection.replicate": "selection.universe_share (sampled by seed.ladder; sweep over replicate=0,1,2)",
-}
-
-
-def _reject_numbers_for_groups(arguments: list[str]) -> None:
-    """Reject a number as the option of a group, for which Hydra's own message is about types."""
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if re.fullmatch(r"[\d.e,]+", value) and _is_group(name):
-            options = ", ".join(options_of(name))
-            hint = f"; size.n={value} takes any number" if name == "size" else ""
-            raise SftdivError(f"{name}={value} is not an option of the group {name}: {options}{hint}")
-
-
 def _unless_selecting(value: Any, *, _root_: Any) -> Any:
     """A value for runs that train; 0 with ``stop_after=select``. Other commands than ``run`` have no ``stop_after``."""
     return 0 if OmegaConf.select(_root_, "stop_after", default=None) == SELECT else value
-
-
-def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) -> str:
-    """Hydra's message about an unknown key or option, with the closest one and all known ones.
-
-    Args:
-        message: Hydra's message.
-        config_name: Name of the composed YAML file.
-        overrides: Overrides of the command.
-    """
-    missing_option = re.search(r"Could not load '([^']+)/([^'/]+)'", message)
-    if missing_option and _is_group(missing_option[1]):
-        return _unknown_option(missing_option[1], missing_option[2])
-    unknown = re.search(r"Could not override '([^']+)'", message)
-    return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
-
-
-def _unknown_option(group: str, option: str) -> str:
-    options = options_of(group)
-    return f"unknown option {option!r} of {group}.{did_you_mean(option, options)} Known: {', '.join(options)}"
-
-
-def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
-    """Message about an unknown setting that names its new name or its siblings."""
-    if setting in RENAMED:
-        return f"{setting} has become {RENAMED[setting]}"
-    if setting.startswith("seed.") and any(text.startswith("seed=") for text in overrides):
-        return f"{setting} is set by seed=NUMBER already: give seed.draw and seed.train instead of seed"
-    root = re.split(r"[./@]", setting)[0]
-    if root in GROUPS_OF_JUDGE and not any(map(JUDGE_CHOSEN.fullmatch, overrides)):
-        return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"
-    is_choice = re.compile(r"[\w/]+=([\w.]+|\[[\w.,]+\])").fullmatch
-    choices = [text for text in overrides if is_choice(text) and _is_group(text.split("=")[0])]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose(config_name, overrides=choices)
-    parent = setting.rpartition(".")[0]
-    node = OmegaConf.select(config, parent) if parent else config
-    if not isinstance(node, DictConfig):
-        return f"unknown setting {setting!r}: {parent!r} has no settings below it"
-    keys = [str(key) for key in node]
-    known = sorted(f"{parent}.{key}" if parent else key for key in keys)
-    within = f" in {parent}" if parent else ""
-    names = ", ".join(name.rpartition(".")[2] for name in known)
-    return f"unknown setting {setting!r}.{did_you_mean(setting, known)} Known{within}: {names}"
-
-
-def _is_group(name: str) -> bool:
-    folders = [local_path(folder / name) for folder in _config_folders()] if name else []
-    return any(folder is not None and folder.is_dir() for folder in folders)

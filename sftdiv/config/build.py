@@ -28,6 +28,7 @@ from sftdiv.config.spec import (
 from sftdiv.diversity.registry import metric_families
 from sftdiv.protocols import Embedder, Evaluator, HasBenchmarks, Tracking
 from sftdiv.records import ModelRef, SftdivError
+from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.redaction import redacted_settings
 from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
@@ -48,10 +49,7 @@ FINE_TUNING = (
 
 
 def build_request(config: DictConfig) -> RunRequest:
-    """The request of a composed and checked config.
-
-    Args:
-        config: Result of `config.compose.prepare`.
+    """The request of a composed and checked config, the result of `config.compose.prepare`.
 
     Raises:
         SftdivError: A setting is invalid.
@@ -76,7 +74,7 @@ def build_request(config: DictConfig) -> RunRequest:
         sweep=SweepSpec(on_error=config.sweep.on_error, isolate=config.sweep.isolate),
         command=settings.get("command", ""),
         settings=settings,
-        text=OmegaConf.to_yaml(config if settings == resolved else OmegaConf.create(settings), resolve=True),
+        text=OmegaConf.to_yaml(OmegaConf.create(escape_interpolation(settings)), resolve=True),
     )
 
 

@@ -18,6 +18,7 @@ from sftdiv.config.app import refuse_deletions
 from sftdiv.config.build import build_request, evaluation_options
 from sftdiv.config.instantiate import make
 from sftdiv.config.run_request import RunRequest
+from sftdiv.config.setting_types import build_checked
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import flatten
@@ -38,6 +39,10 @@ def request_of(config: DictConfig, overrides: Sequence[str]) -> RunRequest:
     Raises:
         SftdivError: A setting is missing or invalid.
     """
+    return build_checked(_build, config, overrides, "config")
+
+
+def _build(config: DictConfig, overrides: Sequence[str]) -> RunRequest:
     prepare(config, overrides)
     return build_request(config)
 
@@ -76,11 +81,19 @@ def check_given(config: DictConfig) -> None:
     Raises:
         SftdivError: Settings are missing; names them.
     """
+    if missing := missing_settings(config):
+        raise SftdivError(missing_message(missing))
+
+
+def missing_settings(config: DictConfig) -> list[str]:
+    """Names of the mandatory settings without a value."""
     unresolved = flatten(dict(OmegaConf.to_container(config, resolve=False)))  # type: ignore[arg-type]  # a mapping
-    if missing := [name for name, value in unresolved.items() if value == "???"]:
-        raise SftdivError(
-            f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ list the values"
-        )
+    return [name for name, value in unresolved.items() if value == "???"]
+
+
+def missing_message(missing: Sequence[str]) -> str:
+    """What is missing, and how it is given."""
+    return f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ list the values"
 
 
 def check(config: DictConfig) -> None:

@@ -17,10 +17,12 @@ from hydra.errors import ConfigCompositionException, OverrideParseException
 
 from sftdiv.config.app import conf_dir, register_resolvers, with_alternatives
 from sftdiv.config.compose import request_of
+from sftdiv.config.hints import check_group
 from sftdiv.config.measurement import NAME as MEASURE
 from sftdiv.config.measurement import MeasureRequest, build_measure_request
 from sftdiv.config.run_request import RunRequest
 from sftdiv.records import SftdivError
+from sftdiv.storage.escaping import escape_interpolation
 
 
 def run_request(settings: Mapping[str, Any]) -> RunRequest:
@@ -98,7 +100,7 @@ def _text(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_text(item) for item in value) + "]"
-    text = str(value)
+    text = escape_interpolation(str(value))
     reserved = {"null", "true", "false", "nan", "inf"}
     if re.fullmatch(r"[A-Za-z_][\w./+-]*", text) and text.lower() not in reserved:
         return text
@@ -121,6 +123,8 @@ def _composing(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
         register_resolvers()
         state = Singleton.get_state()
         GlobalHydra.instance().clear()
+        for override in overrides:
+            check_group(override, config_name)
         try:
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 yield

@@ -1,4 +1,4 @@
-"""Components and plain values of config nodes."""
+"""Components of config nodes, and config nodes as plain values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.escaping import escape_interpolation
 
 
 def make(node: Any) -> Any:
@@ -17,6 +18,8 @@ def make(node: Any) -> Any:
     Raises:
         SftdivError: A setting of the component is invalid.
     """
+    if OmegaConf.is_config(node) and (values := plain(node)) != (escaped := escape_interpolation(values)):
+        node = escape_interpolation(escaped)  # once for Hydra's resolving, once for its reading
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:

@@ -22,12 +22,15 @@ from sftdiv.config.build import build_embedder, build_strategy
 from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
 from sftdiv.config.instantiate import plain
+from sftdiv.config.names import in_terms_of_measure
+from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
-from sftdiv.diversity.registry import metric_families
+from sftdiv.diversity.registry import foreign_unit_metrics, metric_families, metrics_identity
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
+from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, identity_of
@@ -103,6 +106,10 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
     Raises:
         SftdivError: A setting is missing or invalid.
     """
+    return build_checked(_build, config, overrides, NAME)
+
+
+def _build(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
     check_given(config)
     _check_units(config)
     check_range("seed", config.seed, least=0, whole=True)
@@ -113,7 +120,7 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
     corpora = [build_corpus_spec(dataset.corpus) for dataset in configs]
     names = dataset_names([dataset.corpus for dataset in configs])
     tokenizer = ModelRef(str(config.tokenizer), config.tokenizer_revision)
-    strategies = [build_strategy(settings, tokenizer) for settings in composed_strategies(config, overrides)]
+    strategies = [_strategy(settings, tokenizer) for settings in composed_strategies(config, overrides)]
     embedder = build_embedder(config)
     settings = plain(config)
     return MeasureRequest(
@@ -129,11 +136,18 @@ def build_measure_request(config: DictConfig, overrides: Sequence[str]) -> Measu
         near=settings["near_duplicates"],
         band=settings["corpus"]["band"],
         seed=config.seed,
-        folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder]),
+        folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder], metrics),
         cache=user_path(config.paths.cache, name="paths.cache"),
         settings=redacted_settings(settings),
         command=["python", "-m", "sftdiv.measure", *redacted_overrides(overrides)],
     )
+
+
+def _strategy(settings: Mapping[str, Any], tokenizer: ModelRef) -> StrategySpec:
+    try:
+        return build_strategy(settings, tokenizer)
+    except SftdivError as error:
+        raise SftdivError(in_terms_of_measure(str(error), settings["name"])) from error
 
 
 def _check_units(config: DictConfig) -> None:
@@ -188,11 +202,11 @@ def baseline_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     is_local = isinstance(path, str) and local_path(path) is not None
     if config.corpus.name == "files" or (config.corpus.name == "hub" and not is_local):
         baseline = copy.deepcopy(config)
-        baseline.corpus.path = path
+        baseline.corpus.path = escape_interpolation(plain(path))
         return baseline
     shared = [text for text in overrides if not text.lstrip("+~").startswith(("corpus", "hydra"))]
     baseline = compose(NAME, overrides=[*shared, "corpus=files"])
-    baseline.corpus.path = path
+    baseline.corpus.path = escape_interpolation(plain(path))
     for key in SHARED_WITH_BASELINE:
         if key in config.corpus and key in baseline.corpus:
             baseline.corpus[key] = config.corpus[key]
@@ -215,11 +229,14 @@ def _dataset_name(corpus: DictConfig) -> str:
     return name + (f"+{len(paths) - 1}" if len(paths) > 1 else "")
 
 
-def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any]) -> Path:
+def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any], metrics: Sequence[str]) -> Path:
     """Folder of a measurement: readable names, and a hash of the contents and settings that the numbers depend on."""
     skipped = ("corpus", "baseline", "units", "paths", "tokenizer", "tokenizer_revision", "embedder")
     rest = {key: value for key, value in settings.items() if key not in skipped}
     key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}
+    own_metrics = [item for item in metrics_identity(metrics) if not isinstance(item, str)] + foreign_unit_metrics()
+    if own_metrics:
+        key["own_metrics"] = own_metrics
     digest = content_hash({**key, "layout": LAYOUT, "sftdiv": sftdiv.__version__}, length=6)
     name = re.sub(r"[^\w.+-]+", "_", "-vs-".join(names))[:100]
     return user_path(settings["paths"]["outputs"], name="paths.outputs").absolute() / NAME / f"{name}-h{digest}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.diversity.registry import metrics_identity
 from sftdiv.protocols import Embedder, Evaluator
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.cell import Cell, check_cell_name
@@ -190,7 +191,8 @@ class RunSpec:
             skipped = ("evaluators", "primary", "samples")
         if self.stop_after == "select":
             skipped += ("training",)
-        identity = {name: value for name, value in settings_identity(self).items() if name not in skipped}
+        parts = settings_identity(self) | {"metrics": metrics_identity(self.metrics)}
+        identity = {name: value for name, value in parts.items() if name not in skipped}
         if self.stop_after == "select":
             del identity["seeds"]["train"]
         if self.selection.size.nothing:  # nothing is measured, and nothing is trained

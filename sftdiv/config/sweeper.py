@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sftdiv.config.compose import request_of
+from sftdiv.config.compose import missing_message, missing_settings, request_of
 from sftdiv.config.instantiate import plain
 from sftdiv.config.run_request import RunRequest, check_study
 from sftdiv.pipeline.publish import check_distinct_targets
@@ -49,16 +49,42 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
     unresolved: dict[str, Any] = dict(OmegaConf.to_container(config.train, resolve=False))  # type: ignore[arg-type]
 
     check_study(str(config.study))
+    cells = combinations(config, loader, overrides)
+    if cells:
+        _check_missing(loader.load_sweep_config(config, list(cells[0])), cells)
     order = SweepOrder(
         study=str(config.study),
         root=user_path(config.paths.multirun, name="paths.multirun").absolute(),
         command=" ".join(["python -m sftdiv.run", *map(shlex.quote, redacted_overrides(sys.argv[1:]))]),
-        combinations=combinations(config, loader, overrides),
+        combinations=cells,
         build=build,
         check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),
         launch=lambda jobs: launcher.launch(jobs, initial_job_idx=0),
+        launcher=cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False)),
     )
     run_sweep(order)
+
+
+def _check_missing(first: DictConfig, cells: Sequence[Sequence[str]]) -> None:
+    """Refuse a sweep whose cells all lack the same settings, before each is composed.
+
+    Args:
+        first: Config of the first cell.
+        cells: Overrides of each cell.
+
+    Raises:
+        SftdivError: With the settings that are missing in all cells.
+    """
+    with open_dict(first):
+        first.pop("hydra", None)
+
+    def of_part(overrides: Sequence[str], root: str) -> set[str]:
+        return {text for text in overrides if text.lstrip("+").startswith((f"{root}=", f"{root}.", f"{root}/"))}
+
+    missing = missing_settings(first)
+    roots = {name.partition(".")[0] for name in missing}
+    if missing and all(of_part(cell, root) == of_part(cells[0], root) for root in roots for cell in cells):
+        raise SftdivError(f"{missing_message(missing)}. It is missing in all {len(cells):,} cells of the sweep")
 
 
 def combinations(config: DictConfig, loader: ConfigLoader, overrides: Sequence[str]) -> list[list[str]]:

@@ -1,13 +1,15 @@
 """Converts the rows of a corpus one after another, and checks what only many rows can show.
 
-A setting that names a column which no row has is an error, and so is a carried column that holds text
-in one row and numbers in another; both are named with their place.
+A setting that names a column which no row has is an error, before a long read if the first rows lack it.
+A carried column that holds text in one row and numbers in another is an error as well; both are named with
+their place.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sftdiv.data.bad_rows import BadRowError
@@ -17,6 +19,7 @@ from sftdiv.storage.escaping import listed
 from sftdiv.storage.validate import did_you_mean
 
 Reject = Callable[[str, int, str, str], None]  # file, line, reason, text
+FIRST_ROWS, MOST_FIRST_ROWS = 1_000, 50_000  # of one file and of all, that must show the columns that settings name
 KINDS = {bool: "true or false", int: "numbers", float: "numbers", str: "text", list: "lists"}
 
 
@@ -57,13 +60,7 @@ class Conversion:
         Raises:
             SftdivError: With the setting and the columns that rows have.
         """
-        for setting, column in self._converter.settings_of_columns.items():
-            if self._columns and column not in self._columns:
-                names = [str(name) for name in self._columns]
-                raise SftdivError(
-                    f"{setting}={column!r} names a column that no row has.{did_you_mean(column, names)} "
-                    f"Known: {listed(names)}"
-                )
+        check_names(self._converter, self._columns, rows="no row")
 
     def _check_kinds(self, example: Example, place: str) -> None:
         for name, value in example.extra.items():
@@ -75,3 +72,50 @@ class Conversion:
                     f"{place}: the column {name!r} of corpus.columns holds {KINDS[type(value)]}, "
                     f"and {kind} in {first}: give it one type"
                 )
+
+
+def check_names(converter: Converter, names: Collection[Any], *, rows: str) -> None:
+    """Check that each column that a setting names is among those that rows have; without any name nothing is known.
+
+    Args:
+        converter: Conversion with the settings.
+        names: Names of columns.
+        rows: The rows that were looked at, for the message.
+
+    Raises:
+        SftdivError: With the setting, the closest name and all names.
+    """
+    for setting, column in converter.settings_of_columns:
+        if names and column not in names:
+            known = [str(name) for name in names]
+            raise SftdivError(
+                f"{setting}={column!r} names a column that {rows} has.{did_you_mean(column, known)} "
+                f"Known: {listed(known)}"
+            )
+
+
+def check_first_rows(converter: Converter, files: Iterable[Iterable[tuple[int, Any]]]) -> None:
+    """Check before a long read that the first rows of files have each column that a setting names.
+
+    Args:
+        converter: Conversion with the settings.
+        files: Rows of each file, read on demand; of each at most `FIRST_ROWS` are read, until every name is known.
+
+    Raises:
+        SftdivError: As `check_names` does.
+    """
+    missing = {column for _, column in converter.settings_of_columns}
+    names: dict[Any, None] = {}
+    looked_at = 0
+    for rows in files:
+        for _, row in islice(rows, FIRST_ROWS):
+            if not missing:
+                return
+            if isinstance(row, Mapping):
+                names.update(dict.fromkeys(row))
+                missing.difference_update(row)
+                looked_at += 1
+        if not missing or looked_at >= MOST_FIRST_ROWS:
+            break
+    if missing:
+        check_names(converter, names, rows=f"none of the first {looked_at:,} rows")

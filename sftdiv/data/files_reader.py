@@ -13,7 +13,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from sftdiv.data.conversion import Conversion
+from sftdiv.data.byte_source import RejectRow, Rows
+from sftdiv.data.conversion import Conversion, check_first_rows
 from sftdiv.data.folder_files import data_files
 from sftdiv.data.formats import Converter
 from sftdiv.data.row_parsing import kind_of_file, read_rows
@@ -45,17 +46,23 @@ class FilesReader:
         }
 
     def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
-        """Every example of every file; see `sftdiv.protocols.Reader`."""
+        """Every example of every file; see `sftdiv.protocols.Reader`.
+
+        Raises:
+            SftdivError: A setting names a column that the first rows lack, or no row has.
+        """
+        if self.converter.settings_of_columns:
+            check_first_rows(self.converter, map(self._rows, self.files()))
         conversion = Conversion(self.converter, reject)
         for path in self.files():
             if path.stat().st_size == 0:
                 reject(str(path), 0, "empty file: it has no bytes", "")
                 continue
-            rows = read_rows(
-                path, limit=self.max_row_bytes, reject=partial(reject, str(path)), needed=self.converter.needed
-            )
-            yield from conversion.examples(str(path), rows)
+            yield from conversion.examples(str(path), self._rows(path, partial(reject, str(path))))
         conversion.check_columns()
+
+    def _rows(self, path: Path, reject: RejectRow = lambda *_: None) -> Rows:
+        return read_rows(path, limit=self.max_row_bytes, reject=reject, needed=self.converter.needed)
 
     def files(self) -> list[Path]:
         """The files that ``path`` matches, each once, sorted; links keep their names, which say how a file is read.

@@ -117,11 +117,12 @@ class Converter:
         return frozenset((self.id, self.source, *self.columns, *of_formats, *roles, *NAMES)) - set(self.ignore)
 
     @property
-    def settings_of_columns(self) -> Mapping[str, str]:
-        """Settings that name a column which some row must have, with the column."""
-        named = {f"corpus.mapping.{role}": column for role, column in self._named.items()}
-        defaults = {"corpus.id_column": ("id", self.id), "corpus.source_column": ("source", self.source)}
-        return named | {name: column for name, (default, column) in defaults.items() if column != default}
+    def settings_of_columns(self) -> Sequence[tuple[str, str]]:
+        """Settings that name a column which some row must have, each with the column."""
+        named = [(f"corpus.mapping.{role}", column) for role, column in self._named.items()]
+        defaults = (("corpus.id_column", "id", self.id), ("corpus.source_column", "source", self.source))
+        changed = [(name, column) for name, default, column in defaults if column != default]
+        return [*named, *changed, *(("corpus.columns", column) for column in self.columns)]
 
     def example(self, row: Any) -> Example:
         """The conversation of one row.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from sftdiv.data.arrow_rows import batch_rows, unread_rows
-from sftdiv.data.conversion import Conversion
+from sftdiv.data.conversion import Conversion, check_names
 from sftdiv.data.formats import Converter
 from sftdiv.records import Example, SftdivError
 from sftdiv.storage.escaping import escape_controls, shortened
@@ -59,6 +59,7 @@ class HubReader:
         try:
             table = datasets.load_dataset(self.path, self.name, split=self.split, revision=self.revision)
             names = table.column_names
+            check_names(self.converter, names, rows="no row")
             columns = [name for name in names if name in self.converter.needed]
             number = 1
             for batch in table.with_format("arrow").iter(1000):

@@ -42,6 +42,7 @@ class Metric:
         growth: Change of the value as more texts are drawn from one source. Only sets of one size
             compare, unless it stays.
         moves_with_length: Whether it depends on the length of the texts, whatever their diversity.
+        within_texts: Whether it is measured in each text by itself, so that it does not see that texts repeat.
         detail: Whether another column of the family summarises it. Details are measured and stored,
             but neither listed nor tested as metrics of their own.
     """
@@ -53,6 +54,7 @@ class Metric:
     needs: Needs
     growth: Growth
     moves_with_length: bool
+    within_texts: bool
     detail: bool
 
     def record(self) -> dict[str, str]:
@@ -147,6 +149,7 @@ def metric(
     needs: Needs,
     growth: Growth,
     moves_with_length: bool = False,
+    within_texts: bool = False,
     details: Collection[str] = (),
     paper: bool = False,
     order: int = LAST,
@@ -160,6 +163,7 @@ def metric(
         needs: Input of the function; where there is none, ``describe`` leaves the columns out.
         growth: Change of the values as more texts are drawn from one source.
         moves_with_length: Whether the values depend on the length of the texts.
+        within_texts: Whether they are measured in each text by itself; they decide no comparison of two sets.
         details: Columns that another one summarises; see ``Metric``.
         paper: Whether the family is one of the paper's metrics, which are measured by default.
         order: Position among the families.
@@ -175,6 +179,7 @@ def metric(
                 needs=needs,
                 growth=growth,
                 moves_with_length=moves_with_length,
+                within_texts=within_texts,
                 detail=name in details,
             )
             for name, title in columns.items()

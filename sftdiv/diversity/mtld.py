@@ -22,6 +22,7 @@ SHORTEST = 100  # tokens of a text: the shortest range for which McCarthy and Ja
     direction="high",
     needs="tokens",
     growth="stays",
+    within_texts=True,
     order=9,
 )
 def _measure(texts: TextSet) -> list[float]:
@@ -54,7 +55,8 @@ def pooled_mtld(token_ids: TokenIds, *, threshold: float = THRESHOLD) -> float:
 
     Not MTLD as published (``mtld``), of which it takes the factors: tokens and factors are summed over texts before
     they are divided, so that texts of any length count by their tokens, those that repeat no token included. No factor
-    runs across the end of a text. For one text the two are equal. O(tokens); it does not depend on the size of the set.
+    runs across the end of a text. For one text the two are equal. O(tokens); it does not depend on the size of the set,
+    nor on whether its texts repeat each other.
 
     Returns:
         A number of at least 1; infinity where no token repeats in any text, NaN where there is no token.

@@ -27,9 +27,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ from numpy.typing import NDArray
 from sftdiv.diversity.metric import DECLARED, Family, Metric
 from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError, TokenIds
+from sftdiv.storage.hashing import SOURCE
+from sftdiv.storage.source_code import is_foreign, source_digest
 from sftdiv.storage.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
 
 METRICS: Mapping[str, Metric] = MappingProxyType(DECLARED.metrics)  # by column
 FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # that a config may choose
+SMALL = 5_000  # texts; a product of 5,000 x 384 matrices takes 0.05 s on one core
 PAPER: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if family.paper)
 
 
@@ -71,6 +75,24 @@ def metric_families(setting: str | Sequence[str], *, name: str = "diversity.metr
     for family in setting:
         check_one_of(name, family, ("paper", "all", *FAMILIES))
     return tuple(setting)
+
+
+def metrics_identity(names: Sequence[str]) -> list[Any]:
+    """Identity of families of metrics: names, and the source of those that are defined outside this package.
+
+    Args:
+        names: Families, from ``FAMILIES``.
+    """
+    return [_identity(FAMILIES[name]) for name in names]
+
+
+def foreign_unit_metrics() -> list[Any]:
+    """Identities of the metrics of units that are defined outside this package; all of them are always measured."""
+    return [_identity(family) for family in DECLARED.unit_families.values() if is_foreign(family.measure)]
+
+
+def _identity(family: Family) -> Any:
+    return {"name": family.name, SOURCE: source_digest(family.measure)} if is_foreign(family.measure) else family.name
 
 
 def describe(
@@ -115,10 +137,18 @@ def describe(
     elif reference is None:
         missing = {"reference"}
     columns: dict[str, float] = {}
-    for family in (FAMILIES[name] for name in metrics):
-        if family.needs not in missing:
-            columns |= family.values(subset)
+    with _threads_for(len(texts)):
+        for family in (FAMILIES[name] for name in metrics):
+            if family.needs not in missing:
+                columns |= family.values(subset)
     return columns
+
+
+def _threads_for(texts: int) -> AbstractContextManager[Any]:
+    """One thread of BLAS and OpenMP for small sets, whose many small matrices threads only wait for."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1 if texts <= SMALL else None)
 
 
 def describe_at_tokens(token_ids: TokenIds, texts: Sequence[str]) -> dict[str, float]:

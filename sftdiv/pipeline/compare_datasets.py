@@ -20,6 +20,7 @@ from rich.markup import escape
 
 import sftdiv
 from sftdiv.config.measurement import MeasureRequest
+from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.build_corpus import rejected_file
 from sftdiv.diversity.profile.comparison import compare
@@ -132,7 +133,7 @@ def _comparison(datasets: Sequence[Mapping[str, Any]], size: int) -> dict[str, A
     """Comparison of every metric and kind of unit on equally sized samples."""
     dataset, baseline = datasets
     examples = (dataset["counts"]["examples"], baseline["counts"]["examples"])
-    directions = {name: metric.direction for name, metric in METRICS.items()}
+    directions = {name: metric.direction for name, metric in METRICS.items() if not metric.within_texts}
     sides = {}
     for side, numbers in dataset["sides"].items():
         drawn = numbers["drawn"], baseline["sides"][side]["drawn"]
@@ -231,7 +232,10 @@ def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]
         strategies=request.strategies,
         seed=request.seed,
     )
-    numbers = measure_all(survey, artifacts, request.names, progress)
+    try:
+        numbers = measure_all(survey, artifacts, request.names, progress)
+    except SftdivError as error:
+        raise SftdivError(in_terms_of_measure(str(error))) from error
     for dataset, file_name in zip(artifacts, REJECTED, strict=False):
         copy_rejected(dataset.corpus, request.folder / file_name)
     record = {**numbers, "settings": request.settings, "versions": versions(), "command": list(request.command)}

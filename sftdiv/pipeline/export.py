@@ -16,7 +16,7 @@ from typing import Any
 
 from sftdiv.config.run_request import ExportSpec
 from sftdiv.records import SftdivError
-from sftdiv.release.export.lineage import lineage, sha256, write_lineage
+from sftdiv.release.export.lineage import free_name, lineage, sha256, write_lineage
 from sftdiv.release.export.write_export import write_export
 from sftdiv.storage.cell import RESULT, SUBSET, Cell, cell_file
 from sftdiv.text.lines import first_line
@@ -36,7 +36,8 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
         The files written, the data file first.
 
     Raises:
-        SftdivError: The format cannot represent the subset, or its file is damaged.
+        SftdivError: The format cannot represent the subset, its file is damaged, or the export would replace another
+            one of that name.
     """
     if export.format is None:
         return []
@@ -52,11 +53,12 @@ def export_cell(export: ExportSpec, cell: Cell, row: Mapping[str, Any]) -> list[
             "the cell's command writes both again"
         ) from error
     folder = export.folder or cell.folder / "export"
-    name = export.name or cell.name
+    ids = rows["id"][:]
+    name = free_name(folder, export.name or cell.name, format=export.format, ids=ids, given=export.name is not None)
     data, *entries = write_export(rows, folder, format=export.format, name=name)
     record = lineage(
         row,
-        rows["id"][:],
+        ids,
         files={data.name: sha256(data)},
         format=export.format,
         sources=dict(sorted(Counter(rows["source"][:]).items())),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.dedup import NearDuplicates, intersect, near_duplicates
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
@@ -25,7 +26,7 @@ from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
 from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
-from sftdiv.diversity.registry import describe, describe_at_tokens, describe_units
+from sftdiv.diversity.registry import describe, describe_at_tokens, describe_units, metrics_identity
 from sftdiv.diversity.size_matched import subset_values
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
@@ -95,7 +96,7 @@ class Survey:
             "side": side,
             "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
             "embedder": artifacts.embedder and identity_of(artifacts.embedder),
-            "metrics": list(self.metrics),
+            "metrics": metrics_identity(self.metrics),
             "pair_tokens": self.pair_tokens,
             "matched": {**asdict(self.matched), "size": size},
             "runs": asdict(self.runs),
@@ -148,7 +149,7 @@ class Survey:
         extractor = TokenUnits(**self.band)
         low, high = extractor.bounds(len(tokens.flat) if extractor.unit == "occurrences" else len(texts))
         bands = token_bands(frequencies(tokens, extractor.unit), tokens.names, low=low, high=high)
-        rows = distinct_rows(texts)
+        rows, counts = distinct_rows(texts)
         searched = self._sample_rows(tokens, rows)
         min_texts = max(2, math.ceil(self.runs.min_share * len(searched)))
         settings = {"shortest": self.runs.shortest, "longest": self.runs.longest, "top": self.runs.top}
@@ -157,6 +158,7 @@ class Survey:
         return {
             "bands": bands,
             "distinct": len(rows),
+            "sharing": int(counts[counts > 1].sum()),  # texts that occur more than once, the first one included
             "repeated": {"texts": len(searched), "min_texts": min_texts, "runs": run_rows},
         }
 
@@ -200,7 +202,7 @@ class Survey:
         try:
             units = artifacts.units(strategy)
         except SftdivError as error:
-            return {**identifying, "problem": str(error)}
+            return {**identifying, "problem": in_terms_of_measure(str(error), strategy.name)}
         return {**identifying, **self._describe_units(units, size)}
 
     def _describe_units(self, units: Units, size: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ is made, so that terminals, logs and ``failure.json`` receive the same readable 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 MOST = 1000  # characters of data in one message
 # C0 without tab and newline, DEL, C1, line and paragraph separators, and marks that reverse the direction of text.
@@ -27,3 +28,12 @@ def listed(names: list[str], most: int = 10) -> str:
     """Names separated by commas: at most ``most`` of them, each cut, and the number of those left out."""
     text = ", ".join(shortened(name, 60) for name in names[:most])
     return text if len(names) <= most else f"{text}, ... ({len(names) - most:,} more)"
+
+
+def escape_interpolation(value: Any) -> Any:
+    """Plain values whose texts OmegaConf reads as they are, ``${...}`` included."""
+    if isinstance(value, dict):
+        return {key: escape_interpolation(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolation(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

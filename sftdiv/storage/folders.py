@@ -14,10 +14,10 @@ from sftdiv.records import SftdivError
 
 LONGEST_NAME = 240  # bytes; file systems take 255, and temporary names are a little longer
 _WAYS_OUT = {
-    errno.ENOSPC: "free some space, or choose other folders (paths.outputs, paths.multirun, paths.cache)",
-    errno.EDQUOT: "the quota is used up: free some space, or choose other folders (paths.outputs, paths.cache)",
+    errno.ENOSPC: "free some space, or choose other folders (paths.outputs, paths.cache ...)",
+    errno.EDQUOT: "the quota is used up: free some space, or choose other folders (paths.outputs, paths.cache ...)",
     errno.EFBIG: "the system allows no larger file here (ulimit -f); raise the limit, or choose another folder",
-    errno.EROFS: "the file system is read-only; choose another folder (paths.outputs, paths.multirun, paths.cache)",
+    errno.EROFS: "the file system is read-only; choose another folder (paths.outputs, paths.cache ...)",
     errno.EACCES: "choose a folder of your own, or ask its owner for the permission",
     errno.EPERM: "choose a folder of your own, or ask its owner for the permission",
     errno.ENOTDIR: "a file is in the way of a folder: remove it or choose another folder",

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.storage.files import local_path
+from sftdiv.storage.source_code import is_foreign, source_digest
 
+SOURCE = "source code"  # key in identities; no field of a class has a space in its name
 WHOLE_BELOW = 64 << 20  # bytes; larger files are identified by their size and both ends
 
 
@@ -55,8 +57,9 @@ def identity_of(value: Any) -> Any:
     """Identity of a value: the part of it that decides results, as JSON without paths, class names and import paths.
 
     A component with a method ``identity`` defines its own; other dataclasses are identified by `settings_identity`.
-    A class from outside this package that does not give its own ``kind`` is identified by its import path as well,
-    so that two classes with the same settings never share a result.
+    A class from outside this package is identified by its source as well (`storage.source_code`), so that an edited
+    plug-in never shows results of the code before, and, unless it gives its own ``kind``, by its import path, so that
+    two classes with the same settings never share a result.
 
     Raises:
         TypeError: The value is neither of these nor plain JSON.
@@ -79,13 +82,14 @@ def identity_of(value: Any) -> Any:
 
 
 def _with_class(component: Any, identity: Any) -> Any:
-    """The identity, with the import path of a foreign class whose own ``identity`` gives no ``kind``."""
+    """The identity, with the source of a foreign class and, unless it gives a ``kind``, the import path."""
     component_class = type(component)
-    names_itself = "identity" in vars(component_class) and isinstance(identity, Mapping) and "kind" in identity
-    if names_itself or component_class.__module__.partition(".")[0] == __name__.partition(".")[0]:
+    if not is_foreign(component_class):
         return identity
+    names_itself = "identity" in vars(component_class) and isinstance(identity, Mapping) and "kind" in identity
     class_path = f"{component_class.__module__}.{component_class.__qualname__}"
-    return {"class": class_path, **identity} if isinstance(identity, Mapping) else [class_path, identity]
+    added = ({} if names_itself else {"class": class_path}) | {SOURCE: source_digest(component_class)}
+    return {**identity, **added} if isinstance(identity, Mapping) else [*added.values(), identity]
 
 
 def settings_identity(component: Any) -> dict[str, Any]:

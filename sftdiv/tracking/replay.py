@@ -27,6 +27,7 @@ from sftdiv.tracking.session import (
     PROCESS_VARIABLES,
     Destination,
     end_run,
+    offline_logs,
     open_run,
     resolve_mode,
     run_id,
@@ -34,6 +35,8 @@ from sftdiv.tracking.session import (
 )
 
 BEFORE, SENT, WRITTEN, FAILED = "sent before", "sent", "written offline", "failed"
+WAITING, UNTRACKED = "not sent yet", "not tracked"
+WANDB_SETTINGS = "config.tracking.wandb."  # columns of a cell that chose W&B
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Replayed:
     Attributes:
         name: Name of the cell, or ``study``.
         id: Id of the W&B run.
-        action: ``sent before``, ``sent``, ``written offline`` or ``failed``.
+        action: ``sent before``, ``sent``, ``written offline``, ``not sent yet`` (an offline run), ``not tracked`` or
+            ``failed``.
         detail: Contents sent, the date if they were sent before, or the error.
     """
 
@@ -53,13 +57,14 @@ class Replayed:
     detail: str = ""
 
 
-def replay(folder: Path, destination: Destination, *, again: bool) -> list[Replayed]:
+def replay(folder: Path, destination: Destination, *, again: bool, untracked: bool = False) -> list[Replayed]:
     """Send the finished cells of a study.
 
     Args:
         folder: The study's folder.
         destination: Project, entity and mode.
         again: Also send what was sent before.
+        untracked: Also send cells whose settings chose other trackers than W&B, or none.
 
     Returns:
         One outcome per finished cell, and one per other offline run that was sent (the study's summary).
@@ -74,16 +79,27 @@ def replay(folder: Path, destination: Destination, *, again: bool) -> list[Repla
         row = read_row(path)
         run = run_id(row["study"], row["cell"])
         offline = synced.pop(run, None)
-        before = sent_as(folder, run, row)
-        if offline is not None and (offline.action == FAILED or before is not None):
+        before = sent_as(folder, run, row, destination)
+        if not (untracked or chose_wandb(row) or before or offline):
+            outcomes.append(Replayed(row["cell"], run, UNTRACKED, "--untracked sends it"))
+        elif offline is not None and (offline.action == FAILED or before is not None):
             if offline.action == SENT:
-                mark_sent(folder, run, row, mode="online")
+                mark_sent(folder, run, row, mode="online", destination=destination)
             outcomes.append(offline)
-        elif before in ("online", mode) and not again:
-            outcomes.append(Replayed(row["cell"], run, BEFORE, str(before)))
+        elif not again and before == "online":
+            outcomes.append(Replayed(row["cell"], run, BEFORE, before))
+        elif not again and before == mode == "offline" and (logs := offline_logs(folder, run)):
+            action = WAITING if unsent(folder, run) else BEFORE
+            outcomes.append(Replayed(row["cell"], run, action, f"offline run {logs[-1].parent.name}"))
         else:
             outcomes.append(_replay_cell(path.parent, row, destination, mode=mode))
     return outcomes + list(synced.values())
+
+
+def chose_wandb(row: Mapping[str, Any]) -> bool:
+    """Whether the settings of a cell chose W&B; a row that says nothing of trackers may be sent."""
+    trackers = [name for name in row if name.startswith("config.tracking")]
+    return not trackers or any(name.startswith(WANDB_SETTINGS) for name in trackers)
 
 
 def _replay_cell(cell: Path, row: Mapping[str, Any], destination: Destination, *, mode: str) -> Replayed:
@@ -113,7 +129,7 @@ def _replay_cell(cell: Path, row: Mapping[str, Any], destination: Destination, *
         end_run(run, exit_code=0)
     except FAILURES as error:
         return Replayed(name, run_identifier, FAILED, f"{type(error).__name__}: {error}")
-    mark_sent(folder, run_identifier, row, mode=mode)
+    mark_sent(folder, run_identifier, row, mode=mode, destination=destination)
     return Replayed(name, run_identifier, SENT if mode == "online" else WRITTEN, "config, row, generations")
 
 

@@ -13,11 +13,14 @@ from typing import Any
 from sftdiv.storage.file_digests import DamagedFileError, read_sealed, write_sealed
 from sftdiv.storage.files import finite
 from sftdiv.storage.hashing import content_hash
+from sftdiv.tracking.session import Destination
 
 log = logging.getLogger(__name__)
 
 
-def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> None:
+def mark_sent(
+    folder: Path, run: str, row: Mapping[str, Any], *, mode: str, destination: Destination | None = None
+) -> None:
     """Record that W&B has a row.
 
     Args:
@@ -25,13 +28,21 @@ def mark_sent(folder: Path, run: str, row: Mapping[str, Any], *, mode: str) -> N
         run: Id of the W&B run.
         row: The result row.
         mode: ``online`` or ``offline``; any other mode, such as ``disabled``, sends nothing and is not recorded.
+        destination: Project and entity; None where they are unknown.
     """
     if mode in ("online", "offline"):
-        write_sealed(_marker(folder, run), {"row": row_digest(row), "mode": mode})
+        write_sealed(_marker(folder, run), {"row": row_digest(row), "mode": mode, **_place(destination)})
 
 
-def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
-    """``online`` or ``offline``, as exactly this row was sent; None where it was not."""
+def sent_as(folder: Path, run: str, row: Mapping[str, Any], destination: Destination | None = None) -> str | None:
+    """``online`` or ``offline``, as exactly this row was sent; None where it was not.
+
+    Args:
+        folder: The study's folder.
+        run: Id of the W&B run.
+        row: The result row.
+        destination: Project and entity; a row that was sent online to others was not sent to these. None for any.
+    """
     path = _marker(folder, run)
     if not path.exists():
         return None
@@ -40,12 +51,19 @@ def sent_as(folder: Path, run: str, row: Mapping[str, Any]) -> str | None:
     except DamagedFileError as error:
         log.warning("%s", error)
         return None
-    return marker["mode"] if marker["row"] == row_digest(row) else None
+    is_elsewhere = marker["mode"] == "online" and any(
+        marker.get(key, value) != value for key, value in _place(destination).items()
+    )
+    return marker["mode"] if marker["row"] == row_digest(row) and not is_elsewhere else None
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
     """Digest of a row, equal before it is written and after it is read back."""
     return content_hash(finite(row))
+
+
+def _place(destination: Destination | None) -> dict[str, str | None]:
+    return {} if destination is None else {"project": destination.project, "entity": destination.entity}
 
 
 def _marker(folder: Path, run: str) -> Path:

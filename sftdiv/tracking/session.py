@@ -183,10 +183,14 @@ def _recently_unreachable(folder: Path) -> bool:
     return marker.exists() and time.time() - marker.stat().st_mtime < UNREACHABLE_FOR
 
 
+def offline_logs(folder: Path, run: str = "*") -> list[Path]:
+    """Logs of offline runs of a study, oldest first."""
+    return sorted(folder.glob(f"wandb/offline-run-*/run-{run}.wandb"), key=lambda path: path.parent.name)
+
+
 def unsent(folder: Path, run: str = "*") -> list[Path]:
     """Logs of unsent offline runs of a study, oldest first."""
-    logs = sorted(folder.glob(f"wandb/offline-run-*/run-{run}.wandb"), key=lambda path: path.parent.name)
-    return [path for path in logs if not path.with_suffix(".wandb.synced").exists()]
+    return [path for path in offline_logs(folder, run) if not path.with_suffix(".wandb.synced").exists()]
 
 
 def sync_line(folder: Path) -> str | None:

@@ -57,7 +57,7 @@ class WandbTracking:
         Raises:
             SftdivError: Online is asked for and no key is known.
         """
-        return WandbRunLogger(start_run(self.destination, run), run)
+        return WandbRunLogger(start_run(self.destination, run), run, self.destination)
 
     def log_study(self, summary: StudySummary) -> None:
         """Send a study's summary.
@@ -71,8 +71,8 @@ class WandbTracking:
 class WandbRunLogger:
     """One open W&B run behind the interface of Lightning's ``Logger``."""
 
-    def __init__(self, run: wandb.Run | None, tracked: TrackedRun) -> None:
-        self._run, self._tracked = run, tracked
+    def __init__(self, run: wandb.Run | None, tracked: TrackedRun, destination: Destination | None = None) -> None:
+        self._run, self._tracked, self._destination = run, tracked, destination
         self._row: Mapping[str, Any] = {}
 
     @property
@@ -141,7 +141,8 @@ class WandbRunLogger:
             run.summary.update(finite(results_of(self._row)))
             end_run(run, exit_code=0 if succeeded else 1)
             if succeeded:
-                mark_sent(folder, self.version, self._row, mode=run.settings.mode)
+                mode = run.settings.mode
+                mark_sent(folder, self.version, self._row, mode=mode, destination=self._destination)
         except FAILURES as error:
             log.warning(
                 "W&B could not be finished (%s): result.json is complete, and `python -m sftdiv.sync %s` sends it",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sftdiv.data import build_corpus as build
 from sftdiv.data.build_corpus import load_corpus, rejected_file
+from sftdiv.data.conversion import check_first_rows
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.example_table import normalise
 from sftdiv.data.external_sort import PARTS, Spill
@@ -325,12 +328,34 @@ def test_settings_that_name_a_column_that_no_row_has(tmp_path: Path) -> None:
         "corpus.source_column='orgin'": {"source": "orgin"},
         "corpus.id_column='orgin'": {"id": "orgin"},
         "corpus.mapping.system='orgin'": {"mapping": {"system": "orgin"}},
+        "corpus.columns='orgin'": {"columns": ["origin", "orgin"]},
     }.items():
         with pytest.raises(
             SftdivError,
-            match=rf"{setting} names a column that no row has. Did you mean 'origin'\? Known: prompt, completion, or",
+            match=rf"{setting} names a column that none of the first 2 rows has. Did you mean 'origin'\? Known: prom",
         ):
-            load(file_reader(path, **settings), tmp_path / "store")
+            load(file_reader(path, **settings), tmp_path / "store", on_bad_row="skip")
+    parquet = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"prompt": ["a"], "completion": ["b"], "origin": ["web"]}), parquet)
+    with pytest.raises(SftdivError, match=r"corpus.source_column='orgin'.* Did you mean 'origin'\?"):
+        load(file_reader(parquet, source="orgin"), tmp_path / "store")
+
+
+def test_a_column_that_a_setting_names_is_looked_for_before_a_long_read(tmp_path: Path) -> None:
+    pair, long = {"prompt": "a", "completion": "b"}, tmp_path / "a.jsonl"
+    converter = file_reader(long, source="origin").converter
+    read: Counter[str] = Counter()
+
+    def rows(name: str, row: dict[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+        for number in range(5000):
+            read[name] += 1
+            yield number, row
+
+    check_first_rows(converter, [rows("first", pair), rows("second", {**pair, "origin": "web"}), rows("third", pair)])
+    assert read["first"] <= 1001 and read["second"] <= 2 and not read["third"]
+    with pytest.raises(SftdivError, match=r"corpus.source_column='origin' names a column that none of the first 1,000"):
+        check_first_rows(converter, [rows("fourth", pair)])
+    assert read["fourth"] <= 1001
 
 
 def test_carried_columns_of_one_type(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_metrics_that_move_with_length() -> None:
     }
 
 
+def test_metrics_that_are_blind_to_repeated_texts() -> None:
+    assert [name for name, column in METRICS.items() if column.within_texts] == ["mtld_pooled", "mtld"]
+    once = describe(TOKENS, TEXTS, None, metrics=["mtld"])
+    twice = TokenIds(np.tile(TOKENS.flat, 2), np.array([0, 3, 4, 7, 8]), TOKENS.names)
+    assert describe(twice, [*TEXTS, *TEXTS], None, metrics=["mtld"]) == pytest.approx(once, rel=1e-12, nan_ok=True)
+
+
 @pytest.mark.parametrize("module", ["registry", "mtld", "entropy"])
 def test_any_module_may_be_imported_first_and_none_imports_compiled_or_heavy_libraries(module: str) -> None:
     code = f"""

@@ -12,7 +12,7 @@ import yaml
 
 from sftdiv.records import SftdivError
 from sftdiv.release.export.entries import llama_factory_entry
-from sftdiv.release.export.lineage import lineage, sha256, verify_export, write_lineage
+from sftdiv.release.export.lineage import free_name, lineage, sha256, verify_export, write_lineage
 from sftdiv.release.export.write_export import FORMATS, write_export
 
 SHORT = [("user", "Name a fruit."), ("assistant", "Apple")]
@@ -324,6 +324,20 @@ def test_lineage_says_where_every_export_came_from_and_notices_a_change(tmp_path
         verify_export(tmp_path)
     with pytest.raises(SftdivError, match=r"holds no lineage.json"):
         verify_export(tmp_path / "elsewhere")
+
+
+def test_an_export_never_replaces_another_one(tmp_path):
+    ids = ["a", "b"]
+    record = {"format": "messages", "examples": 2, "ids": ids}
+    assert free_name(tmp_path, "cell", format="messages", ids=ids, given=False) == "cell"
+    write_lineage(tmp_path, "cell", record)
+    assert free_name(tmp_path, "cell", format="messages", ids=ids, given=False) == "cell"  # the same export again
+    assert free_name(tmp_path, "cell", format="alpaca", ids=ids, given=False) == "cell-alpaca"
+    write_lineage(tmp_path, "cell-alpaca", record | {"format": "alpaca"})
+    assert free_name(tmp_path, "cell", format="alpaca", ids=ids, given=False) == "cell-alpaca"
+    for settings in ({"format": "alpaca", "ids": ids}, {"format": "messages", "ids": ["b", "a"]}):
+        with pytest.raises(SftdivError, match=r"holds another export named cell \(2 examples as messages\).*cell-2"):
+            free_name(tmp_path, "cell", **settings, given=True)
 
 
 def test_the_lineage_of_a_selector_without_a_ladder_has_none():

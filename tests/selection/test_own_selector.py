@@ -95,3 +95,14 @@ def test_selectors_never_share_a_cell(own):
     again, done = own("selector=longest")
     assert again is None and "(finished earlier)" in done.stdout
     assert own("selector=longest", "selection.selector.descending=false")[0] is not None
+
+
+def test_an_edited_selector_is_another_cell_with_its_own_result(own, tmp_path):
+    longest, _ = own("selector=longest")
+    path = tmp_path / "own_selectors.py"
+    path.write_text(path.read_text().replace("-lengths if self.descending", "lengths + 0 if self.descending"))
+    shortest, _ = own("selector=longest")
+    assert shortest is not None  # the same command
+    means = [json.loads((cell / "result.json").read_text())["subset.response_words"] for cell in (longest, shortest)]
+    assert means[1] < means[0]
+    assert own("selector=longest")[0] is None

@@ -6,6 +6,7 @@ import pytest
 
 from sftdiv.selection.ladder_selector import LadderSelector
 from sftdiv.storage.hashing import identity_of, settings_identity
+from sftdiv.storage.source_code import source_digest
 
 LADDER = {"prune": "support", "k_min": "auto", "k_min_size": None, "slack": 1.5}
 
@@ -35,15 +36,18 @@ class Named:
         return {"kind": "named", **settings_identity(self)}
 
 
+SOURCE = source_digest(Named)  # of this file
+
+
 def test_own_classes_with_equal_settings_have_different_identities():
-    assert identity_of(Longest()) == {"class": f"{__name__}.Longest", "slack": 1.5}
-    assert identity_of(Shortest()) == {"class": f"{__name__}.Shortest", "slack": 1.5}
+    assert identity_of(Longest()) == {"class": f"{__name__}.Longest", "slack": 1.5, "source code": SOURCE}
+    assert identity_of(Shortest()) == {"class": f"{__name__}.Shortest", "slack": 1.5, "source code": SOURCE}
     assert identity_of(OwnLadder(**LADDER)) != identity_of(LadderSelector(**LADDER))
     assert identity_of([Longest()]) != identity_of([Shortest()])
 
 
 def test_a_class_that_names_its_kind_may_be_renamed():
-    assert identity_of(Named()) == {"kind": "named", "slack": 1.5}
+    assert identity_of(Named()) == {"kind": "named", "slack": 1.5, "source code": SOURCE}
     assert identity_of(LadderSelector(**LADDER)) == {"kind": "ladder", **LADDER}
 
 

@@ -1,5 +1,6 @@
 """Finished cells replayed from disk, and the summary run of a study."""
 
+import dataclasses
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from sftdiv.storage.cell import flatten
 from sftdiv.tracking.contents import results_of
 from sftdiv.tracking.offline import read_runs
 from sftdiv.tracking.run_tracker import start_tracking
-from sftdiv.tracking.sent import sent_as
+from sftdiv.tracking.sent import mark_sent, sent_as
 from sftdiv.tracking.session import PROCESS_VARIABLES, Destination, run_id
 from sftdiv.tracking.study_run import log_study, study_numbers, tracked_as
 from sftdiv.tracking.wandb import WandbTracking
@@ -94,13 +95,50 @@ def test_finished_cells_are_replayed_once(tmp_path, capsys, monkeypatch):
         assert run.config == {"strategy": {"name": "meso_tag"}, "seed": 1, "tracking": TRACKING}
         assert run.summary["samples"]["nrows"] == 1
     assert sync.main([str(study)]) == 0
-    assert actions(capsys) == [("cell-a", "sent before"), ("cell-b", "sent before")]
+    assert actions(capsys) == [("cell-a", "not sent yet"), ("cell-b", "not sent yet")]
     assert len(read_runs(study)) == 2
     (study / "cell-b" / "result.json").write_text(json.dumps(rows["cell-b"] | {"score.acc": 0.5}))
     assert sync.main([str(study)]) == 0
-    assert actions(capsys) == [("cell-a", "sent before"), ("cell-b", "written offline")]
+    assert actions(capsys) == [("cell-a", "not sent yet"), ("cell-b", "written offline")]
     assert sync.main([str(study), "--again"]) == 0
     assert actions(capsys) == [("cell-a", "written offline"), ("cell-b", "written offline")]
+
+
+def test_cells_that_did_not_choose_w_and_b_are_left_out_unless_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    study = tmp_path / "grid"
+    finished_cell(study, "cell-a")
+    finished_cell(study, "cell-b", tracking=SHARED)  # tracking=none
+    finished_cell(study, "cell-c", tracking={**SHARED, "csv": {"folder": "csv"}})
+    assert sync.main([str(study)]) == 0
+    outcomes = [("cell-a", "written offline"), ("cell-b", "not tracked"), ("cell-c", "not tracked")]
+    assert actions(capsys) == outcomes
+    assert [run.name for run in read_runs(study)] == ["cell-a"]
+    assert sync.main([str(study), "--untracked"]) == 0
+    assert actions(capsys)[1:] == [("cell-b", "written offline"), ("cell-c", "written offline")]
+
+
+def test_a_lost_offline_run_is_written_again_and_a_sent_one_counts_as_sent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    study = tmp_path / "grid"
+    for name in ("cell-a", "cell-b"):
+        finished_cell(study, name)
+    sync.main([str(study)])
+    lost, sent = sorted(read_runs(study), key=lambda run: run.name)
+    sent.path.with_suffix(".wandb.synced").touch()  # as `wandb sync` leaves it
+    lost.path.unlink()
+    capsys.readouterr()
+    assert sync.main([str(study)]) == 0
+    assert actions(capsys) == [("cell-a", "written offline"), ("cell-b", "sent before")]
+
+
+def test_a_row_sent_to_one_project_was_not_sent_to_another(tmp_path):
+    mark_sent(tmp_path, "abc", {"level": 1}, mode="online", destination=WHERE)
+    other = dataclasses.replace(WHERE, project="other")
+    assert sent_as(tmp_path, "abc", {"level": 1}, WHERE) == "online"
+    assert sent_as(tmp_path, "abc", {"level": 1}, other) is None
+    mark_sent(tmp_path, "abd", {"level": 1}, mode="online")  # as written by earlier versions
+    assert sent_as(tmp_path, "abd", {"level": 1}, other) == "online"
 
 
 def test_online_the_offline_run_itself_is_sent_with_its_steps(tmp_path, capsys, monkeypatch, server):

@@ -46,12 +46,23 @@ class ColumnTexts(Sequence[str]):
             yield from self[start : start + _BATCH]
 
 
-def distinct_rows(texts: Iterable[str]) -> NDArray[np.int64]:
-    """Index of the first occurrence of each distinct text, ascending; compared by 128-bit digests to save memory."""
+def distinct_rows(texts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct texts; compared by 128-bit digests to save memory.
+
+    Returns:
+        Index of the first occurrence of each, ascending, and its number of occurrences, both of shape (distinct,).
+    """
     first: dict[bytes, int] = {}
+    counts: list[int] = []
+    rows: list[int] = []
     for row, text in enumerate(texts):
-        first.setdefault(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), row)
-    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        position = first.setdefault(digest, len(rows))
+        if position == len(rows):
+            rows.append(row)
+            counts.append(0)
+        counts[position] += 1
+    return np.array(rows, dtype=np.int64), np.array(counts, dtype=np.int64)
 
 
 def cut(text: str, characters: int) -> str:

@@ -69,6 +69,32 @@ def _columns_below(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}
 
 
+def free_name(folder: Path, name: str, *, format: str, ids: Sequence[str], given: bool) -> str:
+    """A name under which an export replaces no other one in a folder; the same export again keeps its name.
+
+    Args:
+        folder: Folder of the export.
+        name: Wanted name.
+        format: Export format.
+        ids: Ids of the examples, in order.
+        given: Whether the user chose the name; otherwise an export in another format gets the format as a suffix.
+
+    Raises:
+        SftdivError: Another export has the name, with the way out.
+    """
+    path = folder / LINEAGE
+    records = _read(path) if path.exists() else {}
+    for candidate in (name,) if given else (name, f"{name}-{format}"):
+        record = records.get(candidate)
+        if record is None or (record["format"] == format and record["ids"] == list(ids)):
+            return candidate
+    record = records[name]
+    raise SftdivError(
+        f"{folder} holds another export named {name} ({record['examples']:,} examples as {record['format']}), which "
+        f"this one would replace: choose export.name={name}-2 or another export.folder, or delete it there"
+    )
+
+
 def write_lineage(folder: Path, name: str, record: Mapping[str, Any]) -> Path:
     """Write the record of the export ``name`` into the folder's ``lineage.json``, beside those of other exports.
 

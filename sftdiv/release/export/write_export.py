@@ -53,8 +53,8 @@ def check_name(name: str) -> None:
 def write_export(rows: datasets.Dataset, folder: Path, *, format: str, name: str) -> list[Path]:
     """Write rows as ``NAME.jsonl``, ``NAME.json`` (alpaca with history, see `_alpaca`) or ``NAME.parquet``.
 
-    The entries for LLaMA-Factory and axolotl are written too. A second export under one name replaces the
-    first; exports under other names are added to the same folder.
+    The entries for LLaMA-Factory and axolotl are written too. A file of that name is replaced (`lineage.free_name`
+    finds a name that replaces no other export); exports under other names are added to the same folder.
 
     Args:
         rows: Rows of a `Corpus` table, at least one, in the order of the file.

@@ -40,6 +40,7 @@ def draw_token_bands(datasets: Datasets) -> Figure:
             for dataset, style in zip(datasets, STYLES, strict=False):
                 curve = np.array(dataset["sides"][side]["bands"]["curve"]).reshape(-1, 2)
                 axis.plot(curve[:, 0], curve[:, 1], linewidth=1.8, label=dataset["name"], **style)
+            axis.set_ylim(0.7, _top(datasets))
             _name_bands(axis, bands)
             axis.set_title(SIDE_NAMES[side], fontsize=10, loc="left")
             axis.set_xlabel("rank of the token")
@@ -51,9 +52,14 @@ def draw_token_bands(datasets: Datasets) -> Figure:
     return figure
 
 
+def _top(datasets: Datasets) -> float:
+    """Upper end of the frequencies, which both sides share: above every curve of every dataset, and above the bands."""
+    bands = [dataset["sides"][side]["bands"] for dataset in datasets for side in ("instruction", "response")]
+    return 2 * max(max([item["high"] * 10, *(frequency for _, frequency in item["curve"])]) for item in bands)
+
+
 def _name_bands(axis: Any, bands: Mapping[str, Any]) -> None:
     """Write name, number of types and share of tokens into each band, beside the falling curve."""
-    axis.set_ylim(0.7, 2 * max([bands["high"] * 10, *(frequency for _, frequency in bands["curve"])]))
     corners = {
         "frequent": (0.985, 1.0, "right", "top"),
         "mid": (0.015, bands["low"] * 1.15, "left", "bottom"),

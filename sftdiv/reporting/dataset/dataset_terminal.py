@@ -13,7 +13,7 @@ from rich.table import Table
 from sftdiv.reporting.dataset import dataset_views as views
 from sftdiv.reporting.dataset.report_files import PAGE
 from sftdiv.reporting.dataset.terms import SIDE_NAMES
-from sftdiv.reporting.dataset.verdict import sentences
+from sftdiv.reporting.dataset.verdict import limits, sentences
 from sftdiv.reporting.format import format_count
 from sftdiv.reporting.terminal import open_table
 
@@ -21,9 +21,9 @@ Measured = Mapping[str, Any]
 
 
 def show(measured: Measured, folder: Path, console: Console | None = None) -> None:
-    """Print the sentences, the table, and on the last line the path of the page."""
+    """Print the sentences, the limits of small data, the table, and on the last line the path of the page."""
     console = console or Console()
-    for sentence in sentences(measured):
+    for sentence in [*sentences(measured), *limits(measured)]:
         console.print(f"\u2022 {escape(sentence)}", highlight=False)
     console.print(comparison_table(measured) if measured["comparison"] else metric_table(measured))
     console.print(str(folder / PAGE), markup=False, highlight=False, soft_wrap=True)
@@ -31,7 +31,8 @@ def show(measured: Measured, folder: Path, console: Console | None = None) -> No
 
 def metric_table(measured: Measured) -> Table:
     """The metrics of one dataset on samples of the common size."""
-    table = _table(measured, "N, L: depends on the number or the length of texts")
+    marks = "N, L: depends on the number or the length of texts; T: within each text, blind to repeats"
+    table = _table(measured, marks)
     for side in SIDE_NAMES:
         table.add_column(side, justify="right")
     for row in views.metrics(measured, every=False):
@@ -48,7 +49,8 @@ def comparison_table(measured: Measured) -> Table:
     """Dataset and baseline for each side, the more diverse one in bold."""
     table = _table(
         measured,
-        "dataset | baseline; bold: more diverse (95 % interval); N, L: depends on the number or the length of texts",
+        "dataset | baseline; bold: more diverse (95 % interval); N, L: depends on the number or the length of texts; "
+        "T: within each text, blind to repeats, decides nothing",
     )
     blocks = views.comparison(measured, every=False)
     for side in SIDE_NAMES:

@@ -37,22 +37,22 @@ def tiles(measured: Measured) -> list[Row]:
         tile(
             "mean response", (format_length(item["sides"]["response"]["length"]["mean"]) for item in datasets), "tokens"
         ),
-        tile("repeated instructions", (format_percent(_repeated(item)) for item in datasets), "word for word"),
+        *(
+            tile(f"distinct {SIDE_NAMES[side]}", (_distinct(item, side) for item in datasets), "word for word")
+            for side in ("instruction", "response")
+        ),
     ]
     if datasets[0]["near_duplicates"]:
-        shown.append(
-            tile(
-                "near duplicates",
-                (format_percent(item["near_duplicates"]["pair"]["share"]) for item in datasets),
-                "on both sides",
-            )
-        )
+        for on, below in (("pair", "on both sides"), ("response", "by the response alone")):
+            shares = (format_percent(item["near_duplicates"][on]["share"]) for item in datasets)
+            shown.append(tile("near duplicates", shares, below))
     return shown
 
 
-def _repeated(dataset: Measured) -> float:
-    side = dataset["sides"]["instruction"]
-    return float(1 - side["distinct"] / side["texts"])
+def _distinct(dataset: Measured, side: str) -> str:
+    """Share of the texts of a side that remain if every repeated text is kept once."""
+    numbers = dataset["sides"][side]
+    return format_percent(numbers["distinct"] / numbers["texts"])
 
 
 def _drawn(dataset: Measured, values: Sequence[float | None], size: int) -> tuple[str, str]:

@@ -21,10 +21,15 @@ def headline(columns: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]])
 
 
 def depends_on(metric: Mapping[str, Any]) -> str:
-    """What a metric depends on besides diversity: ``N`` (number of texts), ``L`` (length of texts), both or neither."""
+    """What a metric depends on besides the diversity of the set, as letters.
+
+    ``N``: the number of texts. ``L``: their length. ``T``: measured in each text by itself, so that it does not see
+    that texts repeat.
+    """
     declared = METRICS.get(metric["name"])  # None for a metric registered only where the dataset was measured
     with_length = declared is not None and declared.moves_with_length
-    return ("N" if metric["growth"] != "stays" else "") + ("L" if with_length else "")
+    within = declared is not None and declared.within_texts
+    return ("N" if metric["growth"] != "stays" else "") + ("L" if with_length else "") + ("T" if within else "")
 
 
 def readable(tokens: Iterable[str]) -> str:

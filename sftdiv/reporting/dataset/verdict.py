@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sftdiv.reporting.dataset.terms import SIDE_NAMES, headline
+from sftdiv.reporting.dataset.terms import SIDE_NAMES, UNIT_NAMES, headline
 from sftdiv.reporting.format import format_count, format_large_count, format_number, format_percent
 
 LENGTH_RATIO = 1.2  # smallest ratio of mean lengths that is mentioned
@@ -40,9 +40,7 @@ def _contents(dataset: Measured) -> list[str]:
         lines.append(
             f"{share} of the rows read were exact duplicates of another row and were removed before measuring."
         )
-    repeated = 1 - sides["instruction"]["distinct"] / sides["instruction"]["texts"]
-    if repeated > 0:
-        lines.append(f"{format_percent(repeated)} of the examples repeat the instruction of another one word for word.")
+    lines += [line for side in ("instruction", "response") if (line := _repeats(sides[side], side))]
     if near:
         pair, instruction, response = (format_percent(near[on]["share"]) for on in ("pair", "instruction", "response"))
         lines.append(
@@ -53,6 +51,30 @@ def _contents(dataset: Measured) -> list[str]:
     if counts.get("rejected"):
         rejected, read = format_count(counts["rejected"]), format_count(counts["read"])
         lines.append(f"{rejected} of {read} rows could not be read; the reasons are in rejected.jsonl.")
+    return lines
+
+
+def _repeats(numbers: Measured, side: str) -> str:
+    """Exact repeats of one side: the share of examples whose text another one has too, and the distinct texts."""
+    if numbers["distinct"] == numbers["texts"]:
+        return ""
+    share, distinct = numbers["sharing"] / numbers["texts"], numbers["distinct"] / numbers["texts"]
+    return (
+        f"{format_percent(share)} of the examples have the {side} of another one word for word: "
+        f"{format_count(numbers['distinct'])} of {format_count(numbers['texts'])} {SIDE_NAMES[side]} are distinct "
+        f"({format_percent(distinct)})."
+    )
+
+
+def limits(measured: Measured) -> list[str]:
+    """What the size of the data forbids: too few examples, and units that could not be extracted."""
+    examples = min(dataset["counts"]["examples"] for dataset in measured["datasets"])
+    lines = [f"With {format_count(examples)} examples most metrics are unreliable."] if examples < MIN_EXAMPLES else []
+    for dataset in measured["datasets"]:
+        for units in dataset["units"]:
+            if "problem" in units:
+                kind = UNIT_NAMES.get(units["strategy"], units["strategy"])
+                lines.append(f"No {kind} of the {units['side']} in {dataset['name']}: {units['problem']}")
     return lines
 
 
@@ -130,17 +152,17 @@ def _lengths(dataset: Measured, baseline: Measured) -> list[str]:
 
 def cautions(measured: Measured) -> list[str]:
     """Reasons why a number may not mean what it seems to mean."""
-    examples = min(dataset["counts"]["examples"] for dataset in measured["datasets"])
     size = format_count(measured["size"])
     lines = [
         f"Metrics marked N depend on the number of texts: across datasets compare only the values of samples of {size} "
         "examples, and only with samples of that size.",
         "Metrics marked L depend on the length of the texts: datasets of long and of short texts differ in them for "
         "that reason alone.",
+        "Metrics marked T are measured in each text by itself: they do not see that texts repeat each other, and "
+        "decide no comparison.",
         f"Tokens are those of the tokenizer {measured['tokenizer']}; numbers of other tokenizers are not comparable.",
     ]
-    if examples < MIN_EXAMPLES:
-        lines.append(f"With {format_count(examples)} examples most metrics are unreliable.")
+    lines += limits(measured)
     if measured["comparison"]:
         lines.append(
             "Intervals assume that examples are drawn independently and that the datasets are independent. They do not "

@@ -160,7 +160,8 @@ def test_columns_of_texts_read_like_a_list():
 
 
 def test_distinct_rows_are_the_first_of_each_text():
-    assert distinct_rows(["a", "b", "a", "", "b", ""]).tolist() == [0, 1, 3]
+    rows, counts = distinct_rows(["a", "b", "a", "", "b", "", "a", "c"])
+    assert (rows.tolist(), counts.tolist()) == ([0, 1, 3, 7], [3, 2, 2, 1])
 
 
 def test_texts_are_cut_to_a_line():
