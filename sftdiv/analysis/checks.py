@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sftdiv.analysis.composition import check_composition
 from sftdiv.analysis.leakage import check_leaks
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.series import ladder_seeds, ladders_of
@@ -34,6 +35,7 @@ def check_cells(cells: pd.DataFrame, notes: Notes) -> None:
     _check_mixture(cells, notes)
     _check_scores(cells, notes)
     check_leaks(cells, notes)
+    check_composition(cells, notes)
     ladders = cells[cells["kind"] == "level"]
     if ladders.empty:
         notes.add("no cell of a diversity ladder in this folder, only baselines: there is no slope to fit")

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sftdiv.analysis.checks import check_cells, check_ladders
+from sftdiv.analysis.composition import cut_share
 from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.series import DRAW_SEED, LADDER_SEED, REPLICATE, TRAIN_SEED
 from sftdiv.analysis.variants import FAMILY, IDENTITY, add_variants, ladder_label
@@ -66,7 +67,7 @@ class Study:
         name: Name of the study.
         cells: Columns of ``result.json`` without the settings, and ``performance`` (the primary
             score, negated where lower is better), ``k_share`` (k_asked / k_max; matched,
-            ``types.share``), ``unit_entropy``, ``ladder`` (label; empty for baselines) and ``variant``
+            ``types.share``), ``cut_share``, ``unit_entropy``, ``ladder`` (label; empty for baselines) and ``variant``
             (what distinguishes ladders with the same label).
         settings: Flat settings of each cell, such as ``strategy.units.low``; empty for cells
             written before rows contained them.
@@ -161,6 +162,7 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
         level=pd.to_numeric(cells["level"]).astype(float),
         performance=np.array([_performance(row) for row in rows]),
         k_share=_type_share(cells),
+        cut_share=cut_share(cells),
         unit_entropy=cells["diversity.units.entropy"],
         variant=add_variants(cells, settings),
     )

@@ -31,6 +31,7 @@ MEANS = {
     "response_tokens": "diversity.response.length",
     "unit_entropy": "unit_entropy",
     "label_tokens": "train.label_tokens",
+    "cut_share": "cut_share",
 }
 BASELINE = ("kind", "universe_of", "side", "size", "budget", "model", "match", "variant")
 

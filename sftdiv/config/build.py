@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.build_corpus_spec import build_corpus_spec
+from sftdiv.config.build_training import build_training
 from sftdiv.config.instantiate import make, plain
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
@@ -31,21 +32,11 @@ from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.escaping import escape_interpolation
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.redaction import redacted_settings
-from sftdiv.training.config import DataConfig, FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from sftdiv.units.identity import EachExample
 from sftdiv.units.lexical import LEXICAL
 
 # Nothing is selected, or everything is: strategy and level have no effect. Units are not measured.
 NO_STRATEGY = StrategySpec(name="random", side="response", needs="nothing", extractor=EachExample(), tokenizer=None)
-FINE_TUNING = (
-    "gradient_checkpointing",
-    "neftune",
-    "liger",
-    "compile",
-    "attention",
-    "checkpoint_minutes",
-    "checkpoint_steps",
-)
 
 
 def build_request(config: DictConfig) -> RunRequest:
@@ -164,37 +155,6 @@ def build_tracking(config: DictConfig) -> list[Tracking]:
         )
     nodes = [node for node in config.tracking.values() if isinstance(node, DictConfig) and "_target_" in node]
     return [make(node) for node in nodes]
-
-
-def build_training(config: DictConfig) -> TrainingConfig:
-    """The groups ``data``, ``loss``, ``train`` and ``trainer``, and ``model.finetune``."""
-    model, train, data = config.model, config.train, config.data
-    tuning = plain(model.finetune)
-    epochs, batch_size, micro_batch = (tuning.pop(name) for name in ("epochs", "batch_size", "micro_batch"))
-    return TrainingConfig(
-        data=DataConfig(
-            template=model.template.jinja,
-            prefer_own=model.template.prefer_own,
-            max_length=model.max_length,
-            too_long=data.too_long,
-            packing=data.packing,
-            loss_on=config.loss.on,
-            loss_turns=config.loss.turns,
-            max_masked_share=data.max_masked_share,
-            validation=data.validation,
-        ),
-        schedule=ScheduleConfig(
-            epochs=epochs,
-            steps=train.steps,
-            batch_size=batch_size,
-            micro_batch=min(micro_batch, batch_size) if train.batch is None else train.batch,
-            validate_every=train.validate_every,
-            patience=train.patience,
-        ),
-        fine_tuning=FineTuningConfig(adapter=make(train.adapter), **{name: train[name] for name in FINE_TUNING}),
-        optimizer=OptimizerConfig(**tuning, name=train.optimizer, schedule=train.schedule),
-        trainer=make(config.trainer),
-    )
 
 
 def _selection(config: DictConfig, model: ModelRef | None) -> SelectionSpec:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.config.seeds import Seeds
 from sftdiv.diversity.registry import metrics_identity
 from sftdiv.protocols import Embedder, Evaluator
 from sftdiv.records import ModelRef, SftdivError
@@ -90,43 +91,6 @@ class ModelSpec:
         """All fields; the rule ``lexical`` by its name, even if a folder has that name."""
         is_rule = self.name == LEXICAL and self.ref is not None and self.ref.path == LEXICAL
         return settings_identity(self) | ({"ref": LEXICAL} if is_rule else {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seeds:
-    """Seeds of the three random steps of a run; a replicate of a design changes all of them.
-
-    Attributes:
-        ladder: Seed of the universe sample and of the order among equal types: it decides which types a level keeps.
-        draw: Seed of the draw from a level's pool.
-        train: Seed of the fine-tuning.
-    """
-
-    ladder: int
-    draw: int
-    train: int
-
-    def __post_init__(self) -> None:
-        check_range("seed.ladder", self.ladder, least=0, whole=True)
-        check_range("seed.draw", self.draw, least=0, whole=True)
-        check_range("seed.train", self.train, least=0, whole=True)
-
-    @property
-    def label(self) -> str:
-        """The seeds in a cell's name: ``s1``, with ``r`` for another ladder and ``t`` for another training seed."""
-        ladder = f"r{self.ladder}" if self.ladder else ""
-        train = f"t{self.train}" if self.train != self.draw else ""
-        return f"{ladder}s{self.draw}{train}"
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """Columns of a result row; ``seed`` is the seed of the draw."""
-        return {
-            "seed": self.draw,
-            "seed.ladder": self.ladder,
-            "seed.draw": self.draw,
-            "seed.train": self.train,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)

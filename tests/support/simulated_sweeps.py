@@ -1,4 +1,4 @@
-"""Simulated sweeps with a known slope in situations that occur, for tests and for ``benchmarks/coverage.py``.
+"""Simulated sweeps with a known slope in situations that occur, for tests and for ``benchmarks/interval_coverage.py``.
 
 A cell's performance is ``f(level) + ladder's intercept + effect of the ladder's level + seed's intercept + noise``. The
 cells of one ladder share the effects of its levels; that is what a study with one ladder cannot see.

@@ -165,6 +165,7 @@ def ladders(analysis: Analysis) -> TableView:
         ("response tokens", True, lambda row: measurement(row["response_tokens"])),
         ("unit entropy, bit", True, lambda row: measurement(row["unit_entropy"])),
         ("label tokens", True, lambda row: number(row["label_tokens"])),
+        ("cut at max_length", True, lambda row: share(row["cut_share"])),
         ("seeds", True, lambda row: number(row["seeds"])),
         ("performance", True, lambda row: measurement(row["performance"])),
         ("sd", True, lambda row: measurement(row["performance_sd"], 2)),

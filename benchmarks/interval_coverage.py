@@ -1,6 +1,6 @@
 """Coverage of the slope's 95 % interval and the rate of bold flat slopes, before and after ladders are the runs.
 
-    python benchmarks/coverage.py [--sweeps 2000]
+    python benchmarks/interval_coverage.py [--sweeps 2000]
 
 Writes benchmarks/coverage.md. All methods see the same kind of simulated sweep
 (``tests/support/simulated_sweeps.py``): seven levels, noise 0.01 between seeds. *Before* is the method
@@ -105,9 +105,9 @@ def main() -> None:
     text = [
         "# Coverage of the slope's interval",
         "",
-        f"`python benchmarks/coverage.py --sweeps {sweeps}`: {sweeps:,} simulated sweeps for each number, so that "
-        f"0.95 has a simulation error of ± {error:.3f}. Situations, methods and formulas: the docstrings "
-        "of `benchmarks/coverage.py` and `tests/support/simulated_sweeps.py`.",
+        f"`python benchmarks/interval_coverage.py --sweeps {sweeps}`: {sweeps:,} simulated sweeps for each number, so "
+        f"that 0.95 has a simulation error of ± {error:.3f}. Situations, methods and formulas: the docstrings "
+        "of `benchmarks/interval_coverage.py` and `tests/support/simulated_sweeps.py`.",
         "",
         f"## Coverage of the 95 % interval, true slope {SLOPE}",
         "",
