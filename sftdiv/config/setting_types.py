@@ -54,7 +54,9 @@ def build_checked(
     given = OmegaConf.to_container(config, resolve=False)
     try:
         request = build(config, overrides)
-    except SftdivError:
+    except SftdivError as error:  # a value of a wrong kind may have been reported under another setting's name
+        unnamed = [text for text in overrides if chooses_option(text) or _last_part(text) not in str(error)]
+        check_kinds(OmegaConf.create(given), unnamed, name)
         raise
     except Exception as error:
         check_kinds(OmegaConf.create(given), overrides, name)
@@ -95,6 +97,10 @@ def check_kinds(config: Any, overrides: Sequence[str], name: str) -> None:
             meant = " or ".join(f"{name}={shown}" for name in MEANT.get(key, ()) if value is not None)
             instead = f"did you mean {meant}?" if meant else f"leave it out for its default{_shown(default)}"
             raise SftdivError(f"{key}={shown}: the setting {kind}; {instead}")
+
+
+def _last_part(override: str) -> str:
+    return override.partition("=")[0].rpartition(".")[2]
 
 
 def _refused(key: str, value: Any, default: Any) -> str | None:

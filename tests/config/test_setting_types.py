@@ -77,6 +77,7 @@ def test_null_is_refused_by_name_wherever_it_means_nothing(name, choices):
         (["export.folder={a:1}", "samples=1"], r"export.folder=\{a:1\}: the setting takes a single value"),
         (["corpus=files", "corpus.path=null"], "corpus.path=null: the setting must be given"),
         (["train.validate_every=some"], "train.validate_every"),
+        (["corpus.name=null"], "corpus.name=null: the setting takes a text"),
     ],
 )
 def test_values_of_another_kind_are_refused_by_name(overrides, message):
