@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sftdiv.config.build_corpus_spec import build_corpus_spec
+from sftdiv.config.build_corpus_spec import build_corpus_spec, check_carried
 from sftdiv.config.build_training import build_training
 from sftdiv.config.instantiate import make, plain
 from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
@@ -78,6 +78,7 @@ def build_spec(config: DictConfig) -> RunSpec:
     evaluators = build_evaluators(config) if config.stop_after is None else {}
     model = _tokenizer_alone(config.model) if config.stop_after == SELECT else _model(config.model)
     strategy, selection = build_strategy(plain(config.strategy), model.ref), _selection(config, model.ref)
+    check_carried(config.corpus, _columns_used(config, selection))
     return RunSpec(
         corpus=build_corpus_spec(config.corpus, _searched_evaluators(config, evaluators)),
         strategy=strategy if selection.size.chooses else NO_STRATEGY,
@@ -92,6 +93,16 @@ def build_spec(config: DictConfig) -> RunSpec:
         seeds=_seeds(config, selection),
         stop_after=config.stop_after,
     )
+
+
+def _columns_used(config: DictConfig, selection: SelectionSpec) -> dict[str, str]:
+    """Names of the columns that units and strata are read from, by setting."""
+    used = {}
+    if selection.size.chooses and config.strategy.get("needs") == "column" and "column" in config.strategy:
+        used["strategy.column"] = config.strategy.column
+    if selection.size.chooses and "quality" in selection.match and selection.quality is not None:
+        used["selection.quality"] = selection.quality
+    return used
 
 
 def _searched_evaluators(config: DictConfig, evaluators: Mapping[str, Evaluator]) -> dict[str, HasBenchmarks]:

@@ -49,6 +49,30 @@ def build_corpus_spec(corpus: DictConfig, evaluators: Mapping[str, HasBenchmarks
     )
 
 
+def check_carried(corpus: DictConfig, used: Mapping[str, str]) -> None:
+    """Reject settings that read a column which the corpus will not have.
+
+    Args:
+        corpus: The group; a corpus option without the setting ``columns`` decides by itself what it carries.
+        used: Name of a column by the setting that reads it.
+
+    Raises:
+        SftdivError: A column is neither one of every corpus nor listed in ``corpus.columns``.
+    """
+    from sftdiv.data.formats import RESERVED  # in every corpus
+
+    carried = plain(corpus.get("columns"))
+    if not isinstance(carried, (list, tuple)):
+        return
+    for setting, column in used.items():
+        if column not in (*RESERVED, *carried):
+            listed = ",".join(map(str, [*carried, column]))
+            raise SftdivError(
+                f"{setting}={column} reads a column that is not kept: add corpus.columns=[{listed}]. "
+                f"Known: {', '.join(map(str, [*RESERVED, *carried]))}"
+            )
+
+
 def _split(corpus: DictConfig) -> NearDuplicateFinder | None:
     """Near-duplicate instructions as the unit of splits, by ``corpus.heldout_by`` and ``corpus.heldout_similarity``."""
     from sftdiv.data.dedup import NearDuplicateFinder

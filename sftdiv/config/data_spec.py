@@ -15,7 +15,7 @@ from sftdiv.records import SIDES, ModelRef, SftdivError, Side
 from sftdiv.selection.group_cap import GROUPINGS
 from sftdiv.selection.universe import MATCHES, match_identity
 from sftdiv.storage.hashing import identity_of, settings_identity
-from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.storage.validate import check_one_of, check_range, shown_value
 from sftdiv.units.encoding import WORDS
 from sftdiv.units.lexical import LEXICAL
 
@@ -200,10 +200,12 @@ class SelectionSpec:
                 f"selection.match={self.match} needs the name of a numeric column: selection.quality=COLUMN "
                 "corpus.columns=[COLUMN]"
             )
-        check_range("selection.universe_share", self.universe_share, least=0, most=1)
+        check_range("selection.universe_share", self.universe_share, above=0, most=1)
         band = self.response_tokens
         if band is not None and not (isinstance(band, (list, tuple)) and len(band) == 2 and 0 <= band[0] <= band[1]):
-            raise SftdivError(f"selection.response_tokens={band} must be [low, high], two token counts, low first")
+            raise SftdivError(
+                f"selection.response_tokens={shown_value(band)} must be [low, high], two token counts, low first"
+            )
         if self.sources is not None and not isinstance(self.sources, (list, tuple)):
             raise SftdivError(f"selection.sources={self.sources} must be a list: selection.sources=[{self.sources}]")
 

@@ -121,7 +121,7 @@ def with_alternatives(message: str, config_name: str, overrides: Sequence[str]) 
         if is_group(group := "/".join(parts[:end])):
             return _unknown_option(group, "/".join(parts[end:]))
     unknown = re.search(r"Could not override '([^']+)'", message)
-    return _with_known_settings(unknown[1], config_name, overrides) if unknown else message
+    return with_known_settings(unknown[1], config_name, overrides) if unknown else message
 
 
 def _unknown_option(group: str, option: str) -> str:
@@ -159,7 +159,7 @@ def _instead(group: str, value: str) -> str:
     return sentences.get(group, "")
 
 
-def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
+def with_known_settings(setting: str, config_name: str, overrides: Sequence[str]) -> str:
     """Message about an unknown setting: its new name, options that have it, what was meant, or its siblings."""
     if setting in RENAMED:
         return f"{setting} has become {RENAMED[setting]}"
@@ -181,7 +181,7 @@ def _with_known_settings(setting: str, config_name: str, overrides: Sequence[str
         example = f"{root}={value_of} {setting}={_shown(value)}"
         return f"unknown setting {setting!r}: it exists with {' or '.join(f'{root}={o}' for o in options)}: {example}"
     if not isinstance(node, DictConfig):
-        return f"unknown setting {setting!r}: {parent!r} has no settings below it{_meant(setting, config, value)}"
+        return f"unknown setting {setting!r}: {parent!r} has no settings below it.{_meant(setting, config, value)}"
     keys = [str(key) for key in node]
     known = sorted(f"{parent}.{key}" if parent else key for key in keys)
     within = f" in {parent}" if parent else ""

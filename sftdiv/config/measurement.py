@@ -35,7 +35,7 @@ from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.hashing import content_hash, identity_of
 from sftdiv.storage.redaction import redacted_overrides, redacted_settings
-from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.storage.validate import check_one_of, check_range, shown_value
 
 NAME = "measure"  # name of conf/measure.yaml and of the folder below paths.outputs
 SHARED_WITH_BASELINE = (
@@ -192,7 +192,7 @@ def _change(config: DictConfig, key: str, value: Any, setting: str) -> None:
     if not isinstance(node, DictConfig) or name not in node:
         groups = [path.name for path in (conf_dir() / "strategy").iterdir() if path.is_dir() and "." not in parent]
         known = sorted([*groups, *(map(str, node) if isinstance(node, DictConfig) else [])])
-        raise SftdivError(f"{setting}={value!r} changes no existing setting. Known: {', '.join(known)}")
+        raise SftdivError(f"{setting}={shown_value(value)} changes no existing setting. Known: {', '.join(known)}")
     OmegaConf.update(config, key, value)
 
 

@@ -19,7 +19,7 @@ from sftdiv.release.export.write_export import FORMATS, check_name
 from sftdiv.release.hub.push import check_push, repository
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.folders import check_folder, check_names
-from sftdiv.storage.validate import check_one_of
+from sftdiv.storage.validate import check_one_of, shown_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def check_study(name: str) -> None:
     """
     is_plain = name.isprintable() and name.strip() == name and not re.search(r"[/\\]|^\w+:", name)
     if not name or not is_plain or name in (".", ".."):
-        raise SftdivError(f"study={name!r} must be a plain folder name, such as study=my_study")
+        raise SftdivError(f"study={shown_value(name)} must be a plain folder name, such as study=my_study")
     check_names("study", Path(name))
 
 

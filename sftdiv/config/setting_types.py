@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sftdiv.config.groups import chooses_option, is_group
+from sftdiv.config.hints import with_known_settings
 from sftdiv.config.names import MEANT
 from sftdiv.records import SftdivError
 
@@ -87,6 +88,8 @@ def check_kinds(config: Any, overrides: Sequence[str], name: str) -> None:
             continue
         if defaults is None:
             defaults = _defaults(name, choices[0])
+        if override.startswith("+") and not _is_read(config, defaults, key):
+            raise SftdivError(f"{with_known_settings(key, name, overrides)} ('+' adds a setting that nothing reads)")
         value, default = _selected(config, key), _selected(defaults, key)
         if value == NOT_SETTLED or _fits_hint(config, key, value):
             continue
@@ -96,11 +99,24 @@ def check_kinds(config: Any, overrides: Sequence[str], name: str) -> None:
             shown = "null" if value is None else override.partition("=")[2]
             meant = " or ".join(f"{name}={shown}" for name in MEANT.get(key, ()) if value is not None)
             instead = f"did you mean {meant}?" if meant else f"leave it out for its default{_shown(default)}"
+            if default == NOT_SETTLED:
+                instead = f"it has no default: {key}=VALUE"
             raise SftdivError(f"{key}={shown}: the setting {kind}; {instead}")
 
 
 def _last_part(override: str) -> str:
     return override.partition("=")[0].rpartition(".")[2]
+
+
+def _is_read(config: Any, defaults: Any, key: str) -> bool:
+    """Whether something reads a setting that ``+`` may have added: it exists, is free, or belongs to a component."""
+    parents = [key.rsplit(".", count)[0] for count in range(1, key.count(".") + 1)]
+    nodes = [_selected(config, parent) for parent in parents]
+    siblings = _selected(defaults, parents[0]) if parents else defaults
+    if isinstance(siblings, DictConfig) and (key.rpartition(".")[2] in siblings or (parents and not siblings)):
+        return True
+    is_component = any(isinstance(node, DictConfig) and "_target_" in node for node in nodes)
+    return is_component or bool(FREE.fullmatch(key)) or f"${{{key}}}" in OmegaConf.to_yaml(config)
 
 
 def _refused(key: str, value: Any, default: Any) -> str | None:

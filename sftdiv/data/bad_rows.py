@@ -64,7 +64,8 @@ class Rejections:
             SftdivError: If bad rows are errors; the message holds file, line and reason.
         """
         reason = escape_controls(shortened(reason))
-        message = f"{escape_controls(file)}, line {line}: {reason}"
+        place = f", line {line}" if line else ""  # 0: the file as a whole
+        message = f"{escape_controls(file)}{place}: {reason}"
         if self.on_bad_row == "error":
             raise SftdivError(f"{message}. With corpus.on_bad_row=skip bad rows go to rejected.jsonl.")
         phrase = reason.partition(":")[0]

@@ -70,8 +70,9 @@ class FilesReader:
         Raises:
             SftdivError: If it matches none, or one of an unknown kind.
         """
-        paths = [self.path] if isinstance(self.path, str) else self.path
-        files = {file.resolve(): file.absolute() for path in paths for file in data_files(path)}
+        is_list = isinstance(self.path, Sequence) and not isinstance(self.path, str)
+        paths = self.path if is_list else [self.path]  # a name of digits, such as 2024, arrives as a number
+        files = {file.resolve(): file.absolute() for path in paths for file in data_files(str(path))}
         return sorted(files.values())
 
 

@@ -33,7 +33,7 @@ from sftdiv.data.unread_columns import NAMES, check_columns
 from sftdiv.records import Example, SftdivError
 from sftdiv.storage.escaping import listed
 from sftdiv.storage.hashing import settings_identity
-from sftdiv.storage.validate import check_one_of
+from sftdiv.storage.validate import check_one_of, shown_value
 
 Row = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ class Converter:
         for name in ("columns", "remove", "ignore"):
             value = getattr(self, name)
             if isinstance(value, str):
-                raise SftdivError(f"corpus.{name}={value!r} must be a list, as in corpus.{name}=[{value}].")
+                raise SftdivError(f"corpus.{name}={shown_value(value)} must be a list, as in corpus.{name}=[{value}].")
             if isinstance(value, Mapping):
                 raise SftdivError(
                     f"corpus.{name} must be a list; corpus.mapping names the columns that hold a conversation, "
@@ -209,7 +209,7 @@ class Converter:
             for required in self.formats.values():
                 if has_columns(row, required, blank=blank):
                     return required
-        present = listed([str(column) for column, value in row.items() if value is not None])
+        present = listed([f"{column} (null)" if value is None else str(column) for column, value in row.items()])
         known = [
             f"{name} ({', '.join('|'.join(options) for options in required)})"
             for name, required in self.formats.items()

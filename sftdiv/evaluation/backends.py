@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.validate import check_one_of
+from sftdiv.storage.validate import check_one_of, shown_value
 
 BACKENDS = ("hf", "vllm")
 AUTO = "auto"  # batch size chosen by the evaluator
@@ -32,4 +32,4 @@ def check_batch_size(setting: str, value: Any) -> None:
         SftdivError: With the value.
     """
     if value != AUTO and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise SftdivError(f"{setting}={value!r} must be {AUTO} or a whole number of at least 1")
+        raise SftdivError(f"{setting}={shown_value(value)} must be {AUTO} or a whole number of at least 1")

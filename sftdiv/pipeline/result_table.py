@@ -13,7 +13,7 @@ from sftdiv.config.spec import SELECT
 from sftdiv.diversity.registry import METRICS
 from sftdiv.pipeline.left_out import left_out_text
 from sftdiv.records import SIDES
-from sftdiv.reporting.format import format_duration, format_number
+from sftdiv.reporting.format import format_duration, format_number, is_missing
 from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
 
 INDENT = "  "
@@ -83,7 +83,7 @@ def _diversity(row: Mapping[str, Any]) -> list[str]:
     table: list[Sequence[str]] = [("diversity", *("random" if prefix else side for side, prefix in columns))]
     for name, column in [("distinct texts", "subset.distinct.{}"), *metrics]:
         keys = [prefix + column.format(side) for side, prefix in columns]
-        if any(key in row for key in keys):
+        if not all(is_missing(row.get(key)) for key in keys):  # texts below the token budget have no metric at it
             table.append((f"{INDENT}{name}", *(format_number(row.get(key)) for key in keys)))
     return aligned_lines(table)
 

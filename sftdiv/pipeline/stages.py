@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 def find_units(spec: RunSpec, artifacts: RunArtifacts) -> Units:
     """Units of every example; those of a placebo are permuted among similar examples."""
     data = artifacts.data
+    _check_values(spec, artifacts)
     units = data.units(spec.strategy)
     if not spec.strategy.permuted:
         return units
@@ -50,6 +51,17 @@ def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Unive
     return build_universe(excluded, lengths=lengths, sources=corpus.column("source"), match=match, scores=scores)
 
 
+def _check_values(spec: RunSpec, artifacts: RunArtifacts) -> None:
+    """Reject settings that the values of a column contradict, before units, which may be paid for."""
+    rules = spec.selection
+    if "quality" in rules.match:
+        _quality_scores(spec, artifacts)
+    sources = set(artifacts.data.corpus.column("source")) if rules.sources is not None else set()
+    if unknown := set(map(str, rules.sources or ())) - sources:
+        known = ", ".join(sorted(sources - {""})) or "none; their column is named by corpus.source_column=NAME"
+        raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {known}")
+
+
 def _quality_scores(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float64]:
     """The column ``selection.quality`` as numbers, NaN where it is empty, shape (examples,)."""
     name = spec.selection.quality
@@ -57,7 +69,7 @@ def _quality_scores(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float6
     values = artifacts.data.corpus.column(name)
     invalid = next((value for value in values if value is not None and not isinstance(value, (int, float))), None)
     if invalid is not None:
-        raise SftdivError(f"selection.quality={name} must be a column of numbers; it holds {invalid!r}")
+        raise SftdivError(f"selection.quality={name} must be a column of numbers; it holds {invalid!r:.80}")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
@@ -170,11 +182,8 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
     rules, corpus = spec.selection, artifacts.data.corpus
     excluded = {**artifacts.data.untrained, "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
-        sources = corpus.column("source")
-        if unknown := set(rules.sources) - set(sources):
-            known = ", ".join(sorted(set(sources)))
-            raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {known}")
-        excluded["source"] = np.array([source not in rules.sources for source in sources])
+        kept_sources = set(map(str, rules.sources))
+        excluded["source"] = np.array([source not in kept_sources for source in corpus.column("source")])
     if rules.response_tokens is not None:
         shortest, longest = rules.response_tokens
         tokens = response_tokens(artifacts)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from sftdiv.records import Ladder, SftdivError
 from sftdiv.selection.incidence import incidence
+from sftdiv.storage.validate import shown_value
 
 PRUNINGS = ("support", "sample", "random")
 
@@ -44,7 +45,7 @@ def build_ladder(matrix: scipy.sparse.csr_array, ties: NDArray[np.int64], *, pru
         SftdivError: ``prune`` is unknown.
     """
     if prune not in PRUNINGS:
-        raise SftdivError(f"selection.prune={prune!r} is unknown. Known: {', '.join(PRUNINGS)}")
+        raise SftdivError(f"selection.prune={shown_value(prune)} is unknown. Known: {', '.join(PRUNINGS)}")
     index = incidence(matrix)
     if prune == "support":
         return Ladder(*_prune_by_support(*index, ties))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import Ladder, SftdivError
+from sftdiv.storage.validate import shown_value
 
 
 def smallest_k(ladder: Ladder, weights: NDArray[np.float64], needed: float) -> int:
@@ -61,7 +62,7 @@ def lowest_k(
         return LowestK(feasible, feasible)
     if isinstance(k_min, str) or not 0 < k_min <= types:
         raise SftdivError(
-            f"selection.k_min={k_min!r} is neither 'auto' nor a share in (0, 1) nor a number of types up to {types}"
+            f"selection.k_min={shown_value(k_min)} must be auto, a share in (0, 1) or a number of types up to {types}"
         )
     share = float(k_min) if k_min < 1 else k_min / types
     return LowestK(max(1, round(share * ladder.k_max)), feasible)

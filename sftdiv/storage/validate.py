@@ -12,6 +12,15 @@ from sftdiv.records import SftdivError
 YAML_WORDS = {None: "null", True: "true", False: "false"}  # as users write them
 
 
+def shown_value(value: Any) -> str:
+    """A value as users write it in a command: ``null``, ``true`` and ``[a, b]``, other text in quotes."""
+    if value is None or isinstance(value, bool):
+        return YAML_WORDS[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(item if isinstance(item, str) else shown_value(item) for item in value)}]"
+    return repr(value)
+
+
 def did_you_mean(value: Any, known: Iterable[Any]) -> str:
     """Suggestion of the closest known value, with a leading space; empty if none is close."""
     matches = difflib.get_close_matches(str(value), [str(item) for item in known], n=1)
@@ -26,7 +35,7 @@ def check_one_of(name: str, value: Any, known: Sequence[Any]) -> None:
     """
     if value not in known:
         options = ", ".join(str(YAML_WORDS.get(item, item)) for item in known)
-        raise SftdivError(f"{name}={value!r} is unknown.{did_you_mean(value, known)} Known: {options}")
+        raise SftdivError(f"{name}={shown_value(value)} is unknown.{did_you_mean(value, known)} Known: {options}")
 
 
 def check_range(
@@ -35,6 +44,7 @@ def check_range(
     *,
     least: float | None = None,
     most: float | None = None,
+    above: float | None = None,
     whole: bool = False,
     optional: bool = False,
 ) -> None:
@@ -45,6 +55,7 @@ def check_range(
         value: Value to check; booleans and infinities are not numbers.
         least: Lower bound, inclusive.
         most: Upper bound, inclusive.
+        above: Lower bound, exclusive; instead of ``least``.
         whole: Whether the number must be an integer.
         optional: Whether None is accepted.
 
@@ -54,13 +65,16 @@ def check_range(
     if value is None and optional:
         return
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and (least is None or value >= least) and (most is None or value <= most):
+    is_high = (least is None or value >= least) and (above is None or value > above) if is_number else False
+    if is_high and math.isfinite(value) and (most is None or value <= most):
         return
     kind = "a whole number" if whole else "a number"
     if least is not None and most is not None:
         bounds = f" in [{least}, {most}]"
+    elif above is not None:
+        bounds = f" above {above}" if most is None else f" in ({above}, {most}]"
     elif least is not None:
         bounds = f" of at least {least}"
     else:
         bounds = "" if most is None else f" of at most {most}"
-    raise SftdivError(f"{name}={value!r} must be {kind}{bounds}{', or null' if optional else ''}")
+    raise SftdivError(f"{name}={shown_value(value)} must be {kind}{bounds}{', or null' if optional else ''}")

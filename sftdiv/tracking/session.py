@@ -22,7 +22,7 @@ from sftdiv.protocols import TrackedRun
 from sftdiv.records import SftdivError
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.hashing import content_hash
-from sftdiv.storage.validate import check_one_of
+from sftdiv.storage.validate import check_one_of, shown_value
 from sftdiv.tracking.offline import read_run
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Destination:
     def __post_init__(self) -> None:
         check_one_of("tracking.mode", self.mode, MODES)
         if not self.timeout > 0:
-            raise SftdivError(f"tracking.timeout={self.timeout!r} must be a number of seconds above 0")
+            raise SftdivError(f"tracking.timeout={shown_value(self.timeout)} must be a number of seconds above 0")
 
 
 def run_id(study: str, name: str) -> str:

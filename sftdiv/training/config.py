@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import settings_identity
-from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.storage.validate import check_one_of, check_range, shown_value
 from sftdiv.training.compatibility import check_together
 from sftdiv.training.trainer_config import TrainerConfig
 
@@ -118,10 +118,10 @@ class ScheduleConfig:
         check_range("train.patience", self.patience, least=1, whole=True, optional=True)
         if self.micro_batch != "auto" and not (isinstance(self.micro_batch, int) and self.micro_batch >= 1):
             raise SftdivError(
-                f"train.batch={self.micro_batch!r} must be a whole number of at least 1, auto, or null: the model's own"
+                f"train.batch={shown_value(self.micro_batch)} must be a whole number of at least 1, auto or null"
             )
         if not 0 < self.validate_every <= 1:
-            raise SftdivError(f"train.validate_every={self.validate_every!r} must be a share of an epoch, in (0, 1]")
+            raise SftdivError(f"train.validate_every={shown_value(self.validate_every)} must be in (0, 1], epochs")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import settings_identity
-from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.storage.validate import check_one_of, check_range, shown_value
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed")
@@ -50,7 +50,7 @@ class TrainerConfig:
         check_range("trainer.threads", self.threads, least=1, whole=True, optional=True)
         if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
             raise SftdivError(
-                f"trainer.devices={self.devices!r} must be a whole number of at least 1, or auto: all of the machine"
+                f"trainer.devices={shown_value(self.devices)} must be a whole number of at least 1, or auto (all)"
             )
         if self.strategy == "single" and (self.devices != 1 or self.nodes != 1):
             raise SftdivError(

@@ -67,11 +67,14 @@ class TokenUnits:
         band = (counts >= low) & (counts <= high)
         if band.sum() < FEWEST_TYPES:
             rarer, commoner = np.count_nonzero((counts > 0) & (counts < low)), np.count_nonzero(counts > high)
+            occurring = np.count_nonzero(counts)
+            way_out = "Widen corpus.band.low or corpus.band.high, or use a tokenizer with a larger vocabulary"
+            if occurring < FEWEST_TYPES:  # no band helps
+                way_out = "The texts repeat too few words for token units: use a tokenizer with a larger vocabulary"
             raise SftdivError(
                 f"the band of {low:g} to {high:g} {self.unit} contains {band.sum()} token types "
-                f"(at least {FEWEST_TYPES} are needed): of {np.count_nonzero(counts):,} types that occur, "
-                f"{rarer:,} are rarer and {commoner:,} more common. Widen corpus.band.low or corpus.band.high, "
-                "or use a tokenizer with a larger vocabulary (strategy.tokenizer)"
+                f"(at least {FEWEST_TYPES} are needed): of {occurring:,} types that occur, "
+                f"{rarer:,} are rarer and {commoner:,} more common. {way_out} (strategy.tokenizer) or more data"
             )
         names = [tokens.names[token] for token in np.flatnonzero(band).tolist()]
         return Units(token_matrix(tokens, band), names, {"finder": "tokens", **asdict(self), "types": len(names)})

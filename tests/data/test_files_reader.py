@@ -251,3 +251,11 @@ def test_any_bytes_give_examples_or_reasons(
     path = tmp_path_factory.getbasetemp() / f"any.{kind}"
     path.write_bytes(content)
     assert all(":" in reason for _, reason in read(path)[1])
+
+
+def test_a_name_of_digits_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "2024").mkdir()
+    path = write(tmp_path / "2024" / "a.jsonl", ROWS)
+    monkeypatch.chdir(tmp_path)
+    year: Any = 2024  # as Hydra reads corpus.path=2024
+    assert reader(year).files() == [path]

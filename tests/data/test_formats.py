@@ -83,7 +83,7 @@ def test_removed_literals_may_leave_nothing() -> None:
     [
         (["a", "b"], "not an object: the row is list"),
         ({"question": "a", "answer": "b"}, "wrong columns: the row holds question, answer; known: messages"),
-        ({"instruction": "a", "output": None}, "wrong columns: the row holds instruction"),
+        ({"instruction": "a", "output": None}, r"wrong columns: the row holds instruction, output \(null\)"),
         ({"prompt": "a", "completion": 42}, "not text: response is int"),
         ({"prompt": "a", "completion": " \n"}, "empty response: "),
         ({"prompt": "", "completion": "b"}, "empty instruction: "),

@@ -200,14 +200,14 @@ def test_units_rise_with_the_level_for_every_strategy(tmp_path_factory, strategy
 
 
 def test_an_unknown_column_and_source_name_the_known(tmp_path, pairs):
-    artifacts = artifacts_of(tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column")
-    with pytest.raises(
-        SftdivError, match=r"no column 'tags'; carry it with corpus.columns=\[tags\]. Known: id, messages"
-    ):
-        artifacts.data.units(artifacts.spec.strategy)
+    message = r"strategy.column=tags .* add corpus.columns=\[task,tags\]. Known: id, messages, .*, task"
+    with pytest.raises(SftdivError, match=message):  # before the corpus is read
+        artifacts_of(tmp_path, pairs, "strategy=meso_tag", "strategy/tagger=column", "corpus.columns=[task]")
+    with pytest.raises(SftdivError, match=r"selection.quality=score .* add corpus.columns=\[score\]"):
+        artifacts_of(tmp_path, pairs, "selection.match=quality", "selection.quality=score")
     artifacts = artifacts_of(tmp_path, pairs, "strategy=random", "selection.sources=[web]")
-    with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has"):
-        universe_of(artifacts)
+    with pytest.raises(SftdivError, match=r"selection.sources names web; the corpus has: none; .*source_column"):
+        stages.find_units(artifacts.spec, artifacts)
 
 
 def test_what_counts_as_a_duplicate_is_a_setting(tmp_path):

@@ -45,3 +45,9 @@ def test_what_may_not_be_selected_is_counted(tmp_path):
         "left out  1,300 (99.4%) of 1,308 rows: held out for evaluation (corpus.heldout) 100 (7.6%), "
         "read by the base model (model.pretrain_share) 1,200 (91.7%)"
     )
+
+
+def test_metrics_without_a_value_on_either_side_take_no_line(tmp_path):
+    below_the_budget = {f"diversity.{side}.entropy_at_tokens": None for side in ("instruction", "response")}
+    lines = result_lines(ROW | {"diversity.response.entropy": 7.5} | below_the_budget, tmp_path)
+    assert any("entropy" in line for line in lines) and not any("entropy_at_tokens" in line for line in lines)

@@ -123,7 +123,7 @@ def test_k_min_as_number_and_share():
     ]
     assert lowest_k(8, ladder, np.ones(50), 12, types=20) == (4, 3)  # half of all ladders' types are this one's
     assert lowest_k(2, ladder, np.ones(50), 12, types=20) == (1, 3)
-    with pytest.raises(SftdivError, match="neither 'auto' nor a share"):
+    with pytest.raises(SftdivError, match="must be auto, a share"):
         lowest_k("few", ladder, np.ones(50), 12, types=10)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.validate import check_range
+from sftdiv.storage.validate import check_range, shown_value
 
 LAYOUT = 2  # version of a stored measurement: raise it when the same settings would give other numbers
 AUTO = "auto"
@@ -30,7 +30,7 @@ class Matched:
     def __post_init__(self) -> None:
         is_count = isinstance(self.size, int) and not isinstance(self.size, bool) and self.size >= 1
         if self.size != AUTO and not is_count:
-            raise SftdivError(f"matched.size={self.size!r} must be a whole number of at least 1, or {AUTO}")
+            raise SftdivError(f"matched.size={shown_value(self.size)} must be a whole number of at least 1, or {AUTO}")
         check_range("matched.draws", self.draws, least=2, whole=True)
         check_range("matched.seed", self.seed, least=0, whole=True)
 

@@ -23,7 +23,7 @@ from sftdiv.release.export.entries import add_entries
 from sftdiv.release.export.export_conversations import as_alpaca, as_messages, as_sharegpt, check_turns
 from sftdiv.storage.files import writing
 from sftdiv.storage.folders import check_names
-from sftdiv.storage.validate import check_one_of
+from sftdiv.storage.validate import check_one_of, shown_value
 
 if TYPE_CHECKING:
     import datasets
@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise SftdivError(
-            f"export.name={name!r} must be letters, digits, '_', '-' and '.', since it names a file and a data set"
+            f"export.name={shown_value(name)} must be letters, digits, '_', '-' and '.', since it names a file"
         )
     check_names("export.name", Path(f"{name}.lineage.json"))
 

@@ -110,7 +110,7 @@ class ProgressBar(Callback):
         if self.progress.disable and time.monotonic() - self._last_logged > SECONDS_BETWEEN_LINES:
             self._last_logged = time.monotonic()
             minutes_left = self.meter.seconds / max(1, batch_idx + 1) * (self.steps - pl_module.done) / 60
-            message = "%s: step %d of %d, loss %.3f, %.0f tokens/s%s, %.0f minutes left"
+            message = "%s: step %d of %d, loss %.3f, %.0f tokens/s%s, %.0f min left"
             log.info(message, self.title, pl_module.done, self.steps, loss, speed, mfu, minutes_left)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
