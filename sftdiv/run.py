@@ -23,7 +23,7 @@ from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.export import export_cell
 from sftdiv.pipeline.publish import publish_cell
 from sftdiv.pipeline.result_table import show_result
-from sftdiv.storage.cell import WHOLE_OF_ONE
+from sftdiv.storage.cell import SUBSET, WHOLE_OF_ONE
 from sftdiv.storage.folders import check_folder
 
 register_resolvers()
@@ -56,14 +56,15 @@ def run(request: RunRequest) -> dict[str, Any]:
         The row of ``result.json``.
     """
     cell = request.single_cell()
-    row = cell.result(whole_below=WHOLE_OF_ONE)
+    needed = [] if request.export.format is None else [SUBSET]
+    row = cell.result(whole_below=WHOLE_OF_ONE, needed=needed)
     was_done = row is not None
     request.check_export_folder(cell)
     if row is None:
         check_folder("paths.outputs", cell.folder)
         check_folder("paths.cache", request.paths.cache)
         with FileLock(cell.folder / ".lock"):
-            row = cell.result(whole_below=WHOLE_OF_ONE)
+            row = cell.result(whole_below=WHOLE_OF_ONE, needed=needed)
             if row is None:
                 from sftdiv.pipeline.run_cell import run_cell
 

@@ -267,6 +267,16 @@ def test_repeated_responses_stand_in_the_headline_and_no_metric_calls_them_diver
     assert "distinct responses" in html and "by the response alone" in html and "most metrics are unreliable" in html
 
 
+def test_metrics_without_a_value_are_named_and_equal_draws_have_no_rounding(
+    tmp_path, measured, without_figures, capsys
+):
+    rows = [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(3)]
+    measured(write_jsonl(tmp_path / "mine.jsonl", rows), quick=["matched.draws=3"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "samples of 1 example " in out and "Samples too small for: " in out and "Self-BLEU" in out
+    assert "\u2014 \u2014 0.938 \u00b1 0.0" in out and "e\u2212" not in out  # one dash for each side without a value
+
+
 def test_units_that_cannot_be_extracted_are_named_in_the_terminal(tmp_path, measured, without_figures, capsys):
     measured(write_jsonl(tmp_path / "mine.jsonl", examples(12)))
     out = " ".join(capsys.readouterr().out.split())

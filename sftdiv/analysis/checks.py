@@ -25,15 +25,16 @@ def is_constant(scores: pd.Series) -> bool:
     return len(scores) > 1 and float(scores.max() - scores.min()) <= CONSTANT * float(scores.abs().max())
 
 
-def check_cells(cells: pd.DataFrame, notes: Notes) -> None:
+def check_cells(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]], notes: Notes) -> None:
     """Add notes on whatever makes cells incomparable or incomplete.
 
     Args:
         cells: Sorted cells of a study.
+        settings: Flat settings by cell.
         notes: Receives the notes.
     """
     _check_mixture(cells, notes)
-    _check_scores(cells, notes)
+    _check_scores(cells, settings, notes)
     check_leaks(cells, notes)
     check_composition(cells, notes)
     ladders = cells[cells["kind"] == "level"]
@@ -94,12 +95,14 @@ def _check_mixture(cells: pd.DataFrame, notes: Notes) -> None:
         notes.add(f"runs that differ in {variant} are analysed as separate series", str(ladder["ladder"].iloc[0]))
 
 
-def _check_scores(cells: pd.DataFrame, notes: Notes) -> None:
+def _check_scores(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]], notes: Notes) -> None:
     """Note cells without a performance, with the reason."""
-    unnamed = int(cells["primary"].isna().sum())
+    names = cells.loc[cells["primary"].isna(), "cell"]
+    unnamed = len(names)
     if unnamed:
-        reason = "(eval=none, or eval.primary=null), so no performance"
-        notes.add(f"{unnamed} of {len(cells)} cells have no primary score {reason}")
+        is_selection = all(settings[str(name)].get("stop_after") == "select" for name in names)
+        reason = "stop_after=select: nothing was trained" if is_selection else "eval=none, or eval.primary=null"
+        notes.add(f"{unnamed} of {len(cells)} cells have no primary score ({reason}), so no performance")
     for primary, judged in cells[cells["primary"].notna()].groupby("primary", sort=True):
         absent = judged[judged["performance"].isna()]
         columns = [name for name in map(str, judged.columns) if name.startswith("score.")]

@@ -40,7 +40,8 @@ def power_table(cells: pd.DataFrame, folder: Path | None, *, slopes: Sequence[fl
         series = series_of(ladder, folder)
         model = series.fit(series.levels) if len(series) else None
         if model is None:
-            notes.add("no line: the ladders needed for a slope are not known", label)
+            if len(series):  # else it is said that no cell has a performance
+                notes.add("no line: the ladders needed for a slope are not known", label)
             continue
         if model.design == "shared":
             notes.add("one ladder: power takes the scatter of its levels around the line for that of ladders", label)

@@ -117,7 +117,7 @@ def load_study(folder: Path) -> Study:
         notes.add(f"unfinished cells, running or killed: {len(unfinished)}; if killed, {resume}")
     if failed:
         notes.add(f"failed cells: {len(failed)} beside {len(cells)} finished ones; {resume}")
-    check_cells(cells, notes)
+    check_cells(cells, settings, notes)
     check_ladders(cells, settings, notes)
     failures = pd.DataFrame(
         [(name, row.get("stage"), row.get("message")) for name, row in failed.items()],

@@ -100,7 +100,8 @@ def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = No
         console: Console to print to.
         out: Folder of the report; None for the study folder.
     """
-    console.print(slope_table(analysis))
+    if analysis.study.cells["performance"].notna().any():
+        console.print(slope_table(analysis))
     for note in analysis.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     console.print(f"report: {(out or analysis.study.folder) / REPORT}", markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,16 @@ class Cell:
     folder: Path
     hash: str
 
-    def result(self, *, whole_below: int = WHOLE_OF_MANY) -> dict[str, Any] | None:
+    def result(self, *, whole_below: int = WHOLE_OF_MANY, needed: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result row; None until the run is finished, and, with a warning, where a file of the cell is damaged.
 
         Args:
             whole_below: Size in bytes from which only the size of a file is compared. Weights are compared whole
                 when they are loaded.
+            needed: Files that the command reads; one of them that was removed is damage.
         """
         try:
-            return checked_row(self.folder, whole_below)
+            return checked_row(self.folder, whole_below, needed)
         except DamagedFileError as error:
             if str(error) not in _warned:
                 _warned.add(str(error))
@@ -145,28 +146,31 @@ def _read_result(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return {key: value for key, value in columns.items() if not key.startswith(FILE_DIGEST)}, digests
 
 
-def checked_row(folder: Path, whole_below: int = WHOLE_OF_MANY) -> dict[str, Any] | None:
+def checked_row(folder: Path, whole_below: int = WHOLE_OF_MANY, needed: Sequence[str] = ()) -> dict[str, Any] | None:
     """The row of a cell; None without one. Files that were removed are no damage: models are, to free space.
 
     Args:
         folder: Folder of the cell.
         whole_below: As for `Cell.result`.
+        needed: As for `Cell.result`.
 
     Raises:
-        DamagedFileError: The row, or a file that it records, changed since it was written.
+        DamagedFileError: The row, or a file that it records, changed since it was written, or a needed one is gone.
     """
     if not (folder / RESULT).exists():
         return None
     row, digests = _read_result(folder / RESULT)
+    if gone := [name for name in needed if name in digests and not (folder / name).exists()]:
+        raise DamagedFileError("; ".join(_damage(folder, name, "is missing") for name in gone))
     present = {name: digest for name, digest in digests.items() if (folder / name).exists()}
     if changed := changed_files(folder, present, whole_below=whole_below):
         raise DamagedFileError("; ".join(_damage(folder, name) for name in changed))
     return row
 
 
-def _damage(folder: Path, name: str) -> str:
+def _damage(folder: Path, name: str, fault: str = "is damaged: it changed since it was written") -> str:
     maker = MADE_BY.get(name.partition("/")[0], "the run")
-    return f"{folder / name} is damaged: it changed since it was written; the cell's command repeats {maker}"
+    return f"{folder / name} {fault}; the cell's command repeats {maker}"
 
 
 def check_cell_name(name: str) -> None:

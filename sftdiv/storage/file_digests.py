@@ -63,9 +63,8 @@ def read_sealed(path: Path, *, way_out: str) -> dict[str, Any]:
         reason = f"it is not valid JSON ({error})" if path.stat().st_size else "it is empty"
         raise DamagedFileError(f"{path} is damaged: {reason}; {way_out}") from error
     if not isinstance(value, dict):
-        raise DamagedFileError(
-            f"{path} is damaged: it contains a {type(value).__name__}, not a mapping of names to values; {way_out}"
-        )
+        held = "null" if value is None else f"a {type(value).__name__}"
+        raise DamagedFileError(f"{path} is damaged: it contains {held}, not a mapping of names to values; {way_out}")
     has_mark = any(isinstance(entry, str) and entry.startswith(MARK) for entry in value.values())
     if DIGEST not in value and not has_mark:
         return value

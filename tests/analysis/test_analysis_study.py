@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 from synthetic_study import (
     LEVELS,
@@ -28,6 +29,7 @@ from sftdiv.analysis.inference import fit_ladders
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
 from sftdiv.diversity.registry import PAPER, detail_columns
+from sftdiv.pipeline.analyze_study import show_analysis
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import RESULT, RUNNING
 
@@ -575,6 +577,18 @@ def test_without_a_primary_score_the_message_says_so_and_the_ladders_stand(tmp_p
     assert noted(analysis.notes, "6 of 6 cells have no primary score", "eval=none")
     assert analysis.slopes["slope"].isna().all() and analysis.differences.empty and analysis.correlations.empty
     assert analysis.ladders["k_asked"].notna().all() and analysis.overlaps[MICRO].shape == (3, 3)
+
+
+def test_a_study_of_selections_says_that_nothing_was_trained(tmp_path, capsys):
+    folder = small(tmp_path / "none", primary=None)
+    for cell in folder.iterdir():
+        rewrite(cell, **{"config.stop_after": "select"})
+    analysis = analyzed(folder)
+    assert noted(analysis.notes, "6 of 6 cells have no primary score", "stop_after=select: nothing was trained")
+    assert not noted(analysis.notes, "no line: the ladders needed")  # said already: no cell has a performance
+    show_analysis(analysis, Console(width=80))
+    shown = capsys.readouterr().out
+    assert "performance against diversity level" not in shown and "report: " in shown
 
 
 def test_a_primary_score_that_nobody_computed_names_those_that_are_there(tmp_path):

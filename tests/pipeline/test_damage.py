@@ -113,6 +113,20 @@ def test_where_only_the_subset_was_damaged_nothing_is_trained_or_evaluated_again
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
+def test_a_removed_subset_is_selected_again_by_the_command_that_exports_it(finished):
+    cell = only_cell(finished)
+    row, subset = row_of(cell), (cell / "subset.parquet").read_bytes()
+    (cell / "subset.parquet").unlink()
+    assert checked_row(cell) is not None  # nothing needs the file
+    done = run_small(finished, "export.format=messages")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (
+        f"{cell / 'subset.parquet'} is missing; the cell's command repeats the selection" in done.stdout + done.stderr
+    )
+    assert row_of(cell) == row | {"config.export.format": "messages"}
+    assert (cell / "subset.parquet").read_bytes() == subset
+
+
 @pytest.mark.parametrize("data", [b"", b'{"n": 1'])
 @pytest.mark.parametrize("name", [RESULT, "model/train.json", "model/tokenizer.json"])
 def test_empty_and_cut_files_of_a_cell_are_made_again(finished, name, data):

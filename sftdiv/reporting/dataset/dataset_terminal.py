@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sftdiv.reporting.dataset import dataset_views as views
 from sftdiv.reporting.dataset.report_files import PAGE
 from sftdiv.reporting.dataset.terms import SIDE_NAMES
 from sftdiv.reporting.dataset.verdict import limits, sentences
-from sftdiv.reporting.format import format_count
+from sftdiv.reporting.format import MISSING, format_count
 from sftdiv.reporting.terminal import open_table
 
 Measured = Mapping[str, Any]
@@ -31,11 +31,13 @@ def show(measured: Measured, folder: Path, console: Console | None = None) -> No
 
 def metric_table(measured: Measured) -> Table:
     """The metrics of one dataset on samples of the common size."""
+    rows = views.metrics(measured, every=False)
+    known = [row for row in rows if any(value != MISSING for value, _ in row["fields"])]
     marks = "N, L: depends on the number or the length of texts; T: within each text, blind to repeats"
-    table = _table(measured, marks)
+    table = _table(measured, marks + _left_out(row for row in rows if row not in known))
     for side in SIDE_NAMES:
         table.add_column(side, justify="right")
-    for row in views.metrics(measured, every=False):
+    for row in known:
         table.add_row(_name(row), *(f"{value} [dim]{half}[/]" for value, half in row["fields"]))
     entropies = {(row["kind"], row["side"]): row["entropy"] for row in views.units(measured) if not row["problem"]}
     for kind in dict.fromkeys(kind for kind, _ in entropies):
@@ -47,17 +49,25 @@ def metric_table(measured: Measured) -> Table:
 
 def comparison_table(measured: Measured) -> Table:
     """Dataset and baseline for each side, the more diverse one in bold."""
+    lines = list(zip(*(block["rows"] for block in views.comparison(measured, every=False)), strict=True))
+    known = [rows for rows in lines if any(row[name] != MISSING for row in rows for name in ("value", "baseline"))]
+    absent = _left_out(rows[0] for rows in lines if rows not in known)
     table = _table(
         measured,
         "dataset | baseline; bold: more diverse (95 % interval); N, L: depends on the number or the length of texts; "
-        "T: within each text, blind to repeats, decides nothing",
+        f"T: within each text, blind to repeats, decides nothing{absent}",
     )
-    blocks = views.comparison(measured, every=False)
     for side in SIDE_NAMES:
         table.add_column(side, justify="right")
-    for rows in zip(*(block["rows"] for block in blocks), strict=True):
+    for rows in known:
         table.add_row(_name(rows[0]), *(_pair(row) for row in rows))
     return table
+
+
+def _left_out(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Metrics without a line, since samples of this size have no value of them; empty if there are none."""
+    titles = "; ".join(escape(row["title"]) for row in rows)
+    return f". Samples too small for: {titles}" if titles else ""
 
 
 def _pair(row: Mapping[str, Any]) -> str:
@@ -69,7 +79,7 @@ def _pair(row: Mapping[str, Any]) -> str:
 
 def _table(measured: Measured, caption: str) -> Table:
     names = " | ".join(dataset["name"] for dataset in measured["datasets"])
-    title = f"{escape(names)}: samples of {format_count(measured['size'])} examples"
+    title = f"{escape(names)}: samples of {format_count(measured['size'])} example{'s' * (measured['size'] != 1)}"
     table = open_table(title, caption=caption)
     table.add_column("\u2191 \u2193 is more diverse")
     return table

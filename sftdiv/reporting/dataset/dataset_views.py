@@ -22,6 +22,7 @@ from sftdiv.reporting.format import (
 
 Measured = Mapping[str, Any]
 Row = dict[str, Any]
+ROUNDING = 1e-12  # share of a value below which its interval is the rounding of equal draws
 
 
 def tiles(measured: Measured) -> list[Row]:
@@ -59,6 +60,9 @@ def _drawn(dataset: Measured, values: Sequence[float | None], size: int) -> tupl
     """A metric on samples of the common size, and half of its 95 % interval."""
     result = estimate(values, size=size, examples=dataset["counts"]["examples"])
     half = half_width(result.stderr, draws=len(values)) if values else float("nan")
+    if is_missing(result.value):
+        return MISSING, ""
+    half = 0.0 if half < ROUNDING * abs(result.value) else half
     interval = MISSING if is_missing(half) else f"\u00b1 {format_number(half, 2, padded=True)}"
     return _measurement(result.value), interval
 

@@ -16,6 +16,7 @@ _AXIS = {
     "gridcolor": PALE,
     "zeroline": False,
     "automargin": True,
+    "exponentformat": "power",  # plotly's default writes 0.0003 as 300\u00b5
 }
 TEMPLATE = go.layout.Template(
     layout={
