@@ -34,6 +34,10 @@ FREE = re.compile(  # settings that take several kinds of values and are checked
     r"diversity\.metrics|metrics|matched\.size|eval\.\w+\.mean|selection\.k_min|units(\..+)?|sampling\.extra(\..+)?|"
     r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer"
 )
+TEXTS = re.compile(  # names of files, folders, columns and sources: one of digits, such as 2024, is a text too
+    r"baseline|study|selection\.(quality|sources)|export\.(folder|name)|paths\.\w+|(.+\.)?(path|tag_map|include_path)|"
+    r"corpus\.(mapping\.\w+|columns|ignore|ood|id_column|source_column|contamination\.files)|strategy\.(column|tokenizer)"
+)
 NOT_SETTLED = "???"
 KINDS: Mapping[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 
@@ -52,6 +56,7 @@ def build_checked(
     Raises:
         SftdivError: A setting is invalid.
     """
+    _keep_names_as_written(config, overrides)
     given = OmegaConf.to_container(config, resolve=False)
     try:
         request = build(config, overrides)
@@ -66,6 +71,17 @@ def build_checked(
         raise
     check_kinds(OmegaConf.create(given), overrides, name)
     return request
+
+
+def _keep_names_as_written(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Turn numbers in place of names back into texts: Hydra reads ``corpus.path=2024`` as a number."""
+    for override in overrides:
+        key, _, text = override.lstrip("+").partition("=")
+        value = _selected(config, key) if TEXTS.fullmatch(key) else None
+        if _is_number(value):
+            OmegaConf.update(config, key, text)
+        elif isinstance(value, ListConfig) and any(map(_is_number, value)):
+            OmegaConf.update(config, key, [str(item) if _is_number(item) else item for item in value])
 
 
 def check_kinds(config: Any, overrides: Sequence[str], name: str) -> None:

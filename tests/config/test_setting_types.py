@@ -124,6 +124,18 @@ def _number(text):
             return text
 
 
+def test_names_of_digits_are_texts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "007").mkdir()
+    (tmp_path / "007" / "a.csv").write_text("0,1,2\nCount.,one,web\n")
+    columns = ["corpus.mapping.instruction=0", "corpus.mapping.response=1", "corpus.columns=[2]"]
+    places = ["paths.outputs=7", "export.folder=8", "export.name=9", "export.format=messages"]
+    request = compose_run(["corpus=files", "corpus.path=007", "stop_after=select", *columns, *places])
+    rows = list(request.spec.corpus.reader.examples(lambda *_: None))
+    assert [row.messages[0]["content"] for row in rows] == ["Count."]
+    assert (request.paths.outputs.name, request.export.folder.name, request.export.name) == ("7", "8", "9")
+
+
 @pytest.mark.parametrize("command", ["measure", "regenerate", "run"])
 def test_the_commands_say_it_in_one_line(command, tmp_path):
     setting = {"measure": "repeated", "regenerate": "sampling", "run": "selection"}[command]

@@ -351,6 +351,13 @@ def test_slopes_have_the_unit_of_the_score(tmp_path, primary, higher, unit, time
     assert unit in text and ("points" not in text.replace("400 points", "") or times == 100)
 
 
+def test_cells_without_a_score_do_not_turn_its_direction(tmp_path):
+    folder = write_synthetic_study(tmp_path / "unit", **SMALL)
+    path = next(folder.iterdir()) / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"primary": None, "higher_is_better": None}))
+    assert score_unit(analyze_study(folder, draw=False)).direction == ""
+
+
 def test_figures_are_drawn_without_global_state(analysis, tmp_path):
     before = dict(mpl.rcParams)
     assert len(write_figures(analysis, tmp_path)) == 8

@@ -43,7 +43,8 @@ def score_unit(analysis: Analysis) -> ScoreUnit:
     names = cells["primary"].dropna().unique()
     if len(names) != 1:
         return ScoreUnit("units of the score", 1.0, 4)
-    direction = "" if cells["higher_is_better"].astype(bool).all() else "positive: the score falls, which is better"
+    scored = cells[cells["primary"].notna()]  # other cells have no direction
+    direction = "" if scored["higher_is_better"].astype(bool).all() else "positive: the score falls, which is better"
     last = next((part for part in reversed(str(names[0]).split(".")) if part in RATES or "loss" in part), "")
     if "loss" in last:
         unit = LOSSES.get(last, "nats")
