@@ -118,7 +118,7 @@ class ScheduleConfig:
         check_range("train.patience", self.patience, least=1, whole=True, optional=True)
         if self.micro_batch != "auto" and not (isinstance(self.micro_batch, int) and self.micro_batch >= 1):
             raise SftdivError(
-                f"train.batch={shown_value(self.micro_batch)} must be a whole number of at least 1, auto or null"
+                f"train.batch={shown_value(self.micro_batch)} must be a whole number of at least 1, auto, or null"
             )
         if not 0 < self.validate_every <= 1:
             raise SftdivError(f"train.validate_every={shown_value(self.validate_every)} must be in (0, 1], epochs")
