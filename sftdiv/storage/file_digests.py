@@ -27,7 +27,7 @@ MARK = "blake2b:"  # opens a digest; one damaged byte cannot hide both this mark
 DIGESTS = ".digests.json"
 WEIGHTS = (".safetensors", ".bin", ".pt")
 
-_hashed: dict[tuple[int, int, int, int], str] = {}  # device, inode, size, time of change -> digest
+_hashed: dict[tuple[int, ...], str] = {}  # device, inode, size, times of content and inode -> digest
 
 
 class DamagedFileError(SftdivError):
@@ -77,7 +77,7 @@ def read_sealed(path: Path, *, way_out: str) -> dict[str, Any]:
 def file_record(path: Path) -> str:
     """Size and digest of a file, as ``SIZE:DIGEST``."""
     status = path.stat()
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if key not in _hashed:
         _hashed[key] = f"{status.st_size}:{file_digest(path)}"
     return _hashed[key]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 
@@ -173,3 +174,12 @@ def test_damaged_marks_of_failed_and_running_cells_are_no_traceback(tmp_path, da
     failure = read_failure(tmp_path)
     assert failure["stage"] == "unknown" and f"{FAILURE} is damaged" in failure["message"]
     assert stage_of(tmp_path) == "unknown"
+
+
+def test_a_flip_with_the_old_time_of_the_content_is_found(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"0" * 100)
+    before, times = file_record(path), path.stat()
+    path.write_bytes(b"0" * 99 + b"1")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns and file_record(path) != before
