@@ -87,7 +87,12 @@ def test_a_setting_with_a_secret_is_hidden_in_what_is_recorded():
         "prompt": "key: value\ntoken=abc",
     }
     request = compose_run(
-        ["+extra.password=hunter2", "corpus=files", "corpus.path=https://u:hunter2@h/x.jsonl", "model=scratch_3m"]
+        [
+            "+sweep.baselines.mine.password=hunter2",
+            "corpus=files",
+            "corpus.path=https://u:hunter2@h/x.jsonl",
+            "model=scratch_3m",
+        ]
     )
     assert "hunter2" not in request.text + request.command + json.dumps(request.settings)
 
