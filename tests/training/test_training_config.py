@@ -60,6 +60,7 @@ OTHER = {  # another valid value of every setting
     },
 }
 PERFORMANCE_ONLY = {"checkpoint_minutes", "checkpoint_steps", "devices", "nodes", "prefix", "offload"}
+PERFORMANCE_ONLY |= {"accelerator", "threads", "strategy", "micro_batch"}  # the last bits at most
 CASES = [(part, name) for part, settings in OTHER.items() for name in settings]
 
 
@@ -89,6 +90,14 @@ def test_a_setting_decides_the_weights_or_is_performance_only(part, name):
     changed = replace(config, **{part: replace(getattr(config, part), **{name: OTHER[part][name]})})
     assert changed != config
     assert (identity_of(changed) == identity_of(config)) == (name in PERFORMANCE_ONLY)
+
+
+def test_the_micro_batch_decides_where_noise_is_drawn_for_each():
+    def identities(**changes):
+        return [identity_of(fine_tuning(**changes, micro_batch=rows)["config"]) for rows in (1, 2)]
+
+    plain, noisy = identities(), identities(neftune=5.0)
+    assert plain[0] == plain[1] and noisy[0] != noisy[1]
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(AdapterConfig)])
