@@ -16,6 +16,7 @@ from sftdiv.records import SIDES
 from sftdiv.reporting.format import format_duration, format_number, is_missing
 from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
 
+AT_TOKENS = "entropy_at_tokens"  # of the metrics at equal tokens the one that is printed; the row holds all
 INDENT = "  "
 SELECTED_ONLY = (
     "none; a run that trains is another cell and may draw another subset, since it leaves out the examples held out "
@@ -56,7 +57,7 @@ def level_meaning(level: float) -> str:
         return "1 = all unit types allowed, drawn evenly; not the most distinct instructions"
     if level == 0:
         return "0 = the fewest unit types whose examples leave a choice (selection.slack); not the most similar texts"
-    return f"{level:.3g} = as many unit types allowed as lie at this share of the way from level 0 to level 1 (all)"
+    return f"{level:.3g} = this share of the way from the fewest unit types (level 0) to all of them (level 1)"
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:
@@ -75,11 +76,8 @@ def _diversity(row: Mapping[str, Any]) -> list[str]:
     """Headline metrics of both sides, one per line, each beside that of a random draw of the same size."""
     prefixes = ("", "random.") if "random.n" in row else ("",)
     columns = [(side, prefix) for side in SIDES for prefix in prefixes]
-    metrics = [
-        (name, f"diversity.{{}}.{name}")
-        for name, metric in METRICS.items()
-        if not metric.detail or metric.needs == "samples"
-    ]
+    shown = [name for name, metric in METRICS.items() if not metric.detail or name == AT_TOKENS]
+    metrics = [(name, f"diversity.{{}}.{name}") for name in shown]
     table: list[Sequence[str]] = [("diversity", *("random" if prefix else side for side, prefix in columns))]
     for name, column in [("distinct texts", "subset.distinct.{}"), *metrics]:
         keys = [prefix + column.format(side) for side, prefix in columns]

@@ -1,7 +1,6 @@
 """Tracking services beside W&B: what the reader of each finds of a run and a study, and what a failing one costs."""
 
 import csv
-import json
 import math
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.config.build import build_tracking
 from sftdiv.protocols import StudySummary, TrackedRun
 from sftdiv.records import SftdivError
+from sftdiv.storage.file_digests import read_sealed
 from sftdiv.sweep import study_summary
 from sftdiv.tracking.contents import config_of, numbers_of, results_of
 from sftdiv.tracking.csv_files import CsvTracking
@@ -355,5 +355,5 @@ assert not heavy, heavy
 def test_wandb_and_the_options_need_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", LIGHT, str(tmp_path)], check=True, timeout=60)
     assert sorted(run.name for run in read_runs(tmp_path)) == ["cell-a", "study"]
-    assert json.loads((tmp_path / "wandb" / "study.json").read_text()) == {"slope": 1.0}
+    assert read_sealed(tmp_path / "wandb" / "study.json", way_out="") == {"slope": 1.0}
     assert not Path("mlruns").exists()
