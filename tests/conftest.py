@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # two pytest processes share two cores; rea
 import pytest
 import warm_process
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from sftdiv.config.app import conf_dir, register_resolvers
@@ -22,6 +23,8 @@ TESTS = Path(__file__).parent
 # Child processes of tests import the package of this checkout, and the helper modules.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, [TESTS.parent, TESTS, TESTS / "support"]))
 os.environ.pop("WANDB_SERVICE", None)
+settings.register_profile("no deadline", deadline=None)  # machines are noisy: no test measures time
+settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
