@@ -310,7 +310,8 @@ def failure_of(case: Case, load: Callable[[Path, str], Outcome], on_bad_row: str
 
 
 def _wrong_refusal(case: Case, message: str, on_bad_row: str) -> str:
-    named = case.path.name in message and "line" in message
+    has_place = "line" in message or (case.damage == "empty" and "empty file" in message)  # which has no line
+    named = case.path.name in message and has_place
     if "has no example" in message and not case.good:
         return ""
     if case.damage == "none" and not (None in case.rows and on_bad_row == "error"):
