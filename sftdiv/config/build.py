@@ -8,6 +8,7 @@ it is, without Hydra's wrapper.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,9 +28,11 @@ from sftdiv.config.spec import (
     StrategySpec,
 )
 from sftdiv.diversity.registry import metric_families
+from sftdiv.modeling.gguf_conversion import is_gguf
 from sftdiv.protocols import Embedder, Evaluator, HasBenchmarks, Tracking
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.escaping import escape_interpolation
+from sftdiv.storage.files import local_path
 from sftdiv.storage.folders import user_path
 from sftdiv.storage.redaction import redacted_settings
 from sftdiv.units.identity import EachExample
@@ -205,6 +208,8 @@ def _tokenizer_alone(model: DictConfig) -> ModelSpec:
 
 def _model(model: DictConfig) -> ModelSpec:
     scratch = model.source == "scratch"
+    if is_gguf(Path(str(model.path))) and local_path(model.path) is None:
+        raise SftdivError(f"model.path={model.path}: there is no such file")
     return ModelSpec(
         name=model.name,
         ref=None if scratch else ModelRef(str(model.path), model.revision),

@@ -19,6 +19,7 @@ from sftdiv.config.build import build_request, evaluation_options
 from sftdiv.config.instantiate import make
 from sftdiv.config.run_request import RunRequest
 from sftdiv.config.setting_types import build_checked
+from sftdiv.modeling.packaged_models import packaged_or_hub
 from sftdiv.records import SftdivError
 from sftdiv.release.hub.reproduce_command import command_of
 from sftdiv.storage.cell import flatten
@@ -48,7 +49,7 @@ def _build(config: DictConfig, overrides: Sequence[str]) -> RunRequest:
 
 
 def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Prepare a composed config in place: convert fractions and seeds, compose the strategy of ``selection.universe``.
+    """Prepare a composed config in place: fractions, seeds, a packaged model, the strategy of ``selection.universe``.
 
     Args:
         config: Config composed by Hydra.
@@ -62,6 +63,8 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> None:
         config.diversity_level = float(Fraction(config.diversity_level))
     _expand_seed(config)
     check(config)
+    if config.model.path is not None:
+        config.model.path = packaged_or_hub(str(config.model.path), config.model.revision)
     with open_dict(config):
         config.command = command_of(overrides)
     _compose_universe(config, overrides)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from sftdiv.modeling.packaged_models import install_hint
 from sftdiv.records import ModelRef, SftdivError
 from sftdiv.storage.file_digests import DamagedFileError, check_folder_files, seal_folder
 from sftdiv.storage.files import local_path
@@ -242,6 +243,6 @@ def _load(model: ModelRef, load: Callable[[str], Loaded], *, weights: bool = Fal
                 "transformers has"
             ) from error
         raise SftdivError(
-            f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, or a hub id; "
-            "gated ones need a login: `hf auth login`)"
+            f"cannot load {model.path!r}: {reason} (model.path is a local folder in the hub's format, a GGUF file, or "
+            f"a hub id; gated ones need a login: `hf auth login`{install_hint(model.path)})"
         ) from error

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.config.spec import PretrainSpec, RunSpec
+from sftdiv.modeling.gguf_conversion import check_installed, convert_gguf, is_gguf
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.protocols import Benchmark, EvalContext, Keep
 from sftdiv.records import ModelRef, SftdivError, Universe
 from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
+from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, identity_of, library_versions
 from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.units.encoding import tokenizer_identity
@@ -102,8 +104,15 @@ class RunArtifacts:
         return ModelRef(str(self.store.folder("base", key, lambda folder: self._pretrain(pretrain, folder))))
 
     def _pretrained(self) -> ModelRef:
-        assert self.spec.model.ref is not None  # ModelSpec has either a reference or a pretraining
-        return self.spec.model.ref
+        """The pretrained model; a GGUF file as the folder that it is converted to, once."""
+        model = self.spec.model.ref
+        assert model is not None  # ModelSpec has either a reference or a pretraining
+        file = local_path(model.path)
+        if file is None or not is_gguf(file):
+            return model
+        check_installed(file)
+        key = {"gguf": identity_of(model), "versions": library_versions(["gguf", "transformers"])}
+        return ModelRef(str(self.store.folder("gguf", key, lambda folder: convert_gguf(file, folder))))
 
     def _pretrain(self, pretrain: PretrainSpec, folder: Path) -> None:
         from sftdiv.training.pretrain import train_base

@@ -1,4 +1,4 @@
-"""Token ids of texts, by any tokenizer: a folder in the hub's format, a hub id, ``words`` or ``lexical``.
+"""Token ids of texts, by any tokenizer: a folder in the hub's format, a GGUF file, a hub id, ``words`` or ``lexical``.
 
 `encode` leaves special tokens out, even where the texts spell them out. A folder with a
 ``tokenizer.json`` is read by the Rust library alone (all cores, no 6 s import of transformers);
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from sftdiv.records import SftdivError, TokenIds
+from sftdiv.records import ModelRef, SftdivError, TokenIds
 from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, file_digest
@@ -41,15 +41,17 @@ class Encoder(NamedTuple):
 
 
 def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str | None]:
-    """Identity of a tokenizer: the content of a local folder's files, else the hub id and revision.
+    """Identity of a tokenizer: the content of a local folder's files or of a GGUF file, else the hub id and revision.
 
     Args:
-        name: ``words``, ``lexical``, a tokenizer folder, or a hub id.
+        name: ``words``, ``lexical``, a tokenizer folder, a GGUF file, or a hub id.
         revision: Hub revision (branch, tag or commit).
     """
-    folder = local_path(name)
-    if name in (WORDS, LEXICAL) or folder is None or not folder.is_dir():
+    if name in (WORDS, LEXICAL) or not ModelRef(name).is_local:
         return {"name": name, "revision": revision}
+    folder = Path(name).expanduser()
+    if folder.is_file():
+        return {"files": file_digest(folder)}
     files = (path for path in folder.iterdir() if path.is_file())
     digests = {
         path.name: file_digest(path) for path in sorted(files) if path.suffix not in WEIGHTS and path.name != MANIFEST
@@ -63,7 +65,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
     Args:
         texts: Any number of texts.
         name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for
-            words and signs by a fixed rule, a tokenizer folder, or a hub id.
+            words and signs by a fixed rule, a tokenizer folder, a GGUF file, or a hub id.
         revision: Hub revision (branch, tag or commit).
 
     Raises:
@@ -141,13 +143,17 @@ def _from_transformers(name: str, revision: str | None) -> Encoder:
     """The encoder of any tokenizer that transformers can load."""
     from transformers import AutoTokenizer
 
+    file = local_path(name)
+    gguf = {"gguf_file": file.name} if file is not None and file.is_file() else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            file.parent if file is not None and gguf else name, revision=revision, trust_remote_code=False, **gguf
+        )
     except Exception as error:  # a missing folder, an unknown id, no network; a damaged file may raise anything
         reason = first_line(error) or type(error).__name__
         raise SftdivError(
             f"tokenizer {name!r} cannot be loaded: {reason} "
-            "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder or a hub id)"
+            "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder, a GGUF file or a hub id)"
         ) from error
     names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = frozenset(tokenizer.all_special_ids)

@@ -27,6 +27,7 @@ from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.training.resources.available_memory import available
 from sftdiv.training.resources.dry_run import MicroBatchShape
 from sftdiv.training.resources.flops import ModelFlops, model_flops, peak_flops
+from sftdiv.training.resources.heap import is_short, return_freed_blocks
 from sftdiv.training.resources.memory import check_fits, estimate, largest_micro_batch
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def plan_resources(
     needed = estimate(model_config, shape, config=config)
     check_fits(needed, memory, shape, config=config)
     description = needed.describe(memory)
+    if trainer.accelerator == "cpu" and is_short(needed.total, memory) and return_freed_blocks():
+        log.info("memory is short: freed memory is returned at once, which takes about 15 % more time")
     log.info("%s, with %d conversations of up to %d tokens per micro-batch", description, rows, shape.length)
     adapter = config.fine_tuning.adapter
     return ResourcePlan(
