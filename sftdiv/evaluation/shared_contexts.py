@@ -41,10 +41,10 @@ def score_requests(
     for position, (_, context, _) in enumerate(requests):
         by_context.setdefault(tuple(context), []).append(position)
     answers: dict[int, Answer] = {}
-    for context, positions in by_context.items():
+    for shared, positions in by_context.items():
         continuations = [requests[position][2] for position in positions]
-        if _is_worth_sharing(context, continuations, max_length):
-            scored = continuation_log_likelihoods(model, context, continuations, batch_size=batch_size)
+        if _is_worth_sharing(shared, continuations, max_length):
+            scored = continuation_log_likelihoods(model, shared, continuations, batch_size=batch_size)
             answers |= dict(zip(positions, scored, strict=True))
     others = [position for position in range(len(requests)) if position not in answers]
     if others:
