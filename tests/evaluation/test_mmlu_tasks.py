@@ -19,6 +19,7 @@ from sftdiv.analysis.item_scores import item_scores
 from sftdiv.evaluation.gold_likelihood import gold_scores
 from sftdiv.evaluation.harness import run_tasks, score_names
 from sftdiv.evaluation.loading import load_tasks
+from sftdiv.evaluation.task_items import clean_task_scores
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.training.pretrain import make_model
 from sftdiv.training.tokenizer import train_tokenizer
@@ -124,6 +125,12 @@ def test_a_group_is_the_mean_over_items_and_the_right_answer_has_the_models_log_
     means = [scores[f"{group}_{subject}.gold_logprob"].value for subject in SIZES]
     assert scores[f"{group}.gold_logprob"].value == pytest.approx(np.average(means, weights=list(SIZES.values())))
     assert math.isfinite(scores[f"{group}.gold_logprob"].stderr) and scores[f"{group}.gold_logprob"].stderr > 0
+    touched = {f"{group}_physics": frozenset({0, 2})}  # positions 2 and 4 of the group
+    clean = clean_task_scores(tmp_path / "cell/evaluation/custom", touched, scores)
+    others = rows["metric.gold_logprob"].drop([2, 4])
+    assert clean[f"{group}.gold_logprob.clean"].value == pytest.approx(others.mean())
+    assert clean[f"{group}_physics.gold_logprob.clean"].value == pytest.approx(rows["metric.gold_logprob"][3])
+    assert f"{group}_zen.gold_logprob.clean" not in clean
     cells = pd.DataFrame(
         {"cell": ["cell"], "primary": [f"{group}.acc"], "performance": scores[f"{group}.acc"].value}
     ).assign(higher_is_better=True)
