@@ -1,6 +1,7 @@
-"""Two local lm-eval tasks from rows that no model has been trained on: word problems, and multiple choice.
+"""lm-eval tasks from local files: MMLU, or word problems and multiple choice from rows of the pool.
 
-    python benchmarks/local_tasks.py POOL.parquet FOLDER
+    python benchmarks/local_tasks.py mmlu MMLU.parquet FOLDER [--items 1000]     # mmlu_tasks.py says what is written
+    python benchmarks/local_tasks.py pool POOL.parquet FOLDER
 
 POOL.parquet has the columns id, instruction, input, response, source, task. The tasks are written to
 ``FOLDER/tasks`` (``eval.include_path``). The rows that tell no item's answer are written to ``FOLDER/train.parquet``
@@ -18,14 +19,15 @@ A task is a YAML file of ten lines beside a file of rows: copy one, and change t
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mmlu_tasks import write_mmlu_tasks
 from numpy.typing import NDArray
 
 from sftdiv.data.dedup import near_duplicates
@@ -124,8 +126,7 @@ def ngrams(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.unique(hashes)
 
 
-def main() -> None:
-    pool, folder = pd.read_parquet(sys.argv[1]), Path(sys.argv[2]).absolute()
+def write_pool_tasks(pool: pd.DataFrame, folder: Path) -> None:
     tasks = folder / "tasks"
     tasks.mkdir(parents=True, exist_ok=True)
     distinct = in_order_of_hash(pool)
@@ -170,6 +171,24 @@ def main() -> None:
         f"{len(problems)} problems; {len(asked)} of {len(listed):,} choices, from {asked['task'].nunique()} T0 tasks, "
     )
     print(f"{(1 / asked['choices'].map(len)).mean():.3f} by guessing; {len(train):,} of {len(pool):,} rows to train on")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("mmlu", "pool"))
+    parser.add_argument("rows", type=pd.read_parquet, metavar="FILE.parquet")
+    parser.add_argument("folder", type=lambda text: Path(text).absolute(), metavar="FOLDER")
+    parser.add_argument(
+        "--items", type=int, help="mmlu: test questions in a fixed sample over all subjects; all if left out"
+    )
+    options = parser.parse_args()
+    if options.kind == "pool":
+        write_pool_tasks(options.rows, options.folder)
+        return
+    groups = write_mmlu_tasks(options.rows, options.folder / "tasks", items=options.items)
+    settings = f"eval.tasks=[{groups[0]}] eval.primary={groups[0]}.acc_norm eval.chat_template=false"
+    print(f"eval=custom eval.include_path={options.folder / 'tasks'} {settings}")
+    print(f"groups: {', '.join(groups)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The input is the cells of a series and the files ``CELL/evaluation/OPTION/TASK.parquet`` that lm-eval
 tasks leave. The output is a matrix of the primary score by item, or nothing if a cell lacks its file,
 if the cells have other items, or if the mean over items is not the score (an aggregate such as a
-perplexity or an F1, or a group of tasks).
+perplexity or an F1, or a group of tasks that are not weighted by size).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import LoadedTasks, hide_progress_bars, load_tasks
 from sftdiv.evaluation.request_cache import cache_requests
-from sftdiv.evaluation.samples import write_samples
+from sftdiv.evaluation.samples import write_group_samples, write_samples
 from sftdiv.protocols import Keep
 from sftdiv.records import Score
 
@@ -52,7 +52,7 @@ def run_tasks(
         device: Torch device name.
         seed: Seed of the choice of few-shot examples.
         backend: ``hf`` or ``vllm``.
-        samples: Folder for the results per item, one Parquet file per task; None writes none.
+        samples: Folder for the results per item, one Parquet file per task and group; None writes none.
         keep: Cache for the prompts; None builds them anew.
 
     Raises:
@@ -68,6 +68,11 @@ def run_tasks(
     if samples is not None:
         for name, task_samples in results["samples"].items():
             write_samples(task_samples, samples / f"{name}.parquet")
+        for name, group in loaded.groups.items():
+            metrics = [metric.metric for metric in group.aggregate_metric_list or () if metric.weight_by_size]
+            if metrics:
+                of_group = {task.task_name: results["samples"][task.task_name] for task in group.get_all_tasks()}
+                write_group_samples(of_group, metrics, samples / f"{name}.parquet")
     return _collect_scores(results["results"])
 
 

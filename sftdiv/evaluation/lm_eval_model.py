@@ -1,6 +1,6 @@
 """A checkpoint as a model of the lm-evaluation-harness, run by `transformers` in this process or by vLLM.
 
-Neither scores nor answers depend on the batch size. Five behaviours of the harness with
+Neither scores nor answers depend on the batch size. Six behaviours of the harness with
 `transformers` are corrected here:
 
 - A prompt in a chat format already has every special token that training saw, so none is added before it.
@@ -9,6 +9,7 @@ Neither scores nor answers depend on the batch size. Five behaviours of the harn
 - A task that requests longer answers than the model has positions for gets half of the positions, instead of an
   assertion error.
 - What a model thinks before the last ``</think>`` is no part of its answer, and a task's stop sequences do not end it.
+- On a CPU the choices of an item share one pass over its prompt (`shared_contexts`).
 - ``batch_size=auto`` is computed on a CPU. The harness finds it by running out of memory, which would end the process.
 """
 
@@ -112,6 +113,8 @@ def _checkpoint_class(*, begun: bool) -> Any:
     from lm_eval.models import huggingface
     from lm_eval.models.huggingface import HFLM
 
+    from sftdiv.evaluation.shared_contexts import score_requests
+
     criteria = partial(stop_after_thoughts, begun=begun)
 
     class Checkpoint(HFLM):
@@ -128,6 +131,20 @@ def _checkpoint_class(*, begun: bool) -> Any:
             if isinstance(tokens, list) and skip_special_tokens:  # an answer
                 return answer_text(self.tokenizer, tokens, begun=begun)
             return str(super().tok_decode(tokens, skip_special_tokens=skip_special_tokens))
+
+        def _loglikelihood_tokens(
+            self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+        ) -> list[tuple[float, bool]]:
+            score_alone = partial(super()._loglikelihood_tokens, disable_tqdm=disable_tqdm, override_bs=override_bs)
+            if self.device.type != "cpu" or override_bs is not None:  # the latter: windows of a long text
+                return score_alone(requests)
+            return score_requests(
+                self.model,
+                requests,
+                batch_size=int(self.batch_size),
+                max_length=self.max_length,
+                score_others=score_alone,
+            )
 
         def _detect_batch_size(self, requests: Sequence[Any] | None = None, pos: int = 0) -> int:
             with contextlib.redirect_stdout(io.StringIO()):

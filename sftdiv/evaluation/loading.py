@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from sftdiv.evaluation.gold_likelihood import add_gold_likelihood
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import did_you_mean
 from sftdiv.text.lines import first_line
@@ -71,6 +72,7 @@ def load_tasks(tasks: Sequence[str], include_path: Path | None) -> LoadedTasks:
             groups |= result["groups"]
             requested |= dict.fromkeys(result["tasks"], name)
     _check_supported(loaded)
+    add_gold_likelihood(loaded, groups)
     return LoadedTasks(loaded, groups, requested)
 
 

@@ -4,13 +4,14 @@ The results per item of two cells (`samples`) come in; the mean difference of ea
 standard error and 95 % interval go out. Two models find the same items hard, so the error of a
 difference is often far below that of two separate scores (Miller, "Adding Error Bars to Evals", arXiv
 2411.00640, section 4.2). It is the error due to the choice of items; variation between training seeds
-is not included.
+is not included. Scores that are right or wrong also have McNemar's exact test, which needs no normal
+approximation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from sftdiv.evaluation.samples import METRIC
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import cell_file
+from sftdiv.storage.validate import did_you_mean
 from sftdiv.text.lines import first_line
 
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
@@ -38,6 +40,9 @@ class Difference:
         high: Upper end of the 95 % interval.
         unpaired: Standard error if the items were not the same.
         items: Number of items.
+        only_first: Number of items that only the first model has right; None unless all values are 0 or 1.
+        only_second: Number of items that only the second model has right.
+        exact_p: Two-sided p-value of `mcnemar_exact`.
     """
 
     first: float
@@ -48,6 +53,9 @@ class Difference:
     high: float
     unpaired: float
     items: int
+    only_first: int | None = None
+    only_second: int | None = None
+    exact_p: float | None = None
 
 
 def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Difference:
@@ -67,17 +75,51 @@ def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -
         stderr = float(np.sqrt(differences.var(ddof=1) / items))
         unpaired = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / items))
     mean, margin = float(differences.mean()), NORMAL_95 * stderr
+    only_first = only_second = exact_p = None
+    if np.isin([first, second], (0.0, 1.0)).all():
+        only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
+        exact_p = mcnemar_exact(only_first, only_second)
     return Difference(
-        float(first.mean()), float(second.mean()), mean, stderr, mean - margin, mean + margin, unpaired, items
+        first=float(first.mean()),
+        second=float(second.mean()),
+        difference=mean,
+        stderr=stderr,
+        low=mean - margin,
+        high=mean + margin,
+        unpaired=unpaired,
+        items=items,
+        only_first=only_first,
+        only_second=only_second,
+        exact_p=exact_p,
     )
 
 
-def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Exact McNemar test of two models that are equally often right on the same items.
+
+    Given the discordant items, those that only one model has right, their split is binomial with probability 1/2
+    (McNemar 1947, Psychometrika 12, 153-157). Without discordant items the p-value is 1.
+
+    Args:
+        only_first: Number of items that only the first model has right.
+        only_second: Number of items that only the second model has right.
+
+    Returns:
+        Two-sided p-value.
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def compare_cells(first: Path, second: Path, *, tasks: Sequence[str] | None = None) -> dict[str, Difference]:
     """Differences of every metric of every task that two cells have in common.
 
     Args:
         first: Folder of a cell, with ``evaluation/OPTION/TASK.parquet``.
         second: Folder of the other cell.
+        tasks: Names of tasks or groups; None for all.
 
     Returns:
         Differences by score name, ``TASK.METRIC`` or ``TASK.METRIC.FILTER``.
@@ -91,8 +133,11 @@ def compare_cells(first: Path, second: Path) -> dict[str, Difference]:
         cells = ((first, first_files), (second, second_files))
         listing = "; ".join(f"{cell}: {', '.join(sorted(files)) or 'none'}" for cell, files in cells)
         raise SftdivError(f"the cells have no task in common with results per item ({listing})")
+    for task in tasks or ():
+        if task not in shared:
+            raise SftdivError(f"the cells have no task {task!r} in common.{did_you_mean(task, shared)}")
     differences: dict[str, Difference] = {}
-    for task in shared:
+    for task in tasks or shared:
         differences |= _compare_task(first_files[task], second_files[task])
     return differences
 

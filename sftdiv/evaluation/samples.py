@@ -1,17 +1,18 @@
-"""Results per item of an lm-eval task, as one Parquet file per task.
+"""Results per item of lm-eval tasks, as one Parquet file per task and per group whose score is a mean over items.
 
 The harness's samples become ``TASK.parquet`` with one row per item and filter. Columns: ``item`` (its
 number), ``item_hash`` (of its content; rows of two models are paired by it), ``filter``, ``target``,
 ``response`` and ``answer`` (generated text, and what the filter extracted), ``log_likelihoods`` (of
 the choices), ``metric.NAME`` for each numeric metric, and ``other``: metric values that are no single
-number, as JSON.
+number, as JSON. ``GROUP.parquet`` has the items of its tasks in their order, with ``item`` counted over all
+of them, ``item_hash``, ``filter``, ``task``, and the metrics that the group weights by size.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,32 @@ METRIC = "metric."
 
 def write_samples(samples: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the samples of one task atomically; the module docstring lists the columns."""
+    _write([_sample_row(sample) for sample in samples], path)
+
+
+def write_group_samples(samples: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Iterable[str], path: Path) -> None:
+    """Write the samples of a group atomically, as if it were one task.
+
+    Args:
+        samples: The harness's samples by task, for all tasks of the group.
+        metrics: Metrics whose score is the mean over all items.
+        path: Parquet file.
+    """
+    columns = {f"{METRIC}{metric}" for metric in metrics} | {"item_hash", "filter"}
+    rows, first = [], 0
+    for task, task_samples in samples.items():
+        task_rows = [_sample_row(sample) for sample in task_samples]
+        for row in task_rows:
+            kept = {name: value for name, value in row.items() if name in columns}
+            rows.append({"item": first + row["item"], **kept, "task": task})
+        first += 1 + max((row["item"] for row in task_rows), default=-1)
+    _write(rows, path)
+
+
+def _write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_sample_row(sample) for sample in samples]
     names = list(dict.fromkeys(name for row in rows for name in row))
     types = {"item": pa.int64(), "log_likelihoods": pa.list_(pa.float64())}
     schema = pa.schema(

@@ -161,23 +161,23 @@ def _decontamination_query(task: Any, doc: Any) -> str | None:
 def clean_task_scores(
     folder: Path, touched: Mapping[str, frozenset[int]], scores: Mapping[str, Score]
 ) -> dict[str, Score]:
-    """Means over the untouched items of tasks, with standard errors sd / sqrt(items).
+    """Means over the untouched items of tasks and groups, with standard errors sd / sqrt(items).
 
     Args:
-        folder: Folder of the samples, one Parquet file per task.
+        folder: Folder of the samples, one Parquet file per task or group.
         touched: Positions of the touched items by task.
         scores: All scores; one that is not the mean over its items (such as a perplexity) has no clean value.
     """
     import pyarrow.parquet as pq
 
     clean: dict[str, Score] = {}
-    for task, positions in touched.items():
-        path = folder / f"{task}.parquet"
-        if not positions or not path.exists():
+    for path in sorted(folder.glob("*.parquet")) if touched else ():
+        task, table = path.stem, pq.read_table(path).to_pandas()
+        table["is_touched"] = _is_touched(table, task, touched)
+        if not table["is_touched"].any():
             continue
-        table = pq.read_table(path).to_pandas()
         for name, rows in table.groupby("filter"):
-            is_clean = ~rows["item"].isin(list(positions)).to_numpy()
+            is_clean = ~rows["is_touched"].to_numpy()
             for column in (column for column in rows if str(column).startswith(METRIC)):
                 metric = str(column).removeprefix(METRIC)
                 score = ".".join([task, metric] + [str(name)] * (name != "none"))
@@ -189,6 +189,14 @@ def clean_task_scores(
                 ):
                     clean[score + CLEAN] = _mean(values[is_clean])
     return clean
+
+
+def _is_touched(table: Any, task: str, touched: Mapping[str, frozenset[int]]) -> list[bool]:
+    """Whether each row is of a touched item; the items of a group are counted over all of its tasks."""
+    if "task" not in table:
+        return [item in touched.get(task, ()) for item in table["item"]]
+    positions = table["item"] - table.groupby("task")["item"].transform("min")
+    return [item in touched.get(name, ()) for name, item in zip(table["task"], positions, strict=True)]
 
 
 def _mean(values: Any) -> Score:

@@ -1,8 +1,9 @@
 """``python -m sftdiv.analyze pair CELL_A CELL_B``: paired difference of two cells on the same benchmark items.
 
 Reads the item scores of both cells (``evaluation/OPTION/TASK.parquet``). Prints, for every task and
-metric that both have, the score of B minus that of A, its paired standard error and 95 % interval,
-as a table or, with ``--json``, as one object.
+metric that both have, the score of B minus that of A, its paired standard error and 95 % interval, and
+for right-or-wrong scores the items that only one of the cells has right and the p-value of McNemar's
+exact test, as a table or, with ``--json``, as one object.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from sftdiv.reporting.format import MISSING, format_number, is_missing
 from sftdiv.reporting.terminal import aligned_lines
 from sftdiv.storage.files import finite
 
-HEADINGS = ("score", "items", "A", "B", "B - A", "stderr", "95 % interval", "unpaired stderr")
+HEADINGS = (
+    *("score", "items", "A", "B", "B - A", "stderr", "95 % interval", "unpaired stderr"),
+    *("only A right", "only B right", "McNemar p"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("first", type=Path, metavar="CELL_A", help="folder of a cell, such as outputs/single/CELL")
     parser.add_argument("second", type=Path, metavar="CELL_B", help="folder of the other cell")
+    parser.add_argument(
+        "--task", action="append", metavar="NAME", help="a task or group to compare; may be repeated; default: all"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, by score")
     options = parser.parse_args(arguments)
     try:
-        differences = compare_cells(options.first, options.second)
+        differences = compare_cells(options.first, options.second, tasks=options.task)
     except SftdivError as error:
         print(f"sftdiv: {error}", file=sys.stderr)
         return 1
@@ -68,4 +75,6 @@ def _row(name: str, difference: Difference) -> tuple[str, ...]:
         format_number(difference.stderr),
         MISSING if is_missing(difference.low) else f"[{low}, {high}]",
         format_number(difference.unpaired),
+        *(MISSING if count is None else f"{count:,}" for count in (difference.only_first, difference.only_second)),
+        format_number(difference.exact_p),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from statsmodels.stats.contingency_tables import mcnemar
 from tiny_models import fine_tuning, ref
 
 from sftdiv.config.build import evaluation_options
@@ -19,7 +20,7 @@ from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
 from sftdiv.evaluation.heldout import heldout_scores, macro_mean, ratio_score, response_loss
 from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
-from sftdiv.evaluation.paired import compare_cells, paired_difference
+from sftdiv.evaluation.paired import compare_cells, mcnemar_exact, paired_difference
 from sftdiv.modeling.chat_labels import label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import generate
@@ -114,7 +115,8 @@ def test_greedy_answers_come_in_the_order_of_the_prompts(parrot):
 
 def test_tasks_of_a_folder_are_scored_with_standard_errors(parrot, tasks, capfd):
     scores = run_tasks(parrot, ["choose", "say"], include_path=tasks, **ALL)
-    assert sorted(scores) == ["choose.acc", "choose.brier_score", "say.exact_match"]
+    gold = ["choose.gold_logprob", "choose.gold_logprob_bytes"]
+    assert sorted(scores) == ["choose.acc", "choose.brier_score", *gold, "say.exact_match"]
     assert scores["choose.acc"] == scores["say.exact_match"] == Score(1.0, 0.0)
     assert np.isnan(scores["choose.brier_score"].stderr)  # the harness has none for it
     assert not capfd.readouterr().err
@@ -270,11 +272,32 @@ def test_what_the_model_did_with_each_item_pairs_two_models(parrot, tasks, tmp_p
     assert found["choose.acc"].first == 1.0 and found["choose.acc"].items == 4
     assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["choose.acc"]["difference"] == found["choose.acc"].difference
+    assert found["choose.acc"].exact_p is not None and found["choose.gold_logprob"].exact_p is None
+    assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--task", "choose"]) == 0
+    assert "McNemar p" in capsys.readouterr().out
+    assert main([str(tmp_path / "chat"), str(tmp_path / "bare"), "--task", "chose"]) == 1
+    assert "no task 'chose' in common. Did you mean 'choose'?" in capsys.readouterr().err
     assert main([str(tmp_path / "chat"), str(tmp_path)]) == 1 and "no task in common" in capsys.readouterr().err
     with pytest.raises(SftdivError, match="no task in common"):
         compare_cells(tmp_path / "chat", tmp_path)
     with pytest.raises(SftdivError, match=r"other items \(4 and 3, of which 3 are the same\)"):
         compare_cells(tmp_path / "chat", tmp_path / "less")
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (3, 0), (0, 1), (5, 5), (2, 11), (40, 61)])
+def test_the_exact_test_of_right_and_wrong_equals_that_of_statsmodels(only_first, only_second):
+    first = np.array([1.0] * only_first + [0.0] * only_second + [1.0] * 7 + [0.0] * 4)
+    second = np.array([0.0] * only_first + [1.0] * only_second + [1.0] * 7 + [0.0] * 4)
+    paired = paired_difference(first, second)
+    assert (paired.only_first, paired.only_second) == (only_first, only_second)
+    assert paired.exact_p == pytest.approx(mcnemar([[7, only_first], [only_second, 4]], exact=True).pvalue)
+
+
+def test_the_exact_test_by_hand():
+    """Six discordant items, split 0 to 6 or 6 to 0 with probability 2/64; 1 to 5 or further out 14/64."""
+    assert mcnemar_exact(0, 6) == pytest.approx(2 / 64) and mcnemar_exact(5, 1) == pytest.approx(14 / 64)
+    half = paired_difference(np.array([1.0, 0.5]), np.array([0.0, 1.0]))
+    assert (half.only_first, half.only_second, half.exact_p) == (None, None, None)
 
 
 def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tasks, tmp_path):
@@ -308,7 +331,7 @@ def test_the_primary_score_is_one_that_a_chosen_evaluator_gives_and_only_one(tas
     averaged = ["eval.custom.mean=[choose.acc,say.exact_match]", "eval.primary=custom.mean"]
     assert checked("eval=[heldout,custom]", *averaged) == {"primary": "custom.mean", "higher_is_better": True}
     with pytest.raises(
-        SftdivError, match=r"must name the performance score: choose.acc, choose.brier_score, say.exact_match"
+        SftdivError, match=r"must name the performance score: choose.acc, choose.brier_score, choose.gold_logprob, "
     ):
         checked("eval=custom")
     with pytest.raises(

@@ -337,6 +337,7 @@ def test_the_findings_count_replicated_slopes_that_leave_out_zero_with_their_uni
         ("heldout.loss_token", False, "nats per token", 1, 4),
         ("judge.win_rate", True, "points of win rate", 100, 2),
         ("mmlu.acc", True, "points of accuracy", 100, 2),
+        ("mmlu.gold_logprob_bytes", True, "nats per byte", 1, 4),
         ("gsm8k.exact_match.strict-match", True, "points of exact match", 100, 2),
         ("wikitext.word_perplexity", False, "units of wikitext.word_perplexity", 1, 4),
     ],

@@ -11,12 +11,14 @@ RATES = {  # last part of a score's name -> what its points are points of
     "length_controlled_win_rate": "length-controlled win rate",
     "acc": "accuracy",
     "acc_norm": "normalised accuracy",
+    "acc_bytes": "normalised accuracy",
     "acc_mutual_info": "accuracy",
     "exact_match": "exact match",
     "word_probability": "word probability",
     "f1": "F1",
     "mean": "mean score",
 }
+LIKELIHOODS = {"gold_logprob": "nats per item", "gold_logprob_bytes": "nats per byte"}
 LOSSES = {"loss_token": "nats per token", "loss_sample": "nats per example", "loss": "nats"}
 
 
@@ -45,7 +47,10 @@ def score_unit(analysis: Analysis) -> ScoreUnit:
         return ScoreUnit("units of the score", 1.0, 4)
     scored = cells[cells["primary"].notna()]  # other cells have no direction
     direction = "" if scored["higher_is_better"].astype(bool).all() else "positive: the score falls, which is better"
-    last = next((part for part in reversed(str(names[0]).split(".")) if part in RATES or "loss" in part), "")
+    parts = str(names[0]).split(".")
+    if likelihood := next((LIKELIHOODS[part] for part in parts if part in LIKELIHOODS), None):
+        return ScoreUnit(likelihood, 1.0, 4, direction)
+    last = next((part for part in reversed(parts) if part in RATES or "loss" in part), "")
     if "loss" in last:
         unit = LOSSES.get(last, "nats")
         return ScoreUnit(unit, 1.0, 4, direction.replace("the score", "the loss"))
