@@ -31,6 +31,7 @@ from sftdiv.reporting.study import (
     interactive,
     interactive_summaries,
     judged,
+    paper_tables,
     shape_tables,
     slope_tables,
     tables,
@@ -52,6 +53,7 @@ CONTENTS = [
     ("found", "Findings"),
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
+    ("reference", "Beside the paper"),
     ("performance", "Performance"),
     ("shape", "Shape"),
     ("arena", "Arena"),
@@ -94,6 +96,7 @@ def render_page(
     settings: str | None = None,
     standings: pd.DataFrame | None = None,
     standing_words: str = "",
+    with_paper: bool = False,
 ) -> str:
     """Render the page.
 
@@ -106,6 +109,7 @@ def render_page(
         settings: Resolved settings of one cell as YAML, if known.
         standings: Arena scores of the cells, if a judge compared them.
         standing_words: Judge and baseline of those scores.
+        with_paper: Whether to show the deviations from the paper's protocol, and the published slopes.
     """
 
     def link(cell: str) -> str:
@@ -113,17 +117,22 @@ def render_page(
 
     script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
     shown, specs = _charts(analysis, link)
+    paper = paper_tables.paper_view(analysis) if with_paper else None
+    if paper is not None and not paper.comparison.empty:
+        specs["paper-chart"] = {"": _spec(paper_tables.slopes_chart(paper.comparison))}
+    absent = {"arena": standings is None, "reference": paper is None}
     return render_html(
         HERE,
         "study",
         name=analysis.study.name,
-        contents=[entry for entry in CONTENTS if entry[0] != "arena" or standings is not None],
+        contents=[entry for entry in CONTENTS if not absent.get(entry[0])],
         notes=analysis.notes,
         **_texts(analysis),
         **_chart_values(analysis, shown, specs),
         **_tables(analysis, link),
         arena=None if standings is None else judged.arena(standings, link),
         arena_words=standing_words,
+        paper=paper,
         charts=in_script(specs),
         plotly=plotly,
         script=script,
@@ -213,10 +222,12 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         specs["controlled-slopes"] = {"": interactive_summaries.controlled_slopes(analysis)}
     if analysis.overlaps:
         specs["overlap"] = {label: interactive_summaries.overlap(matrix) for label, matrix in analysis.overlaps.items()}
-    return shown, {
-        name: {key: json.loads(figure.to_json(engine="json")) for key, figure in variants.items()}
-        for name, variants in specs.items()
-    }
+    return shown, {name: {key: _spec(figure) for key, figure in variants.items()} for name, variants in specs.items()}
+
+
+def _spec(figure: Any) -> Any:
+    """A plotly figure as plain values."""
+    return json.loads(figure.to_json(engine="json"))
 
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:
