@@ -32,13 +32,16 @@ def paper_comparison(slopes: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame
         shapes: ``Analysis.shapes``.
 
     Returns:
-        The columns ``COLUMNS``. ``noise*`` is the slope and its interval over the residual standard deviation around
-        the line (the paper's: pooled over its ladders). ``sign`` and ``curvature`` say whether slopes and quadratic
-        coefficients have one sign. Series of strategies that the paper does not have are left out.
+        The columns ``COLUMNS``. ``noise*`` is the slope and its interval over the residual standard deviation of a run
+        around its line, pooled over the series of a model (the paper's: over its 18 ladders). ``sign`` and
+        ``curvature`` say whether slopes and quadratic coefficients have one sign. Series of strategies that the paper
+        does not have are left out.
     """
     published = paper_slopes()
     published = published[published["figure"] == MAIN_FIGURE]
     series = slopes[(slopes["predictor"] == "level") & slopes["slope"].notna()]
+    mean_square = (series["sigma"].astype(float) ** 2).groupby(series["model"]).transform("mean")
+    series = series.assign(noise_sd=mean_square**0.5)
     curves = shapes.set_index("ladder")[[name for name in OWN if name.startswith("quadratic")]]
     rows = []
     for row in series.join(curves, on="ladder").to_dict("records"):
@@ -52,7 +55,7 @@ def paper_comparison(slopes: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame
 def _beside(ours: Row, theirs: Row) -> Row:
     columns = {name: ours[name] for name in ("ladder", "strategy", "side", "size", "status", *OWN)}
     columns |= {f"paper_{name}": theirs[name] for name in ("size", *OWN, "alone_low", "alone_high")}
-    for prefix, row, sd in (("", ours, ours["sigma"]), ("paper_", theirs, theirs["pooled_sd"])):
+    for prefix, row, sd in (("", ours, ours["noise_sd"]), ("paper_", theirs, theirs["pooled_sd"])):
         columns |= {f"{prefix}{name}": row[end] / sd if sd > 0 else math.nan for name, end in NOISE.items()}
     return columns | {
         "sign": _agreement(ours["slope"], theirs["slope"]),

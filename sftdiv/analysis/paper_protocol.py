@@ -19,9 +19,18 @@ from sftdiv.analysis.study import Study
 
 AS_PAPER, DEVIATES, DECIDED, UNKNOWN = "as in the paper", "deviates", "decided here", "not in the rows"
 COLUMNS = ("step", "paper", "study", "verdict")
+PARTS = {
+    "UmapHdbscanClusterer": "UMAP and HDBSCAN",
+    "HdbscanClusterer": "PCA and HDBSCAN",
+    "KmeansClusterer": "k-means",
+    "EvocClusterer": "EVoC",
+    "LlmTagger": "a language model",
+    "LocalTagger": "a local language model",
+    "KeyphraseTagger": "key phrases",
+    "ColumnTagUnits": "a column of the data",
+}
 NOT_STATED = "not known"
 CORPUS_SIZE, SIZE_TOLERANCE = 117_000, 0.1  # examples, and the relative difference that is no deviation
-TAGGER = "strategy.units.tagger._target_"
 JUDGE = "Llama-3.1-Nemotron-70B"
 
 
@@ -41,7 +50,7 @@ class Cells:
         return Cells(self.rows[self.rows["strategy"] == strategy], self.settings) if strategy else self
 
     def setting(self, name: str) -> list[str]:
-        """Distinct values of a setting as text, sorted; a class is shown by its last name."""
+        """Distinct values of a setting as text, sorted; a class is shown by what it does, else by its name."""
         settings = (self.settings[str(cell)] for cell in self.rows["cell"])
         return sorted({_text(flat[name]) for flat in settings if name in flat})
 
@@ -50,7 +59,8 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     text = "none" if value is None else str(value)
-    return text.rpartition(".")[2] if text.startswith("sftdiv.") else text
+    name = text.rpartition(".")[2] if text.startswith("sftdiv.") else text
+    return PARTS.get(name, name)
 
 
 Read = Callable[[Cells], list[str]]
@@ -143,6 +153,11 @@ def _band(cells: Cells) -> list[str]:
     return [f"{low} to {high} {unit}" + ("" if scale == "absolute" else f", {scale}")]
 
 
+def _tags(cells: Cells) -> list[str]:
+    """What gives the tags: a tagger, or else the extractor itself."""
+    return cells.setting("strategy.units.tagger._target_") or cells.setting("strategy.units._target_")
+
+
 def _prompts(cells: Cells) -> list[str]:
     """The sets of prompts that each cell is judged on, together."""
     sets = {
@@ -174,13 +189,13 @@ STEPS = (
         "topics",
         "HDBSCAN on embeddings (UMAP is not named)",
         "strategy.units.clusterer._target_",
-        _names("HdbscanClusterer"),
+        _names("HDBSCAN"),
         TOPICS,
     ),
     Step("embedding model of topics", NOT_STATED, "embedder.path", strategy=TOPICS),
     Step("settings of HDBSCAN", NOT_STATED, "strategy.units.clusterer.min_cluster_size", strategy=TOPICS),
     Step("texts outside all topics", NOT_STATED, "strategy.units.noise", strategy=TOPICS),
-    Step("tags", "by a language model (InsTag)", TAGGER, _among("LlmTagger", "LocalTagger"), TAGS),
+    Step("tags", "a language model (InsTag)", _tags, _names("language model"), TAGS),
     Step("tagging model", NOT_STATED, "strategy.model", strategy=TAGS),
     Step("tokens", "of the trained model", "strategy.tokenizer", ["model"], TOKENS),
     Step("band of tokens", "10 to 500 documents (from figure 2)", _band, ["10 to 500 documents"], TOKENS),

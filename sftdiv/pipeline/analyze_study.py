@@ -23,7 +23,7 @@ from rich.console import Console
 from sftdiv.analysis.analysis import Analysis, analyze
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.study_files import write_tables
-from sftdiv.diversity.registry import PAPER, detail_columns
+from sftdiv.diversity.registry import PAPER_METRICS, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
 from sftdiv.evaluation.judge.arena import Arena, read_arena, write_arena
 from sftdiv.evaluation.judge.arena_verdicts import judged_cells
@@ -100,7 +100,7 @@ def analyze_cells(folder: Path) -> Analysis:
     Raises:
         SftdivError: The folder is not a study, or none of its cells has a score.
     """
-    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns())
+    return analyze(load_study(folder), first_metrics=PAPER_METRICS, detail_metrics=detail_columns())
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:

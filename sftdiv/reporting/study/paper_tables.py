@@ -153,7 +153,7 @@ def slopes_chart(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>",
         )
     ticks = [escape(label).replace(SEPARATOR, "<br>", 2).replace("<br>", SEPARATOR, 1) for label in labels]
-    forest_axes(figure, ticks, "slope in residual standard deviations of a run")
+    forest_axes(figure, ticks, "slope, residual SDs of a run")
     return figure
 
 
