@@ -77,13 +77,8 @@ _SHAPES = {
     "x": "M-5,-3L-3,-5L0,-2L3,-5L5,-3L2,0L5,3L3,5L0,2L-3,5L-5,3L-2,0Z",
 }
 _DASHES = {
-    "solid": "none",
-    "dash": "7 5",
-    "dashdot": "7 4 2 4",
-    "dot": "2 4",
-    "longdash": "12 5",
-    "longdashdot": "12 4 2 4",
-}
+    "solid": "none", "dash": "7 5", "dashdot": "7 4 2 4", "dot": "2 4", "longdash": "12 5", "longdashdot": "12 4 2 4",
+}  # fmt: skip
 
 
 def render_page(
@@ -116,10 +111,8 @@ def render_page(
         return f"{quote(prefix)}{quote(cell, safe='')}/"
 
     script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
-    shown, specs = _charts(analysis, link)
     paper = paper_tables.paper_view(analysis) if with_paper else None
-    if paper is not None and not paper.comparison.empty:
-        specs["paper-chart"] = {"": _spec(paper_tables.slopes_chart(paper.comparison))}
+    shown, specs = _charts(analysis, link, paper)
     absent = {"arena": standings is None, "reference": paper is None}
     return render_html(
         HERE,
@@ -198,7 +191,9 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
+def _charts(
+    analysis: Analysis, link: Callable[[str], str], paper: paper_tables.PaperView | None
+) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
     """The panels, and for each chart of the page its variants: name -> data and layout for plotly."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
@@ -220,14 +215,14 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         }
     if not analysis.slopes.empty:
         specs["controlled-slopes"] = {"": interactive_summaries.controlled_slopes(analysis)}
+    if paper is not None and not paper.comparison.empty:
+        specs["paper-chart"] = {"": paper_tables.slopes_chart(paper.comparison)}
     if analysis.overlaps:
         specs["overlap"] = {label: interactive_summaries.overlap(matrix) for label, matrix in analysis.overlaps.items()}
-    return shown, {name: {key: _spec(figure) for key, figure in variants.items()} for name, variants in specs.items()}
-
-
-def _spec(figure: Any) -> Any:
-    """A plotly figure as plain values."""
-    return json.loads(figure.to_json(engine="json"))
+    return shown, {
+        name: {key: json.loads(figure.to_json(engine="json")) for key, figure in variants.items()}
+        for name, variants in specs.items()
+    }
 
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:
