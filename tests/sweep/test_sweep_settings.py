@@ -101,8 +101,6 @@ def test_the_cost_of_a_sweep_by_hand():
 def test_gpu_hours_by_hand():
     """100 conversations of 1,000 tokens at 6 FLOPs per parameter and token: 6e14 FLOPs for 1e9 parameters."""
     model = [
-        "corpus=files",
-        "corpus.path=mine.jsonl",
         "model=smollm2_135m",
         "model.parameters=1000000000",
         "trainer=cpu",
@@ -112,7 +110,7 @@ def test_gpu_hours_by_hand():
     cells = [compose_run([*model, *size, *cost])]
     assert cost_lines(cells, BASIC)[1:3] == [
         "fine-tuning: 10 optimizer steps on 100 conversations, about 100,000 tokens "
-        "(sweep.cost.conversation_tokens=1000; at most 204,800 tokens)",
+        "(sweep.cost.conversation_tokens=1000; at most 102,400 tokens)",
         "GPU time: about 333 GPU-hours for smollm2_135m at 50\u00a0% of 0.001 TFLOP/s (sweep.cost), without evaluation",
     ]
     adapter = cost_lines([compose_run([*model, *size, *cost, "train=lora"])], BASIC)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -86,7 +87,7 @@ def _protocol(table: pd.DataFrame) -> TableView:
 
 def _slopes(analysis: Analysis, table: pd.DataFrame) -> TableView:
     unit = score_unit(analysis)
-    own = {"times": unit.times, "decimals": unit.decimals}
+    own: dict[str, Any] = {"times": unit.times, "decimals": unit.decimals}
     columns: Columns = [
         ("series", False, lambda row: ladder(row["ladder"])),
         (f"slope, {unit.name}{WITH_95}", True, lambda row: estimate(row, "slope", **own)),
