@@ -23,7 +23,7 @@ def rows(tmp_path, monkeypatch):
         (
             "config",
             ["strategy"],
-            "choose an option of the group strategy: strategy=macro_topic, strategy=macro_topic_umap, strategy=meso_tag",
+            "choose an option of the group strategy: strategy=macro_topic, strategy=macro_topic_umap, strategy=meso",
         ),
         ("config", ["grid"], "settings are written as NAME=VALUE"),
         ("config", ["--size=5"], "--size=5 is no flag of this command: settings are written without dashes, as size=5"),
