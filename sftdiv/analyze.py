@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
     command_line.add_argument(
         "--seed", type=int, default=0, help="seed of the bootstrap intervals of Arena scores (default: %(default)s)"
     )
+    command_line.add_argument(
+        "--reference",
+        choices=("paper", "none"),
+        help="published results beside the study's: the paper's slopes, and where the study deviates from its protocol "
+        "(default: report.reference of the study's cells)",
+    )
     return command_line
 
 
@@ -50,7 +56,13 @@ def main(arguments: list[str] | None = None) -> None:
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
 
     try:
-        analysis = analyze_study(options.study, out=options.out, draw=not options.no_figures, seed=options.seed)
+        analysis = analyze_study(
+            options.study,
+            out=options.out,
+            draw=not options.no_figures,
+            seed=options.seed,
+            reference=options.reference,
+        )
     except SftdivError as error:
         sys.exit(f"sftdiv: {error}")
     show_analysis(analysis, Console(), out=options.out)

@@ -25,6 +25,7 @@ VARIES = (  # settings that differ within a ladder, that the label already conta
     "tracking",
     "sweep",
     "export",
+    "report",
 )
 SEPARATOR = " · "
 MAX_SETTINGS, MAX_CHARACTERS = 3, 40  # settings named in a variant, and characters of each value

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sftdiv.config.build_corpus_spec import build_corpus_spec, check_carried
 from sftdiv.config.build_training import build_training
 from sftdiv.config.instantiate import make, plain
-from sftdiv.config.run_request import ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
+from sftdiv.config.run_request import CostSpec, ExportSpec, PathsSpec, PublishSpec, RunRequest, SweepSpec
 from sftdiv.config.spec import (
     SELECT,
     ModelSpec,
@@ -65,7 +65,11 @@ def build_request(config: DictConfig) -> RunRequest:
             name=config.export.name,
         ),
         publish=PublishSpec(target=config.train.push_to_hub, private=config.train.private),
-        sweep=SweepSpec(on_error=config.sweep.on_error, isolate=config.sweep.isolate),
+        sweep=SweepSpec(
+            cost=CostSpec(parameters=config.model.get("parameters"), **resolved["sweep"]["cost"]),
+            on_error=config.sweep.on_error,
+            isolate=config.sweep.isolate,
+        ),
         command=settings.get("command", ""),
         settings=settings,
         text=OmegaConf.to_yaml(OmegaConf.create(escape_interpolation(settings)), resolve=True),

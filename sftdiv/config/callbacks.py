@@ -25,7 +25,7 @@ class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
         console = Console(stderr=True)
         study = user_path(config.paths.multirun, name="paths.multirun").absolute() / config.study
         try:
-            complete = finish_multirun(study, build_tracking(config), console)
+            complete = finish_multirun(study, build_tracking(config), console, reference=config.report.reference)
         except Exception:  # Hydra would turn it into a warning, and the command would seem to have succeeded
             console.print_exception()
             complete = False

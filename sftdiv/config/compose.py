@@ -96,7 +96,10 @@ def missing_settings(config: DictConfig) -> list[str]:
 
 def missing_message(missing: Sequence[str]) -> str:
     """What is missing, and how it is given."""
-    return f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE; --help and conf/ list the values"
+    without = "; without a language model for tags: tags=keyphrase, a deviation from the paper"
+    alternative = without if any(name.startswith("tags.") for name in missing) else ""
+    names = " and ".join(missing)
+    return f"{names} must be given, as {missing[0]}=VALUE{alternative}; --help and conf/ list the values"
 
 
 def check(config: DictConfig) -> None:
@@ -106,6 +109,7 @@ def check(config: DictConfig) -> None:
         SftdivError: A setting is invalid; names its value and the alternatives.
     """
     check_given(config)
+    check_one_of("report.reference", config.report.reference, (None, "paper"))
     check_one_of("model.source", config.model.source, ("scratch", "pretrained"))
     for name in ("epochs", "batch_size", "micro_batch"):
         check_range(f"model.finetune.{name}", config.model.finetune[name], least=1, whole=True)

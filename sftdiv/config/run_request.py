@@ -19,7 +19,7 @@ from sftdiv.release.export.write_export import FORMATS, check_name
 from sftdiv.release.hub.push import check_push, repository
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.folders import check_folder, check_names
-from sftdiv.storage.validate import check_one_of, shown_value
+from sftdiv.storage.validate import check_one_of, check_range, shown_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,39 @@ class PublishSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CostSpec:
+    """Assumptions of the cost of a sweep.
+
+    Attributes:
+        conversation_tokens: Mean tokens of a conversation; None if unknown.
+        parameters: Parameters of the model; None if unknown.
+        mfu: Model FLOPs utilization, in (0, 1].
+        peak_tflops: Peak of a GPU in 10^12 FLOP/s.
+    """
+
+    conversation_tokens: float | None
+    parameters: int | None
+    mfu: float
+    peak_tflops: float
+
+    def __post_init__(self) -> None:
+        check_range("sweep.cost.conversation_tokens", self.conversation_tokens, above=0, optional=True)
+        check_range("model.parameters", self.parameters, least=1, whole=True, optional=True)
+        check_range("sweep.cost.mfu", self.mfu, above=0, most=1)
+        check_range("sweep.cost.peak_tflops", self.peak_tflops, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepSpec:
     """Execution of a sweep's cells.
 
     Attributes:
+        cost: Assumptions of the stated cost.
         on_error: ``continue`` or ``stop`` after a failed cell.
         isolate: ``forkserver``, ``spawn``, True (forkserver) or False (no child process).
     """
 
+    cost: CostSpec
     on_error: str
     isolate: bool | str
 

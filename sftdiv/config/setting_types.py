@@ -24,7 +24,7 @@ from sftdiv.records import SftdivError
 
 Built = TypeVar("Built")
 NULLABLE = re.compile(  # settings with another default for which null means something, as their comments in conf/ say
-    r"near_duplicates|units\.\w+(\.(tokenizer|tagger|clusterer|units\..+))?|sampling\.(?!extra).+|"
+    r"near_duplicates|model\.parameters|units\.\w+(\.(tokenizer|tagger|clusterer|units\..+))?|sampling\.(?!extra).+|"
     r"train\.checkpoint_minutes|prompts\.\w+\.limit|judge\.(seed|temperature|max_tokens|generation\.seed)|"
     r"strategy\.units\.tagger\.(temperature|seed|max_tokens)|strategy\.units\.normaliser\.\w+|"
     r"strategy\.units\.normaliser\.rules\.language|eval\.\w+\.higher_is_better|sweep\.baselines\..+"

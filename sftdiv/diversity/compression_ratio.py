@@ -19,7 +19,7 @@ BLOCK = 1024  # texts joined at once
     needs="texts",
     growth="rises",
     moves_with_length=True,
-    paper=True,
+    paper=["compression_ratio"],
     order=4,
 )
 def _measure(texts: TextSet) -> float:

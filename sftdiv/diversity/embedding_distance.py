@@ -17,7 +17,7 @@ ROWS = 256  # in float64 they stay in a core's cache
     direction="high",
     needs="embeddings",
     growth="stays",
-    paper=True,
+    paper=["embedding_distance"],
     order=2,
 )
 def _measure(texts: TextSet) -> float:

@@ -18,7 +18,7 @@ from sftdiv.records import TokenIds
     needs="tokens",
     growth="rises",
     moves_with_length=True,
-    paper=True,
+    paper=["entropy"],
     order=6,
 )
 def _measure(texts: TextSet) -> float:

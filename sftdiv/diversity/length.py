@@ -19,7 +19,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
     direction="neither",
     needs="tokens",
     growth="stays",
-    paper=True,
+    paper=["length"],
     order=3,
 )
 def _measure_mean(texts: TextSet) -> float:

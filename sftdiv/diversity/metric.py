@@ -45,6 +45,7 @@ class Metric:
         within_texts: Whether it is measured in each text by itself, so that it does not see that texts repeat.
         detail: Whether another column of the family summarises it. Details are measured and stored,
             but neither listed nor tested as metrics of their own.
+        paper: Whether it is one of the paper's seven metrics (Li et al., arXiv 2505.24768).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Metric:
     moves_with_length: bool
     within_texts: bool
     detail: bool
+    paper: bool
 
     def record(self) -> dict[str, str]:
         """The column as ``measure.json`` describes it."""
@@ -77,7 +79,7 @@ class Family:
         name: Name that a config selects it by.
         columns: Its columns.
         needs: Input of all its columns.
-        paper: Whether it is one of the paper's metrics (Li et al., arXiv 2505.24768).
+        paper: Whether it has one of the paper's metrics.
         order: Position among the families, ascending.
         measure: Values of the columns of a ``TextSet`` or, where it needs units, of a ``UnitSet``.
     """
@@ -151,7 +153,7 @@ def metric(
     moves_with_length: bool = False,
     within_texts: bool = False,
     details: Collection[str] = (),
-    paper: bool = False,
+    paper: Collection[str] = (),
     order: int = LAST,
 ) -> Callable[[Decorated], Decorated]:
     """Declare the decorated function as the measure of a family of columns.
@@ -165,7 +167,7 @@ def metric(
         moves_with_length: Whether the values depend on the length of the texts.
         within_texts: Whether they are measured in each text by itself; they decide no comparison of two sets.
         details: Columns that another one summarises; see ``Metric``.
-        paper: Whether the family is one of the paper's metrics, which are measured by default.
+        paper: Columns that are metrics of the paper; their families are measured by default.
         order: Position among the families.
     """
 
@@ -181,10 +183,13 @@ def metric(
                 moves_with_length=moves_with_length,
                 within_texts=within_texts,
                 detail=name in details,
+                paper=name in paper,
             )
             for name, title in columns.items()
         )
-        DECLARED.add(Family(name=family, columns=declared, needs=needs, paper=paper, order=order, measure=function))
+        DECLARED.add(
+            Family(name=family, columns=declared, needs=needs, paper=bool(paper), order=order, measure=function)
+        )
         return function
 
     return declare

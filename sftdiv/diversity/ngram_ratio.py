@@ -11,16 +11,18 @@ from sftdiv.records import TokenIds
 
 PER_ORDER = {f"ngram_ratio_{n}": f"N-gram ratio, n = {n}" for n in range(1, ORDER + 1)}
 
+PAPERS = ("ngram_ratio_1", "ngram_ratio_2")  # two of its seven metrics; the mean is this project's
+
 
 @metric(
     "ngram_ratio",
     {"ngram_ratio": f"N-gram ratio, mean of n = 1 to {ORDER}", **PER_ORDER},
-    details=PER_ORDER,  # their mean is the metric
+    details=[name for name in PER_ORDER if name not in PAPERS],  # their mean is a metric
     direction="high",
     needs="tokens",
     growth="falls",
     moves_with_length=True,
-    paper=True,
+    paper=PAPERS,
     order=1,
 )
 def _measure(texts: TextSet) -> list[float]:

@@ -1,8 +1,8 @@
 """The diversity metrics that exist, and their measurement on a set as one flat dict.
 
 ``METRICS`` describes every column, ``FAMILIES`` what ``describe`` measures, ``PAPER`` what it
-measures by default. No metric depends on the order of the texts; most depend on their number (see
-``size_matched``).
+measures by default, ``PAPER_METRICS`` the paper's seven columns. No metric depends on the order of
+the texts; most depend on their number (see ``size_matched``).
 
 A metric is one file in this folder: a function, and ``@metric(...)`` from ``metric.py`` on the
 function that applies it to a ``TextSet``. Importing this module imports every module in the folder,
@@ -53,6 +53,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(DECLARED.metrics)  # by column
 FAMILIES: Mapping[str, Family] = MappingProxyType(DECLARED.text_families)  # that a config may choose
 SMALL = 5_000  # texts; a product of 5,000 x 384 matrices takes 0.05 s on one core
 PAPER: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if family.paper)
+PAPER_METRICS: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.paper)
 
 
 def detail_columns() -> frozenset[str]:

@@ -29,7 +29,7 @@ EPSILON = 0.1  # matches of an order without any: method 1 of Chen and Cherry 20
     needs="tokens",
     growth="rises",
     moves_with_length=True,
-    paper=True,
+    paper=["self_bleu"],
     order=5,
 )
 def _measure(texts: TextSet) -> float:

@@ -23,7 +23,7 @@ from rich.console import Console
 from sftdiv.analysis.analysis import Analysis, analyze
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.study_files import write_tables
-from sftdiv.diversity.registry import PAPER, detail_columns
+from sftdiv.diversity.registry import PAPER_METRICS, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
 from sftdiv.evaluation.judge.arena import Arena, read_arena, write_arena
 from sftdiv.evaluation.judge.arena_verdicts import judged_cells
@@ -34,14 +34,18 @@ from sftdiv.reporting.study.study_terminal import slope_table
 from sftdiv.storage.file_digests import DamagedFileError, read_sealed
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.folders import check_folder, user_path
+from sftdiv.storage.validate import check_one_of
 
 log = logging.getLogger(__name__)
 REPORT = "report.html"
 SWEEP = "sweep.json"  # holds the command of the sweep
+REFERENCES = ("paper", "none")
 ARENA_DRAWS = 1000  # bootstrap samples of the Arena scores
 
 
-def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, seed: int = 0) -> Analysis:
+def analyze_study(
+    folder: Path, *, out: Path | None = None, draw: bool = True, seed: int = 0, reference: str | None = None
+) -> Analysis:
     """Analyze a study and write its tables, figures and report.
 
     Args:
@@ -49,6 +53,8 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
         out: Output folder; None for the study folder.
         draw: Whether to draw the static figures. The report has its own.
         seed: Seed of the bootstrap of the Arena scores.
+        reference: Published results beside the study's, one of ``REFERENCES``; None for the ``report.reference`` of the
+            study's cells.
 
     Returns:
         The tables, as written.
@@ -58,23 +64,28 @@ def analyze_study(folder: Path, *, out: Path | None = None, draw: bool = True, s
     """
     folder = user_path(folder).absolute()
     out = user_path(out or folder, name="--out").absolute()
+    check_one_of("report.reference", reference, (None, *REFERENCES))
     analysis = analyze_cells(folder)
+    reference = reference or _reference_of(analysis)
     check_folder("--out", out)
     arena, analysis = _arena(folder, analysis, seed=seed)
     paths = [*write_tables(analysis, out), *(write_figures(analysis, out / "figures") if draw else [])]
     if arena:
         write_arena(arena, out / ARENA)
         paths.append(out / ARENA)
-    seed_option = [] if seed == 0 else ["--seed", str(seed)]
+    options = [] if seed == 0 else ["--seed", str(seed)]
+    if reference != _reference_of(analysis):
+        options += ["--reference", reference]
     page = render_page(
         analysis,
         prefix="" if out == folder else f"{os.path.relpath(folder, out)}/".replace(os.sep, "/"),
         beside=[path.relative_to(out).as_posix() for path in paths],
-        analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *seed_option]),
+        analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *options]),
         command=_sweep_command(folder),
         settings=_yaml(analysis.study.settings[str(analysis.study.cells["cell"].iloc[0])]),
         standings=pd.DataFrame(arena.rows()) if arena else None,
         standing_words=_describe(arena) if arena else "",
+        with_paper=reference == "paper",
     )
     write_atomically(out / REPORT, page)
     return analysis
@@ -89,7 +100,7 @@ def analyze_cells(folder: Path) -> Analysis:
     Raises:
         SftdivError: The folder is not a study, or none of its cells has a score.
     """
-    return analyze(load_study(folder), first_metrics=PAPER, detail_metrics=detail_columns())
+    return analyze(load_study(folder), first_metrics=PAPER_METRICS, detail_metrics=detail_columns())
 
 
 def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = None) -> None:
@@ -115,6 +126,13 @@ def _arena(folder: Path, analysis: Analysis, *, seed: int) -> tuple[Arena | None
         return read_arena(folder, draws=ARENA_DRAWS, seed=seed), analysis
     except SftdivError as error:
         return None, replace(analysis, notes=(*analysis.notes, f"no Arena scores: {error}"))
+
+
+def _reference_of(analysis: Analysis) -> str:
+    """The reference that the study's cells were run with."""
+    settings = analysis.study.settings
+    chosen = {settings[str(cell)].get("report.reference") for cell in analysis.study.cells["cell"]}
+    return "paper" if "paper" in chosen else "none"
 
 
 def _describe(arena: Arena) -> str:

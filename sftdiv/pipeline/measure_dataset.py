@@ -148,7 +148,9 @@ class Survey:
         progress(f"{side}: token bands and repeated runs")
         extractor = TokenUnits(**self.band)
         low, high = extractor.bounds(len(tokens.flat) if extractor.unit == "occurrences" else len(texts))
-        bands = token_bands(frequencies(tokens, extractor.unit), tokens.names, low=low, high=high)
+        counts, occurrences = frequencies(tokens, extractor.unit), frequencies(tokens, "occurrences")
+        bands = token_bands(counts, tokens.names, low=low, high=high, occurrences=occurrences)
+        bands["unit"] = extractor.unit
         rows, counts = distinct_rows(texts)
         searched = self._sample_rows(tokens, rows)
         min_texts = max(2, math.ceil(self.runs.min_share * len(searched)))

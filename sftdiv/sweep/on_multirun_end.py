@@ -18,13 +18,16 @@ from sftdiv.storage.cell import read_failure, stage_of
 from sftdiv.sweep.plan import PlannedCell, load_plan
 
 
-def finish_multirun(study: Path, tracking: Sequence[Tracking], console: Console) -> bool:
+def finish_multirun(
+    study: Path, tracking: Sequence[Tracking], console: Console, *, reference: str | None = None
+) -> bool:
     """Analyze the finished cells of a study and list the unfinished ones.
 
     Args:
         study: Folder of the study.
         tracking: Trackers that receive the study's summary.
         console: Console to print to.
+        reference: Published results beside the study's; see `analyze_study`.
 
     Returns:
         Whether every cell is finished.
@@ -32,20 +35,20 @@ def finish_multirun(study: Path, tracking: Sequence[Tracking], console: Console)
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells):
-        _analyze(study, tracking, console)
+        _analyze(study, tracking, console, reference)
     if unfinished:
         _print_unfinished(unfinished, len(cells), command, console)
     return not unfinished
 
 
-def _analyze(study: Path, tracking: Sequence[Tracking], console: Console) -> None:
+def _analyze(study: Path, tracking: Sequence[Tracking], console: Console, reference: str | None) -> None:
     """Write, print and track the analysis of the finished cells; too few cells do not make the sweep fail."""
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
     from sftdiv.tracking.session import sync_line
 
     try:
-        analysis = analyze_study(study)
+        analysis = analyze_study(study, reference=reference)
     except SftdivError as error:
         console.print(f"no analysis: {error}", markup=False, highlight=False)
         return

@@ -2,9 +2,10 @@
 
 The types are the tokens with a frequency between ``low`` and ``high``. Above this band are function
 words and affixes, below it names, foreign words and typos; in it are the tokens that carry meaning
-(the paper, section on microscopic diversity). The paper does not say whether occurrences or
-documents are counted; its thresholds fit occurrences, which are the default. The matrix is built in
-blocks of rows, so that memory grows with the tokens in the band and not with all tokens.
+(the paper, section on microscopic diversity). The frequency counts documents or occurrences. The
+paper's is inferred from its figure 2 to count documents: its most common type has 0.40 % of all
+counts, which fits a token in nearly every response, but 3 to 5 % of all occurrences. The matrix is
+built in blocks of rows, so that memory grows with the tokens in the band and not with all tokens.
 """
 
 from __future__ import annotations

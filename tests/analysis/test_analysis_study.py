@@ -28,12 +28,12 @@ from sftdiv.analysis.analysis import analyze
 from sftdiv.analysis.inference import fit_ladders
 from sftdiv.analysis.study import load_study
 from sftdiv.analysis.variants import differing, ladder_label
-from sftdiv.diversity.registry import PAPER, detail_columns
+from sftdiv.diversity.registry import PAPER_METRICS, detail_columns
 from sftdiv.pipeline.analyze_study import show_analysis
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import RESULT, RUNNING
 
-COLUMNS = {"first_metrics": PAPER, "detail_metrics": detail_columns()}
+COLUMNS = {"first_metrics": PAPER_METRICS, "detail_metrics": detail_columns()}
 MICRO = "micro_token · response · 2,000 · tiny · unmatched"
 
 
@@ -164,7 +164,8 @@ def test_correlations_have_q_values_over_metrics_and_sides(made_up):
     study, analysis = made_up
     table = analysis.correlations
     scope = table[table["scope"] == MICRO]
-    assert list(scope["metric"]) == list(PAPER) * 2 and list(scope["side"]) == ["instruction"] * 6 + ["response"] * 6
+    measured = [*PAPER_METRICS, "ngram_ratio"]
+    assert list(scope["metric"]) == measured * 2 and list(scope["side"]) == ["instruction"] * 8 + ["response"] * 8
     assert scope["q"].to_numpy() == pytest.approx(stats.false_discovery_control(scope["pearson_p"].to_numpy()))
     cells = study.cells[study.cells["ladder"] == MICRO]
     expected = stats.pearsonr(cells["diversity.response.self_bleu"], cells["performance"])

@@ -23,6 +23,7 @@ GROUPS = sorted(
 )
 HEAVY = {"torch", "transformers", "pytorch_lightning", "lm_eval", "wandb", "sklearn", "datasets", "numba", "scipy"}
 LLM = ["strategy/tagger=llm", "strategy.model=a", "strategy.endpoint.base_url=http://localhost:1/v1"]
+TAGS = ["tags.model=a", "tags.endpoint.base_url=http://localhost:1/v1"]
 JUDGE = ["judge.endpoint.base_url=http://localhost:1/v1", "judge.model=a"]
 PATH = {"files": "corpus.path=mine.jsonl", "hub": "corpus.path=org/data"}
 
@@ -31,7 +32,11 @@ def overrides_of(choice):
     """The overrides that make one option of one group part of a whole config."""
     group, option = choice.split("=")
     if group == "experiment":
-        return [f"+{choice}", *(["corpus.path=mine.jsonl"] if option == "paper_grid" else [])]
+        needed = ["corpus.path=mine.jsonl"] if option.startswith("paper_") else []
+        return [f"+{choice}", *needed, *([*JUDGE, *TAGS] if option == "paper_exact" else [])]
+    if group == "tags" or option == "meso_tag_llm":
+        chosen = option if group == "tags" else "llm"
+        return ["strategy=meso_tag_llm"] * (chosen == "llm") + [f"+tags={chosen}", *TAGS * (chosen == "llm")]
     needed = [PATH[option]] if group == "corpus" and option in PATH else []
     if group.startswith("strategy/"):
         needed.append("strategy=" + ("macro_topic" if group.endswith("clusterer") else "meso_tag"))
@@ -80,7 +85,8 @@ def test_all_options_of_the_issues_are_there():
         "sweep": "plain grid",
         "judge": "alpaca_eval arena_hard",
         "prompts": "heldout alpaca_eval arena_hard mt_bench files",
-        "experiment": "embedded_grid paper_grid ablation_length ablation_tokenizer ablation_model llama2_70b full_fsdp",
+        "experiment": "embedded_grid paper_grid paper_exact ablation_length ablation_tokenizer ablation_model "
+        "llama2_70b full_fsdp",
     }
     assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
 
@@ -89,7 +95,9 @@ def test_defaults_follow_the_corpus(composed):
     embedded, files = composed(), composed("corpus=files", "corpus.path=mine.jsonl")
     assert (embedded.model.name, list(evaluation_options(embedded)), embedded.size.n) == ("tiny", ["embedded"], 2000)
     assert (files.model.name, list(evaluation_options(files)), files.size.n) == ("scratch_3m", ["heldout"], 2000)
-    assert [(config.corpus.band.low, config.corpus.band.high) for config in (embedded, files)] == [(5, 200), (10, 500)]
+    bands = [config.corpus.band for config in (embedded, files, composed("corpus=hub", "corpus.path=org/data"))]
+    papers = (10, 500, "documents")  # inferred from the paper's figure 2
+    assert [(band.low, band.high, band.unit) for band in bands] == [(5, 200, "occurrences"), papers, papers]
     assert [config.embedder._target_.rpartition(".")[2] for config in (embedded, files)] == [
         "LsaEmbedder",
         "SentenceEmbedder",

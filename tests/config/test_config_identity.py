@@ -29,6 +29,8 @@ WITHOUT_EFFECT = {
     "paths.*": "where files are kept",
     "tracking.*": "where numbers are sent",
     "sweep.*": "how cells are run",
+    "report.*": "what the page of a study shows",
+    "model.parameters": "for the stated cost",
     "export.*": "another form of a finished subset",
     "command": "how the run was asked for",
     "train.push_to_hub": "where a finished model is uploaded",

@@ -20,7 +20,11 @@ def rows(tmp_path, monkeypatch):
         ("config", ["mine.jsonl"], "'mine.jsonl' is no setting: to read it, write corpus=files corpus.path=mine.jsonl"),
         ("measure", ["seed=1", "gone.parquet"], "to read it, write corpus=files corpus.path=gone.parquet"),
         ("measure", ["org/data"], "for a data set of the Hub write corpus=hub corpus.path=org/data"),
-        ("config", ["strategy"], "choose an option of the group strategy: strategy=macro_topic, strategy=meso_tag"),
+        (
+            "config",
+            ["strategy"],
+            "choose an option of the group strategy: strategy=macro_topic, strategy=macro_topic_umap, strategy=meso",
+        ),
         ("config", ["grid"], "settings are written as NAME=VALUE"),
         ("config", ["--size=5"], "--size=5 is no flag of this command: settings are written without dashes, as size=5"),
         ("config", ["--multi-run"], "Did you mean '--multirun'"),

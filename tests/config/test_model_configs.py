@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from omegaconf import OmegaConf
 from transformers import LlamaConfig, Qwen3Config
 
 from sftdiv.config.app import conf_dir
@@ -78,6 +79,7 @@ def test_the_architectures_are_the_published_ones(name):
     count = weigh(config, dtype=DTYPES["bf16-true"], adapter=None).trained_count
     unit = {"M": 1e6, "B": 1e9}[published[-1]]
     assert f"{count / unit:#.3g}".rstrip(".") + published[-1] == published
+    assert OmegaConf.load(conf_dir() / "model" / f"{name}.yaml").parameters == count
 
 
 def some_nightly(names, *, fast):

@@ -288,14 +288,14 @@ def test_self_bleu_and_self_repetition_of_a_text_rise_as_others_are_added(texts:
     assert (count_ngrams(more).repeats[:, :-1] >= count_ngrams(fewer).repeats).all()
 
 
-def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalogue_when_asked() -> None:
+def test_describe_gives_the_papers_families_by_default_and_every_column_of_the_catalogue_when_asked() -> None:
     texts = drawn(20)
     rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     asked = {"metrics": FAMILIES, "reference": rows, "rng": np.random.default_rng(0)}
-    six = describe(token_ids(texts), [" ".join(text) for text in texts], rows)
+    papers = describe(token_ids(texts), [" ".join(text) for text in texts], rows)
     every = describe(token_ids(texts), [" ".join(text) for text in texts], rows, **asked)
     ratios = [f"ngram_ratio_{n}" for n in range(1, 5)]
-    assert list(six) == [
+    assert list(papers) == [
         "ngram_ratio",
         *ratios,
         "embedding_distance",
@@ -304,9 +304,9 @@ def test_describe_gives_the_papers_six_by_default_and_every_column_of_the_catalo
         "self_bleu",
         "entropy",
     ]
-    assert {METRICS[name].family for name in six} == set(PAPER)
+    assert {METRICS[name].family for name in papers} == set(PAPER)
     assert list(every) == [name for name, metric in METRICS.items() if metric.needs not in ("units", "samples")]
-    assert six.items() <= every.items()
+    assert papers.items() <= every.items()
 
 
 def test_describe_says_which_metrics_there_are_and_what_needs_a_generator() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sftdiv.diversity.equal_tokens import COLUMNS as EQUAL_TOKENS
 from sftdiv.diversity.metric import DECLARED, metric
-from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, describe, detail_columns, metric_families
+from sftdiv.diversity.registry import FAMILIES, METRICS, PAPER, PAPER_METRICS, describe, detail_columns, metric_families
 from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import SftdivError, TokenIds
 
@@ -86,9 +86,23 @@ def test_settings_select_the_papers_families_all_or_some() -> None:
     assert str(error.value) == f"diversity.metrics='bleu' is unknown. Did you mean 'self_bleu'? Known: {known}"
 
 
-def test_only_the_ratios_of_single_orders_and_the_metrics_at_equal_tokens_are_details() -> None:
+def test_only_the_ratios_of_long_n_grams_and_the_metrics_at_equal_tokens_are_details() -> None:
     at_tokens = {f"{name}_at_tokens" for name in EQUAL_TOKENS}
-    assert detail_columns() == at_tokens | {f"ngram_ratio_{n}" for n in range(1, 5)}
+    assert detail_columns() == at_tokens | {f"ngram_ratio_{n}" for n in (3, 4)}
+
+
+def test_the_papers_seven_metrics_are_columns_of_its_families_and_no_details() -> None:
+    assert PAPER_METRICS == (
+        "ngram_ratio_1",
+        "ngram_ratio_2",
+        "embedding_distance",
+        "length",
+        "compression_ratio",
+        "self_bleu",
+        "entropy",
+    )
+    assert {METRICS[name].family for name in PAPER_METRICS} == set(PAPER)
+    assert not detail_columns().intersection(PAPER_METRICS)
 
 
 def test_metrics_at_equal_tokens_are_measured_whatever_the_config_and_name_no_cell() -> None:

@@ -456,3 +456,13 @@ def test_styles_differ_in_colour_marker_and_dash():
     assert list(looks) == ["macro", "meso", "micro"]
     for part in ("colour", "marker", "line", "symbol", "dash"):
         assert len({getattr(look, part) for look in looks.values()}) == 3
+
+
+def test_the_published_slopes_and_the_deviations_are_shown_where_they_are_asked_for(study, page, tmp_path, capsys):
+    assert 'id="reference"' not in page
+    main([str(study), "--out", str(tmp_path / "out"), "--no-figures", "--reference", "paper"])
+    shown = Elements((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    ids = {attributes.get("id") for _, attributes in shown.found}
+    assert {"reference", "paper-chart", "paper-slopes", "protocol", "paper-ablations"} <= ids
+    assert "levels: 0; 1/4; 1/2; 1 (the paper: 0, 1/6, 1/3, 1/2, 2/3, 5/6, 1)" in shown.text
+    assert "-m sftdiv.analyze multirun/small --reference paper" in shown.text  # the page says how it is made

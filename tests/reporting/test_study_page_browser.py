@@ -79,7 +79,9 @@ def test_every_chart_draws_its_points(opened, study):
     page = opened()
     cells = len(list(study.glob("m*/result.json")))
     assert page.locator("[id^=performance-] .points path").count() == cells
-    assert page.locator("#correlation .points path").count() == 12  # six metrics, two sides
+    assert (
+        page.locator("#correlation .points path").count() == 16
+    )  # the paper's seven metrics and the mean n-gram ratio, two sides
     assert page.locator("#controlled-slopes .points path").count() == 4
     assert page.locator("#overlap .heatmaplayer image").count() == 1
     assert page.evaluate("window.hacked") is None

@@ -189,6 +189,7 @@ def synthetic_row(
         row |= {
             f"diversity.{one}.ngram_ratio": 0.08 + 0.04 * own + 0.01 * wobble,
             f"diversity.{one}.ngram_ratio_1": 0.01 + 0.002 * own,
+            f"diversity.{one}.ngram_ratio_2": 0.05 + 0.02 * own + 0.01 * wobble,
             f"diversity.{one}.embedding_distance": 0.97 + 0.01 * own + 0.01 * wobble,
             f"diversity.{one}.length": length if one == "response" else 25.75 + wobble,
             f"diversity.{one}.compression_ratio": 6.9 - 0.6 * own + wobble,

@@ -39,7 +39,7 @@ def test_an_experiment_without_its_plus_sign_is_one_line(tmp_path):
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.strip()] == [
         "sftdiv: an experiment is added with a plus sign: +experiment=paper_grid. Known: ablation_length, "
-        "ablation_model, ablation_tokenizer, embedded_grid, full_fsdp, llama2_70b, paper_grid"
+        "ablation_model, ablation_tokenizer, embedded_grid, full_fsdp, llama2_70b, paper_exact, paper_grid"
     ]
 
 
@@ -96,6 +96,44 @@ def test_the_cost_of_a_sweep_by_hand():
     ]
     assert cost_lines([compose_run([*settings, "stop_after=select"])], BASIC)[0] == "to run: 1 cells, of which 0 train"
     assert cost_lines([], BASIC) == []
+
+
+def test_gpu_hours_by_hand():
+    """100 conversations of 1,000 tokens at 6 FLOPs per parameter and token: 6e14 FLOPs for 1e9 parameters."""
+    model = [
+        "model=smollm2_135m",
+        "model.parameters=1000000000",
+        "trainer=cpu",
+    ]
+    size = ["size.n=100", "model.finetune.epochs=1", "model.finetune.batch_size=10"]
+    cost = ["sweep.cost.conversation_tokens=1000", "sweep.cost.mfu=0.5", "sweep.cost.peak_tflops=0.001"]
+    cells = [compose_run([*model, *size, *cost])]
+    assert cost_lines(cells, BASIC)[1:3] == [
+        "fine-tuning: 10 optimizer steps on 100 conversations, about 100,000 tokens "
+        "(sweep.cost.conversation_tokens=1000; at most 102,400 tokens)",
+        "GPU time: about 333 GPU-hours for smollm2_135m at 50\u00a0% of 0.001 TFLOP/s (sweep.cost), without evaluation",
+    ]
+    adapter = cost_lines([compose_run([*model, *size, *cost, "train=lora"])], BASIC)
+    assert "about 222 GPU-hours" in adapter[2]  # a frozen weight has no gradient: 4 FLOPs
+    unknown = cost_lines([compose_run([*model, *size, *cost, "model.parameters=null"])], BASIC)
+    assert not [line for line in unknown if "GPU-hours" in line]
+
+
+def test_the_papers_protocol_asks_for_its_endpoints_first_and_costs_127_runs(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"instruction": "a", "response": "b"}\n')
+    done = run(tmp_path, "+experiment=paper_exact", "corpus.path=mine.jsonl", "tracking=none")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for name in ("judge.model", "judge.endpoint.base_url", "tags.model", "tags.endpoint.base_url"):
+        assert name in done.stderr
+    assert "tags=keyphrase, a deviation from the paper" in done.stderr and "all 127 cells" in done.stderr
+    assert not list(tmp_path.glob("multirun/*"))
+    endpoints = [f"{name}=http://localhost:1/v1" for name in ("judge.endpoint.base_url", "tags.endpoint.base_url")]
+    given = ["+experiment=paper_exact", f"corpus.path={tmp_path / 'mine.jsonl'}", *endpoints]
+    given += ["judge.model=a", "tags.model=a"]
+    sizes = [compose_run([*given, f"size={size}"]) for size in ("10k", "20k", "30k")]
+    lines = cost_lines([cell for cell in sizes for _ in range(42)] + sizes[:1], BASIC)
+    assert "about 4.56\u00a0billion tokens" in lines[1]
+    assert lines[2].startswith("GPU time: about 115 GPU-hours for llama2_7b at 45\u00a0% of 989.4 TFLOP/s")
 
 
 def test_what_slurm_is_not_asked_for_is_said():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sftdiv.storage.redaction import redacted_overrides
 
 # Settings that change no result and may contain paths of one machine.
-OMITTED = ("paths", "tracking", "study", "sweep", "export", "hydra", "train.push_to_hub", "train.private")
+OMITTED = ("paths", "tracking", "study", "sweep", "export", "report", "hydra", "train.push_to_hub", "train.private")
 
 
 def command_of(overrides: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[
         bands_figure=figures.inline_svg(bands, "bands"),
         lengths_figure=figures.inline_svg(figures.draw_lengths(datasets), "lengths"),
         bands=_bands(datasets),
+        band_unit=datasets[0]["sides"]["response"]["bands"]["unit"],
         lengths=views.lengths(measured),
         percentile_names=views.percentile_names(measured),
         units=views.units(measured),

@@ -50,7 +50,7 @@ def metric_correlations(table: pd.DataFrame) -> go.Figure:
             customdata=texts,
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _forest_axes(figure, [escape(metric.replace("_", " ")) for metric in metrics], "Pearson correlation")
+    forest_axes(figure, [escape(metric.replace("_", " ")) for metric in metrics], "Pearson correlation")
     figure.update_layout(xaxis={"range": [-1.02, 1.02], "fixedrange": True})
     return figure
 
@@ -89,7 +89,7 @@ def controlled_slopes(analysis: Analysis) -> go.Figure:
             customdata=[_describe_slope(row, unit) for _, row in rows.iterrows()],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _forest_axes(
+    forest_axes(
         figure,
         [escape(group).replace(SEPARATOR, "<br>", 1) for group in groups],
         f"slope ({escape(unit.name)}), ± 1 standard error",
@@ -105,7 +105,7 @@ def _describe_slope(row: pd.Series, unit: ScoreUnit) -> str:
     return f"<b>{escape(row['group'])}</b><br>{escape(row['control'])}: {estimate}"
 
 
-def _forest_axes(figure: go.Figure, labels: list[str], title: str) -> None:
+def forest_axes(figure: go.Figure, labels: list[str], title: str) -> None:
     """Set the axes of a forest plot: rows from top to bottom, a line at zero, the legend above."""
     ticks = {"tickvals": list(range(len(labels)))[::-1], "ticktext": labels, "range": [-0.6, len(labels) - 0.4]}
     figure.update_layout(

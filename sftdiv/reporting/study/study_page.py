@@ -31,6 +31,7 @@ from sftdiv.reporting.study import (
     interactive,
     interactive_summaries,
     judged,
+    paper_tables,
     shape_tables,
     slope_tables,
     tables,
@@ -52,6 +53,7 @@ CONTENTS = [
     ("found", "Findings"),
     ("setting", "Setting"),
     ("slopes-paper", "Slopes"),
+    ("reference", "Beside the paper"),
     ("performance", "Performance"),
     ("shape", "Shape"),
     ("arena", "Arena"),
@@ -75,13 +77,8 @@ _SHAPES = {
     "x": "M-5,-3L-3,-5L0,-2L3,-5L5,-3L2,0L5,3L3,5L0,2L-3,5L-5,3L-2,0Z",
 }
 _DASHES = {
-    "solid": "none",
-    "dash": "7 5",
-    "dashdot": "7 4 2 4",
-    "dot": "2 4",
-    "longdash": "12 5",
-    "longdashdot": "12 4 2 4",
-}
+    "solid": "none", "dash": "7 5", "dashdot": "7 4 2 4", "dot": "2 4", "longdash": "12 5", "longdashdot": "12 4 2 4",
+}  # fmt: skip
 
 
 def render_page(
@@ -94,6 +91,7 @@ def render_page(
     settings: str | None = None,
     standings: pd.DataFrame | None = None,
     standing_words: str = "",
+    with_paper: bool = False,
 ) -> str:
     """Render the page.
 
@@ -106,24 +104,28 @@ def render_page(
         settings: Resolved settings of one cell as YAML, if known.
         standings: Arena scores of the cells, if a judge compared them.
         standing_words: Judge and baseline of those scores.
+        with_paper: Whether to show the deviations from the paper's protocol, and the published slopes.
     """
 
     def link(cell: str) -> str:
         return f"{quote(prefix)}{quote(cell, safe='')}/"
 
     script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
-    shown, specs = _charts(analysis, link)
+    paper = paper_tables.paper_view(analysis) if with_paper else None
+    shown, specs = _charts(analysis, link, paper)
+    absent = {"arena": standings is None, "reference": paper is None}
     return render_html(
         HERE,
         "study",
         name=analysis.study.name,
-        contents=[entry for entry in CONTENTS if entry[0] != "arena" or standings is not None],
+        contents=[entry for entry in CONTENTS if not absent.get(entry[0])],
         notes=analysis.notes,
         **_texts(analysis),
         **_chart_values(analysis, shown, specs),
         **_tables(analysis, link),
         arena=None if standings is None else judged.arena(standings, link),
         arena_words=standing_words,
+        paper=paper,
         charts=in_script(specs),
         plotly=plotly,
         script=script,
@@ -189,7 +191,9 @@ def _tables(analysis: Analysis, link: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
+def _charts(
+    analysis: Analysis, link: Callable[[str], str], paper: paper_tables.PaperView | None
+) -> tuple[list[Panel], dict[str, dict[str, Any]]]:
     """The panels, and for each chart of the page its variants: name -> data and layout for plotly."""
     shown = panels(analysis)
     looks = styles(analysis.slopes["strategy"])
@@ -211,6 +215,8 @@ def _charts(analysis: Analysis, link: Callable[[str], str]) -> tuple[list[Panel]
         }
     if not analysis.slopes.empty:
         specs["controlled-slopes"] = {"": interactive_summaries.controlled_slopes(analysis)}
+    if paper is not None and not paper.comparison.empty:
+        specs["paper-chart"] = {"": paper_tables.slopes_chart(paper.comparison)}
     if analysis.overlaps:
         specs["overlap"] = {label: interactive_summaries.overlap(matrix) for label, matrix in analysis.overlaps.items()}
     return shown, {

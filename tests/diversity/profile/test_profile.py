@@ -58,6 +58,13 @@ def test_bands_by_hand():
     assert (found["types"], found["occurrences"]) == (5, 100)
 
 
+def test_bands_by_documents_have_shares_of_all_occurrences():
+    """A word said 60 times in 4 texts is mid-frequency by texts, and still most of the text."""
+    found = token_bands(np.array([9, 4, 1]), ["the", "go", "cat"], low=2, high=5, occurrences=np.array([30, 60, 10]))
+    assert [found[band]["share"] for band in ("frequent", "mid", "rare")] == [0.3, 0.6, 0.1]
+    assert found["mid"]["examples"] == ["go"] and found["curve"][0] == [1, 9] and found["occurrences"] == 100
+
+
 def test_no_token_has_no_curve_and_empty_bands():
     found = token_bands(np.zeros(3, dtype=np.int64), ["a", "b", "c"], low=10, high=500)
     assert found["curve"] == [] and found["mid"] == {"types": 0, "share": 0.0, "examples": []}
