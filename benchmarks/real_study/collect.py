@@ -73,10 +73,9 @@ def noise() -> None:
     pilot = trained[trained.groupby("seed.ladder")["cell"].transform("size") >= 2]
     base = rows[rows["size"] == 0].iloc[0]
     print(f"{len(pilot)} runs on {pilot['seed.ladder'].nunique()} ladders\n")
-    print(
-        "| outcome | untrained | mean | SD, seed | SD, ladder | smallest slope, 8 ladders | ladders for half of the gain |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    columns = ["outcome", "untrained", "mean", "SD, seed", "SD, ladder", f"smallest slope, {LADDERS} ladders"]
+    columns.append("ladders for a slope of half the gain")
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(3.2 * len(OUTCOMES), 3.2), layout="constrained")
     for axis, (name, label) in zip(axes, OUTCOMES.items(), strict=True):
         within, between = variance_components(pilot[name], pilot["seed.ladder"])
