@@ -79,9 +79,7 @@ def noise() -> None:
     figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(3.2 * len(OUTCOMES), 3.2), layout="constrained")
     for axis, (name, label) in zip(axes, OUTCOMES.items(), strict=True):
         within, between = variance_components(pilot[name], pilot["seed.ladder"])
-        per_ladder = (within + between) / spread_of(
-            LEVELS
-        )  # the ladder's part cancels only if it is equal at all levels
+        per_ladder = (within + between) / spread_of(LEVELS)  # as if no part of a ladder were common to its levels
         gain = abs(pilot[name].mean() - base[name])
         numbers = [base[name], pilot[name].mean(), within**0.5, between**0.5, smallest_slope(per_ladder, LADDERS)]
         needed = ladders_needed(gain / 2, per_ladder=per_ladder)

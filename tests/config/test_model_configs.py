@@ -45,6 +45,7 @@ def qwen3(width, mlp, layers, heads, *, tied):
 
 PUBLISHED = {  # the config.json of each on the hub, and the parameters that its card states
     "smollm2_135m": (llama(49152, 576, 1536, 30, 9, 3, tied=True), "135M"),
+    "smollm2_135m_instruct": (llama(49152, 576, 1536, 30, 9, 3, tied=True), "135M"),
     "smollm2_360m": (llama(49152, 960, 2560, 32, 15, 5, tied=True), "362M"),
     "smollm2_1_7b": (llama(49152, 2048, 8192, 24, 32, 32, tied=True), "1.71B"),
     "qwen3_0_6b": (qwen3(1024, 3072, 28, 16, tied=True), "596M"),
