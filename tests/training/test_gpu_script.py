@@ -1,4 +1,4 @@
-"""`benchmarks/gpu/run.py`: its checks cover every setting that a GPU changes, and a check ends well, badly or in time."""
+"""`benchmarks/gpu/run.py`: its checks cover every setting that a GPU changes; none of them ends the script."""
 
 import importlib
 from pathlib import Path
