@@ -1,6 +1,6 @@
 """Part (b): tokens per second and MFU of sftdiv's training loop beside TRL's, on the same model, ids and batches.
 
-Both start from random weights, made on the GPU, and train on the same token ids. ``small`` has the shape of SmolLM2-135M
+Both start from random weights, made on the GPU, and train on the same ids. ``small`` has the shape of SmolLM2-135M
 and conversations of many lengths; ``large`` has that of Llama-2-7B and sequences that are full, as in other
 reports of MFU. Both sides compute in bf16 and take the same conversations in a step. TRL packs where `flash_attn`
 is installed, as it advises; elsewhere it batches by similar length.
