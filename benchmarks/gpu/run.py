@@ -12,12 +12,14 @@ are appended to ``rows.jsonl``. ``summary.md`` is written last. All three are in
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -94,6 +96,7 @@ def missing(check: Check, device: str) -> str:
 
 def child(check: Check, base: str, folder: str, device: str) -> None:
     """Run a check in this process, and write its result into its folder."""
+    os.setsid()  # a group of its own, so that what it starts is killed with it
     work = Path(folder)
     log = (work / "log.txt").open("w", encoding="utf-8")
     os.dup2(log.fileno(), 1)
@@ -120,8 +123,7 @@ def run_check(part: str, check: Check, work: Path, device: str, limit: float) ->
     process.start()
     process.join(limit)
     if process.is_alive():
-        process.kill()
-        process.join()
+        kill(process)
         result = {"status": "timeout", "reason": f"killed after {limit:.0f} s"}
     elif (folder / "result.json").exists():
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -131,6 +133,14 @@ def run_check(part: str, check: Check, work: Path, device: str, limit: float) ->
         )
         result = {"status": "failed", "reason": f"{log[-TAIL:]}\nended with code {process.exitcode}"}
     return {"part": part, "check": check.name, "seconds": time.monotonic() - began, **result}
+
+
+def kill(process: Any) -> None:
+    """Kill a process and those that it has started."""
+    with contextlib.suppress(ProcessLookupError):  # it has not come to make its group
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def run_part(part: Part, checks: Sequence[Check], work: Path, results: Results, device: str, end: float) -> None:

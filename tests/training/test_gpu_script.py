@@ -39,8 +39,8 @@ def test_a_check_is_skipped_fails_or_is_killed_without_ending_the_script(script,
     run, check = script("run").run_check, script("parts").Check
     cases = {
         "skipped": check("a", "machine:machine", ("cuda",)),
-        "failed": check("b", "machine:none_such"),
-        "timeout": check("c", "machine:machine", limit=0),
+        "failed": check("b", "json:none_such"),
+        "timeout": check("c", "json:dumps", limit=0),
         "ok": check("d", "machine:machine"),
     }
     for status, each in cases.items():
