@@ -35,6 +35,8 @@ sys.path.insert(0, str(HERE))  # the modules of this folder, also in the process
 
 from parts import PARTS, STUDY, Check, Part  # noqa: E402
 
+from sftdiv.storage.files import write_atomically  # noqa: E402
+
 DEADLINE = 540.0  # seconds for everything
 SPARE = 20.0  # seconds before the deadline at which nothing runs any more
 HEAVY = ["tiny", "smoke", "speed", "study"]
@@ -109,7 +111,9 @@ def child(check: Check, base: str, folder: str, device: str) -> None:
         result = {"status": "ok", "numbers": numbers}
     except BaseException:
         result = {"status": "failed", "reason": traceback.format_exc()[-TAIL:]}
-    (work / "result.json").write_text(json.dumps(result, default=str), encoding="utf-8")
+    write_atomically(work / "result.json", json.dumps(result, default=str))
+    log.flush()
+    os._exit(0)  # compilers and data loaders that are still there need not be waited for
 
 
 def run_check(part: str, check: Check, work: Path, device: str, limit: float) -> dict[str, Any]:
@@ -188,7 +192,7 @@ def main() -> None:
     end = began + (arguments.deadline - SPARE if device == "cuda" else 24 * 3600)
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    os.environ["SFTDIV_GPU_CARRY"] = str(arguments.carry)
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")  # of each check that compiles
     multiprocessing.get_context("forkserver").set_forkserver_preload(HEAVY)
     work, results = Path(tempfile.mkdtemp(prefix="sftdiv-gpu-")), Results(Path(arguments.out))
     chosen = selected(arguments.only)
