@@ -59,7 +59,7 @@ def _losses(attention: str, *needs: str, packing: bool) -> Check:
 FLEX, FLASH = "flex_attention", "flash_attention_2"
 SMOKE = (
     _losses(FLEX, "cuda", packing=True),  # what compiles comes first, since it takes longest
-    _training("compile", limit=120, compile=True),
+    _training("compile", "cuda", limit=120, compile=True),
     _training("compile.packed", "cuda", limit=120, compile=True, packing=True, attention="sdpa"),
     _training("packed.flex", "cuda", limit=90, packing=True, attention=FLEX),
     Check("sweep.locks", "smoke:sweep", (), 110),
