@@ -17,6 +17,7 @@ import importlib
 import importlib.util
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 import signal
@@ -97,9 +98,18 @@ def missing(check: Check, device: str) -> str:
     return f"needs {' and '.join(packages)}, not installed" if packages else ""
 
 
+def end_with_script() -> None:
+    """Wait until the script has ended, then kill this process and those that it has started."""
+    script = multiprocessing.parent_process()
+    assert script is not None
+    multiprocessing.connection.wait([script.sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
 def child(check: Check, base: str, folder: str, device: str) -> None:
     """Run a check in this process, and write its result into its folder."""
     os.setsid()  # a group of its own, so that what it starts is killed with it
+    threading.Thread(target=end_with_script, daemon=True).start()
     work = Path(folder)
     log = (work / "log.txt").open("w", encoding="utf-8")
     os.dup2(log.fileno(), 1)
