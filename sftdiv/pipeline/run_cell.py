@@ -56,7 +56,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
     """
     spec = request.spec
     write_atomically(cell.folder / "config.yaml", request.text)
-    identifying = _identifying_columns(spec, cell)
+    identifying = identifying_columns(spec, cell)
     tracked = TrackedRun(
         study=cell.study,
         name=cell.name,
@@ -80,7 +80,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
                 check_model(spec, artifacts, context)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))
-        selection = None if spec.selection.size.nothing else _select(spec, artifacts, recorder)
+        selection = None if spec.selection.size.nothing else select_examples(spec, artifacts, recorder)
         if spec.stop_after != "select":
             _train(spec, artifacts, selection, recorder, tracker)
         if spec.stop_after is None:
@@ -96,7 +96,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
     return recorder.row
 
 
-def _select(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selection:
+def select_examples(spec: RunSpec, artifacts: RunArtifacts, recorder: Recorder) -> Selection:
     """Units, selection, and the diversity of the selected examples."""
     with recorder.stage("units"):
         units = stages.find_units(spec, artifacts)
@@ -133,7 +133,7 @@ def _train(
             recorder.add(stages.train(spec, artifacts, selection, base, folder, tracker))
 
 
-def _identifying_columns(spec: RunSpec, cell: Cell) -> dict[str, Any]:
+def identifying_columns(spec: RunSpec, cell: Cell) -> dict[str, Any]:
     """Identifying columns of the result row."""
     return {
         "study": cell.study,

@@ -195,6 +195,8 @@ def _step_layout(model: PreTrainedModel, inputs: _Inputs, config: TrainingConfig
     packing, examples = config.data.packing, inputs.conversations.train
     pad_id = int(inputs.tokenizer.pad_token_id)
     if packing and this_rank() == 0:
+        if config.fine_tuning.liger and not config.trainer.shards_model:
+            model.to(config.trainer.device)  # Liger's kernels run on a GPU only
         check_packing(model, examples, pad_id=pad_id)
     return partial(
         StepDataset,

@@ -50,7 +50,8 @@ def prepare_model(base: ModelRef, *, config: TrainingConfig, seed: int) -> PreTr
     if fine_tuning.liger:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance  # for a model that is loaded already
 
-        _apply_liger_kernel_to_instance(model=model)
+        # its own loss has a forward pass that knows no mask of the logits to keep, see `token_losses`
+        _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False)
     if fine_tuning.adapter is not None:
         model = add_adapter(model, fine_tuning.adapter, seed=seed)
     if fine_tuning.gradient_checkpointing:

@@ -58,12 +58,12 @@ def check_packing(model: PreTrainedModel, examples: NamedExamples, *, pad_id: in
 def _losses(model: PreTrainedModel, batch: Batch) -> Tensor:
     training, attention = model.training, model.config._attn_implementation
     model.eval()
-    if model.device.type == "cpu" and attention != "eager":  # flash attention needs the GPU, where the model is not yet
+    if attention != "eager":  # flash attention needs a GPU, where the model need not be yet, and 16 bits
         model.set_attn_implementation("sdpa")
     assert batch.position_ids is not None
     inputs = (batch.input_ids.clone(), batch.labels.clone(), batch.position_ids)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # nothing is compiled for two passes
             return token_losses(model, *(tensor.to(model.device) for tensor in inputs)).float()
     except TypeError as error:
         raise SftdivError(
