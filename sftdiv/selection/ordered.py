@@ -31,14 +31,22 @@ class Stratum:
         rows: Rows of the corpus, ascending: by the hash of their content. Shape (examples,).
         weights: Contribution of each to the budget (1, or its label tokens), shape (examples,).
         budget: Sum of weights at which selection stops.
+        number: Number of the stratum.
     """
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     budget: float
+    number: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def most_picks(self) -> int:
+        """The largest number of examples that any order takes to reach the budget."""
+        reached = np.cumsum(np.sort(self.weights))
+        return min(int(np.searchsorted(reached, self.budget - TOLERANCE)) + 1, len(self))
 
     def prefix(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """The shortest prefix of an order of positions whose weights reach the budget, or all of it."""
@@ -71,7 +79,7 @@ def take_in_order(
     for number, quota in enumerate(quotas.tolist()):
         members = universe.strata == number
         budget += quota  # minus the excess of earlier strata, since examples are selected whole
-        stratum = Stratum(universe.indices[members], weights[members], budget)
+        stratum = Stratum(universe.indices[members], weights[members], budget, number)
         if budget <= TOLERANCE:
             order = np.empty(0, dtype=np.int64)
         elif budget >= stratum.weights.sum() - TOLERANCE:

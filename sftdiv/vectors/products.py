@@ -76,3 +76,31 @@ def _on_gpu(vectors: NDArray[np.float32]) -> Product:
         return result
 
     return product
+
+
+def products_of_pairs(
+    vectors: NDArray[np.float32], partners: NDArray[np.int32], *, threads: int | None = None
+) -> NDArray[np.float64]:
+    """Dot products of each row with some other rows, summed as in `products_with`.
+
+    Args:
+        vectors: Rows, shape (rows, dimensions).
+        partners: Rows that each row is multiplied with, shape (rows, partners).
+        threads: Number of threads; None for all cores. Affects the run time only.
+    """
+    vectors, result = np.ascontiguousarray(vectors), np.empty(partners.shape)
+    with in_ranges(threads) as ranges:
+        ranges(lambda start, stop: _multiply_pairs(vectors, partners, result, start, stop), len(vectors), ROWS)
+    return result
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _multiply_pairs(
+    vectors: NDArray[np.float32], partners: NDArray[np.int32], result: NDArray[np.float64], start: int, stop: int
+) -> None:
+    for row in range(start, stop):
+        for number in range(partners.shape[1]):
+            total, partner = 0.0, partners[row, number]
+            for column in range(vectors.shape[1]):
+                total += np.float64(vectors[row, column]) * np.float64(vectors[partner, column])
+            result[row, number] = total
