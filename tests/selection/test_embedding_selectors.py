@@ -211,7 +211,7 @@ def test_whitened_vectors_have_equal_variance_in_all_directions():
     cosines = np.abs(result[:300] @ result[300:600].T).mean()
     assert np.abs(vectors[:300] @ vectors[300:600].T).mean() > 0.5 > 0.35 > cosines
     before, after = (np.linalg.eigvalsh(np.cov(each.T)) for each in (vectors, result))
-    assert before[-1] > 15 * before[0] and after[-1] < 2 * after[0]
+    assert before[-1] > 15 * before[0] and after[-1] < 4 * after[0]
     flat = whitened(unit_rows(np.c_[rng.standard_normal((50, 3)), np.zeros(50)]))
     assert flat.shape == (50, 3)  # a direction without variance is left out
 

@@ -1,0 +1,253 @@
+"""Selectors over embeddings against public packages and plain loops, and their time and memory on 117,000 examples.
+
+    python benchmarks/selectors.py vectors ../shared/data/pool-117k.parquet vectors.npy   # LSA, 384 dimensions
+    python benchmarks/selectors.py compare vectors.npy                                     # 5,000 of them, N = 500
+    python benchmarks/selectors.py scale vectors.npy                                       # all of them, N = 10,000
+
+``compare`` needs submodlib-py and apricot-select (and nose, which apricot imports). Results of a run: selectors.md.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sftdiv.protocols import SelectionProblem
+from sftdiv.protocols.contexts import build_uncached
+from sftdiv.records import Selection, Universe
+from sftdiv.selection.rivals.deita import Deita
+from sftdiv.selection.rivals.facility_location_selector import FacilityLocation
+from sftdiv.selection.rivals.k_center import KCenter
+from sftdiv.selection.rivals.log_det import LogDet
+from sftdiv.selection.rivals.novel_select import NovelSelect, densities
+
+Rows = NDArray[np.float64]
+SMALL, PICKS = 5_000, 500
+LARGE_PICKS = 10_000
+
+NOVEL = {"neighbours": 10, "density_power": 0.5, "distance_power": 1.0, "whiten": False}
+COVERAGE = {"quality": 0.0, "column": None, "whiten": False}
+SELECTORS: dict[str, Any] = {
+    "k_center": KCenter(whiten=False),
+    "log_det": LogDet(alpha=1.0, whiten=False),
+    "deita": Deita(column="score", threshold=0.9, whiten=False),
+    "facility_location": FacilityLocation(neighbours=100, **COVERAGE),
+    "novel_select": NovelSelect(ranks=100, **NOVEL),
+    "k_center, whitened": KCenter(whiten=True),
+}
+
+
+def problem_of(vectors: NDArray[np.float32], size: int) -> SelectionProblem:
+    """A problem over all rows; the score is a fixed pseudo-random number."""
+    count = len(vectors)
+    unused: Any = None
+    return SelectionProblem(
+        units=unused,
+        universe=Universe(np.arange(count), np.zeros(count, dtype=np.int64), {}),
+        level=1.0,
+        size=float(size),
+        examples=size,
+        weights=np.ones(count),
+        side="response",
+        seed=0,
+        ladder_seed=0,
+        embeddings=lambda side: vectors,
+        token_ids=unused,
+        column=lambda name: scores_of(count).tolist(),
+        keep=build_uncached,
+    )
+
+
+def scores_of(count: int) -> NDArray[np.float64]:
+    return np.random.default_rng(0).random(count)
+
+
+def plain_k_center(x: Rows, size: int) -> list[int]:
+    """The rule of Sener and Savarese 2018: the distances to all selected examples, in every step."""
+    norms, chosen = (x**2).sum(axis=1), [0]
+    while len(chosen) < size:
+        squared = norms[:, None] + norms[chosen] - 2 * x @ x[chosen].T
+        nearest = squared.min(axis=1)
+        nearest[chosen] = -np.inf
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
+def plain_log_det(x: Rows, size: int) -> list[int]:
+    """Algorithm 1 of Chen et al. 2018, with the whole kernel and its Cholesky factor."""
+    kernel = np.eye(len(x)) + x @ x.T
+    factor, gains, chosen = np.zeros((size, len(x))), np.diagonal(kernel).copy(), []
+    for step in range(size):
+        best = int(gains.argmax())
+        chosen.append(best)
+        row = (kernel[best] - factor[:step, best] @ factor[:step]) / np.sqrt(gains[best])
+        factor[step] = row
+        gains -= row**2
+        gains[best] = -np.inf
+    return chosen
+
+
+def plain_deita(x: Rows, size: int) -> list[int]:
+    """Liu et al. 2024: one example after another, its cosines to all that are kept."""
+    ranked, kept = np.argsort(-scores_of(len(x)), kind="stable").tolist(), []
+    for number in ranked:
+        if len(kept) < size and (not kept or (x[kept] @ x[number]).max() < 0.9):
+            kept.append(number)
+    skipped = [number for number in ranked if number not in set(kept)]
+    return (kept + skipped)[:size]
+
+
+def plain_novel(x: Rows, size: int) -> list[int]:
+    """Algorithm 1 of Yang et al. 2025: the distances to all selected examples are sorted in every step."""
+    density, norms, chosen = densities(x.astype(np.float32), 10) ** 0.5, (x**2).sum(axis=1), [0]
+    while len(chosen) < size:
+        distance = np.maximum((norms[:, None] + norms[chosen]) / 2 - x @ x[chosen].T, 0)
+        order = np.argsort(distance, axis=1, kind="stable")
+        weighted = np.take_along_axis(distance * density[chosen], order, axis=1)
+        novelty = weighted @ (1 / np.arange(1, len(chosen) + 1))
+        novelty[chosen] = -np.inf
+        chosen.append(int(novelty.argmax()))
+    return chosen
+
+
+def similarity_of(x: Rows) -> Rows:
+    return np.maximum(x @ x.T, 0)
+
+
+def plain_facility(x: Rows, size: int) -> list[int]:
+    """Greedy as in Wei et al. 2015: the gains of all examples, in every step."""
+    similarity, chosen = similarity_of(x), []
+    covered = np.zeros(len(x))
+    while len(chosen) < size:
+        gains = np.maximum(similarity - covered[:, None], 0).sum(axis=0)
+        gains[chosen] = -np.inf
+        chosen.append(int(gains.argmax()))
+        covered = np.maximum(covered, similarity[:, chosen[-1]])
+    return chosen
+
+
+def submodlib_facility(x: Rows, size: int) -> list[int]:
+    import submodlib
+
+    function = submodlib.FacilityLocationFunction(
+        n=len(x), mode="dense", separate_rep=False, sijs=similarity_of(x), metric="cosine"
+    )
+    greedy = function.maximize(budget=size, optimizer="LazyGreedy", stopIfZeroGain=False, stopIfNegativeGain=False)
+    return [number for number, _ in greedy]
+
+
+def apricot_facility(x: Rows, size: int) -> list[int]:
+    import apricot
+
+    chooser = apricot.FacilityLocationSelection(size, metric="precomputed", optimizer="lazy")
+    return [int(number) for number in chooser.fit(similarity_of(x)).ranking]
+
+
+REFERENCES: list[tuple[str, Any, str, Callable[[Rows, int], list[int]]]] = [
+    ("k_center", SELECTORS["k_center"], "plain loop", plain_k_center),
+    ("log_det", SELECTORS["log_det"], "plain loop (Cholesky)", plain_log_det),
+    ("deita", SELECTORS["deita"], "plain loop", plain_deita),
+    ("novel_select, ranks=null", NovelSelect(ranks=None, **NOVEL), "plain loop", plain_novel),
+    ("novel_select, ranks=100", SELECTORS["novel_select"], "plain loop (all ranks)", plain_novel),
+    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "plain loop", plain_facility),
+    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "submodlib", submodlib_facility),
+    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "apricot", apricot_facility),
+    ("facility_location, 100 neighbours", SELECTORS["facility_location"], "plain loop (all pairs)", plain_facility),
+]
+
+
+def measured(work: Callable[[], list[int]]) -> tuple[list[int], float, float]:
+    """Result, seconds, and peak memory in GiB above that at the start, of work in a child process."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+
+    def child() -> None:
+        work()  # compiles kernels, and touches what is allocated once
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - started
+        writer.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    writer.close()
+    try:
+        result, seconds, peak, _ = reader.recv()
+    finally:
+        process.join()
+    return result, seconds, peak
+
+
+def compare(path: str) -> None:
+    everything = np.load(path, mmap_mode="r")
+    rows = np.linspace(0, len(everything) - 1, SMALL).astype(int)
+    vectors = np.ascontiguousarray(everything[rows])
+    exact = vectors.astype(np.float64)
+    print("| selector | seconds | GiB | reference | seconds | GiB | times faster | equal picks | same set |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, selector, reference_name, reference in REFERENCES:
+        ours = measured(lambda chosen=selector: chosen.select(problem_of(vectors, PICKS)).indices.tolist())
+        try:
+            theirs = measured(lambda plain=reference: plain(exact, PICKS))
+        except EOFError:
+            print(f"| {name} | {ours[1]:.2f} | {ours[2]:.2f} | {reference_name} | failed | | | | |", flush=True)
+            continue
+        same = next((i for i, (a, b) in enumerate(zip(ours[0], theirs[0], strict=False)) if a != b), PICKS)
+        overlap = len(set(ours[0]) & set(theirs[0])) / PICKS
+        cells = [name, f"{ours[1]:.2f}", f"{ours[2]:.2f}", reference_name, f"{theirs[1]:.2f}", f"{theirs[2]:.2f}"]
+        cells += [f"{theirs[1] / ours[1]:.1f}", "all" if same == PICKS else f"first {same}", f"{overlap:.1%}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def scale(path: str, names: list[str]) -> None:
+    print("| selector | seconds | peak GiB of the process | columns |")
+    print("| --- | --- | --- | --- |")
+    for name in names or list(SELECTORS):
+        reader, writer = multiprocessing.Pipe(duplex=False)
+
+        def child(selector: Any = SELECTORS[name], end: Any = writer) -> None:
+            vectors = np.load(path, mmap_mode="r")
+            started = time.perf_counter()
+            selection: Selection = selector.select(problem_of(vectors, LARGE_PICKS))
+            seconds = time.perf_counter() - started
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            end.send((seconds, peak, dict(selection.columns), len(set(selection.indices.tolist()))))
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        seconds, peak, columns, count = reader.recv()
+        process.join()
+        assert count == LARGE_PICKS
+        print(f"| {name} | {seconds:.0f} | {peak:.2f} | `{columns}` |", flush=True)
+
+
+def write_vectors(pool: str, path: str) -> None:
+    import pyarrow.parquet as pq
+
+    from sftdiv.embeddings.lsa import LsaEmbedder
+
+    embedder = LsaEmbedder(dimensions=384, min_documents=2, max_share=0.03, max_words=50_000, iterations=4, seed=0)
+    texts = pq.read_table(pool, columns=["response"]).column("response").to_pylist()
+    np.save(path, embedder.embed(texts, Path(path).parent).vectors)
+
+
+def main() -> None:
+    command, *arguments = sys.argv[1:]
+    if command == "vectors":
+        write_vectors(*arguments)
+    elif command == "compare":
+        compare(*arguments)
+    else:
+        scale(arguments[0], arguments[1:])
+
+
+if __name__ == "__main__":
+    main()
