@@ -2,7 +2,7 @@
 
 Vectors are float32 and read once per product, so that memory sets the speed; products are summed in float64. Each
 is summed in the same order wherever its row stands, so that equal rows have equal products and ties stay ties. On a
-GPU the vectors are held there in float64. CPU and GPU agree to about 1e-15, so that only exact ties could be decided
+GPU the vectors are held there in float64. CPU and GPU agree to about 1e-15, so that only ties could be decided
 differently, and the device is no part of an identity.
 """
 
@@ -31,7 +31,7 @@ def products_with(vectors: NDArray[np.float32], *, threads: int | None = None) -
         threads: Number of threads on the CPU; None for all cores. Affects the run time only.
     """
     if _has_gpu():
-        yield _on_gpu(vectors)
+        yield products_on(vectors, "cuda")
         return
     vectors = np.ascontiguousarray(vectors)
     with in_ranges(threads) as ranges:
@@ -65,14 +65,15 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _on_gpu(vectors: NDArray[np.float32]) -> Product:
+def products_on(vectors: NDArray[np.float32], device: str) -> Product:
+    """The function of `products_with` by PyTorch on a device, which holds the vectors in float64."""
     import torch
 
-    held = torch.from_numpy(np.ascontiguousarray(vectors)).to("cuda").double()
+    rows = torch.from_numpy(np.ascontiguousarray(vectors)).to(device).double()
 
     def product(vector: NDArray[np.floating]) -> NDArray[np.float64]:
-        other = torch.from_numpy(vector.astype(np.float64)).to("cuda")
-        result: NDArray[np.float64] = (held @ other).cpu().numpy()
+        other = torch.from_numpy(vector.astype(np.float64)).to(device)
+        result: NDArray[np.float64] = (rows @ other).cpu().numpy()
         return result
 
     return product

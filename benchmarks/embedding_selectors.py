@@ -1,10 +1,10 @@
 """Selectors over embeddings against public packages and plain loops, and their time and memory on 117,000 examples.
 
-    python benchmarks/selectors.py vectors ../shared/data/pool-117k.parquet vectors.npy   # LSA, 384 dimensions
-    python benchmarks/selectors.py compare vectors.npy                                     # 5,000 of them, N = 500
-    python benchmarks/selectors.py scale vectors.npy                                       # all of them, N = 10,000
+    python benchmarks/embedding_selectors.py vectors ../shared/data/pool-117k.parquet vectors.npy   # LSA, 384 dimensions
+    python benchmarks/embedding_selectors.py compare vectors.npy                                     # 5,000 of them, N = 500
+    python benchmarks/embedding_selectors.py scale vectors.npy                                       # all of them, N = 10,000
 
-``compare`` needs submodlib-py and apricot-select (and nose, which apricot imports). Results of a run: selectors.md.
+``compare`` needs submodlib-py and apricot-select (and nose, which apricot imports). Results of a run: embedding_selectors.md.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.protocols import SelectionProblem
 from sftdiv.protocols.contexts import build_uncached
-from sftdiv.records import Selection, Universe
+from sftdiv.records import Universe
 from sftdiv.selection.rivals.deita import Deita
 from sftdiv.selection.rivals.facility_location_selector import FacilityLocation
 from sftdiv.selection.rivals.k_center import KCenter
@@ -164,26 +164,39 @@ REFERENCES: list[tuple[str, Any, str, Callable[[Rows, int], list[int]]]] = [
 ]
 
 
-def measured(work: Callable[[], list[int]]) -> tuple[list[int], float, float]:
-    """Result, seconds, and peak memory in GiB above that at the start, of work in a child process."""
+class Measured(NamedTuple):
+    """Result of work in a child process: picks, wall seconds, CPU seconds of all threads, peak memory in GiB."""
+
+    result: Any
+    seconds: float
+    cpu: float
+    peak: float
+
+
+def measured(work: Callable[[], Any], *, warm: bool) -> Measured:
+    """Run work in a child process; with ``warm`` a second time, so that kernels are compiled and pages are there.
+
+    Raises:
+        EOFError: The child failed.
+    """
     reader, writer = multiprocessing.Pipe(duplex=False)
 
     def child() -> None:
-        work()  # compiles kernels, and touches what is allocated once
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.perf_counter()
+        if warm:
+            work()
+        started, cpu = time.perf_counter(), time.process_time()
         result = work()
-        seconds = time.perf_counter() - started
-        writer.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before))
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        writer.send(Measured(result, seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
     writer.close()
     try:
-        result, seconds, peak, _ = reader.recv()
+        outcome: Measured = reader.recv()
     finally:
         process.join()
-    return result, seconds, peak
+    return outcome
 
 
 def compare(path: str) -> None:
@@ -191,42 +204,42 @@ def compare(path: str) -> None:
     rows = np.linspace(0, len(everything) - 1, SMALL).astype(int)
     vectors = np.ascontiguousarray(everything[rows])
     exact = vectors.astype(np.float64)
-    print("| selector | seconds | GiB | reference | seconds | GiB | times faster | equal picks | same set |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| selector | s | CPU s | GiB | reference | s | CPU s | GiB | times faster (CPU) | equal picks | same set |")
+    print("|" + " --- |" * 11)
     for name, selector, reference_name, reference in REFERENCES:
-        ours = measured(lambda chosen=selector: chosen.select(problem_of(vectors, PICKS)).indices.tolist())
+        ours = measured(lambda chosen=selector: picks(chosen, vectors, PICKS), warm=True)
         try:
-            theirs = measured(lambda plain=reference: plain(exact, PICKS))
+            theirs = measured(lambda plain=reference: plain(exact, PICKS), warm=False)
         except EOFError:
-            print(f"| {name} | {ours[1]:.2f} | {ours[2]:.2f} | {reference_name} | failed | | | | |", flush=True)
+            print(f"| {name} | {_numbers(ours)} | {reference_name} | failed |", flush=True)
             continue
-        same = next((i for i, (a, b) in enumerate(zip(ours[0], theirs[0], strict=False)) if a != b), PICKS)
-        overlap = len(set(ours[0]) & set(theirs[0])) / PICKS
-        cells = [name, f"{ours[1]:.2f}", f"{ours[2]:.2f}", reference_name, f"{theirs[1]:.2f}", f"{theirs[2]:.2f}"]
-        cells += [f"{theirs[1] / ours[1]:.1f}", "all" if same == PICKS else f"first {same}", f"{overlap:.1%}"]
+        pairs = zip(ours.result, theirs.result, strict=True)
+        same = next((i for i, (our, their) in enumerate(pairs) if our != their), PICKS)
+        overlap = len(set(ours.result) & set(theirs.result)) / PICKS
+        equal = "all" if same == PICKS else f"first {same}"
+        faster = f"{theirs.seconds / ours.seconds:.1f} ({theirs.cpu / ours.cpu:.1f})"
+        cells = [name, _numbers(ours), reference_name, _numbers(theirs), faster, equal, f"{overlap:.1%}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
+def picks(selector: Any, vectors: NDArray[np.float32], size: int) -> list[int]:
+    rows: list[int] = selector.select(problem_of(vectors, size)).indices.tolist()
+    return rows
+
+
+def _numbers(outcome: Measured) -> str:
+    return f"{outcome.seconds:.2f} | {outcome.cpu:.2f} | {outcome.peak:.2f}"
+
+
 def scale(path: str, names: list[str]) -> None:
-    print("| selector | seconds | peak GiB of the process | columns |")
-    print("| --- | --- | --- | --- |")
+    vectors = np.load(path, mmap_mode="r")
+    print("| selector | s | CPU s | peak GiB of the process | columns |")
+    print("|" + " --- |" * 5)
     for name in names or list(SELECTORS):
-        reader, writer = multiprocessing.Pipe(duplex=False)
-
-        def child(selector: Any = SELECTORS[name], end: Any = writer) -> None:
-            vectors = np.load(path, mmap_mode="r")
-            started = time.perf_counter()
-            selection: Selection = selector.select(problem_of(vectors, LARGE_PICKS))
-            seconds = time.perf_counter() - started
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            end.send((seconds, peak, dict(selection.columns), len(set(selection.indices.tolist()))))
-
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start()
-        seconds, peak, columns, count = reader.recv()
-        process.join()
-        assert count == LARGE_PICKS
-        print(f"| {name} | {seconds:.0f} | {peak:.2f} | `{columns}` |", flush=True)
+        problem = problem_of(vectors, LARGE_PICKS)
+        outcome = measured(lambda chosen=SELECTORS[name], whole=problem: chosen.select(whole), warm=False)
+        assert len(set(outcome.result.indices.tolist())) == LARGE_PICKS
+        print(f"| {name} | {_numbers(outcome)} | `{dict(outcome.result.columns)}` |", flush=True)
 
 
 def write_vectors(pool: str, path: str) -> None:
