@@ -1,10 +1,12 @@
 """Selectors over embeddings against public packages and plain loops, and their time and memory on 117,000 examples.
 
-    python benchmarks/embedding_selectors.py vectors ../shared/data/pool-117k.parquet vectors.npy   # LSA, 384 dimensions
-    python benchmarks/embedding_selectors.py compare vectors.npy                                     # 5,000 of them, N = 500
-    python benchmarks/embedding_selectors.py scale vectors.npy                                       # all of them, N = 10,000
+    python benchmarks/embedding_selectors.py vectors ../shared/data/pool-117k.parquet vectors.npy
+    python benchmarks/embedding_selectors.py compare vectors.npy
+    python benchmarks/embedding_selectors.py scale vectors.npy 10000 k_center log_det
 
-``compare`` needs submodlib-py and apricot-select (and nose, which apricot imports). Results of a run: embedding_selectors.md.
+The vectors are LSA of the responses in 384 dimensions. ``compare`` takes 5,000 of them and N = 500; it needs
+submodlib-py, apricot-select, and nose, which apricot imports. ``scale`` takes all, a size, and names of selectors; without
+names all. Results of a run: embedding_selectors.md.
 """
 
 from __future__ import annotations
@@ -31,8 +33,6 @@ from sftdiv.selection.rivals.novel_select import NovelSelect, densities
 
 Rows = NDArray[np.float64]
 SMALL, PICKS = 5_000, 500
-LARGE_PICKS = 10_000
-
 NOVEL = {"neighbours": 10, "density_power": 0.5, "distance_power": 1.0, "whiten": False}
 COVERAGE = {"quality": 0.0, "column": None, "whiten": False}
 SELECTORS: dict[str, Any] = {
@@ -231,14 +231,14 @@ def _numbers(outcome: Measured) -> str:
     return f"{outcome.seconds:.2f} | {outcome.cpu:.2f} | {outcome.peak:.2f}"
 
 
-def scale(path: str, names: list[str]) -> None:
+def scale(path: str, size: int, names: list[str]) -> None:
     vectors = np.load(path, mmap_mode="r")
     print("| selector | s | CPU s | peak GiB of the process | columns |")
     print("|" + " --- |" * 5)
     for name in names or list(SELECTORS):
-        problem = problem_of(vectors, LARGE_PICKS)
+        problem = problem_of(vectors, size)
         outcome = measured(lambda chosen=SELECTORS[name], whole=problem: chosen.select(whole), warm=False)
-        assert len(set(outcome.result.indices.tolist())) == LARGE_PICKS
+        assert len(set(outcome.result.indices.tolist())) == size
         print(f"| {name} | {_numbers(outcome)} | `{dict(outcome.result.columns)}` |", flush=True)
 
 
@@ -259,7 +259,7 @@ def main() -> None:
     elif command == "compare":
         compare(*arguments)
     else:
-        scale(arguments[0], arguments[1:])
+        scale(arguments[0], int(arguments[1]), arguments[2:])
 
 
 if __name__ == "__main__":

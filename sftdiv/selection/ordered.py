@@ -31,13 +31,11 @@ class Stratum:
         rows: Rows of the corpus, ascending: by the hash of their content. Shape (examples,).
         weights: Contribution of each to the budget (1, or its label tokens), shape (examples,).
         budget: Sum of weights at which selection stops.
-        number: Number of the stratum.
     """
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     budget: float
-    number: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,7 +77,7 @@ def take_in_order(
     for number, quota in enumerate(quotas.tolist()):
         members = universe.strata == number
         budget += quota  # minus the excess of earlier strata, since examples are selected whole
-        stratum = Stratum(universe.indices[members], weights[members], budget, number)
+        stratum = Stratum(universe.indices[members], weights[members], budget)
         if budget <= TOLERANCE:
             order = np.empty(0, dtype=np.int64)
         elif budget >= stratum.weights.sum() - TOLERANCE:

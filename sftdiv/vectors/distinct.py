@@ -1,6 +1,8 @@
-"""Distinct rows of an array, and the copies of each."""
+"""Distinct rows of an array, and the digest of its content."""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,3 +21,8 @@ def distinct_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDAr
     order = np.argsort(first)
     rank[order] = np.arange(len(first))
     return first[order].astype(np.int64), rank[number]
+
+
+def digest_of(vectors: NDArray[np.float32]) -> str:
+    """Digest of an array's content, for keys of what is computed from it."""
+    return hashlib.blake2b(np.ascontiguousarray(vectors).tobytes(), digest_size=16).hexdigest()

@@ -95,8 +95,7 @@ class FacilityLocation:
 
         def order_of(stratum: Stratum, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             nonlocal covered
-            key = {"side": problem.side, "whiten": self.whiten, "stratum": stratum.number}
-            coverage, number = self._coverage(problem, key, vectors)
+            coverage, number = self._coverage(problem, vectors)
             bonus = np.zeros(len(stratum)) if scores is None else self.quality * scaled(scores[stratum.rows])
             order, value = most_covering(coverage, number, bonus, stratum, share=1 - self.quality)
             covered += value
@@ -105,17 +104,15 @@ class FacilityLocation:
         rows = take_by_vectors(problem, order_of, whiten=self.whiten)
         return Selection(rows, {"facility_location": {"covered": covered / len(problem.universe.indices)}})
 
-    def _coverage(
-        self, problem: SelectionProblem, key: dict[str, Any], vectors: NDArray[np.float32]
-    ) -> tuple[Coverage, NDArray[np.int64]]:
+    def _coverage(self, problem: SelectionProblem, vectors: NDArray[np.float32]) -> tuple[Coverage, NDArray[np.int64]]:
         """The similarities of the distinct vectors, and the distinct vector of each example."""
-        from sftdiv.vectors.distinct import distinct_rows
+        from sftdiv.vectors.distinct import digest_of, distinct_rows
 
         first, number = distinct_rows(vectors)
         distinct = vectors[first]
         if self.neighbours is None or self.neighbours >= len(first) - 1:
             return all_pairs(distinct), number
-        key = {**key, "neighbours": self.neighbours}
+        key = {"vectors": digest_of(distinct), "neighbours": self.neighbours}
         folder = problem.keep("neighbours", key, partial(_write_nearest, distinct, self.neighbours))
         return of_neighbours(distinct, np.load(folder / FILE)), number
 

@@ -76,15 +76,12 @@ class NovelSelect:
             SftdivError: The size is larger than the universe, a stratum has no more distinct vectors than
                 ``neighbours``, or ``ranks: null`` needs too much memory.
         """
+        from sftdiv.vectors.distinct import digest_of
+
         novelties: list[NDArray[np.float64]] = []
 
         def order_of(stratum: Stratum, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-            key = {
-                "side": problem.side,
-                "whiten": self.whiten,
-                "neighbours": self.neighbours,
-                "stratum": stratum.number,
-            }
+            key = {"vectors": digest_of(vectors), "neighbours": self.neighbours}
             folder = problem.keep("densities", key, partial(_write_densities, vectors, self.neighbours))
             density = np.load(folder / FILE) ** self.density_power
             order, novelty = most_novel(vectors, density, stratum, distance_power=self.distance_power, ranks=self.ranks)
