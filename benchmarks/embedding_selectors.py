@@ -5,8 +5,8 @@
     python benchmarks/embedding_selectors.py scale vectors.npy 10000 k_center log_det
 
 The vectors are LSA of the responses in 384 dimensions. ``compare`` takes 5,000 of them and N = 500; it needs
-submodlib-py, apricot-select, and nose, which apricot imports. ``scale`` takes all, a size, and names of selectors; without
-names all. Results of a run: embedding_selectors.md.
+submodlib-py, apricot-select, and nose, which apricot imports. ``scale`` takes all, with a size and names of selectors;
+without names all of these. Results of a run: embedding_selectors.md.
 """
 
 from __future__ import annotations
