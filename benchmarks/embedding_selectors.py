@@ -81,6 +81,17 @@ def plain_k_center(x: Rows, size: int) -> list[int]:
     return chosen
 
 
+def incremental_k_center(x: Rows, size: int) -> list[int]:
+    """The loop of most public k-center code: one vectorised step of numpy per selected example."""
+    norms, nearest, chosen = (x**2).sum(axis=1), np.full(len(x), np.inf), [0]
+    while len(chosen) < size:
+        last = chosen[-1]
+        nearest = np.minimum(nearest, np.maximum(norms + norms[last] - 2 * x @ x[last], 0))
+        nearest[last] = -1
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
 def plain_log_det(x: Rows, size: int) -> list[int]:
     """Algorithm 1 of Chen et al. 2018, with the whole kernel and its Cholesky factor."""
     kernel = np.eye(len(x)) + x @ x.T
@@ -153,6 +164,7 @@ def apricot_facility(x: Rows, size: int) -> list[int]:
 
 REFERENCES: list[tuple[str, Any, str, Callable[[Rows, int], list[int]]]] = [
     ("k_center", SELECTORS["k_center"], "plain loop", plain_k_center),
+    ("k_center", SELECTORS["k_center"], "numpy, incremental", incremental_k_center),
     ("log_det", SELECTORS["log_det"], "plain loop (Cholesky)", plain_log_det),
     ("deita", SELECTORS["deita"], "plain loop", plain_deita),
     ("novel_select, ranks=null", NovelSelect(ranks=None, **NOVEL), "plain loop", plain_novel),
