@@ -32,7 +32,7 @@ from sftdiv.selection.rivals.log_det import LogDet
 from sftdiv.selection.rivals.novel_select import NovelSelect, densities
 
 Rows = NDArray[np.float64]
-SMALL, PICKS = 5_000, 500
+SMALL, PICKS, MORE_PICKS = 5_000, 500, 2_000
 NOVEL = {"neighbours": 10, "density_power": 0.5, "distance_power": 1.0, "whiten": False}
 COVERAGE = {"quality": 0.0, "column": None, "whiten": False}
 SELECTORS: dict[str, Any] = {
@@ -95,6 +95,7 @@ def incremental_k_center(x: Rows, size: int) -> list[int]:
 def plain_log_det(x: Rows, size: int) -> list[int]:
     """Algorithm 1 of Chen et al. 2018, with the whole kernel and its Cholesky factor."""
     kernel = np.eye(len(x)) + x @ x.T
+    np.fill_diagonal(kernel, np.round(np.diagonal(kernel), 6))  # unit vectors, not their rounding to float32
     factor, gains, chosen = np.zeros((size, len(x))), np.diagonal(kernel).copy(), []
     for step in range(size):
         best = int(gains.argmax())
@@ -162,17 +163,21 @@ def apricot_facility(x: Rows, size: int) -> list[int]:
     return [int(number) for number in chooser.fit(similarity_of(x)).ranking]
 
 
-REFERENCES: list[tuple[str, Any, str, Callable[[Rows, int], list[int]]]] = [
-    ("k_center", SELECTORS["k_center"], "plain loop", plain_k_center),
-    ("k_center", SELECTORS["k_center"], "numpy, incremental", incremental_k_center),
-    ("log_det", SELECTORS["log_det"], "plain loop (Cholesky)", plain_log_det),
-    ("deita", SELECTORS["deita"], "plain loop", plain_deita),
-    ("novel_select, ranks=null", NovelSelect(ranks=None, **NOVEL), "plain loop", plain_novel),
-    ("novel_select, ranks=100", SELECTORS["novel_select"], "plain loop (all ranks)", plain_novel),
-    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "plain loop", plain_facility),
-    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "submodlib", submodlib_facility),
-    ("facility_location, all pairs", FacilityLocation(neighbours=None, **COVERAGE), "apricot", apricot_facility),
-    ("facility_location, 100 neighbours", SELECTORS["facility_location"], "plain loop (all pairs)", plain_facility),
+ALL_PAIRS = FacilityLocation(neighbours=None, **COVERAGE)
+# Selector, its name, the reference, its name, N
+REFERENCES: list[tuple[str, Any, str, Callable[[Rows, int], list[int]], int]] = [
+    ("k_center", SELECTORS["k_center"], "plain loop", plain_k_center, PICKS),
+    ("k_center", SELECTORS["k_center"], "numpy, incremental", incremental_k_center, PICKS),
+    ("log_det", SELECTORS["log_det"], "plain loop (Cholesky)", plain_log_det, PICKS),
+    ("log_det", SELECTORS["log_det"], "plain loop (Cholesky)", plain_log_det, MORE_PICKS),
+    ("deita", SELECTORS["deita"], "plain loop", plain_deita, PICKS),
+    ("deita", SELECTORS["deita"], "plain loop", plain_deita, MORE_PICKS),
+    ("facility_location, all pairs", ALL_PAIRS, "submodlib", submodlib_facility, PICKS),
+    ("facility_location, all pairs", ALL_PAIRS, "apricot", apricot_facility, PICKS),
+    ("facility_location, all pairs", ALL_PAIRS, "plain loop", plain_facility, PICKS),
+    ("facility_location, sparse", SELECTORS["facility_location"], "submodlib, all pairs", submodlib_facility, PICKS),
+    ("novel_select, all ranks", NovelSelect(ranks=None, **NOVEL), "plain loop", plain_novel, PICKS),
+    ("novel_select, 100 ranks", SELECTORS["novel_select"], "plain loop, all ranks", plain_novel, PICKS),
 ]
 
 
@@ -211,26 +216,28 @@ def measured(work: Callable[[], Any], *, warm: bool) -> Measured:
     return outcome
 
 
-def compare(path: str) -> None:
+def compare(path: str, names: list[str]) -> None:
     everything = np.load(path, mmap_mode="r")
     rows = np.linspace(0, len(everything) - 1, SMALL).astype(int)
     vectors = np.ascontiguousarray(everything[rows])
     exact = vectors.astype(np.float64)
-    print("| selector | s | CPU s | GiB | reference | s | CPU s | GiB | times faster (CPU) | equal picks | same set |")
-    print("|" + " --- |" * 11)
-    for name, selector, reference_name, reference in REFERENCES:
-        ours = measured(lambda chosen=selector: picks(chosen, vectors, PICKS), warm=True)
+    print("| selector | N | s | CPU s | GiB | reference | s | CPU s | GiB | faster (CPU) | equal picks | same set |")
+    print("|" + " --- |" * 12)
+    for name, selector, reference_name, reference, size in REFERENCES:
+        if names and name.partition(",")[0] not in names:
+            continue
+        ours = measured(lambda chosen=selector, count=size: picks(chosen, vectors, count), warm=True)
         try:
-            theirs = measured(lambda plain=reference: plain(exact, PICKS), warm=False)
+            theirs = measured(lambda plain=reference, count=size: plain(exact, count), warm=False)
         except EOFError:
-            print(f"| {name} | {_numbers(ours)} | {reference_name} | failed |", flush=True)
+            print(f"| {name} | {size:,} | {_numbers(ours)} | {reference_name} | failed |", flush=True)
             continue
         pairs = zip(ours.result, theirs.result, strict=True)
-        same = next((i for i, (our, their) in enumerate(pairs) if our != their), PICKS)
-        overlap = len(set(ours.result) & set(theirs.result)) / PICKS
-        equal = "all" if same == PICKS else f"first {same}"
+        same = next((i for i, (our, their) in enumerate(pairs) if our != their), size)
+        overlap = len(set(ours.result) & set(theirs.result)) / size
+        equal = "all" if same == size else f"first {same}"
         faster = f"{theirs.seconds / ours.seconds:.1f} ({theirs.cpu / ours.cpu:.1f})"
-        cells = [name, _numbers(ours), reference_name, _numbers(theirs), faster, equal, f"{overlap:.1%}"]
+        cells = [name, f"{size:,}", _numbers(ours), reference_name, _numbers(theirs), faster, equal, f"{overlap:.1%}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -269,7 +276,7 @@ def main() -> None:
     if command == "vectors":
         write_vectors(*arguments)
     elif command == "compare":
-        compare(*arguments)
+        compare(arguments[0], arguments[1:])
     else:
         scale(arguments[0], int(arguments[1]), arguments[2:])
 

@@ -76,6 +76,7 @@ def naive_k_center(x, size):
 
 def naive_log_det(x, size):
     kernel, chosen = np.eye(len(x)) + x @ x.T, []
+    np.fill_diagonal(kernel, np.round(np.diagonal(kernel), 6))  # unit vectors, not their rounding to float32
     while len(chosen) < size:
         rest = [i for i in range(len(x)) if i not in chosen]
         values = [np.linalg.slogdet(kernel[np.ix_([*chosen, i], [*chosen, i])])[1] for i in rest]

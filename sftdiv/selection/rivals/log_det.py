@@ -71,14 +71,14 @@ def most_volume(
     """Positions in greedy order until their weights reach the budget, and the gain of each in nats.
 
     Args:
-        vectors: Vectors of the stratum, shape (examples, d).
+        vectors: Vectors of the stratum, of unit length or zeros, shape (examples, d).
         stratum: Weights and budget.
         alpha: Weight of the similarities.
     """
     from sftdiv.vectors.products import products_with
 
     order, gains, reached = [], [], 0.0
-    residual = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    residual = vectors.any(axis=1).astype(np.float64)  # |x|^2 of unit vectors without their rounding: ties stay ties
     inverse = np.eye(vectors.shape[1])
     with products_with(vectors) as product:
         while reached < stratum.budget - 1e-9:
