@@ -30,6 +30,7 @@ from sftdiv.selection.rivals.facility_location_selector import FacilityLocation
 from sftdiv.selection.rivals.k_center import KCenter
 from sftdiv.selection.rivals.log_det import LogDet
 from sftdiv.selection.rivals.novel_select import NovelSelect, densities
+from sftdiv.vectors.distinct import distinct_rows
 
 Rows = NDArray[np.float64]
 SMALL, PICKS, MORE_PICKS = 5_000, 500, 2_000
@@ -152,7 +153,7 @@ def submodlib_facility(x: Rows, size: int) -> list[int]:
     function = submodlib.FacilityLocationFunction(
         n=len(x), mode="dense", separate_rep=False, sijs=similarity_of(x), metric="cosine"
     )
-    greedy = function.maximize(budget=size, optimizer="LazyGreedy", stopIfZeroGain=False, stopIfNegativeGain=False)
+    greedy = function.maximize(budget=size, optimizer="LazyGreedy", stopIfZeroGain=False, show_progress=False)
     return [number for number, _ in greedy]
 
 
@@ -220,7 +221,7 @@ def compare(path: str, names: list[str]) -> None:
     everything = np.load(path, mmap_mode="r")
     rows = np.linspace(0, len(everything) - 1, SMALL).astype(int)
     vectors = np.ascontiguousarray(everything[rows])
-    exact = vectors.astype(np.float64)
+    exact, copy_of = vectors.astype(np.float64), distinct_rows(vectors)[1]
     print("| selector | N | s | CPU s | GiB | reference | s | CPU s | GiB | faster (CPU) | equal picks | same set |")
     print("|" + " --- |" * 12)
     for name, selector, reference_name, reference, size in REFERENCES:
@@ -232,9 +233,10 @@ def compare(path: str, names: list[str]) -> None:
         except EOFError:
             print(f"| {name} | {size:,} | {_numbers(ours)} | {reference_name} | failed |", flush=True)
             continue
-        pairs = zip(ours.result, theirs.result, strict=True)
+        our_texts, their_texts = (copy_of[outcome.result].tolist() for outcome in (ours, theirs))  # ties aside
+        pairs = zip(our_texts, their_texts, strict=True)
         same = next((i for i, (our, their) in enumerate(pairs) if our != their), size)
-        overlap = len(set(ours.result) & set(theirs.result)) / size
+        overlap = len(set(our_texts) & set(their_texts)) / size
         equal = "all" if same == size else f"first {same}"
         faster = f"{theirs.seconds / ours.seconds:.1f} ({theirs.cpu / ours.cpu:.1f})"
         cells = [name, f"{size:,}", _numbers(ours), reference_name, _numbers(theirs), faster, equal, f"{overlap:.1%}"]

@@ -55,22 +55,25 @@ class Deita:
     def select(self, problem: SelectionProblem) -> Selection:
         """The subset, with the columns ``deita.kept`` and ``deita.filled``, numbers of selected examples.
 
+        Where the whole universe is selected, nothing is compared, and both are None.
+
         Raises:
             SftdivError: The size is larger than the universe, or the column is no column of numbers.
         """
         scores = numbers_of(problem, self.column, setting="selection.selector.column")
-        filled = 0
+        filled: list[int] = []
 
         def order_of(stratum: Stratum, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-            nonlocal filled
             ranked = by_score(scores[stratum.rows])
             kept = far_enough(vectors, ranked, stratum, threshold=self.threshold)
             order = np.concatenate([kept, ranked[~np.isin(ranked, kept)]])
-            filled += max(0, len(stratum.prefix(order)) - len(kept))
+            filled.append(max(0, len(stratum.prefix(order)) - len(kept)))
             return order
 
         rows = take_by_vectors(problem, order_of, whiten=self.whiten)
-        return Selection(rows, {"deita": {"kept": len(rows) - filled, "filled": filled}})
+        if not filled:
+            return Selection(rows, {"deita": {"kept": None, "filled": None}})
+        return Selection(rows, {"deita": {"kept": len(rows) - sum(filled), "filled": sum(filled)}})
 
 
 def far_enough(

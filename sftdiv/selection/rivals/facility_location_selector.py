@@ -84,6 +84,8 @@ class FacilityLocation:
     def select(self, problem: SelectionProblem) -> Selection:
         """The subset, with the column ``facility_location.covered``: the objective per example of the universe.
 
+        It is None where the whole universe is selected, of which nothing is computed.
+
         Raises:
             SftdivError: The size is larger than the universe, the column is no column of numbers, or
                 ``neighbours: null`` meets too many vectors.
@@ -91,18 +93,18 @@ class FacilityLocation:
         scores = None
         if self.column is not None:
             scores = numbers_of(problem, self.column, setting="selection.selector.column")
-        covered = 0.0
+        values: list[float] = []
 
         def order_of(stratum: Stratum, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-            nonlocal covered
             coverage, number = self._coverage(problem, vectors)
             bonus = np.zeros(len(stratum)) if scores is None else self.quality * scaled(scores[stratum.rows])
             order, value = most_covering(coverage, number, bonus, stratum, share=1 - self.quality)
-            covered += value
+            values.append(value)
             return order
 
         rows = take_by_vectors(problem, order_of, whiten=self.whiten)
-        return Selection(rows, {"facility_location": {"covered": covered / len(problem.universe.indices)}})
+        covered = sum(values) / len(problem.universe.indices) if values else None
+        return Selection(rows, {"facility_location": {"covered": covered}})
 
     def _coverage(self, problem: SelectionProblem, vectors: NDArray[np.float32]) -> tuple[Coverage, NDArray[np.int64]]:
         """The similarities of the distinct vectors, and the distinct vector of each example."""
@@ -188,6 +190,6 @@ def most_covering(
 
     copies = np.bincount(number).astype(np.float64)
     first_gains = gains(*coverage, copies)
-    scale = 1.0 if share == 1 else share / first_gains.max()
+    scale = 1.0 if share == 1 else share / max(first_gains.max(), np.finfo(np.float64).tiny)
     order, value = lazy_greedy(*coverage, copies, number, first_gains, bonus, scale, stratum.weights, stratum.budget)
     return order, float(value)

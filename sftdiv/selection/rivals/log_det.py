@@ -51,10 +51,12 @@ class LogDet:
     def select(self, problem: SelectionProblem) -> Selection:
         """The subset, with the column ``log_det.value``: the objective in nats, summed over strata.
 
+        It is None where the whole universe is selected, of which nothing is computed.
+
         Raises:
             SftdivError: The size is larger than the universe.
         """
-        values = [0.0]
+        values: list[float] = []
 
         def order_of(stratum: Stratum, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             order, gains = most_volume(vectors, stratum, alpha=self.alpha)
@@ -62,7 +64,7 @@ class LogDet:
             return order
 
         rows = take_by_vectors(problem, order_of, whiten=self.whiten)
-        return Selection(rows, {"log_det": {"value": sum(values)}})
+        return Selection(rows, {"log_det": {"value": sum(values) if values else None}})
 
 
 def most_volume(
