@@ -110,10 +110,11 @@ def ladder(
 
 
 def _default_embedder(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The setting ``embedder=none``, unless the strategy needs an embedder: then the command's default holds."""
+    """The setting ``embedder=none``, unless strategy or selector need an embedder: then the command's default holds."""
     from sftdiv.config.from_python import run_request
 
-    needs_embeddings = run_request(settings).spec.strategy.needs == "embeddings"
+    spec = run_request(settings).spec
+    needs_embeddings = spec.strategy.needs == "embeddings" or spec.selection.needs_embeddings
     return {} if needs_embeddings else {"embedder": "none"}
 
 

@@ -17,7 +17,7 @@ COMMANDS = {"run", "measure", "regenerate", "analyze", "judge", "sync", "api", "
 COMPOSITION = {"config", "pipeline", "sweep"}
 SERVICES = {"tracking", "reporting", "release"}
 STAGES = {"data", "embeddings", "units", "selection", "diversity", "training", "evaluation", "analysis"}
-FOUNDATIONS = {"records", "protocols", "storage", "llm", "modeling", "text"}
+FOUNDATIONS = {"records", "protocols", "storage", "llm", "modeling", "text", "vectors"}
 SHOWN = {
     ("reporting", "analysis"),
     ("reporting", "diversity"),

@@ -38,7 +38,7 @@ NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a
     "train.label_tokens",
     *SEEDS,
 )
-KINDS = ("level", "random", "full", "base")
+KINDS = ("level", "random", "full", "base", "selector")
 SETTING = "config."  # prefix of the settings in a row
 ORDER = (
     "_kind",
@@ -156,6 +156,7 @@ def _table(results: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapp
         columns = {key: value for key, value in row.items() if not key.startswith(SETTING)}
         rows.append({**columns, "cell": name})
     cells = pd.DataFrame(rows)
+    cells["selector"] = cells["selector"].fillna("") if "selector" in cells else ""
     for name in NUMBERS:
         cells[name] = pd.to_numeric(cells[name]) if name in cells else np.nan
     cells = cells.assign(

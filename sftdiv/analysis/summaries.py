@@ -33,7 +33,7 @@ MEANS = {
     "label_tokens": "train.label_tokens",
     "cut_share": "cut_share",
 }
-BASELINE = ("kind", "universe_of", "side", "size", "budget", "model", "match", "variant")
+BASELINE = ("kind", "selector", "universe_of", "side", "size", "budget", "model", "match", "variant")
 
 
 def ladder_table(cells: pd.DataFrame) -> pd.DataFrame:
@@ -50,6 +50,8 @@ def baseline_table(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per kind of baseline and setting: the number of scored cells and their performance."""
     rows = []
     baselines = cells[cells["kind"] != "level"]
+    own = (baselines["kind"] == "selector") & (baselines["universe_of"] == "own")  # that of the strategy's units
+    baselines = baselines.assign(universe_of=baselines["universe_of"].mask(own, baselines["strategy"]))
     for keys, group in baselines.groupby(list(BASELINE), dropna=False, sort=False):
         rows.append(dict(zip(BASELINE, keys, strict=True)) | _performance(group, "cells"))
     return pd.DataFrame(rows, columns=[*BASELINE, "cells", "performance", "performance_sd"])

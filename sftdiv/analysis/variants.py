@@ -40,11 +40,11 @@ def add_variants(cells: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
     """The variant of each cell; empty where only one ladder has its label.
 
     Args:
-        cells: Rows with the columns ``cell``, ``kind``, ``FAMILY`` and ``IDENTITY``.
+        cells: Rows with the columns ``cell``, ``kind``, ``selector``, ``FAMILY`` and ``IDENTITY``.
         settings: Flat settings by cell; empty for cells written before rows contained them.
     """
     variants = pd.Series("", index=cells.index, dtype=object)
-    for _, family in cells.groupby(["kind", *FAMILY], dropna=False, sort=True):
+    for _, family in cells.groupby(["kind", "selector", *FAMILY], dropna=False, sort=True):
         ladders = [ladder for _, ladder in family.groupby(list(IDENTITY), dropna=False, sort=True)]
         if len(ladders) > 1:
             for ladder, name in zip(ladders, _variant_names(ladders, settings), strict=True):

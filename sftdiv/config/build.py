@@ -109,6 +109,8 @@ def _columns_used(config: DictConfig, selection: SelectionSpec) -> dict[str, str
         used["strategy.column"] = config.strategy.column
     if selection.size.chooses and "quality" in selection.match and selection.quality is not None:
         used["selection.quality"] = selection.quality
+    if selection.size.chooses and (column := getattr(selection.selector, "column", None)) is not None:
+        used["selection.selector.column"] = column
     return used
 
 

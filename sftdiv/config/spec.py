@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sftdiv.config.data_spec import CorpusSpec, SelectionSpec, SizeSpec, StrategySpec
+from sftdiv.config.data_spec import CorpusSpec, StrategySpec
 from sftdiv.config.seeds import Seeds
+from sftdiv.config.selection_spec import SelectionSpec, SizeSpec
 from sftdiv.diversity.registry import metrics_identity
 from sftdiv.protocols import Embedder, Evaluator
 from sftdiv.records import ModelRef, SftdivError
@@ -142,6 +143,11 @@ class RunSpec:
                 f"strategy={self.strategy.name} clusters embeddings, which embedder=none does not compute: "
                 "use embedder=minilm or embedder=lsa"
             )
+        if self.selection.needs_embeddings and self.embedder is None:
+            raise SftdivError(
+                f"selector={self.selection.rival} compares embeddings, which embedder=none does not compute: "
+                "use embedder=minilm or embedder=lsa"
+            )
         if self.model.pretrain and self.model.pretrain.reads == "world" and self.corpus.name != "embedded":
             raise SftdivError(
                 f"model={self.model.name} is pretrained on the synthetic corpus; with corpus={self.corpus.name} use "
@@ -172,8 +178,8 @@ class RunSpec:
     def cell(self, study: str, root: Path) -> Cell:
         """Folder of this run, named by what decides its result.
 
-        The name holds strategy, side, size, level, model and seed. A hash covers the rest and is shared by the
-        cells of one ladder.
+        The name holds strategy, side, size, level, model and seed; that of a selector without levels stands in place
+        of strategy and level. A hash covers the rest and is shared by the cells of one ladder.
 
         Args:
             study: Name of the study.
@@ -181,14 +187,16 @@ class RunSpec:
         """
         rest = self.identity()
         strategy, model, selection = rest["strategy"], rest["model"], rest["selection"]
-        readable = [strategy.pop("name"), strategy.pop("side"), self.selection.size.label]
+        rival = self.selection.rival
+        readable = [rival or strategy.pop("name"), strategy.pop("side"), self.selection.size.label]
         size = selection.pop("size")
         if size["label_tokens"] == "auto":
             rest["label_tokens"] = "auto"  # else size.n and its token budget would share the hash of a ladder
         elif size["label_tokens"] is not None:
             rest["n"] = size["n"]  # scales selection.k_min_size and is not in the name
         level = selection.pop("level")
-        readable += [f"d{level:.3g}", model.pop("name"), self._seeds_label()]
+        readable += [] if rival else [f"d{level:.3g}"]
+        readable += [model.pop("name"), self._seeds_label()]
         del rest["seeds"]
         common = content_hash(rest, length=6)
         is_exact_in_name = float(f"{level:.3g}") == level  # 1/6 and 0.167 are different levels
@@ -203,14 +211,15 @@ class RunSpec:
 
     def columns(self) -> dict[str, Any]:
         """Identifying columns of the result row, used to group tables."""
-        size = self.selection.size
-        kind = "full" if size.everything else "base" if size.nothing else "level"
+        size, rival = self.selection.size, self.selection.rival
+        kind = "full" if size.everything else "base" if size.nothing else "selector" if rival else "level"
         return {
             "kind": "random" if kind == "level" and self.strategy.name == "random" else kind,
+            **({"selector": rival} if rival else {}),
             "strategy": self.strategy.name,
             "side": self.strategy.side,
             **size.columns,
-            "level": self.selection.level,
+            "level": None if rival else self.selection.level,
             "match": self.selection.match,
             "universe_of": self.selection.universe_name,
             **self.seeds.columns,

@@ -90,8 +90,11 @@ def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     if row["n"]:
         pool = f" from a pool of {row['pool']:,}" if "pool" in row else ""
         yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
-        yield "strategy", f"{row['strategy']} on the {row['side']}, level {row['level']:.3g}, match {row['match']}"
-        if "k_asked" in row:
+        level = "no level" if row["level"] is None else f"level {row['level']:.3g}"
+        yield "strategy", f"{row['strategy']} on the {row['side']}, {level}, match {row['match']}"
+        if "selector" in row:
+            yield "selector", f"{row['selector']}; the units of {row['strategy']} are counted and define the universe"
+        elif "k_asked" in row:
             requested = f"k = {row['k_asked']:,} of {row['k_max']:,} (at level 0: {row['k_min']:,})"
             yield "types", f"{requested}; {row['k_reached']:,} reached"
             yield "level", level_meaning(row["level"])

@@ -58,7 +58,15 @@ class UnitExtractor(Protocol):
 
 
 class Selector(Protocol):
-    """Selects examples of a universe (``conf/selector``)."""
+    """Selects examples of a universe (``conf/selector``).
+
+    Optional attributes of its class, and a field, are read before a run:
+
+    - ``uses_level``: False for a selector without diversity levels. Its cells are named by the ``kind`` of its identity
+      in place of strategy and level, are one for all levels, and have the columns ``kind=selector`` and ``selector``.
+    - ``needs``: ``embeddings`` for a selector that compares vectors; ``embedder=none`` is then refused.
+    - ``column``, a field: carried column of the corpus that it reads; without ``corpus.columns`` it is refused.
+    """
 
     def identity(self) -> Mapping[str, Any]:
         """Kind and settings that decide the selection; JSON."""

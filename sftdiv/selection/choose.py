@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from sftdiv.records import Ladder, Selection, SftdivError, Units, Universe
 from sftdiv.selection.draw import draw_evenly
 from sftdiv.selection.ladder import build_ladder, tie_ranks
 from sftdiv.selection.level import check_pool, k_of_level, lowest_k
+from sftdiv.selection.quotas import check_fits, divide_size, universe_text
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _rungs(
     universe_weights = weights[universe.indices]
     _check_size(slack, size, floor, level, universe_weights, universe.counts)
     counts_examples = bool(np.all(universe_weights == 1))
-    quotas = _quotas(np.bincount(universe.strata, weights=universe_weights), size, whole=counts_examples)
+    quotas = divide_size(np.bincount(universe.strata, weights=universe_weights), size, whole=counts_examples)
     types, is_only_stratum = sum(ladder.k_max for ladder in ladders), len(ladders) == 1
     rungs = []
     for stratum, (ladder, quota) in enumerate(zip(ladders, quotas, strict=True)):
@@ -168,26 +168,12 @@ def _check_size(
     """
     if slack < 1:
         raise SftdivError(f"selection.slack={slack} is below 1: the pool could not fill the subset")
-    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in excluded.items())
-    universe = f"the universe holds ({weights.sum():,.0f} in {len(weights):,} examples; {reasons})"
-    if size > weights.sum() * (1 + 1e-9):
-        raise SftdivError(
-            f"size {size:,.0f} is more than {universe}. The largest feasible size is {int(weights.sum()):,}"
-        )
+    check_fits(size, weights, excluded)
     if level < 1 and slack * floor > weights.sum():
         resolved_for = "size" if floor == size else "selection.k_min_size"
         raise SftdivError(
-            f"slack x {resolved_for} = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than {universe}. "
+            f"slack x {resolved_for} = {slack} x {floor:,.0f} = {slack * floor:,.0f} is more than "
+            f"{universe_text(weights, excluded)}. "
             f"The largest feasible size is {int(weights.sum() / slack):,} below level 1 and {int(weights.sum()):,} at "
             "diversity_level=1; or lower selection.slack"
         )
-
-
-def _quotas(stratum_weights: NDArray[Any], size: float, *, whole: bool) -> NDArray[np.float64]:
-    """The size divided in proportion to the strata; with ``whole``, integers by the largest-remainder method."""
-    exact = stratum_weights / stratum_weights.sum() * size
-    if not whole:
-        return exact
-    quotas = np.floor(exact)
-    quotas[np.argsort(quotas - exact, kind="stable")[: round(size - quotas.sum())]] += 1
-    return quotas

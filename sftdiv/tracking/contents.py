@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config."  # prefix of the columns that hold settings
 TAG_FORMATS = {  # columns of a row that become tags; a bare "none" or number would say nothing
+    "selector": "{}",
     "strategy": "{}",
     "side": "{}",
     "size": "size {}",

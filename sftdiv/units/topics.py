@@ -26,9 +26,9 @@ from sftdiv.storage.validate import check_one_of
 from sftdiv.text.words import split_words
 from sftdiv.units.clustering.kmeans import mean_directions, nearest_centre
 from sftdiv.units.clustering.stability import Stability
-from sftdiv.units.clustering.threads import in_ranges
 from sftdiv.units.packages import check_packages
 from sftdiv.units.topic_words import central_rows, one_hot, telling_words
+from sftdiv.vectors.threads import in_ranges
 
 Noise = Literal["drop", "nearest", "own"]
 NO_TOPIC = -1

@@ -621,6 +621,23 @@ def test_baselines_alone_have_no_slope(tmp_path):
     assert all(table.empty for table in (analysis.slopes, analysis.ladders, analysis.correlations, analysis.power))
 
 
+def test_other_selectors_are_baselines_by_their_names_and_universes(tmp_path):
+    folder = small(tmp_path / "rivals")
+    for number, (selector, strategy) in enumerate(
+        [("k_center", "micro_token"), ("k_center", "meso_tag"), ("deita", "meso_tag")]
+    ):
+        for seed in (0, 1):
+            row = synthetic_row("rivals", strategy, "response", 1.0, seed, 0.1 * number) | {"universe_of": "own"}
+            row |= {"kind": "selector", "selector": selector, "level": None, "cell": f"{selector}-{strategy}-s{seed}"}
+            row |= {"config_hash": f"{number}"}
+            write_cell(folder, {name: value for name, value in row.items() if not name.startswith("k_")})
+    analysis = analyzed(folder)
+    rivals = analysis.baselines[analysis.baselines["kind"] == "selector"]
+    named = dict(zip(zip(rivals["selector"], rivals["universe_of"], strict=True), rivals["cells"], strict=True))
+    assert named == {("k_center", "micro_token"): 2, ("k_center", "meso_tag"): 2, ("deita", "meso_tag"): 2}
+    assert set(rivals["variant"]) == {""} and len(analysis.slopes["ladder"].unique()) == 1
+
+
 def test_other_messages(tmp_path):
     folder = small(tmp_path / "more", levels=(0.0, 0.5, 1.0))
     cells = sorted(folder.iterdir())

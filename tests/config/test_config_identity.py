@@ -122,6 +122,12 @@ CONTEXTS = {
     "lora": (["train=lora"], "train.*"),
     "pretrained": (["model=smollm2_135m"], "model.*"),
     "minilm": (["embedder=minilm"], "embedder.*"),
+    "novel_select": (["selector=novel_select"], "selection.selector.*"),
+    "facility_location": (
+        ["selector=facility_location", "selection.selector.quality=0.5", "selection.selector.column=source"],
+        "selection.selector.*",
+    ),
+    "deita": (["selector=deita", "selection.selector.column=source"], "selection.selector.*"),
 }
 
 

@@ -178,7 +178,8 @@ def _find_level(setting: str, context: EvalContext) -> Path:
         level = float(setting.removeprefix(LEVEL))
     except ValueError:
         raise SftdivError(f"judge.baseline={setting} must name a level, such as level:0.5") from None
-    if float(context.columns["level"]) == level:
+    own = context.columns["level"]
+    if own is not None and float(own) == level:
         return context.folder.parent
     ladder = {name: context.columns[name] for name in LADDER}
     cells = []

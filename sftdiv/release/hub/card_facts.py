@@ -60,6 +60,8 @@ def chosen(row: Row) -> str:
         return f"all {format_number(row['n'])} selectable examples"
     if row["kind"] == "random":
         return f"{format_number(row['n'])} examples, drawn uniformly"
+    if row["kind"] == "selector":
+        return f"{format_number(row['n'])} examples, selected by `{row['selector']}` on the {row['side']}"
     level = f"diversity level {row['level']:.3g} (0 is least, 1 is most)"
     return f"{format_number(row['n'])} examples, selected by `{row['strategy']}` on the {row['side']} at {level}"
 

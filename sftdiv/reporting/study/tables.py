@@ -174,9 +174,9 @@ def ladders(analysis: Analysis) -> TableView:
 
 
 def baselines(analysis: Analysis) -> TableView:
-    """Random draws, the full universe and the base model."""
+    """Random draws, the full universe, the base model and selectors without levels."""
     columns: Columns = [
-        ("baseline", False, lambda row: words(row["kind"])),
+        ("baseline", False, lambda row: words(row["selector"] or row["kind"])),
         ("universe of", False, lambda row: words(row["universe_of"])),
         ("side", False, lambda row: words(row["side"])),
         ("model", False, lambda row: words(row["model"])),
@@ -187,5 +187,5 @@ def baselines(analysis: Analysis) -> TableView:
         ("performance", True, lambda row: measurement(row["performance"])),
         ("sd", True, lambda row: measurement(row["performance_sd"], 2)),
     ]
-    empty = "This study has no baselines: random draws, the full universe, the base model."
+    empty = "This study has no baselines: random draws, the full universe, the base model, other selectors."
     return table_view("baselines", analysis.baselines, columns, empty)

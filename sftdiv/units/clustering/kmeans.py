@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import settings_identity
-from sftdiv.units.clustering.threads import Ranges, in_ranges
+from sftdiv.vectors.threads import Ranges, in_ranges
 
 ROWS = 4_096  # rows per task of one thread
 SUMMED = 16_384  # rows per partial sum

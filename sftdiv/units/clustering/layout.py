@@ -18,7 +18,7 @@ import scipy.sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from sftdiv.units.clustering.threads import in_ranges
+from sftdiv.vectors.threads import in_ranges
 
 POINTS = 4_096  # points per task of one thread
 NEGATIVES = 5  # negative samples per edge, as in umap-learn

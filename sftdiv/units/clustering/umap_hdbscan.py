@@ -64,7 +64,7 @@ class UmapHdbscanClusterer:
 
         from sftdiv.units.clustering.fuzzy_graph import fuzzy_graph
         from sftdiv.units.clustering.layout import layout
-        from sftdiv.units.clustering.neighbours import nearest_neighbours
+        from sftdiv.vectors.neighbours import nearest_neighbours
 
         if len(vectors) < max(self.min_cluster_size, self.neighbours):
             raise SftdivError(

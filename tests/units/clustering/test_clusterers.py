@@ -22,9 +22,9 @@ from sftdiv.units.clustering.evoc import EvocClusterer
 from sftdiv.units.clustering.fuzzy_graph import fuzzy_graph
 from sftdiv.units.clustering.kmeans import KmeansClusterer, first_centres, mean_directions
 from sftdiv.units.clustering.layout import curve, layout
-from sftdiv.units.clustering.neighbours import nearest_neighbours
 from sftdiv.units.clustering.pca_hdbscan import HdbscanClusterer
 from sftdiv.units.clustering.umap_hdbscan import UmapHdbscanClusterer
+from sftdiv.vectors.neighbours import nearest_neighbours
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sftdiv.units.clustering.threads import in_ranges
+from sftdiv.vectors.threads import in_ranges
 
 ROWS, COLUMNS = 512, 8_192  # of a block: 16 MiB, large enough for BLAS to reach its full speed
 

@@ -1,0 +1,5 @@
+"""Published selectors without diversity levels, on the seam of the ladder: those that compare embeddings.
+
+Each file's docstring has the formula, the source, the complexity and what is needed. They order the examples of a
+stratum (`selection.ordered`); a smaller subset is a prefix of a larger one, and the draw seed has no effect.
+"""
