@@ -91,6 +91,10 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
         token_ids=lambda side: data.token_ids(side, artifacts.tokenizer),
         column=data.corpus.column,
         keep=artifacts.keep_selection(universe),
+        texts=data.texts,
+        base=artifacts.base,
+        embed=data.embed,
+        keep_corpus=data.keep_texts,
     )
     selection = spec.selection.selector.select(problem)
     columns = selection.columns
