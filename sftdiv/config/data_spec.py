@@ -5,8 +5,8 @@ Each part validates itself on construction and has an ``identity()``: its settin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.config.decontamination_spec import DecontaminationSpec
@@ -37,6 +37,7 @@ class CorpusSpec:
         split: Finder of near-duplicate instructions, which no split divides; None for identical instructions.
         ood: Sources that are never trained on and scored as ``heldout.ood.SOURCE``.
         ood_size: Maximum number of scored examples of each of them.
+        mix: Weights of the sources in the universe; empty for all sources as they are.
     """
 
     name: str
@@ -50,8 +51,11 @@ class CorpusSpec:
     split: NearDuplicateFinder | None
     ood: Sequence[str]
     ood_size: int
+    mix: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for source, weight in self.mix.items():
+            check_range(f"corpus.mix.{source}", weight, above=0)
         check_one_of("corpus.on_bad_row", self.on_bad_row, ("error", "skip"))
         check_one_of("corpus.dedup", self.dedup, ("exact", "near", "none"))
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
@@ -64,7 +68,9 @@ class CorpusSpec:
         identity = settings_identity(self) | {"ood": sorted(set(map(str, self.ood)))}
         if not self.ood:
             del identity["ood"], identity["ood_size"]
-        for part in ("decontamination", "split"):
+        total = sum(self.mix.values())
+        identity["mix"] = {source: round(weight / total, 12) for source, weight in self.mix.items()}
+        for part in ("decontamination", "split", "mix"):
             if not identity[part]:
                 del identity[part]
         return identity

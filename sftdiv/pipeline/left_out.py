@@ -19,6 +19,7 @@ REASONS = {  # of rows that are not in the universe
     "universe_share": "not in the replicate's share (selection.universe_share)",
     "max_per_group": "further examples of one text (selection.max_per_group)",
     "no_unit": "without a unit of the strategy",
+    "mix": "beyond the shares of their sources (corpus.mix)",
 }
 OF_CORPUS = ("rejected", "duplicates", "near_duplicates", "contaminated")  # counted where the corpus is built
 

@@ -20,8 +20,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from sftdiv.protocols import SelectionProblem
-from sftdiv.records import Selection, SftdivError
-from sftdiv.selection.by_value import numbers_of
+from sftdiv.records import Selection
+from sftdiv.selection.by_value import positive_scores
 from sftdiv.selection.coverage import presence
 from sftdiv.selection.ordered import take_in_order
 from sftdiv.storage.hashing import settings_identity
@@ -61,7 +61,9 @@ class MigSelector:
         """
         from sftdiv.selection.greedy_coverage import greedy_order
 
-        quality = np.ones(problem.units.matrix.shape[0]) if self.column is None else self._quality(problem, self.column)
+        quality = np.ones(problem.units.matrix.shape[0])
+        if self.column is not None:
+            quality = positive_scores(problem, self.column, setting=SETTING)
         graph = type_graph(problem.embed(problem.units.names), similarity=self.similarity)
         spread = information(presence(problem.units.matrix), quality, graph)
         rows = take_in_order(
@@ -69,13 +71,6 @@ class MigSelector:
             lambda stratum: greedy_order(spread[stratum.rows], stratum.weights, stratum.budget, objective="mig"),
         )
         return Selection(np.concatenate(rows), {"mig": {"neighbours": graph.nnz / graph.shape[0] - 1}})
-
-    def _quality(self, problem: SelectionProblem, column: str) -> NDArray[np.float64]:
-        """Quality of every example, shape (examples,); an example without a value has none."""
-        quality = np.nan_to_num(numbers_of(problem, column, setting=SETTING), nan=0.0)
-        if quality.min() < 0:
-            raise SftdivError(f"{SETTING}={column} must hold numbers of at least 0; it holds {quality.min():g}")
-        return quality
 
 
 def type_graph(vectors: NDArray[np.float32], *, similarity: float) -> scipy.sparse.csr_array:

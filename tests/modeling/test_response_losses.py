@@ -51,8 +51,7 @@ def test_the_response_alone_is_cut_to_the_tokens_that_are_scored_after_the_instr
         for alone in (False, True)
     )
     assert len(after) == 20
-    assert len(after) - after.start == len(alone) - 1
-    assert after.ids[after.start :].tolist()[-5:] == alone.ids[-6:].tolist()[:5] or len(alone) > 0
+    assert len(after) - after.start == len(alone) - 1  # its first token has no context
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -74,21 +73,21 @@ def test_shards_of_an_interrupted_call_are_not_computed_again(tmp_path, monkeypa
     monkeypatch.setattr(length_shards, "SHARD_TOKENS", 10)
     lengths, computed = np.array([3, 8, 1, 9, 7, 5]), []
 
-    def compute(rows, stop_after=99):
-        if len(computed) >= stop_after:
-            raise KeyboardInterrupt
+    def compute(rows):
         computed.append(rows.tolist())
-        return np.stack([rows, lengths[rows]], axis=1).astype(float)
+        return lengths[rows] * 10.0
+
+    def compute_two_shards(rows):
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return compute(rows)
 
     with pytest.raises(KeyboardInterrupt):
-        in_shards(lengths, lambda rows: compute(rows, stop_after=2), tmp_path, label="test")
-    finished = list(computed)
+        in_shards(lengths, compute_two_shards, tmp_path, label="test")
+    assert computed == [[3], [1]]  # the longest first
     (tmp_path / "test-000001.npy").write_bytes(b"damaged")
-    values = in_shards(lengths, compute, tmp_path, label="test")
-    assert values.tolist() == [[row, length] for row, length in enumerate(lengths.tolist())]
-    assert finished[0] == [3] and finished[1] in computed[2:]  # the damaged one is computed again, the whole one not
-    assert sorted(sum([finished[0], *computed[2:]], [])) == list(range(6))
-    assert [row for rows in computed[2:] for row in rows].count(3) == 0
+    assert in_shards(lengths, compute, tmp_path, label="test").tolist() == [30, 80, 10, 90, 70, 50]
+    assert computed[2:] == [[1], [4], [5], [0, 2]]  # the damaged shard is computed again, the whole one is not
 
 
 def test_batches_keep_within_the_padded_tokens():
