@@ -87,7 +87,7 @@ def test_shards_of_an_interrupted_call_are_not_computed_again(tmp_path, monkeypa
     assert computed == [[3], [1]]  # the longest first
     (tmp_path / "test-000001.npy").write_bytes(b"damaged")
     assert in_shards(lengths, compute, tmp_path, label="test").tolist() == [30, 80, 10, 90, 70, 50]
-    assert computed[2:] == [[1], [4], [5], [0, 2]]  # the damaged shard is computed again, the whole one is not
+    assert computed[2:] == [[1], [4, 5], [0, 2]]  # the damaged shard is computed again, the whole one is not
 
 
 def test_batches_keep_within_the_padded_tokens():
