@@ -19,7 +19,7 @@ from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
-from sftdiv.selection.by_value import numbers_of
+from sftdiv.selection.by_value import column_as_numbers
 from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
 from sftdiv.selection.mixture import in_mixture
@@ -68,7 +68,7 @@ def _quality_scores(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float6
     """The column ``selection.quality`` as numbers, NaN where it is empty, shape (examples,)."""
     name = spec.selection.quality
     assert name is not None  # SelectionSpec requires it for this match
-    return numbers_of(artifacts.data.corpus.column(name), setting=f"selection.quality={name}")
+    return column_as_numbers(artifacts.data.corpus.column(name), setting=f"selection.quality={name}")
 
 
 def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Universe) -> Selection:

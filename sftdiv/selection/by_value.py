@@ -60,7 +60,7 @@ def _median(values: Values) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def numbers_of(values: Sequence[Any], *, setting: str) -> NDArray[np.float64]:
+def column_as_numbers(values: Sequence[Any], *, setting: str) -> NDArray[np.float64]:
     """A column of scores as numbers, NaN where it is empty, shape (examples,).
 
     Args:
@@ -76,6 +76,11 @@ def numbers_of(values: Sequence[Any], *, setting: str) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
+def numbers_of(problem: SelectionProblem, column: str, *, setting: str) -> NDArray[np.float64]:
+    """A column of the corpus as numbers, by the setting that names it; see `column_as_numbers`."""
+    return column_as_numbers(problem.column(column), setting=f"{setting}={column}")
+
+
 def positive_scores(problem: SelectionProblem, column: str, *, setting: str) -> NDArray[np.float64]:
     """A column of scores that are weights, 0 where it is empty, shape (examples,).
 
@@ -87,7 +92,7 @@ def positive_scores(problem: SelectionProblem, column: str, *, setting: str) -> 
     Raises:
         SftdivError: The column does not exist, or holds anything but numbers of at least 0.
     """
-    scores = np.nan_to_num(numbers_of(problem.column(column), setting=f"{setting}={column}"), nan=0.0)
+    scores = np.nan_to_num(numbers_of(problem, column, setting=setting), nan=0.0)
     if scores.min() < 0:
         raise SftdivError(f"{setting}={column} must hold numbers of at least 0; it holds {scores.min():g}")
     return scores

@@ -8,7 +8,7 @@ from tiny_models import ref, tiny_base
 from sftdiv.modeling import hidden_means as module
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.hidden_means import hidden_means
-from sftdiv.selection.rds_plus import round_robin
+from sftdiv.selection.rivals.rds_plus import round_robin
 
 INSTRUCTIONS, RESPONSES = ["the cat", "the dog says", "a"], ["the cat says meow", "woof", "quack " * 30]
 

@@ -6,10 +6,10 @@ from selection_problems import problem_of
 
 from sftdiv.records import SftdivError
 from sftdiv.selection import ifd, perplexity
-from sftdiv.selection.ifd import IfdSelector, difficulty
-from sftdiv.selection.longest import LongestSelector
-from sftdiv.selection.perplexity import PerplexitySelector, middle_first
-from sftdiv.selection.score_column import ColumnSelector
+from sftdiv.selection.rivals.ifd import IfdSelector, difficulty
+from sftdiv.selection.rivals.longest import LongestSelector
+from sftdiv.selection.rivals.perplexity import PerplexitySelector, middle_first
+from sftdiv.selection.rivals.score_column import ColumnSelector
 
 BEST = ColumnSelector(column="score", first="highest")
 

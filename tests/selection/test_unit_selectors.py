@@ -6,10 +6,10 @@ import scipy.sparse
 from selection_problems import problem_of
 
 from sftdiv.records import SftdivError
-from sftdiv.selection.coverage import CoverageSelector, presence
-from sftdiv.selection.greedy_coverage import greedy_order
-from sftdiv.selection.instag import InstagSelector, complexity_first
-from sftdiv.selection.mig import MigSelector, information, type_graph
+from sftdiv.selection.rivals.coverage import CoverageSelector, presence
+from sftdiv.selection.rivals.greedy_coverage import greedy_order
+from sftdiv.selection.rivals.instag import InstagSelector, complexity_first
+from sftdiv.selection.rivals.mig import MigSelector, information, type_graph
 
 SET_COVER = CoverageSelector(phi="set_cover", counts="presence")
 SQRT = CoverageSelector(phi="sqrt", counts="presence")

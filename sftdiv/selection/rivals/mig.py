@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import Selection
 from sftdiv.selection.by_value import positive_scores
-from sftdiv.selection.coverage import presence
 from sftdiv.selection.ordered import take_in_order
+from sftdiv.selection.rivals.coverage import presence
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_range
 
@@ -59,7 +59,7 @@ class MigSelector:
         Raises:
             SftdivError: The column of quality does not exist, or holds anything but numbers of at least 0.
         """
-        from sftdiv.selection.greedy_coverage import greedy_order
+        from sftdiv.selection.rivals.greedy_coverage import greedy_order
 
         quality = np.ones(problem.units.matrix.shape[0])
         if self.column is not None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sftdiv.protocols import Reader, SelectionProblem
 from sftdiv.records import Selection, SftdivError
 from sftdiv.selection.ordered import take_in_order
-from sftdiv.selection.response_loss import LIBRARIES
+from sftdiv.selection.rivals.response_loss import LIBRARIES
 from sftdiv.storage.hashing import identity_of, library_versions, settings_identity
 from sftdiv.storage.validate import check_range
 

@@ -59,7 +59,7 @@ class CoverageSelector:
 
     def select(self, problem: SelectionProblem) -> Selection:
         """The subset, in the order added within each stratum."""
-        from sftdiv.selection.greedy_coverage import greedy_order
+        from sftdiv.selection.rivals.greedy_coverage import greedy_order
 
         matrix = problem.units.matrix if self.counts == "occurrences" else presence(problem.units.matrix)
         rows = take_in_order(

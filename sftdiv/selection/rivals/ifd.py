@@ -19,7 +19,7 @@ import numpy as np
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import Selection
 from sftdiv.selection.by_value import Values, select_by_value
-from sftdiv.selection.response_loss import cached_losses
+from sftdiv.selection.rivals.response_loss import cached_losses
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_range
 

@@ -22,7 +22,7 @@ from sftdiv.protocols import SelectionProblem
 from sftdiv.records import Selection
 from sftdiv.selection.by_value import Values, select_by_value
 from sftdiv.selection.ordered import by_score
-from sftdiv.selection.response_loss import cached_losses
+from sftdiv.selection.rivals.response_loss import cached_losses
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 

@@ -48,7 +48,7 @@ class ColumnSelector:
         Raises:
             SftdivError: The column does not exist, holds anything but numbers, or has too few of them.
         """
-        scores = numbers_of(problem.column(self.column), setting=f"{SETTING}={self.column}")
+        scores = numbers_of(problem, self.column, setting=SETTING)
         sign = 1.0 if self.first == "highest" else -1.0
         return select_by_value(
             problem,
