@@ -41,7 +41,7 @@ def build_corpus_spec(corpus: DictConfig, evaluators: Mapping[str, HasBenchmarks
         seed=corpus.seed,
         on_bad_row=corpus.on_bad_row,
         dedup=corpus.dedup,
-        near=make(corpus.near) if corpus.dedup == "near" else None,
+        near=make(corpus[corpus.dedup]) if corpus.dedup in ("near", "semantic") else None,
         decontamination=build_decontamination(corpus, evaluators or {}),
         split=_split(corpus),
         ood=plain(corpus.get("ood")) or (),

@@ -19,6 +19,7 @@ from sftdiv.units.lexical import LEXICAL
 
 if TYPE_CHECKING:
     from sftdiv.data.dedup import NearDuplicateFinder
+    from sftdiv.data.semantic_dedup import SemanticDuplicateFinder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class CorpusSpec:
         heldout: Size of the held-out set, in examples; instruction groups are never split.
         seed: Seed of the held-out split.
         on_bad_row: ``error`` stops at the first invalid row; ``skip`` writes invalid rows to ``rejected.jsonl``.
-        dedup: ``exact``, ``near`` or ``none``.
-        near: Finder of near duplicates; None unless ``dedup`` is ``near``.
+        dedup: ``exact``, ``near``, ``semantic`` or ``none``.
+        near: Finder of duplicates; None unless ``dedup`` is ``near`` or ``semantic``.
         decontamination: Search for the items of benchmarks.
         split: Finder of near-duplicate instructions, which no split divides; None for identical instructions.
         ood: Sources that are never trained on and scored as ``heldout.ood.SOURCE``.
@@ -46,7 +47,7 @@ class CorpusSpec:
     seed: int
     on_bad_row: str
     dedup: str
-    near: NearDuplicateFinder | None
+    near: NearDuplicateFinder | SemanticDuplicateFinder | None
     decontamination: DecontaminationSpec
     split: NearDuplicateFinder | None
     ood: Sequence[str]
@@ -57,7 +58,7 @@ class CorpusSpec:
         for source, weight in self.mix.items():
             check_range(f"corpus.mix.{source}", weight, above=0)
         check_one_of("corpus.on_bad_row", self.on_bad_row, ("error", "skip"))
-        check_one_of("corpus.dedup", self.dedup, ("exact", "near", "none"))
+        check_one_of("corpus.dedup", self.dedup, ("exact", "near", "semantic", "none"))
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
         check_range("corpus.ood_size", self.ood_size, least=1, whole=True)
         if isinstance(self.ood, str):

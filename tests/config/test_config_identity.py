@@ -70,6 +70,7 @@ WITHOUT_EFFECT = {
 # shows their effect.
 CORPUS = {
     "corpus.near.*": "read with corpus.dedup=near",
+    "corpus.semantic.*": "read with corpus.dedup=semantic",
     "corpus.contamination.*": "read where there are items to search for",
     "corpus.ood_size": "read with corpus.ood",
     "corpus.heldout_similarity": "read with corpus.heldout_by=near",
@@ -102,6 +103,9 @@ INERT = {
 CONTEXTS = {
     "default": ([], "*"),
     "near": (["corpus.dedup=near"], "corpus.near.*"),
+    "semantic": (["corpus.dedup=semantic"], "corpus.semantic.*"),
+    "perplexity": (["selector=perplexity"], "selection.*"),
+    "coverage": (["selector=coverage"], "selection.*"),
     "contaminated": (["corpus.decontaminate=report"], "corpus.contamination.*"),
     "split": (["corpus.heldout_by=near", "corpus.ood=[a]"], "corpus.[oh]*"),
     "corpus": (["model=scratch_3m", "corpus=files", "eval=heldout"], "model.*"),

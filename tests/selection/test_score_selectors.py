@@ -5,7 +5,7 @@ import pytest
 from selection_problems import problem_of
 
 from sftdiv.records import SftdivError
-from sftdiv.selection import ifd, perplexity
+from sftdiv.selection.rivals import ifd, perplexity
 from sftdiv.selection.rivals.ifd import IfdSelector, difficulty
 from sftdiv.selection.rivals.longest import LongestSelector
 from sftdiv.selection.rivals.perplexity import PerplexitySelector, middle_first

@@ -9,6 +9,7 @@ Needs: units of any strategy; the paper's are tags (``strategy=meso_tag``).
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -59,28 +60,32 @@ def _rounds_of_new_types(
     """Rows in the order taken; see `complexity_first`.
 
     Passing over the remaining rows takes, for each type that is still new, its first remaining holder: an earlier
-    holder would have been taken when it was passed. So a round sorts the types by their first remaining holder and
+    holder would have been taken when it was passed. So a round takes the types in the order of these holders and
     skips those that a row before has brought; every type of the round costs one step, and rows that add nothing none.
     """
+    types = len(type_start) - 1
     taken = np.zeros(len(example_start) - 1, dtype=np.bool_)
     order, count = np.empty(len(taken), dtype=np.int64), 0
     first = type_start[:-1].copy()  # position of each type's first remaining holder
-    live = np.flatnonzero(np.diff(type_start))
-    round_of_type = np.full(len(first), -1, dtype=np.int64)
+    round_of_type = np.full(types, -1, dtype=np.int64)
+    live = [kind for kind in range(types) if type_start[kind] < type_start[kind + 1]]
     number = 0
     while count < len(order):
-        next_row = holders[first[live]]
-        for position in np.argsort(next_row, kind="mergesort"):
-            row = next_row[position]
-            if round_of_type[live[position]] == number:
+        keys = [np.int64(holders[first[kind]]) * types + kind for kind in live]
+        heapq.heapify(keys)
+        while keys:
+            key = heapq.heappop(keys)
+            if round_of_type[key % types] == number:
                 continue
+            row = key // types
             taken[row] = True
             order[count] = row
             count += 1
-            round_of_type[types_of[example_start[row] : example_start[row + 1]]] = number
+            for position in range(example_start[row], example_start[row + 1]):
+                round_of_type[types_of[position]] = number
         for kind in live:
             while first[kind] < type_start[kind + 1] and taken[holders[first[kind]]]:
                 first[kind] += 1
-        live = live[first[live] < type_start[live + 1]]
+        live = [kind for kind in live if first[kind] < type_start[kind + 1]]
         number += 1
     return order
