@@ -46,10 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
 DATA, ABOUT = "corpus.arrow", "corpus.json"
-_BATCH = 10_000
-_LONG = 50_000  # rows after which a progress bar is shown
-BY_FINDER = ("near", "semantic")
-DEDUPS = ("exact", *BY_FINDER, "none")
+_BATCH, _LONG = 10_000, 50_000  # rows of a batch, and after which a progress bar is shown
+DEDUPS, BY_FINDER = ("exact", "near", "semantic", "none"), ("near", "semantic")
 
 
 def load_corpus(
@@ -83,8 +81,7 @@ def load_corpus(
         ood: Sources whose examples are not held out, because they are never trained on.
 
     Raises:
-        SftdivError: If ``dedup`` is unknown, a row is bad (with ``error``), a column mixes types, no example remains, or
-            ``ood`` names an unknown source or all.
+        SftdivError: ``dedup`` or ``ood`` is unknown, a row is bad (with ``error``), columns mix types, nothing remains.
     """
     import datasets
 
@@ -105,9 +102,9 @@ def load_corpus(
     key |= {"split": identity_of(split)} if split is not None else {}
     key |= {"ood": sorted(set(ood))} if ood else {}
     kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
-    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood}
     unfinished = partial(store.partial, "corpus", key)
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, unfinished, **settings, **parts))
+    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "unfinished": unfinished}
+    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, **parts))
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     warn_of_unread(about["counts"])
@@ -129,8 +126,8 @@ def _build(
     reader: Reader,
     folder: Path,
     kept: Path,
-    unfinished: Callable[[], Path],
     *,
+    unfinished: Callable[[], Path],
     heldout: int,
     seed: int,
     on_bad_row: str,
@@ -153,9 +150,9 @@ def _build(
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            is_kept = near.find(rows_in_order(spill, index, SIDES), unfinished()).keepers()
-            duplicates[f"{dedup}_duplicates"] = int((~is_kept).sum())
-            index = index.filter(pa.array(is_kept))
+            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), unfinished())
+            index = index.filter(pa.array(found.keepers()))
+            duplicates[f"{dedup}_duplicates"] = before - len(index)
         if drop is not None:
             index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
         if split is not None:
