@@ -59,8 +59,14 @@ def test_a_corpus_without_its_semantic_duplicates_whatever_the_order_of_the_file
     for name, order in (("first", rows), ("second", rows[::-1])):
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in order))
-        settings = ["corpus=files", f"corpus.path={path}", "eval=heldout", "corpus.heldout=0", "embedder=lsa"]
-        settings += ["embedder.min_documents=1", "embedder.max_share=0.5", "corpus.dedup=semantic"]
+        settings = [
+            "corpus=files",
+            f"corpus.path={path}",
+            "eval=heldout",
+            "corpus.heldout=0",
+            "corpus.heldout_by=instruction",
+        ]
+        settings += ["embedder=lsa", "embedder.min_documents=1", "embedder.max_share=0.5", "corpus.dedup=semantic"]
         spec = compose_run([*settings, "corpus.semantic.threshold=0.9"]).spec.corpus
         corpus = load_corpus_of(spec, Store(tmp_path / name))
         assert corpus.counts["semantic_duplicates"] == 9 and len(corpus) == 3

@@ -1,0 +1,33 @@
+"""Selectors by score, by unit types and by the base model through the real command, in one program."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from small_runs import SMALL, environment, paths, warm_cache
+from warm_process import run_program
+
+SELECTORS = ("longest", "perplexity", "ifd", "coverage", "instag")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Cells by selector, of one sweep in one process."""
+    folder = warm_cache(tmp_path_factory.mktemp("selectors"))
+    settings = [*SMALL, *paths(folder), "stop_after=train", "tracking=none", "sweep.isolate=false", "study=rivals"]
+    done = run_program("sftdiv.run", "-m", *settings, f"selector={','.join(SELECTORS)}", env=environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {cell.name.partition("-")[0]: cell for cell in (folder / "multirun" / "rivals").glob("*-n150-*")}
+
+
+def test_each_selector_has_a_cell_with_a_trained_model_and_its_columns(cells):
+    assert sorted(cells) == sorted(SELECTORS)
+    rows = {name: json.loads((cell / "result.json").read_text()) for name, cell in cells.items()}
+    subsets = {name: pq.read_table(cell / "subset.parquet").to_pylist() for name, cell in cells.items()}
+    for name, row in rows.items():
+        assert (row["selector"], row["kind"], row["level"], row["n"]) == (name, "selector", None, 150)
+        assert len({example["id"] for example in subsets[name]}) == 150 and (cells[name] / "model").is_dir()
+    assert rows["longest"]["response_tokens.subset"] > rows["longest"]["response_tokens.universe"]
+    assert rows["perplexity"]["perplexity.subset"] == pytest.approx(rows["perplexity"]["perplexity.universe"], rel=0.1)
+    assert rows["ifd"]["ifd.universe"] < rows["ifd"]["ifd.subset"] < 1
+    assert rows["coverage"]["types.subset"] > max(rows[name]["types.subset"] for name in ("longest", "perplexity"))
