@@ -7,6 +7,9 @@ import pytest
 from small_runs import SMALL, environment, paths, warm_cache
 from warm_process import run_program
 
+from sftdiv.config.from_python import compose_run
+from sftdiv.records import SftdivError
+
 SELECTORS = ("longest", "perplexity", "ifd", "coverage", "instag")
 
 
@@ -31,3 +34,30 @@ def test_each_selector_has_a_cell_with_a_trained_model_and_its_columns(cells):
     assert rows["perplexity"]["perplexity.subset"] == pytest.approx(rows["perplexity"]["perplexity.universe"], rel=0.1)
     assert rows["ifd"]["ifd.universe"] < rows["ifd"]["ifd.subset"] < 1
     assert rows["coverage"]["types.subset"] > max(rows[name]["types.subset"] for name in ("longest", "perplexity"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["selector=ifd", "stop_after=select"], "selector=ifd reads the examples with the base model"),
+        (["selector=mig", "strategy=meso_tag"], "selector=mig embeds the names of unit types"),
+        (["selector=mig", "embedder=none"], "use embedder=minilm"),
+        (["selector=column"], r"selection\.selector\.column must be given"),
+        (["selector=rds_plus"], r"selection\.targets\.path must be given"),
+    ],
+)
+def test_a_selector_without_what_it_needs_is_refused_before_any_work(overrides, message):
+    with pytest.raises(SftdivError, match=message):
+        compose_run(overrides)
+
+
+def test_targets_of_rds_plus_are_dropped_from_the_corpus_and_name_the_cell(tmp_path):
+    def request(instruction):
+        path = tmp_path / "targets.jsonl"
+        path.write_text(json.dumps({"instruction": instruction, "output": "Topaz."}) + "\n")
+        return compose_run(["selector=rds_plus", f"selection.targets.path={path}"])
+
+    first, second = request("Which stone does the salmon shine like?"), request("Another one?")
+    assert first.single_cell().name != second.single_cell().name
+    decontamination = second.spec.corpus.decontamination
+    assert decontamination.drops and [list(each.texts) for each in decontamination.load()] == [["Another one?"]]

@@ -7,7 +7,8 @@ the sum of its v; the gain is taken in first order, sum over t of v_t phi'(V_t).
 Source: Chen et al. 2025 (arXiv 2504.13835), with the values of its experiments.
 Complexity: similarities of all pairs of tags, in blocks; then near-linear in the non-zeros of the spread weights
 (`greedy_coverage`), which are more than those of the units where tags have neighbours.
-Needs: units (the paper's are tags, ``strategy=meso_tag``), an embedder of their names, optionally a column of quality.
+Needs: units (the paper's are tags, ``strategy=meso_tag``), an embedder of their names (``embedder=minilm``), optionally
+a column of quality.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MigSelector:
     """
 
     uses_level: ClassVar[bool] = False
-    needs: ClassVar[str] = "embeddings"
+    needs: ClassVar[str] = "names"
 
     column: str | None
     similarity: float
