@@ -1,7 +1,7 @@
 """Selectors over unit types against apricot and plain loops, and their time and memory on 117,000 examples.
 
     python benchmarks/unit_selectors.py units ../shared/data/pool-117k.parquet units.npz   # words of the responses
-    python benchmarks/unit_selectors.py compare units.npz                                   # 5,000 examples, N = 500
+    python benchmarks/unit_selectors.py compare units.npz                                   # 2,000 examples, N = 200
     python benchmarks/unit_selectors.py scale units.npz                                     # all examples, N = 10,000
 
 ``compare`` needs apricot-select (and nose, which it imports); where it is missing, its rows say so. Results of a run:
@@ -26,7 +26,7 @@ from sftdiv.selection.rivals.greedy_coverage import greedy_order
 from sftdiv.selection.rivals.instag import complexity_first
 
 Matrix = scipy.sparse.csr_array
-SMALL, PICKS, LARGE_PICKS = 5_000, 500, 10_000
+SMALL, PICKS, LARGE_PICKS = 2_000, 200, 10_000
 BAND = (10, 500)  # examples that have the word
 
 
@@ -130,7 +130,9 @@ def objective_of(name: str, matrix: Matrix, rows: list[int]) -> float:
 def compare(path: str) -> None:
     everything = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
     matrix = presence(everything[np.linspace(0, everything.shape[0] - 1, SMALL).astype(int)])
-    matrix = scipy.sparse.csr_array(matrix[np.diff(matrix.indptr) > 0])
+    used = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]))
+    matrix = scipy.sparse.csr_array(matrix[np.diff(matrix.indptr) > 0][:, used])
+    print(f"{matrix.shape[0]:,} examples, {matrix.shape[1]:,} types, {matrix.nnz:,} non-zeros, N = {PICKS:,}\n")
     print("| selector | seconds | reference | seconds | times faster | equal picks | same set | objective / theirs |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, work, reference_name, reference in REFERENCES:

@@ -23,6 +23,12 @@ def cells(tmp_path_factory):
     return {cell.name.partition("-")[0]: cell for cell in (folder / "multirun" / "rivals").glob("*-n150-*")}
 
 
+def test_selectors_share_the_losses_of_a_model(cells):
+    """Perplexity and IFD read the same losses after the instruction; IFD reads those of responses alone, too."""
+    losses = next(iter(cells.values())).parents[2] / "cache" / "response_losses"
+    assert len([entry for entry in losses.iterdir() if entry.is_dir()]) == 2
+
+
 def test_each_selector_has_a_cell_with_a_trained_model_and_its_columns(cells):
     assert sorted(cells) == sorted(SELECTORS)
     rows = {name: json.loads((cell / "result.json").read_text()) for name, cell in cells.items()}
