@@ -4,8 +4,7 @@
     python benchmarks/unit_selectors.py compare units.npz                                   # 2,000 examples, N = 200
     python benchmarks/unit_selectors.py scale units.npz                                     # all examples, N = 10,000
 
-``compare`` needs apricot-select (and nose, which it imports); where it is missing, its rows say so. Results of a run:
-unit_selectors.md.
+``compare`` needs apricot-select (and nose, which it imports); where it is missing, its rows say so.
 """
 
 from __future__ import annotations

@@ -58,12 +58,13 @@ def test_a_selector_without_what_it_needs_is_refused_before_any_work(overrides, 
 
 
 def test_targets_of_rds_plus_are_dropped_from_the_corpus_and_name_the_cell(tmp_path):
-    def request(instruction):
-        path = tmp_path / "targets.jsonl"
+    def request(folder, instruction):
+        path = tmp_path / folder / "targets.jsonl"
+        path.parent.mkdir()
         path.write_text(json.dumps({"instruction": instruction, "output": "Topaz."}) + "\n")
         return compose_run(["selector=rds_plus", f"selection.targets.path={path}"])
 
-    first, second = request("Which stone does the salmon shine like?"), request("Another one?")
+    first, second = request("a", "Which stone does the salmon shine like?"), request("b", "Another one?")
     assert first.single_cell().name != second.single_cell().name
     decontamination = second.spec.corpus.decontamination
     assert decontamination.drops and [list(each.texts) for each in decontamination.load()] == [["Another one?"]]
