@@ -42,7 +42,7 @@ def in_mixture(
         if sources[row] in rows_of:
             rows_of[sources[row]].append(row)
     if missing := [source for source, rows in rows_of.items() if not rows]:
-        known = sorted({sources[row] for row in np.flatnonzero(selectable)} - {""})
+        known = sorted({sources[row] for row in np.flatnonzero(selectable).tolist()} - {""})
         raise SftdivError(
             f"corpus.mix names {', '.join(missing)}, of which there is no selectable example."
             f"{did_you_mean(missing[0], known)} Sources: {', '.join(known) or 'none; corpus.source_column=NAME'}"

@@ -115,7 +115,8 @@ def round_robin(
     turns = int(np.ceil(budget / weights.mean() / len(targets)))
     ranked = [_ranked(vectors, target, CANDIDATES * turns) for target in targets]
     next_rank = np.zeros(len(targets), dtype=np.int64)
-    taken, order, weight = np.zeros(len(vectors), dtype=bool), [], 0.0
+    order: list[int] = []
+    taken, weight = np.zeros(len(vectors), dtype=bool), 0.0
     while weight < budget and len(order) < len(vectors):
         turn = len(order) % len(targets)
         while next_rank[turn] < len(ranked[turn]) and taken[ranked[turn][next_rank[turn]]]:
