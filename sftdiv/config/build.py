@@ -111,6 +111,8 @@ def _columns_used(config: DictConfig, selection: SelectionSpec) -> dict[str, str
         used["selection.quality"] = selection.quality
     if selection.size.chooses and (column := getattr(selection.selector, "column", None)) is not None:
         used["selection.selector.column"] = column
+    if selection.size.chooses and (draw_by := config.selection.get("draw_by")) is not None:
+        used["selection.draw_by"] = draw_by
     return used
 
 

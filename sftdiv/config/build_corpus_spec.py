@@ -32,7 +32,7 @@ def build_corpus_spec(corpus: DictConfig, evaluators: Mapping[str, HasBenchmarks
 
     Args:
         corpus: The group.
-        evaluators: Evaluators whose items the corpus is searched for.
+        evaluators: Evaluators whose items the corpus is searched for; None where nothing is selected or evaluated.
     """
     return CorpusSpec(
         name=corpus.name,
@@ -41,12 +41,26 @@ def build_corpus_spec(corpus: DictConfig, evaluators: Mapping[str, HasBenchmarks
         seed=corpus.seed,
         on_bad_row=corpus.on_bad_row,
         dedup=corpus.dedup,
-        near=make(corpus.near) if corpus.dedup == "near" else None,
+        near=make(corpus[corpus.dedup]) if corpus.dedup in ("near", "semantic") else None,
         decontamination=build_decontamination(corpus, evaluators or {}),
         split=_split(corpus),
         ood=plain(corpus.get("ood")) or (),
         ood_size=corpus.get("ood_size", 200),
+        mix=_mix(corpus, selects=evaluators is not None),
     )
+
+
+def _mix(corpus: DictConfig, *, selects: bool) -> dict[str, float]:
+    """``corpus.mix``: the weight of each source."""
+    mix = {} if corpus.get("mix") is None else plain(corpus.mix)
+    if not isinstance(mix, dict):
+        raise SftdivError(f"corpus.mix={mix} must give a share for each source: corpus.mix={{NAME: 0.3, OTHER: 0.7}}")
+    if mix and not selects:
+        raise SftdivError(
+            f"corpus.mix={mix} decides who can be selected, and nothing is selected here: the whole corpus is read. "
+            "sftdiv.run corpus.mix=... export.format=messages writes a mixture"
+        )
+    return {str(source): weight for source, weight in mix.items()}
 
 
 def check_carried(corpus: DictConfig, used: Mapping[str, str]) -> None:

@@ -5,8 +5,8 @@ Each part validates itself on construction and has an ``identity()``: its settin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sftdiv.config.decontamination_spec import DecontaminationSpec
@@ -19,6 +19,7 @@ from sftdiv.units.lexical import LEXICAL
 
 if TYPE_CHECKING:
     from sftdiv.data.dedup import NearDuplicateFinder
+    from sftdiv.data.semantic_dedup import SemanticDuplicateFinder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,13 @@ class CorpusSpec:
         heldout: Size of the held-out set, in examples; instruction groups are never split.
         seed: Seed of the held-out split.
         on_bad_row: ``error`` stops at the first invalid row; ``skip`` writes invalid rows to ``rejected.jsonl``.
-        dedup: ``exact``, ``near`` or ``none``.
-        near: Finder of near duplicates; None unless ``dedup`` is ``near``.
+        dedup: ``exact``, ``near``, ``semantic`` or ``none``.
+        near: Finder of duplicates; None unless ``dedup`` is ``near`` or ``semantic``.
         decontamination: Search for the items of benchmarks.
         split: Finder of near-duplicate instructions, which no split divides; None for identical instructions.
         ood: Sources that are never trained on and scored as ``heldout.ood.SOURCE``.
         ood_size: Maximum number of scored examples of each of them.
+        mix: Weights of the sources in the universe; empty for all sources as they are.
     """
 
     name: str
@@ -45,15 +47,18 @@ class CorpusSpec:
     seed: int
     on_bad_row: str
     dedup: str
-    near: NearDuplicateFinder | None
+    near: NearDuplicateFinder | SemanticDuplicateFinder | None
     decontamination: DecontaminationSpec
     split: NearDuplicateFinder | None
     ood: Sequence[str]
     ood_size: int
+    mix: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for source, weight in self.mix.items():
+            check_range(f"corpus.mix.{source}", weight, above=0)
         check_one_of("corpus.on_bad_row", self.on_bad_row, ("error", "skip"))
-        check_one_of("corpus.dedup", self.dedup, ("exact", "near", "none"))
+        check_one_of("corpus.dedup", self.dedup, ("exact", "near", "semantic", "none"))
         check_range("corpus.heldout", self.heldout, least=0, whole=True)
         check_range("corpus.ood_size", self.ood_size, least=1, whole=True)
         if isinstance(self.ood, str):
@@ -64,7 +69,9 @@ class CorpusSpec:
         identity = settings_identity(self) | {"ood": sorted(set(map(str, self.ood)))}
         if not self.ood:
             del identity["ood"], identity["ood_size"]
-        for part in ("decontamination", "split"):
+        total = sum(self.mix.values())
+        identity["mix"] = {source: round(weight / total, 12) for source, weight in self.mix.items()}
+        for part in ("decontamination", "split", "mix"):
             if not identity[part]:
                 del identity[part]
         return identity

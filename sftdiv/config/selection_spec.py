@@ -145,6 +145,16 @@ class SelectionSpec:
         return self.size.chooses and getattr(self.selector, "needs", None) == "embeddings"
 
     @property
+    def needs_names(self) -> bool:
+        """Whether the selector embeds the names of unit types."""
+        return self.size.chooses and getattr(self.selector, "needs", None) == "names"
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether the selector reads the examples with the base model."""
+        return self.size.chooses and getattr(self.selector, "needs", None) == "base"
+
+    @property
     def universe_name(self) -> str:
         """Name of the strategy whose universe is drawn from, ``own`` for the run's strategy."""
         return "own" if self.universe is None else self.universe.name

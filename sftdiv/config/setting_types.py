@@ -32,10 +32,11 @@ NULLABLE = re.compile(  # settings with another default for which null means som
 FREE = re.compile(  # settings that take several kinds of values and are checked where they are used; null is not one
     r"seed|size\.(n|label_tokens)|diversity_level|sweep\.(isolate|baselines(\..+)?)|eval\.num_fewshot|"
     r"diversity\.metrics|metrics|matched\.size|eval\.\w+\.mean|selection\.k_min|units(\..+)?|sampling\.extra(\..+)?|"
-    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer"
+    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer|corpus\.mix"
 )
 TEXTS = re.compile(  # names of files, folders, columns and sources: one of digits, such as 2024, is a text too
-    r"baseline|study|selection\.(quality|sources)|export\.(folder|name)|paths\.\w+|(.+\.)?(path|tag_map|include_path)|"
+    r"baseline|study|selection\.(quality|draw_by|sources|selector\.column)|export\.(folder|name)|paths\.\w+|"
+    r"(.+\.)?(path|tag_map|include_path)|"
     r"corpus\.(mapping\.\w+|columns|ignore|ood|id_column|source_column|contamination\.files)|strategy\.(column|tokenizer)"
 )
 NOT_SETTLED = "???"

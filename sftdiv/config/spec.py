@@ -148,6 +148,16 @@ class RunSpec:
                 f"selector={self.selection.rival} compares embeddings, which embedder=none does not compute: "
                 "use embedder=minilm or embedder=lsa"
             )
+        if self.selection.needs_names and getattr(self.embedder, "learns", self.embedder is None):
+            raise SftdivError(
+                f"selector={self.selection.rival} embeds the names of unit types, which needs a model of phrases: use "
+                "embedder=minilm (embedder=lsa learns from whole texts)"
+            )
+        if self.selection.needs_base and self.model.name == LEXICAL:
+            raise SftdivError(
+                f"selector={self.selection.rival} reads the examples with the base model, and with stop_after=select "
+                "none is trained from scratch: use a pretrained model, such as model=smollm2_135m, or stop_after=train"
+            )
         if self.model.pretrain and self.model.pretrain.reads == "world" and self.corpus.name != "embedded":
             raise SftdivError(
                 f"model={self.model.name} is pretrained on the synthetic corpus; with corpus={self.corpus.name} use "

@@ -12,8 +12,9 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,13 @@ from sftdiv.storage.validate import check_one_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sftdiv.data.semantic_dedup import SemanticDuplicateFinder
+
 log = logging.getLogger(__name__)
 LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
 DATA, ABOUT = "corpus.arrow", "corpus.json"
-_BATCH = 10_000
-_LONG = 50_000  # rows after which a progress bar is shown
-DEDUPS = ("exact", "near", "none")
+_BATCH, _LONG = 10_000, 50_000  # rows of a batch, and after which a progress bar is shown
+DEDUPS, BY_FINDER = ("exact", "near", "semantic", "none"), ("near", "semantic")
 
 
 def load_corpus(
@@ -56,7 +58,7 @@ def load_corpus(
     seed: int,
     on_bad_row: str,
     dedup: str = "exact",
-    near: NearDuplicateFinder | None = None,
+    near: NearDuplicateFinder | SemanticDuplicateFinder | None = None,
     drop: Decontamination | None = None,
     split: NearDuplicateFinder | None = None,
     ood: Sequence[str] = (),
@@ -70,24 +72,24 @@ def load_corpus(
         seed: Seed of the held-out split.
         on_bad_row: ``error`` or ``skip``.
         dedup: ``exact`` keeps one of all equal conversations. ``near`` then also keeps only the first
-            (in canonical order) of each group of near duplicates. ``none`` keeps all, each with an id of its own.
-        near: Definition of near duplicates; needed for ``near``, ignored otherwise.
+            (in canonical order) of each group of near duplicates, ``semantic`` one of each of similar embeddings.
+            ``none`` keeps all, each with an id of its own.
+        near: Definition of duplicates; needed for ``near`` and ``semantic``, ignored otherwise.
         drop: Benchmarks; examples that share text with their items are left out. None drops none.
         split: Definition of near-duplicate instructions, which then form one group (column ``group``) that no split
             divides; None for identical instructions only.
         ood: Sources whose examples are not held out, because they are never trained on.
 
     Raises:
-        SftdivError: If ``dedup`` is unknown, a row is bad (with ``error``), a carried column mixes types, no
-            example remains, or ``ood`` names an unknown source or all.
+        SftdivError: ``dedup`` or ``ood`` is unknown, a row is bad (with ``error``), columns mix types, nothing remains.
     """
     import datasets
 
     check_one_of("corpus.dedup", dedup, DEDUPS)
-    if dedup == "near" and near is None:
-        raise SftdivError("corpus.dedup=near needs the settings of `NearDuplicateFinder` (corpus.near), got none")
+    if dedup in BY_FINDER and near is None:
+        raise SftdivError(f"corpus.dedup={dedup} needs the settings of a finder (corpus.{dedup}), got none")
     datasets.disable_progress_bars()  # otherwise every filter of a few milliseconds shows one
-    finder = near if dedup == "near" else None
+    finder = near if dedup in BY_FINDER else None
     settings: dict[str, Any] = {"heldout": heldout, "seed": seed, "on_bad_row": on_bad_row, "dedup": dedup}
     key: dict[str, Any] = {
         "layout": LAYOUT,
@@ -96,14 +98,12 @@ def load_corpus(
         "near": identity_of(finder),
         "libraries": library_versions(libraries_of(reader) | libraries_of(finder) | libraries_of(split)),
     }
-    if drop is not None:
-        key["drop"] = drop.identity()
-    if split is not None:
-        key["split"] = identity_of(split)
-    if ood:
-        key["ood"] = sorted(set(ood))
+    key |= {"drop": drop.identity()} if drop is not None else {}
+    key |= {"split": identity_of(split)} if split is not None else {}
+    key |= {"ood": sorted(set(ood))} if ood else {}
     kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
-    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood}
+    unfinished = partial(store.partial, "corpus", key)
+    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "unfinished": unfinished}
     folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, **parts))
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
@@ -127,16 +127,17 @@ def _build(
     folder: Path,
     kept: Path,
     *,
+    unfinished: Callable[[], Path],
     heldout: int,
     seed: int,
     on_bad_row: str,
     dedup: str,
-    near: NearDuplicateFinder | None,
+    near: NearDuplicateFinder | SemanticDuplicateFinder | None,
     drop: Decontamination | None,
     split: NearDuplicateFinder | None,
     ood: Sequence[str],
 ) -> None:
-    """Fill the folder of the corpus; without any example the rejected rows are left in ``kept``."""
+    """Fill the folder; without any example the rejected rows are left in ``kept``. ``unfinished`` survives a kill."""
     import pyarrow as pa
 
     rejections, unread = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Counter[str]()
@@ -149,9 +150,9 @@ def _build(
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            is_first = near.find(rows_in_order(spill, index, SIDES)).keepers()
-            duplicates["near_duplicates"] = int((~is_first).sum())
-            index = index.filter(pa.array(is_first))
+            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), unfinished())
+            index = index.filter(pa.array(found.keepers()))
+            duplicates[f"{dedup}_duplicates"] = before - len(index)
         if drop is not None:
             index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
         if split is not None:

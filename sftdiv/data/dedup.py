@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -110,8 +111,8 @@ class NearDuplicateFinder:
         """All settings."""
         return {"kind": "minhash", **settings_identity(self)}
 
-    def find(self, tables: Iterable[pa.Table]) -> NearDuplicates:
-        """Groups of the rows of Arrow tables with the columns ``instruction`` and ``response``, read once, in order."""
+    def find(self, tables: Iterable[pa.Table], partial: Path | None = None) -> NearDuplicates:
+        """Groups of the rows of Arrow tables with ``instruction`` and ``response``; ``partial`` is not used."""
         sides = SIDES if self.on == "pair" else (self.on,)
         shinglers = {side: Shingler(unit=self.unit, size=self.shingle) for side in sides}
         for table in _with_progress(tables, "shingles"):

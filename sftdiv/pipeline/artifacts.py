@@ -6,7 +6,8 @@ on, so that a change of the learning rate does not trigger tokenization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,20 @@ class CorpusArtifacts(CorpusExamples):
 
         record = load_embeddings(self.keep("subset_embeddings", key, build))
         return Embeddings(record.vectors[position], record.made_by)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts that are not of the corpus, such as names of tags, shape (texts, dimensions).
+
+        Raises:
+            SftdivError: With ``embedder=none``.
+        """
+        embedder = self._require_embedder()
+        with tempfile.TemporaryDirectory(prefix="sftdiv-embed-") as partial:
+            return np.array(embedder.embed(texts, Path(partial)).vectors)
+
+    def keep_texts(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
+        """Cache of folders that depend on the texts of the corpus and the key; see `Keep`."""
+        return self.keep(kind, {"corpus": self.corpus.fingerprint, **key}, build)
 
     def _require_embedder(self) -> Embedder:
         if self.embedder is None:

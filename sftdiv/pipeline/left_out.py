@@ -10,6 +10,7 @@ REASONS = {  # of rows that are not in the universe
     "rejected": "bad rows",
     "duplicates": "duplicates",
     "near_duplicates": "near duplicates",
+    "semantic_duplicates": "semantic duplicates (corpus.dedup)",
     "contaminated": "that share text with scored items (corpus.decontaminate)",
     "heldout": "held out for evaluation (corpus.heldout)",
     "ood": "of sources that are never trained on (corpus.ood)",
@@ -19,8 +20,15 @@ REASONS = {  # of rows that are not in the universe
     "universe_share": "not in the replicate's share (selection.universe_share)",
     "max_per_group": "further examples of one text (selection.max_per_group)",
     "no_unit": "without a unit of the strategy",
+    "mix": "beyond the shares of their sources (corpus.mix)",
 }
-OF_CORPUS = ("rejected", "duplicates", "near_duplicates", "contaminated")  # counted where the corpus is built
+OF_CORPUS = (
+    "rejected",
+    "duplicates",
+    "near_duplicates",
+    "semantic_duplicates",
+    "contaminated",
+)  # counted where the corpus is built
 
 
 def left_out_text(row: Mapping[str, Any]) -> str | None:

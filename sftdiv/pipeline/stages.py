@@ -19,8 +19,10 @@ from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.protocols import SelectionProblem
 from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
+from sftdiv.selection.by_value import column_as_numbers
 from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
+from sftdiv.selection.mixture import in_mixture
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.file_digests import DamagedFileError
@@ -66,11 +68,7 @@ def _quality_scores(spec: RunSpec, artifacts: RunArtifacts) -> NDArray[np.float6
     """The column ``selection.quality`` as numbers, NaN where it is empty, shape (examples,)."""
     name = spec.selection.quality
     assert name is not None  # SelectionSpec requires it for this match
-    values = artifacts.data.corpus.column(name)
-    invalid = next((value for value in values if value is not None and not isinstance(value, (int, float))), None)
-    if invalid is not None:
-        raise SftdivError(f"selection.quality={name} must be a column of numbers; it holds {invalid!r:.80}")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return column_as_numbers(artifacts.data.corpus.column(name), setting=f"selection.quality={name}")
 
 
 def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Universe) -> Selection:
@@ -91,6 +89,10 @@ def select(spec: RunSpec, artifacts: RunArtifacts, units: Units, universe: Unive
         token_ids=lambda side: data.token_ids(side, artifacts.tokenizer),
         column=data.corpus.column,
         keep=artifacts.keep_selection(universe),
+        texts=data.texts,
+        base=artifacts.base,
+        embed=data.embed,
+        keep_corpus=data.keep_texts,
     )
     selection = spec.selection.selector.select(problem)
     columns = selection.columns
@@ -201,6 +203,10 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
         texts = [distinct_texts(artifacts, side) for side in sides]
         kept = within_cap(texts, corpus.column("id"), selectable, rules.max_per_group, seed=spec.seeds.ladder)
         excluded["max_per_group"] = ~kept
+    if mix := spec.corpus.mix:
+        selectable = ~np.logical_or.reduce(list(excluded.values()))
+        sources, ids = corpus.column("source"), corpus.column("id")
+        excluded["mix"] = ~in_mixture(sources, ids, selectable, mix, seed=spec.seeds.ladder)
     return excluded
 
 

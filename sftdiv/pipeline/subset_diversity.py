@@ -86,12 +86,20 @@ def random_rows(
 
 
 def match_columns(artifacts: RunArtifacts, universe: Universe, selection: Selection) -> dict[str, Any]:
-    """Mean response tokens of the subset and the universe; with ``selection.match=length`` they agree at every level.
+    """What is held fixed: with ``corpus.mix`` the examples of each source, with ``selection.match=length`` lengths.
 
-    Where they differ by more than `MAX_GAP`, a warning says so: levels then differ in length as well.
+    The latter are mean response tokens of the subset and the universe, which agree at every level. Where they differ
+    by more than `MAX_GAP`, a warning says so: levels then differ in length as well.
     """
+    columns: dict[str, Any] = {}
+    if mix := artifacts.spec.corpus.mix:
+        sources = np.array(artifacts.data.corpus.column("source"), dtype=object)
+        groups = {"universe": sources[universe.indices], "subset": sources[selection.indices]}
+        columns["mix"] = {
+            source: {name: int((group == source).sum()) for name, group in groups.items()} for source in mix
+        }
     if "length" not in artifacts.spec.selection.match:
-        return {}
+        return columns
     tokens = response_tokens(artifacts)
     subset, whole = (float(tokens[rows].mean()) for rows in (selection.indices, universe.indices))
     if abs(subset - whole) > MAX_GAP * whole:
@@ -102,7 +110,7 @@ def match_columns(artifacts: RunArtifacts, universe: Universe, selection: Select
             whole,
             100 * (subset / whole - 1),
         )
-    return {"match_tokens": {"subset": subset, "universe": whole}}
+    return {**columns, "match_tokens": {"subset": subset, "universe": whole}}
 
 
 def counting_columns(artifacts: RunArtifacts, rows: NDArray[np.int64]) -> dict[str, Any]:

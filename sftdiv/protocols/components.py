@@ -64,7 +64,9 @@ class Selector(Protocol):
 
     - ``uses_level``: False for a selector without diversity levels. Its cells are named by the ``kind`` of its identity
       in place of strategy and level, are one for all levels, and have the columns ``kind=selector`` and ``selector``.
-    - ``needs``: ``embeddings`` for a selector that compares vectors; ``embedder=none`` is then refused.
+    - ``needs``: ``embeddings`` for a selector that compares vectors; ``embedder=none`` is then refused. ``names`` for
+      one that embeds names of unit types, which ``embedder=lsa`` cannot do either. ``base`` for one that reads the
+      examples with the base model, which ``stop_after=select`` does not train from scratch.
     - ``column``, a field: carried column of the corpus that it reads; without ``corpus.columns`` it is refused.
     """
 

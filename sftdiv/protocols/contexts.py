@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.records import Heldout, ModelRef, Side, TokenIds, Units, Universe
+from sftdiv.records import Heldout, ModelRef, SftdivError, Side, TokenIds, Units, Universe
 
 # Cache of folders: keep(kind, key, build) is the folder of an intermediate result, built once for equal keys.
 # build(folder, partial) fills `folder`. Files in `partial` survive a killed build and are deleted after a complete one.
@@ -26,6 +26,15 @@ def build_uncached(kind: str, key: Mapping[str, Any], build: Callable[[Path, Pat
     folder, partial = Path(tempfile.mkdtemp(prefix=f"{kind}-")), Path(tempfile.mkdtemp(prefix=f"{kind}-partial-"))
     build(folder, partial)
     return folder
+
+
+def not_given(*_: Any) -> Any:
+    """Stands for an input that a problem made by hand does not have.
+
+    Raises:
+        SftdivError: Always.
+    """
+    raise SftdivError("the selector needs an input that this selection problem was made without")
 
 
 def no_examples() -> Heldout:
@@ -73,6 +82,10 @@ class SelectionProblem:
         token_ids: Token ids of a side of every example under the model's tokenizer.
         column: A carried column of the corpus by its name, such as a score.
         keep: Cache of folders that depend on units, universe, embeddings, token ids, columns and the key; see `Keep`.
+        texts: A side of every example.
+        base: Model that fine-tuning starts from.
+        embed: Embeds other texts, such as names of types, by the configured embedder, shape (texts, dimensions).
+        keep_corpus: Cache of folders that depend on the texts and the key alone, whatever units and universe.
     """
 
     units: Units
@@ -88,6 +101,10 @@ class SelectionProblem:
     token_ids: Callable[[Side], TokenIds]
     column: Callable[[str], list[Any]]
     keep: Keep
+    texts: Callable[[Side], Sequence[str]] = not_given
+    base: Callable[[], ModelRef] = not_given
+    embed: Callable[[Sequence[str]], NDArray[np.float32]] = not_given
+    keep_corpus: Keep = build_uncached
 
 
 @dataclass(frozen=True)

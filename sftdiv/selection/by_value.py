@@ -6,7 +6,8 @@ Examples without a value (NaN) are never selected; a size that only they could f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,29 @@ def _median(values: Values) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
+def column_as_numbers(values: Sequence[Any], *, setting: str) -> NDArray[np.float64]:
+    """A column of scores as numbers, NaN where it is empty, shape (examples,).
+
+    Args:
+        values: The column.
+        setting: Setting that names the column, with its value, for the message.
+
+    Raises:
+        SftdivError: The column holds anything but numbers.
+    """
+    invalid = next((value for value in values if value is not None and not isinstance(value, (int, float))), None)
+    if invalid is not None:
+        raise SftdivError(f"{setting} must be a column of numbers; it holds {invalid!r:.80}")
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
 def numbers_of(problem: SelectionProblem, column: str, *, setting: str) -> NDArray[np.float64]:
-    """A column of scores, NaN where it is empty, shape (examples,).
+    """A column of the corpus as numbers, by the setting that names it; see `column_as_numbers`."""
+    return column_as_numbers(problem.column(column), setting=f"{setting}={column}")
+
+
+def positive_scores(problem: SelectionProblem, column: str, *, setting: str) -> NDArray[np.float64]:
+    """A column of scores that are weights, 0 where it is empty, shape (examples,).
 
     Args:
         problem: The corpus.
@@ -68,14 +90,9 @@ def numbers_of(problem: SelectionProblem, column: str, *, setting: str) -> NDArr
         setting: Setting that names it, for the message.
 
     Raises:
-        SftdivError: The column does not exist, or holds anything but numbers.
+        SftdivError: The column does not exist, or holds anything but numbers of at least 0.
     """
-    values = problem.column(column)
-    invalid = next((value for value in values if value is not None and not _is_number(value)), None)
-    if invalid is not None:
-        raise SftdivError(f"{setting}={column} must be a column of numbers; it holds {invalid!r:.80}")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    scores = np.nan_to_num(numbers_of(problem, column, setting=setting), nan=0.0)
+    if scores.min() < 0:
+        raise SftdivError(f"{setting}={column} must hold numbers of at least 0; it holds {scores.min():g}")
+    return scores

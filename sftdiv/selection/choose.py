@@ -72,6 +72,7 @@ def choose(
     slack: float,
     seed: int,
     floor: float | None = None,
+    scores: NDArray[np.float64] | None = None,
 ) -> Selection:
     """A selection from the universe at a diversity level.
 
@@ -87,6 +88,8 @@ def choose(
         seed: Seed of the draw.
         floor: Larger size for which level 0 is resolved: with the largest size of a grid, a level means the same k
             at every size.
+        scores: Score of each example of the corpus, to which the probability of its draw among the members of a type
+            is proportional, shape (examples,); None for a uniform draw.
 
     Returns:
         Selected rows with the columns ``k_min, k_max, k_asked, k_reached`` (summed over strata), ``pool`` and
@@ -98,7 +101,7 @@ def choose(
     """
     floor = max(size, floor or 0)
     rungs = _rungs(universe, ladders, level, size, weights=weights, k_min=k_min, slack=slack, floor=floor)
-    indices, reached = _draw_rungs(units, rungs, weights, seed=seed)
+    indices, reached = _draw_rungs(units, rungs, weights, scores, seed=seed)
     columns = {
         "k_min": sum(rung.k_min for rung in rungs),
         "k_max": sum(rung.k_max for rung in rungs),
@@ -116,14 +119,21 @@ def distinct_types(units: Units, rows: NDArray[np.int64]) -> int:
 
 
 def _draw_rungs(
-    units: Units, rungs: Sequence[Rung], weights: NDArray[np.float64], *, seed: int
+    units: Units,
+    rungs: Sequence[Rung],
+    weights: NDArray[np.float64],
+    scores: NDArray[np.float64] | None,
+    *,
+    seed: int,
 ) -> tuple[NDArray[np.int64], int]:
     """Drawn rows of all strata, and the number of types they have, summed over strata."""
     selected, reached, budget = [], 0, 0.0
     for stratum, rung in enumerate(rungs):
         budget += rung.quota  # minus the excess of earlier strata, since examples are drawn whole
         matrix = units.matrix[rung.pool]
-        drawn = draw_evenly(matrix, weights[rung.pool], budget, rng=np.random.default_rng([seed, stratum]))
+        pool_scores = None if scores is None else scores[rung.pool]
+        rng = np.random.default_rng([seed, stratum])
+        drawn = draw_evenly(matrix, weights[rung.pool], budget, rng=rng, scores=pool_scores)
         budget -= float(weights[rung.pool[drawn]].sum())
         selected.append(rung.pool[drawn])
         reached += len(np.unique(matrix[drawn].indices))

@@ -4,6 +4,11 @@ Until the size is reached: take the type with the fewest drawn holders (ties: ra
 random), draw one of its undrawn holders uniformly, and count it for all its types. A type without
 undrawn holders is removed. The time is linear in the non-zeros of the pool, times the logarithm of
 the number of types (a heap).
+
+With scores, a type's holders are drawn with probability proportional to theirs, without replacement. Each
+holder of each type gets an exponential waiting time of that rate, and the type takes its holders in the order
+of these times (Efraimidis and Spirakis 2006); holders that other types have drawn are passed over, which leaves
+the order of the others a weighted draw.
 """
 
 from __future__ import annotations
@@ -15,11 +20,16 @@ import scipy.sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from sftdiv.selection.incidence import incidence
+from sftdiv.selection.incidence import Incidence, incidence
 
 
 def draw_evenly(
-    matrix: scipy.sparse.csr_array, weights: NDArray[np.float64], size: float, *, rng: np.random.Generator
+    matrix: scipy.sparse.csr_array,
+    weights: NDArray[np.float64],
+    size: float,
+    *,
+    rng: np.random.Generator,
+    scores: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
     """Rows of a pool, in the order drawn, until their weights reach ``size``.
 
@@ -28,12 +38,24 @@ def draw_evenly(
         weights: Contribution of each example to ``size`` (1, or its label tokens), shape (pool,).
         size: Sum of weights at which drawing stops; with weights of 1, the number of examples.
         rng: Generator that breaks ties between types and draws among a type's holders.
+        scores: Score of each example, not negative, shape (pool,): a type's holders are drawn with probability
+            proportional to it, those of score 0 last. None for a uniform draw.
     """
     index = incidence(matrix)
     support = np.diff(index.type_start)
     rank = np.empty(len(support), dtype=np.int64)
     rank[np.lexsort((rng.random(len(support)), support))] = np.arange(len(support))
-    return _draw(*index, rank, weights, size, rng)
+    if scores is not None:
+        _sort_by_waiting_time(index, scores, rng)
+    return _draw(*index, rank, weights, size, rng, scores is not None)
+
+
+def _sort_by_waiting_time(index: Incidence, scores: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Sort the holders of each type by descending waiting time, in place: a weighted draw takes the last first."""
+    with np.errstate(divide="ignore"):
+        waiting = rng.standard_exponential(len(index.holders)) / scores[index.holders]  # infinite for a score of 0
+    type_of = np.repeat(np.arange(len(index.type_start) - 1), np.diff(index.type_start))
+    index.holders[:] = index.holders[np.lexsort((-waiting, type_of))]
 
 
 @njit(cache=True)
@@ -46,8 +68,12 @@ def _draw(
     weights: NDArray[np.float64],
     size: float,
     rng: np.random.Generator,
+    last_first: bool,
 ) -> NDArray[np.int64]:
-    """Rows in the order drawn; see ``draw_evenly``. ``holders`` is reordered in place."""
+    """Rows in the order drawn; see ``draw_evenly``. ``holders`` is reordered in place.
+
+    With ``last_first`` a type takes its last undrawn holder instead of a random one.
+    """
     types = len(rank)
     by_rank = np.argsort(rank)
     undrawn = np.diff(type_start)  # number of undrawn holders of each type; they come first in its holders
@@ -64,7 +90,9 @@ def _draw(
             continue
         first = type_start[chosen]
         while undrawn[chosen] > 0:
-            position = first + min(int(rng.random() * undrawn[chosen]), undrawn[chosen] - 1)
+            position = first + undrawn[chosen] - 1
+            if not last_first:
+                position = first + min(int(rng.random() * undrawn[chosen]), undrawn[chosen] - 1)
             row = holders[position]
             undrawn[chosen] -= 1
             holders[position] = holders[first + undrawn[chosen]]

@@ -21,6 +21,7 @@ from sftdiv.storage.validate import check_one_of, check_range
 
 PRUNINGS = ("support", "sample", "random")
 FILE = "ladders.npz"
+DRAW_BY = "selection.draw_by"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,15 @@ class LadderSelector:
         k_min: Number of types at level 0: ``auto``, a number, or a share of all types in (0, 1).
         k_min_size: Number of examples for which ``auto`` is resolved; None for the requested size.
         slack: Minimum ratio of the pool of level 0 to the size.
+        draw_by: Column of scores, not negative, to which the probability of drawing a member of a type is
+            proportional; None for a uniform draw.
     """
 
     prune: str
     k_min: str | int | float
     k_min_size: int | None
     slack: float
+    draw_by: str | None = None
 
     def __post_init__(self) -> None:
         check_one_of("selection.prune", self.prune, PRUNINGS)
@@ -47,15 +51,20 @@ class LadderSelector:
         check_range("selection.slack", self.slack, least=1)
 
     def identity(self) -> dict[str, Any]:
-        """Kind and all settings."""
-        return {"kind": "ladder", **settings_identity(self)}
+        """Kind and all settings; the column of scores only if there is one."""
+        identity = {"kind": "ladder", **settings_identity(self)}
+        if self.draw_by is None:
+            del identity["draw_by"]
+        return identity
 
     def select(self, problem: SelectionProblem) -> Selection:
         """A subset of the universe at the problem's level, with the columns of `selection.choose.choose`.
 
         Raises:
-            SftdivError: The universe has fewer than two types, or is too small for the size and the slack.
+            SftdivError: The universe has fewer than two types, or is too small for the size and the slack; the column
+                of scores does not exist, or holds anything but numbers of at least 0.
         """
+        from sftdiv.selection.by_value import positive_scores
         from sftdiv.selection.choose import choose
 
         everything = problem.examples is None
@@ -73,6 +82,7 @@ class LadderSelector:
             slack=1.0 if everything else self.slack,
             seed=problem.seed,
             floor=floor,
+            scores=None if self.draw_by is None else positive_scores(problem, self.draw_by, setting=DRAW_BY),
         )
 
     def ladders(self, problem: SelectionProblem) -> list[Ladder]:

@@ -72,6 +72,7 @@ WITHOUT_EFFECT = {
 # shows their effect.
 CORPUS = {
     "corpus.near.*": "read with corpus.dedup=near",
+    "corpus.semantic.*": "read with corpus.dedup=semantic",
     "corpus.contamination.*": "read where there are items to search for",
     "corpus.ood_size": "read with corpus.ood",
     "corpus.heldout_similarity": "read with corpus.heldout_by=near",
@@ -86,11 +87,17 @@ SCRATCH = {
 EVALUATION = {f"eval.{name}": "not read by the chosen options" for name in ("tasks", "include_path", "backend")}
 EVALUATION |= {f"eval.{name}": "not read by eval=judge" for name in ("chat_template", "num_fewshot", "limit")}
 PACKAGED = {"*embedder.revision": "the model comes from the installed package, and is known by its files"}
+UNREAD = {
+    "selection.quality": "read with selection.match=quality",
+    "selection.group_by": "read with a max_per_group",
+}
 INERT = {
     "default": CORPUS
     | SCRATCH
     | {"eval.tasks": "read with eval=custom", "eval.include_path": "read with eval=custom"}
-    | {"selection.quality": "read with selection.match=quality", "selection.group_by": "read with a max_per_group"},
+    | UNREAD,
+    "perplexity": UNREAD,
+    "coverage": UNREAD,
     "corpus": {"model.path": SCRATCH["model.path"], "model.revision": SCRATCH["model.revision"]},
     "files": CORPUS,
     "split": {"corpus.ood": "a repeated source counts once"},
@@ -104,6 +111,9 @@ INERT = {
 CONTEXTS = {
     "default": ([], "*"),
     "near": (["corpus.dedup=near"], "corpus.near.*"),
+    "semantic": (["corpus.dedup=semantic"], "corpus.semantic.*"),
+    "perplexity": (["selector=perplexity"], "selection.*"),
+    "coverage": (["selector=coverage"], "selection.*"),
     "contaminated": (["corpus.decontaminate=report"], "corpus.contamination.*"),
     "split": (["corpus.heldout_by=near", "corpus.ood=[a]"], "corpus.[oh]*"),
     "corpus": (["model=scratch_3m", "corpus=files", "eval=heldout"], "model.*"),
@@ -144,6 +154,7 @@ def changed_values(value):
     if value is None:
         return [1, 0.5, "x", ["x"], True, [1, 2]]
     others = {
+        "middle": ["low"], "sqrt": ["set_cover"], "presence": ["occurrences"],
         "support": ["sample"], "none": ["length"], "exact": ["none"], "error": ["skip"], "response": ["instruction"],
         "both": ["side"], "side": ["both"],
         "instruction": ["response"], "occurrences": ["documents"], "absolute": ["per_million"], "truncate": ["drop"],

@@ -183,6 +183,25 @@ def test_members_are_drawn_uniformly():
     assert abs(counts - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)  # five standard deviations
 
 
+def test_members_are_drawn_in_proportion_to_their_scores_and_those_of_score_0_last():
+    units, scores = units_of(*[{0}] * 4), np.array([1.0, 2, 3, 0])
+    draws = [
+        draw_evenly(units.matrix, np.ones(4), 4, rng=np.random.default_rng(seed), scores=scores) for seed in range(2000)
+    ]
+    expected = np.array([1, 2, 3, 0]) / 6 * 2000
+    counts = np.bincount([rows[0] for rows in draws], minlength=4)
+    assert (abs(counts - expected) <= 5 * np.sqrt(expected * (1 - expected / 2000))).all()
+    assert all(rows[-1] == 3 for rows in draws)
+    after_2 = [rows[1] for rows in draws if rows[0] == 2]  # without replacement: 1 : 2 among the others
+    assert abs(np.mean(np.array(after_2) == 1) - 2 / 3) < 5 * np.sqrt(2 / 9 / len(after_2))
+
+
+def test_a_draw_by_scores_stays_even_over_types():
+    units, scores = units_of(*[{0}] * 50, *[{1}] * 10, *[{2}] * 10), np.r_[np.full(50, 100.0), np.ones(20)]
+    rows = draw_evenly(units.matrix, np.ones(70), 24, rng=np.random.default_rng(0), scores=scores)
+    assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [8, 8, 8]
+
+
 # --- choose ---------------------------------------------------------------------------------------------------------
 
 
