@@ -3,8 +3,8 @@
 Formula: ``x_new = argmax_x [f(S + x) - f(S)]`` with ``f(S) = sum_i max_{s in S} max(cos(i, s), 0)``. By default an
 example i is covered only by itself and the examples of its ``neighbours`` nearest distinct vectors; ``null`` compares
 all pairs, as submodlib (dense, cosine) and apricot do. With a quality q in a column (QDIT):
-``x_new = argmax_x (1 - a) [f(S + x) - f(S)] / max_x f({x}) + a q(x)``, q scaled to [0, 1] over the stratum; the paper
-leaves the two scales open, and here both terms begin at most at 1. Ties, and examples that add nothing, are taken in
+``x_new = argmax_x (1 - a) [f(S + x) - f(S)] / max_x f({x}) + a q(x)``, q scaled to [0, 1] over the stratum. The
+scales are a choice made here: both terms begin at most at 1. Ties, and examples that add nothing, are taken in
 the order of the hashes of their contents.
 Source: Wei et al. 2015 (ICML, "Submodularity in data subset selection and active learning"); Bukharin et al. 2023
 (arXiv 2311.14736) for instruction data and the quality term; Minoux 1978 for lazy evaluation: gains only fall, so that

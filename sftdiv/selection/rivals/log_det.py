@@ -80,7 +80,8 @@ def most_volume(
     from sftdiv.vectors.products import products_with
 
     order, gains, reached = [], [], 0.0
-    residual = vectors.any(axis=1).astype(np.float64)  # |x|^2 of unit vectors without their rounding: ties stay ties
+    # |x|^2 of unit vectors without their rounding: ties stay ties
+    residual: NDArray[np.float64] = vectors.any(axis=1).astype(np.float64)
     inverse = np.eye(vectors.shape[1])
     with products_with(vectors) as product:
         while reached < stratum.budget - 1e-9:

@@ -4,8 +4,9 @@ Formula: ``x_new = argmax_x v(x)`` with ``v(x) = sum_r r^-alpha sigma(s_(r))^bet
 are the selected examples by ascending cosine distance d from x, and ``sigma(s)`` is the density at s: one over its mean
 distance to the ``neighbours`` nearest distinct vectors of the universe. It starts with the first example of the
 stratum, the one with the smallest hash of its content, and so decides ties.
-Source: Yang et al. 2025 (arXiv 2502.17184), section 6, by the paper's formula. The authors' code
-(UmeanNever/NovelSum, ``novelselect.py``) adds the candidate's own density to that of the selected example, ranks by the
+Source: Yang et al. 2025 (arXiv 2502.17184), the greedy rule applied to the metric as this package reads it
+(`sftdiv.diversity.novel_sum`); the paper's own section was not at hand. The authors' code (UmeanNever/NovelSum,
+``novelselect.py``) adds the candidate's own density to that of the selected example, ranks by the
 product of both, and may take an example twice; and the metric ``novel_sum`` here, as their ``novelsum.py``, weighs by
 the text's own density. Own densities grow without bound at near copies, which are then selected first.
 Deviation: only the ``ranks`` nearest selected examples count. The paper counts all (``ranks: null``), which costs
