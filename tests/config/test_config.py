@@ -32,7 +32,7 @@ def overrides_of(choice):
     """The overrides that make one option of one group part of a whole config."""
     group, option = choice.split("=")
     if group == "experiment":
-        needed = ["corpus.path=mine.jsonl"] if option.startswith("paper_") else []
+        needed = ["corpus.path=mine.jsonl"] if option.startswith(("paper_", "real_")) else []
         return [f"+{choice}", *needed, *([*JUDGE, *TAGS] if option == "paper_exact" else [])]
     if group == "tags" or option == "meso_tag_llm":
         chosen = option if group == "tags" else "llm"
@@ -43,6 +43,8 @@ def overrides_of(choice):
         needed += LLM if option in ("llm", "of_llm") else []
     if group in ("judge", "prompts") or choice == "eval=judge":
         needed += ["eval=judge", *JUDGE, *["prompts.files.path=mine.jsonl"] * (choice == "prompts=files")]
+    if choice == "selector=rds_plus":
+        needed.append("selection.targets.path=mine.jsonl")
     if group == "eval" and option == "custom":
         needed.append("eval.tasks=[mine]")
     if group == "judge/shared":  # below whichever way of judging
@@ -72,7 +74,7 @@ def test_all_options_of_the_issues_are_there():
         "strategy": "macro_topic meso_tag micro_token random",
         "size": "0.5k 1k 2k 10k 20k 30k full none",
         "model": "tiny scratch_3m scratch_30m llama2_7b llama3_8b llama2_70b "
-        "smollm2_135m smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
+        "smollm2_135m smollm2_135m_instruct smollm2_360m smollm2_1_7b qwen3_0_6b qwen3_8b",
         "eval": "embedded heldout custom none suite_small open_llm judge",
         "corpus": "embedded files hub",
         "embedder": "lsa minilm none",
@@ -86,7 +88,9 @@ def test_all_options_of_the_issues_are_there():
         "judge": "alpaca_eval arena_hard",
         "prompts": "heldout alpaca_eval arena_hard mt_bench files",
         "experiment": "embedded_grid paper_grid paper_exact ablation_length ablation_tokenizer ablation_model "
-        "llama2_70b full_fsdp",
+        "llama2_70b full_fsdp real_study",
+        "selector": "ladder longest column perplexity ifd coverage instag mig k_center facility_location novel_select "
+        "log_det deita rds_plus",
     }
     assert not {f"{group}={option}" for group, options in wanted.items() for option in options.split()} - set(GROUPS)
 
