@@ -13,7 +13,7 @@ from sftdiv.records import SftdivError
         ("~tracking", r"tracking was deleted \(~tracking\); it is needed: tracking=none turns tracking off"),
         ("~embedder", "embedder=none turns embedder off"),
         ("~eval", "eval=none turns eval off"),
-        ("~strategy", "strategy was deleted .*choose one: strategy=macro_topic, strategy=macro_topic_umap, strategy=meso_tag"),
+        ("~strategy", "strategy was deleted .*choose one: strategy=macro_topic, strategy=macro_topic_umap, strategy="),
         (
             "~data.packing",
             "data.packing was deleted .* leave ~data.packing out for its default, or give .* data.packing=VALUE",
