@@ -7,6 +7,7 @@ both trained on and validated on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from sftdiv.modeling.chat_labels import Labelled, Messages, end_token, label_conversations
 from sftdiv.records import SftdivError
 from sftdiv.training.batching.example_checks import CheckedExamples, check_examples
+from sftdiv.training.batching.spelled_tokens import describe_spelled, spelled_tokens
 from sftdiv.training.config import DataConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ def tokenize_conversations(
     Raises:
         SftdivError: As `check_examples` does, or no conversation is left to train on.
     """
+    if spelled := spelled_tokens(tokenizer, conversations):
+        log.warning(describe_spelled(spelled, len(conversations)))
     labelled = label_conversations(
         tokenizer,
         conversations,
