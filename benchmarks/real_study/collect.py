@@ -1,10 +1,11 @@
-"""Rows of the real study: copied beside this file, and what the pilot says about noise and the number of ladders.
+"""Rows of the real study: copied beside this file and back, and what the pilot says about noise.
 
-    python benchmarks/real_study/collect.py copy MULTIRUN/real_study    # finished rows into rows/
-    python benchmarks/real_study/collect.py noise                        # table and noise.png from rows/
+    python benchmarks/real_study/collect.py copy MULTIRUN/real_study      # finished rows into rows/
+    python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
+    python benchmarks/real_study/collect.py noise                         # table and noise.png from pilot/
 
 A row's folder holds ``result.json`` and the scores of single MMLU items, so that ``python -m sftdiv.analyze
-benchmarks/real_study/rows`` works on it. The pilot is the runs at level 1/2 on ladders that have at least two.
+benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
 """
 
 from __future__ import annotations
@@ -21,40 +22,37 @@ import pandas as pd
 from sftdiv.analysis.power import ladders_needed, power, spread_of
 
 HERE = Path(__file__).parent
-ROWS = HERE / "rows"
+ROWS, PILOT = HERE / "rows", HERE / "pilot"
+ITEMS = "evaluation/custom/mmlu_cloze.parquet"
 OUTCOMES = {
-    "heldout.loss_macro": "held-out loss",
-    "heldout.ood.gsm8k": "loss on GSM8K",
-    "heldout.ood.codealpaca": "loss on CodeAlpaca",
-    "mmlu_cloze.gold_logprob_bytes": "MMLU, log-likelihood of the right answer",
-    "mmlu_cloze.acc_norm": "MMLU cloze, accuracy",
+    "score.heldout.loss_macro": "held-out loss, mean over sources",
+    "score.heldout.t0.loss_macro": "held-out loss, T0",
+    "score.heldout.gpteacher.loss_macro": "held-out loss, GPTeacher",
+    "score.heldout.ood.gsm8k": "loss on GSM8K",
+    "score.heldout.ood.codealpaca": "loss on CodeAlpaca",
+    "score.mmlu_cloze.gold_logprob_bytes": "MMLU, log-likelihood of the right answer per byte",
+    "score.mmlu_cloze.acc_norm": "MMLU cloze, accuracy",
 }
 LEVELS = np.array([0.0, 0.5, 1.0])
 LADDERS = 8  # planned
 
 
-def copy(study: Path) -> None:
-    """Copy the finished cells of a study: their rows, and the item scores of the group MMLU."""
-    for result in sorted(study.glob("*/result.json")):
-        target = ROWS / result.parent.name
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(result, target / "result.json")
-        for items in result.parent.glob("evaluation/*/mmlu_cloze.parquet"):
-            (target / items.parent.relative_to(result.parent)).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(items, target / items.relative_to(result.parent))
-    print(f"{len(list(ROWS.glob('*/result.json')))} rows in {ROWS}")
+def copy(source: Path, target: Path) -> None:
+    """Copy finished cells: their rows, and the item scores of MMLU."""
+    results = sorted(source.glob("*/result.json"))
+    for result in results:
+        for name in ("result.json", ITEMS):
+            if (path := result.parent / name).exists():
+                copied = target / result.parent.name / name
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copied)
+    print(f"{len(results)} rows copied to {target}")
 
 
-def read_rows() -> pd.DataFrame:
-    """Every copied row, one column per name."""
-    return pd.DataFrame([json.loads(path.read_text()) for path in sorted(ROWS.glob("*/result.json"))])
-
-
-def variance_components(scores: pd.Series, ladders: pd.Series) -> tuple[float, float]:
-    """Variance of a run on its ladder, and of ladders beyond it (at least 0), by a balanced analysis of variance."""
-    groups = scores.groupby(ladders)
-    within = groups.var(ddof=1).mean()
-    return float(within), max(0.0, float(groups.mean().var(ddof=1) - within / groups.size().mean()))
+def read_rows(folder: Path) -> pd.DataFrame:
+    """The rows of a folder of cells, one column per name, and the cell's folder."""
+    results = sorted(folder.glob("*/result.json"))
+    return pd.DataFrame([{**json.loads(path.read_text()), "folder": path.parent} for path in results])
 
 
 def smallest_slope(per_ladder: float, ladders: int, goal: float = 0.8) -> float:
@@ -66,30 +64,41 @@ def smallest_slope(per_ladder: float, ladders: int, goal: float = 0.8) -> float:
     return high
 
 
+def item_noise(first: Path, second: Path, column: str) -> float:
+    """Standard error, due to the choice of items, of the difference of two cells on the same items."""
+    scores = [pd.read_parquet(folder / ITEMS)[f"metric.{column}"] for folder in (first, second)]
+    return float((scores[0] - scores[1]).sem())
+
+
 def noise() -> None:
-    """Print the noise of the pilot and what follows for the design; draw the six runs beside the untrained model."""
-    rows = read_rows()
-    trained = rows[(rows["strategy"] == "micro_token") & (rows["level"] == 0.5)]
-    pilot = trained[trained.groupby("seed.ladder")["cell"].transform("size") >= 2]
-    base = rows[rows["size"] == 0].iloc[0]
-    print(f"{len(pilot)} runs on {pilot['seed.ladder'].nunique()} ladders\n")
-    columns = ["outcome", "untrained", "mean", "SD, seed", "SD, ladder", f"smallest slope, {LADDERS} ladders"]
-    columns.append("ladders for a slope of half the gain")
-    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(3.2 * len(OUTCOMES), 3.2), layout="constrained")
+    """Print the noise between runs and what follows for the design; draw the runs beside the untrained model."""
+    rows = read_rows(PILOT)
+    runs, base = rows[rows["n"] > 0], rows[rows["n"] == 0].iloc[0]
+    columns = ["outcome", "untrained", "mean of the runs", "SD of a run (ladder, draw and training)"]
+    columns += [f"smallest slope, {LADDERS} ladders", "ladders for a slope of half the gain"]
+    print(f"{len(runs)} runs\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(2.6 * len(OUTCOMES), 3.0), layout="constrained")
     for axis, (name, label) in zip(axes, OUTCOMES.items(), strict=True):
-        within, between = variance_components(pilot[name], pilot["seed.ladder"])
-        per_ladder = (within + between) / spread_of(LEVELS)  # as if no part of a ladder were common to its levels
-        gain = abs(pilot[name].mean() - base[name])
-        numbers = [base[name], pilot[name].mean(), within**0.5, between**0.5, smallest_slope(per_ladder, LADDERS)]
+        variance = float(runs[name].var(ddof=1))
+        per_ladder = variance / spread_of(LEVELS)  # as if no part of a ladder were common to its levels
+        gain = abs(runs[name].mean() - base[name])
+        numbers = [base[name], runs[name].mean(), variance**0.5, smallest_slope(per_ladder, LADDERS)]
         needed = ladders_needed(gain / 2, per_ladder=per_ladder)
         print(f"| {label} | {' | '.join(f'{number:.4f}' for number in numbers)} | {needed:.0f} |")
-        axis.plot(pilot["seed.ladder"], pilot[name], "o", color="#1f77b4", label="fine-tuned, level 1/2")
+        axis.plot(runs["seed.ladder"], runs[name], "o", color="#1f77b4", label="fine-tuned, level 1/2")
         axis.axhline(base[name], color="#7f7f7f", linestyle="--", label="untrained")
-        axis.set(title=label, xlabel="ladder", xticks=sorted(pilot["seed.ladder"].unique()))
-    axes[0].legend(fontsize=8)
+        axis.set(xlabel="ladder", xticks=sorted(runs["seed.ladder"].unique()))
+        axis.set_title(label.replace(", ", ",\n", 1), fontsize=9)
+    axes[0].legend(fontsize=7)
     figure.savefig(HERE / "noise.png", dpi=120)
+    first, second = runs["folder"].iloc[:2]
+    for column in ("gold_logprob_bytes", "acc_norm"):
+        between, gain = item_noise(first, second, column), item_noise(first, base["folder"], column)
+        print(
+            f"items, {column}: standard error {between:.4f} between two runs, {gain:.4f} of a gain over the untrained"
+        )
 
 
 if __name__ == "__main__":
-    {"copy": lambda: copy(Path(sys.argv[2])), "noise": noise}[sys.argv[1]]()
+    command, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else ROWS
+    {"copy": lambda: copy(folder, ROWS), "restore": lambda: copy(ROWS, folder), "noise": noise}[command]()
