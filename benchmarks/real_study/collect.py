@@ -89,7 +89,7 @@ def noise() -> None:
         axis.axhline(base[name], color="#7f7f7f", linestyle="--", label="untrained")
         axis.set(xlabel="ladder", xticks=sorted(runs["seed.ladder"].unique()))
         axis.set_title(label.replace(", ", ",\n", 1), fontsize=9)
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center")
     figure.savefig(HERE / "noise.png", dpi=120)
     first, second = runs["folder"].iloc[:2]
     for column in ("gold_logprob_bytes", "acc_norm"):
