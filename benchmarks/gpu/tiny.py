@@ -35,6 +35,8 @@ WORDS = ("red", "green", "blue", "one", "two", "three", "cat", "dog", "cow", "ru
 COUNT, MAX_LENGTH, BATCH, SEED = 64, 256, 8, 0
 LORA = AdapterConfig(rank=8, alpha=16, dropout=0.0, targets="all-linear", quantize=None, merge=True)
 REFERENCE = "reference.json"
+BF16_ERROR, FP32_ERROR = 0.01, 1e-3  # mean relative difference of the losses of label tokens
+STEP_ERROR = 0.03  # relative difference of the loss of a step, before training has amplified it
 
 
 def conversations(count: int = COUNT) -> list[Messages]:

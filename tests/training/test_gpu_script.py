@@ -32,7 +32,8 @@ def test_every_setting_that_needs_a_gpu_has_a_check(script):
         ("adapter", "{'quantize': 'nf4'}"),
     }
     functions = {check.function for check in checks}
-    assert functions >= {f"smoke:{name}" for name in ("automatic_batch", "harness", "sweep", "resumed", "embeddings")}
+    assert functions >= {"smoke_training:automatic_batch", "smoke_training:resumed", "smoke_sweep:sweep"}
+    assert functions >= {f"smoke_evaluation:{name}" for name in ("generation", "harness", "heldout", "embeddings")}
 
 
 def test_a_check_is_skipped_fails_or_is_killed_without_ending_the_script(script, tmp_path):
