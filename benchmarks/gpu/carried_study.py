@@ -12,7 +12,7 @@ from sftdiv.storage.files import write_atomically
 CELLS, ROWS, HELDOUT, OOD = "cells.jsonl", "rows.parquet", "heldout.parquet", "ood.parquet"
 EVALUATORS = "evaluators.json"
 FOLDER = "@FOLDER@"  # in task files: the folder that they lie in
-REHEARSED_CELLS, REHEARSED_ROWS = 3, 48
+REHEARSED_CELLS, REHEARSED_ROWS = 4, 48
 
 
 class CarriedStudy:
@@ -56,7 +56,7 @@ class CarriedStudy:
                 node["include_path"] = str(self.folder.resolve() / node["include_path"])
                 _set_folder(Path(node["include_path"]))
             if self.rehearsed and "limit" in node:
-                node["limit"] = 8
+                node["limit"] = 1
             made[name] = make(node)
         return made
 

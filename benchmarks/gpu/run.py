@@ -41,7 +41,6 @@ from sftdiv.storage.files import write_atomically  # noqa: E402
 DEADLINE = 540.0  # seconds for everything
 REHEARSAL_PATIENCE = 20  # factor of all limits on a CPU
 SPARE = 20.0  # seconds before the deadline at which nothing runs any more
-HEAVY = ["tiny", "smoke_losses", "smoke_training", "smoke_evaluation", "speed", "study"]
 TAIL = 1500  # characters of an error that are kept
 WORST = ("failed", "timeout", "not started", "skipped", "ok")
 
@@ -171,7 +170,7 @@ def run_part(part: Part, checks: Sequence[Check], work: Path, results: Results, 
             return
         results.add(run_check(part.name, check, work, device, min(patience * check.limit, end - time.monotonic())))
 
-    with ThreadPoolExecutor(part.parallel if device == "cuda" else 1) as pool:
+    with ThreadPoolExecutor(part.parallel) as pool:
         list(pool.map(run, checks))
 
 
@@ -206,7 +205,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # an import that looks for a GPU must not spoil the forks
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")  # of each check that compiles
-    multiprocessing.get_context("forkserver").set_forkserver_preload(HEAVY)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["warm"])
     work, results = Path(tempfile.mkdtemp(prefix="sftdiv-gpu-")), Results(Path(arguments.out))
     chosen = selected(arguments.only)
     try:

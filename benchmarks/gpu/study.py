@@ -49,7 +49,7 @@ def run_study(carry: Path, work: Path, results: Any, device: str, end: float) ->
         return
     (work / "claims").mkdir()
     arguments = (str(folder), str(work), base, str(rows), device)
-    processes = [context.Process(target=take_cells, args=arguments) for _ in range(WORKERS if device == "cuda" else 1)]
+    processes = [context.Process(target=take_cells, args=arguments) for _ in range(WORKERS)]
     for process in processes:
         process.start()
     for process in processes:

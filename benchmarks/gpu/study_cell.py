@@ -11,6 +11,8 @@ from typing import Any
 
 from carried_study import HELDOUT, OOD, REHEARSED_ROWS, CarriedStudy
 
+from sftdiv.storage.cell import flatten
+
 VERSIONS = ("sftdiv", "torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "lm-eval", "numpy")
 
 
@@ -48,7 +50,7 @@ def run_cell(study: CarriedStudy, cell: Mapping[str, Any], folder: Path, base: s
         for name, score in evaluator.score(folder / "model", context).items():
             scores |= {f"score.{name}": score.value, f"score.{name}.stderr": score.stderr}
     seconds["time.evaluate"] = time.perf_counter() - began
-    return {**cell["row"], **trained, **scores, **seconds, **_versions()}
+    return flatten({**cell["row"], **trained, **scores, **seconds, **_versions()})
 
 
 def _context(study: CarriedStudy, cell: Mapping[str, Any], folder: Path, base: str, config: Any, device: str) -> Any:
