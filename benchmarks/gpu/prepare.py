@@ -25,6 +25,7 @@ from carried_study import CELLS, EVALUATORS, FOLDER, HELDOUT, OOD, ROWS
 
 HERE = Path(__file__).resolve().parent
 CARRY = HERE / "carry"
+SELECTED = CARRY / "selected.jsonl"  # cells that were selected, with rows of the corpus; does not travel
 LIMIT = 64 << 20  # bytes of one transfer, the repository included
 PYTHON, PLATFORM = "3.12", "manylinux_2_28_x86_64"  # of the machines
 WHEELS = (  # missing there, or needed in another version (transformers); versions are those of constraints.txt
@@ -94,7 +95,7 @@ def cell_overrides(units: Sequence[str], replicates: Sequence[int], levels: Sequ
 
 
 def select_study(pool: Path, overrides: Sequence[str], cells: Iterator[list[str]]) -> None:
-    """Select every cell, and write rows, held-out rows, cells and evaluators.
+    """Select every cell, and write rows, held-out rows, cells and evaluators; a selection that was killed resumes.
 
     Args:
         pool: File of the corpus.
@@ -105,29 +106,41 @@ def select_study(pool: Path, overrides: Sequence[str], cells: Iterator[list[str]
     from sftdiv.pipeline.run_artifacts import RunArtifacts
     from sftdiv.storage.cache import Store
 
-    folder, lines, position = CARRY / "study", [], {}
+    folder, position, lines = CARRY / "study", {}, []
+    selected = _read_selected()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     table: Any = None
     for cell in cells:
         request = compose_run([*COMMON, f"corpus.path={pool}", *overrides, *cell])
         artifacts = RunArtifacts(request.spec, Store(request.paths.cache))
-        line, chosen = _selected(request, artifacts)
+        name = request.sweep_cell().name
+        if name not in selected:
+            selected[name] = _selected(request, artifacts)
+            with SELECTED.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(selected[name], default=float) + "\n")
         if table is None:
             table = artifacts.data.corpus.table
             _write_scored(artifacts, folder)
             _write_evaluators(request, folder)
-        line["rows"] = [position.setdefault(row, len(position)) for row in chosen]
-        lines.append(json.dumps(line, default=float))
-        print(f"{line['cell']}: {len(chosen):,} rows", flush=True)
+        rows = [position.setdefault(row, len(position)) for row in selected[name]["rows"]]
+        lines.append(json.dumps({**selected[name], "rows": rows}, default=float))
+        print(f"{name}: {len(rows):,} rows", flush=True)
     (folder / CELLS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    rows = table.select(list(position)).select_columns(["id", "messages", "group"]) if position else table.select([])
+    rows = table.select(list(position)).select_columns(["id", "messages", "group"])
     rows.to_parquet(str(folder / ROWS), compression="zstd", compression_level=19)
     _report(folder)
 
 
-def _selected(request: Any, artifacts: Any) -> tuple[dict[str, Any], list[int]]:
-    """The line of a cell without its rows, and the corpus rows of its subset in the order drawn."""
+def _read_selected() -> dict[str, dict[str, Any]]:
+    """Cells that an earlier call has selected, by their names, which hold the hash of their settings and corpus."""
+    text = SELECTED.read_text(encoding="utf-8") if SELECTED.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return {line["cell"]: line for line in lines}
+
+
+def _selected(request: Any, artifacts: Any) -> dict[str, Any]:
+    """The line of a cell; ``rows`` are the corpus rows of its subset in the order drawn."""
     from sftdiv.pipeline import contamination
     from sftdiv.pipeline.recorder import Recorder
     from sftdiv.pipeline.run_cell import identifying_columns, select_examples
@@ -146,8 +159,8 @@ def _selected(request: Any, artifacts: Any) -> tuple[dict[str, Any], list[int]]:
         selection = None if spec.selection.size.nothing else select_examples(spec, artifacts, recorder)
         recorder.add(request.settings, "config.")
     training = asdict(replace(spec.training, trainer=replace(spec.training.trainer, threads=None)))
-    line = {"cell": named.name, "row": recorder.row, "training": training, "seed": spec.seeds.train}
-    return line, [] if selection is None else selection.indices.tolist()
+    rows = [] if selection is None else selection.indices.tolist()
+    return {"cell": named.name, "row": recorder.row, "training": training, "seed": spec.seeds.train, "rows": rows}
 
 
 def _write_scored(artifacts: Any, folder: Path) -> None:
