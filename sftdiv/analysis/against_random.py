@@ -32,7 +32,7 @@ def random_table(cells: pd.DataFrame) -> pd.DataFrame:
         if top.empty or drawn.empty:
             continue
         ours, theirs = _by_run(top), _by_run(drawn)
-        estimate = _difference(ours, theirs)
+        estimate = difference_of_runs(ours, theirs)
         low, high = estimate.interval() if estimate.degrees >= 1 else (math.nan, math.nan)
         runs = min(len(ours), len(theirs))
         columns = (estimate.center, estimate.scale, low, high, estimate.degrees, p_value(estimate))
@@ -59,8 +59,8 @@ def _by_run(cells: pd.DataFrame) -> pd.Series:
     return cells.groupby(keys)["performance"].mean()
 
 
-def _difference(ours: pd.Series, theirs: pd.Series) -> StudentT:
-    """Paired where both have the same runs, else Welch's."""
+def difference_of_runs(ours: pd.Series, theirs: pd.Series) -> StudentT:
+    """The difference of two means: paired where both have the same runs (index), else Welch's."""
     if set(ours.index) == set(theirs.index):
         differences = (ours - theirs.reindex(ours.index)).to_numpy(dtype=float)
         return mean_of(differences) if len(differences) > 1 else StudentT(float(differences[0]), math.nan, 0)

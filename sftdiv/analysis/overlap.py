@@ -8,6 +8,7 @@ independent. The matrix should be shown together with every interval.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,10 +51,25 @@ def by_level(similarity: Floats, levels: Floats) -> pd.DataFrame:
         Levels x levels. The diagonal is the mean over two different subsets of one level, NaN if
         the level has only one.
     """
-    names, group = np.unique(levels, return_inverse=True)
-    member = (group[:, None] == np.arange(len(names))).astype(np.float64)
-    different = 1 - np.eye(len(levels))
-    pairs = member.T @ different @ member
-    total = member.T @ (similarity * different) @ member
+    return by_name(similarity, levels).rename_axis(index="level", columns="level")
+
+
+def by_name(
+    similarity: Floats, names: NDArray[Any], *, together: NDArray[np.bool_] | None = None
+) -> pd.DataFrame:
+    """The mean similarity between different subsets of each two names, NaN where there is no such pair.
+
+    Args:
+        similarity: Result of ``jaccard``, shape (subsets, subsets).
+        names: Name of each subset, shape (subsets,).
+        together: Which pairs count, shape (subsets, subsets), symmetric; None for all.
+    """
+    distinct, group = np.unique(names, return_inverse=True)
+    member = (group[:, None] == np.arange(len(distinct))).astype(np.float64)
+    counted = 1 - np.eye(len(names))
+    if together is not None:
+        counted *= together
+    pairs = member.T @ counted @ member
+    total = member.T @ (similarity * counted) @ member
     mean = np.divide(total, pairs, out=np.full_like(total, np.nan), where=pairs > 0)
-    return pd.DataFrame(mean, index=pd.Index(names, name="level"), columns=pd.Index(names, name="level"))
+    return pd.DataFrame(mean, index=pd.Index(distinct), columns=pd.Index(distinct))

@@ -91,12 +91,12 @@ def overlap_tables(cells: pd.DataFrame, folder: Path, *, notes: Notes) -> dict[s
         if not exists.all():
             notes.add("subset.parquet is missing for some cells, which the overlap of subsets leaves out", label)
         if exists.any():
-            ids = [_ids(path.parent) for path in paths if path.exists()]
+            ids = [subset_ids(path.parent) for path in paths if path.exists()]
             tables[label] = by_level(jaccard(ids), ladder["level"].to_numpy(dtype=float)[exists])
     return tables
 
 
-def _ids(cell: Path) -> pa.ChunkedArray:
+def subset_ids(cell: Path) -> pa.ChunkedArray:
     """Ids of the examples of a cell."""
     path = cell_file(cell, SUBSET)
     try:

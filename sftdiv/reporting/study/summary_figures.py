@@ -45,7 +45,7 @@ def metric_correlations(analysis: Analysis, *, scope: str | None = None) -> Figu
             fill = [look.colour if q < 0.05 else "white" for q in rows["q"]]
             edge: dict[str, Any] = {"edgecolors": look.colour, "linewidths": 1.5}
             axis.scatter(rows["pearson"], heights, s=34, c=fill, marker=look.marker, zorder=3, **edge)
-        _forest_axis(axis, [metric.replace("_", " ") for metric in metrics])
+        forest_axis(axis, [metric.replace("_", " ") for metric in metrics])
         axis.set_xlim(-1.02, 1.02)
         axis.set_xlabel(f"Pearson correlation with performance, 95 % interval (scope: {scope})")
         handles = [Line2D([], [], color=look.colour, marker=look.marker, label=side) for side, look in looks.items()]
@@ -70,13 +70,13 @@ def controlled_slopes(analysis: Analysis) -> Figure:
             axis.hlines(heights, low, high, color=look.colour, linewidth=1.6)
             marker: dict[str, Any] = {"s": 22, "color": look.colour, "marker": look.marker}
             axis.scatter(unit.times * rows["slope"], heights, zorder=3, label=name, **marker)
-        _forest_axis(axis, groups)
+        forest_axis(axis, groups)
         axis.set_xlabel(f"slope of performance on level, {unit.name}, \u00b1 1 standard error")
         figure.legend(loc="outside upper left", ncols=3, fontsize=8)
     return figure
 
 
-def _forest_axis(axis: Any, labels: list[str]) -> None:
+def forest_axis(axis: Any, labels: list[str]) -> None:
     """Set the axes of a forest plot: rows from top to bottom, a line at zero."""
     axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
