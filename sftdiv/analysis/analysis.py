@@ -19,6 +19,8 @@ from sftdiv.analysis.notes import Notes
 from sftdiv.analysis.power import SLOPES
 from sftdiv.analysis.power_table import power_table
 from sftdiv.analysis.prediction import axis_table, equivalent_table, prediction_table
+from sftdiv.analysis.selector_length import length_table
+from sftdiv.analysis.selectors import selector_overlap, selector_table
 from sftdiv.analysis.shape import shape_table
 from sftdiv.analysis.slopes import slope_table
 from sftdiv.analysis.study import Study
@@ -41,6 +43,9 @@ class Analysis:
         axes: One line over all series on each common axis.
         equivalent: Levels with the same value of a common axis.
         overlaps: Mean Jaccard index between the subsets of each two levels, by ladder.
+        selectors: Selectors without levels and level 1 of each strategy against random draws; empty without a selector.
+        selector_length: Gains over random, unmatched and length-matched, one row per selector.
+        selector_overlap: Mean Jaccard index between the subsets of each two selectors, by kind of matching.
         ladders: One row per (ladder, level).
         baselines: Random, full and base cells.
         noise: Noise between seeds, one row per ladder.
@@ -59,6 +64,9 @@ class Analysis:
     axes: pd.DataFrame
     equivalent: pd.DataFrame
     overlaps: Mapping[str, pd.DataFrame]
+    selectors: pd.DataFrame
+    selector_length: pd.DataFrame
+    selector_overlap: Mapping[str, pd.DataFrame]
     ladders: pd.DataFrame
     baselines: pd.DataFrame
     noise: pd.DataFrame
@@ -94,6 +102,9 @@ def analyze(
         axes=axis_table(cells),
         equivalent=equivalent_table(cells),
         overlaps=overlap_tables(cells, study.folder, notes=notes),
+        selectors=selector_table(cells),
+        selector_length=length_table(cells),
+        selector_overlap=selector_overlap(cells, study.folder),
         ladders=ladder_table(cells),
         baselines=baseline_table(cells),
         noise=noise_table(cells),

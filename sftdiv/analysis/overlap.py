@@ -54,9 +54,7 @@ def by_level(similarity: Floats, levels: Floats) -> pd.DataFrame:
     return by_name(similarity, levels).rename_axis(index="level", columns="level")
 
 
-def by_name(
-    similarity: Floats, names: NDArray[Any], *, together: NDArray[np.bool_] | None = None
-) -> pd.DataFrame:
+def by_name(similarity: Floats, names: NDArray[Any], *, together: NDArray[np.bool_] | None = None) -> pd.DataFrame:
     """The mean similarity between different subsets of each two names, NaN where there is no such pair.
 
     Args:

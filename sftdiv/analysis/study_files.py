@@ -1,8 +1,8 @@
-"""Writes the tables of an analysis: ``slopes.csv``, ``correlations.csv`` and ``cells.parquet``.
+"""Writes the tables of an analysis: ``slopes.csv``, ``correlations.csv``, ``cells.parquet``, ``selectors.csv``.
 
-Equal input gives equal bytes. Cells are sorted by name, and columns that measure the machine
-(seconds, memory) are left out; they are in the ``result.json`` of each cell. A killed and resumed
-sweep therefore leaves the same ``cells.parquet`` as an uninterrupted one.
+The last one is written where the study has selectors without levels. Equal input gives equal bytes. Cells are sorted by
+name, and columns that measure the machine (seconds, memory) are left out; they are in the ``result.json`` of each cell.
+A killed and resumed sweep therefore leaves the same ``cells.parquet`` as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def write_tables(analysis: Analysis, folder: Path) -> list[Path]:
         "correlations.csv": csv_text(analysis.correlations),
         "cells.parquet": cells_table(analysis.study.cells).to_parquet(index=False),
     }
+    if not analysis.selectors.empty:
+        contents["selectors.csv"] = csv_text(analysis.selectors.drop(columns=["select_seconds", "gpu_seconds"]))
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]

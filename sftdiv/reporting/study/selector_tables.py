@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from sftdiv.analysis.analysis import Analysis
-from sftdiv.analysis.selectors import BASELINES, length_r2
+from sftdiv.analysis.selector_length import length_r2
+from sftdiv.analysis.selectors import BASELINES
+from sftdiv.reporting.figure_io import figure_bytes
 from sftdiv.reporting.format import format_interval, format_number, format_share, format_signed
 from sftdiv.reporting.study.score_unit import ScoreUnit, score_unit
+from sftdiv.reporting.study.selector_figure import selector_differences
 from sftdiv.reporting.study.study_views import control_label
+from sftdiv.reporting.study.summary_figures import LOOK
 from sftdiv.reporting.study.tables import (
     WITH_95,
     Column,
@@ -34,6 +40,22 @@ DIVERSITY = {
     "coverage": "coverage of the corpus",
     "pairs": "topic-skill pairs",
 }
+
+
+def compared(analysis: Analysis) -> dict[str, Any] | None:
+    """Sentences, tables and figure of the section that compares selectors; None without one."""
+    if analysis.selectors.empty:
+        return None
+    has_figure = analysis.selectors["difference"].notna().any()
+    svg = figure_bytes(selector_differences(analysis), "svg", look=LOOK, transparent=True) if has_figure else b""
+    return {
+        "sentences": sentences(analysis),
+        "figure": base64.b64encode(svg).decode(),
+        "scores": scores(analysis),
+        "diversity": diversity(analysis),
+        "length": length(analysis),
+        "overlap": overlap(analysis),
+    }
 
 
 def sentences(analysis: Analysis) -> list[str]:
@@ -100,12 +122,12 @@ def scores(analysis: Analysis) -> TableView:
 def _setting_columns(rows: pd.DataFrame) -> Columns:
     """Columns of the settings in which the compared rows differ."""
     compared = rows[~rows["selector"].isin(BASELINES)]
-    varying = [name for name in ("universe", "side", "size", "model") if compared[name].nunique(dropna=False) > 1]
+    varying = [name for name in ("universe_of", "side", "size", "model") if compared[name].nunique(dropna=False) > 1]
 
     def entry(name: str) -> Callable[[Row], Entry]:
         return lambda row: number(row[name]) if name == "size" else words(row[name])
 
-    return [(name, name == "size", entry(name)) for name in varying]
+    return [(name.replace("_", " "), name == "size", entry(name)) for name in varying]
 
 
 def _score(row: Row) -> Entry:

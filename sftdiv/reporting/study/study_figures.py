@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.variants import SEPARATOR
 from sftdiv.reporting.figure_io import figure_bytes
+from sftdiv.reporting.study.selector_figure import selector_differences
 from sftdiv.reporting.study.study_views import (
     BASELINES,
     PREDICTORS,
@@ -43,6 +44,7 @@ def drawable_figures(analysis: Analysis) -> dict[str, Callable[[Analysis], Figur
         "metric_correlations": (not analysis.correlations.empty, metric_correlations),
         "controlled_slopes": (not analysis.slopes.empty, controlled_slopes),
         "overlap": (bool(analysis.overlaps), overlap),
+        "selector_differences": (bool(analysis.selectors["difference"].notna().any()), selector_differences),
     }
     return {name: draw for name, (has_data, draw) in figures.items() if has_data}
 

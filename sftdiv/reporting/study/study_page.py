@@ -1,9 +1,8 @@
 """``report.html``: a study as one page that opens from disk, without network access.
 
-The input is an ``Analysis`` and the path from the page to the folders of the cells. The output is
-HTML text with plotly.js inlined once, the same bytes for the same input. All data is escaped, and
-the page's content security policy forbids every request and every script other than its own. The
-price is 5 MB of plotly.js per page; in return it can be sent as one file.
+The input is an ``Analysis`` and the path from the page to the folders of the cells. The output is HTML text with
+plotly.js inlined once, the same bytes for the same input. All data is escaped, and the page's content security policy
+forbids every request and every script but its own. A page has 5 MB of plotly.js, and can be sent as one file.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from sftdiv.reporting.study import (
     interactive_summaries,
     judged,
     paper_tables,
+    selector_tables,
     shape_tables,
     slope_tables,
     tables,
@@ -46,7 +46,7 @@ from sftdiv.reporting.study.study_views import (
     score_name,
     slope_grid,
 )
-from sftdiv.reporting.styles import GREY, Style, styles
+from sftdiv.reporting.styles import GREY, styles
 
 HERE = Path(__file__).parent
 CONTENTS = [
@@ -55,6 +55,7 @@ CONTENTS = [
     ("slopes-paper", "Slopes"),
     ("reference", "Beside the paper"),
     ("performance", "Performance"),
+    ("selectors-compared", "Selectors"),
     ("shape", "Shape"),
     ("arena", "Arena"),
     ("metrics", "Metrics"),
@@ -113,7 +114,7 @@ def render_page(
     script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
     paper = paper_tables.paper_view(analysis) if with_paper else None
     shown, specs = _charts(analysis, link, paper)
-    absent = {"arena": standings is None, "reference": paper is None}
+    absent = {"arena": standings is None, "reference": paper is None, "selectors-compared": analysis.selectors.empty}
     return render_html(
         HERE,
         "study",
@@ -145,6 +146,7 @@ def _texts(analysis: Analysis) -> dict[str, Any]:
         "versions": findings.versions(analysis),
         "judge_sentence": judged.judge_noise_sentence(analysis),
         "collinear": COLLINEAR,
+        "compared": selector_tables.compared(analysis),
         "unit": score_unit(analysis),
         "least_ladders": LEAST_LADDERS,
         "least_degrees": LEAST_DEGREES,
@@ -227,7 +229,7 @@ def _charts(
 
 def _legend(analysis: Analysis, shown: Sequence[Panel]) -> list[tuple[str, dict[str, str]]]:
     """Names of strategies and baselines, with colour, dashes and marker shape."""
-    looks: dict[str, Style] = styles(analysis.slopes["strategy"])
+    looks = styles(analysis.slopes["strategy"])
     entries = [
         (name, {"colour": look.colour, "dashes": _DASHES[look.dash], "shape": _SHAPES[look.symbol]})
         for name, look in looks.items()
