@@ -26,7 +26,7 @@ def test_the_cells_of_the_comparison(composed):
     assert {name: len(cells) for name, cells in grids.items()} == {
         "random": 2 * 3 * 3,  # matches x replicates x draws
         "full": 1,
-        "base": 2,  # one cell: matching has no effect
+        "base": 1,
         "levels": 3 * 2 * 3,
         "perplexity": 3 * 2 * 3,
         "coverage": 2 * 2 * 3,
