@@ -39,7 +39,7 @@ def test_numbers_of_the_table_are_points(analysis):
 
 def test_the_sentences_count_intervals_and_name_the_extremes(analysis):
     text = sentences(analysis)
-    assert text[0].startswith("Unmatched: of 3 selectors, 1 are above and 0 below random")
+    assert text[0].startswith("Unmatched, 3 selectors: 1 above and 0 below random draws")
     assert text[2].startswith("Highest: longest, unmatched: +20.00") and "Lowest: micro_token, level 1" in text[2]
     assert "explains" in text[3]
 
