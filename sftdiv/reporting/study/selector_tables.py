@@ -83,8 +83,8 @@ def _count(group: pd.DataFrame, control: str) -> str:
     sure = group[(group["status"] == "") & ((group["low"] > 0) | (group["high"] < 0))]
     above, corrected = int((sure["difference"] > 0).sum()), int((sure["p_holm"] < 0.05).sum())
     return (
-        f"{control.capitalize()}, {len(group)} selectors: {above} above and {len(sure) - above} below random draws with "
-        f"a 95 % interval that excludes zero; after Holm's correction, {corrected} at 5 %."
+        f"{control.capitalize()}, {len(group)} selectors: {above} above and {len(sure) - above} below random draws "
+        f"with a 95 % interval that excludes zero; after Holm's correction, {corrected} at 5 %."
     )
 
 
