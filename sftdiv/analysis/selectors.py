@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def competitors(cells: pd.DataFrame) -> pd.DataFrame:
     compared = cells[is_compared & cells["performance"].notna()]
     if not (compared["kind"] == "selector").any():
         return compared.iloc[:0].assign(label="")
-    rows = compared.to_dict("records")
+    rows: list[dict[str, Any]] = [{**row} for _, row in compared.iterrows()]
     is_own = [
         row["kind"] in ("selector", "level") and not is_foreign(row["universe_of"], row["strategy"]) for row in rows
     ]
@@ -158,11 +159,11 @@ def interval_columns(estimate: StudentT) -> dict[str, float]:
 def _cost(cells: pd.DataFrame) -> dict[str, float]:
     """Seconds of units and selection in the longest run, the part on a machine with a GPU, and calls of a model."""
     seconds = numbers(cells, "time.units").fillna(0) + numbers(cells, "time.select")
-    has_gpu = cells["train.accelerator"].isin(["cuda", "gpu"]) if "train.accelerator" in cells else False
+    on_gpu = cells.get("train.accelerator", pd.Series("", index=cells.index)).isin(["cuda", "gpu"])
     calls = [name for name in map(str, cells.columns) if name.startswith("units.") and name.endswith(".calls")]
     return {
         "select_seconds": seconds.max(),
-        "gpu_seconds": seconds.where(has_gpu, 0.0).max() if seconds.notna().any() else math.nan,
+        "gpu_seconds": seconds.where(on_gpu, 0.0).max() if seconds.notna().any() else math.nan,
         "llm_calls": float(cells[calls].apply(pd.to_numeric).sum(axis=1).max()),
     }
 

@@ -68,7 +68,8 @@ def sentences(analysis: Analysis) -> list[str]:
         _count(group, control_label({"match": match, "budget": budget}))
         for (match, budget), group in tested.groupby(["match", "budget"], sort=False)
     ]
-    best, worst = tested.loc[tested["difference"].idxmax()], tested.loc[tested["difference"].idxmin()]
+    order = tested["difference"].to_numpy().argsort(kind="stable")
+    best, worst = tested.iloc[order[-1]], tested.iloc[order[0]]
     text.append(f"Highest: {_difference(best, unit)}. Lowest: {_difference(worst, unit)}.")
     r2 = length_r2(analysis.selector_length)
     if pd.notna(r2):
@@ -132,7 +133,7 @@ def _setting_columns(rows: pd.DataFrame) -> Columns:
 
 def _score(row: Row) -> Entry:
     low, high = (format_number(row[name], 3, padded=True) for name in ("score_low", "score_high"))
-    below = "" if pd.isna(row["score_low"]) else f"[{low},\u00a0{high}]"
+    below: str = "" if pd.isna(row["score_low"]) else f"[{low},\u00a0{high}]"
     return Entry(format_number(row["score"], 3, padded=True), float(row["score"]), below)
 
 

@@ -81,7 +81,7 @@ def most_volume(
 
     order, gains, reached = [], [], 0.0
     # |x|^2 of unit vectors without their rounding: ties stay ties
-    residual: NDArray[np.float64] = vectors.any(axis=1).astype(np.float64)
+    residual = np.asarray(vectors.any(axis=1), dtype=np.float64)
     inverse = np.eye(vectors.shape[1])
     with products_with(vectors) as product:
         while reached < stratum.budget - 1e-9:
