@@ -17,12 +17,15 @@ ROW |= {"diversity.units.per_example": 1.0, "diversity.units.entropy": 1.0}
 
 
 def test_a_familys_summary_is_shown_without_its_details(tmp_path, capsys):
-    ratios = {"diversity.response.ngram_ratio": 0.25, "diversity.response.ngram_ratio_2": 0.125}
+    ratios = {
+        f"diversity.response.ngram_ratio{size}": value for size, value in (("", 0.25), ("_2", 0.125), ("_3", 0.5))
+    }
     show_result(ROW | ratios | {"diversity.response.distinct_2": 0.5}, tmp_path, done_before=False)
     shown = capsys.readouterr().out
     lines = [line.split() for line in shown.splitlines()]
     assert ["ngram_ratio", "\u2014", "0.25"] in lines and ["distinct_2", "\u2014", "0.5"] in lines
-    assert "ngram_ratio_2" not in shown
+    assert ["ngram_ratio_2", "\u2014", "0.125"] in lines  # of the paper's seven metrics, as is that of single words
+    assert "ngram_ratio_3" not in shown
 
 
 def test_the_scores_come_first_then_diversity_then_where_the_files_are(tmp_path):

@@ -319,13 +319,13 @@ def test_the_card_lists_a_familys_summary_without_its_details(tmp_path):
     ratios = {
         f"diversity.{side}.{name}": 0.25
         for side in ("instruction", "response")
-        for name in ("ngram_ratio", "ngram_ratio_2")
+        for name in ("ngram_ratio", "ngram_ratio_2", "ngram_ratio_3")
     }
     request = compose_run([])
     row = ROW | ratios | flatten({"config": request.settings})
     write_card(request, Cell("study", ROW["cell"], tmp_path, "1f58f5"), row)
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    assert "ngram_ratio" in card and "ngram_ratio_2" not in card
+    assert "| ngram_ratio |" in card and "| ngram_ratio_2 |" in card and "ngram_ratio_3" not in card
 
 
 # The folder

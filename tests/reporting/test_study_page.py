@@ -393,7 +393,8 @@ def test_two_cells_are_compared_by_a_subcommand_and_by_its_old_name(module, tmp_
             [*([] if old else ["pair"]), str(tmp_path), str(tmp_path)],
         )
     ]
-    assert shown[0].returncode == 0 and "python -m sftdiv.analyze pair [-h] [--json] CELL_A CELL_B" in shown[0].stdout
+    usage = "python -m sftdiv.analyze pair [-h] [--task NAME] [--json] CELL_A CELL_B"
+    assert shown[0].returncode == 0 and usage in shown[0].stdout
     assert shown[1].returncode == 1 and shown[1].stderr.startswith("sftdiv: ")
 
 
