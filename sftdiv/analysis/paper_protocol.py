@@ -71,7 +71,7 @@ class Step:
     """One step of the protocol.
 
     Attributes:
-        name: What is decided.
+        name: Name of the item of the protocol.
         paper: The paper's value in words.
         read: The study's values, or the name of a setting that has them; none where its rows do not say.
         expected: The values that agree with the paper, or a test of the study's; None if the paper's are not known.

@@ -10,7 +10,7 @@ array is an artifact that is computed once and cached.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sftdiv.embeddings.known_tokens import check_known, count_tokens
+from sftdiv.modeling.length_shards import save_shard, token_progress
 from sftdiv.records import Embeddings, ModelRef, SftdivError
-from sftdiv.storage.file_digests import is_whole, place_sealed
+from sftdiv.storage.file_digests import is_whole
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.text.lines import first_line
 
@@ -93,12 +93,12 @@ class SentenceEmbedder:
         log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
         if devices[0] == "cpu" and len(distinct) > MANY:
             log.info("without a GPU this can take an hour, once; embedder=lsa takes seconds, embedder=none skips it")
-        with _pool(model, devices) as pool, _progress(work.sum()) as advance:
+        with _pool(model, devices) as pool, token_progress("embedding", int(work.sum())) as advance:
             for number, rows in enumerate(_shards(order)):
                 path = partial / f"{number:06d}.npy"
                 if not is_whole(path):
-                    _save_whole(path, self._encode(model, distinct[rows], work[rows], pool))
-                advance(work[rows].sum())
+                    save_shard(path, self._encode(model, distinct[rows], work[rows], pool))
+                advance(int(work[rows].sum()))
         vectors = _assemble(partial, row, order)
         truncated = tokens > limit
         made_by = {
@@ -179,14 +179,6 @@ def _shards(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
 
 
-def _save_whole(path: Path, vectors: NDArray[np.float32]) -> None:
-    """Save a shard, renamed into place when it is complete."""
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as stream:
-        np.save(stream, vectors)
-    place_sealed(temporary, path)
-
-
 def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
     """The vectors of all texts, in a file beside the shards, so that memory holds no second copy.
 
@@ -221,19 +213,3 @@ def _pool(model: SentenceTransformer, devices: Sequence[str]) -> Iterator[Any]:
         yield pool
     finally:
         model.stop_multi_process_pool(pool)
-
-
-@contextmanager
-def _progress(tokens: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar over tokens, which determine the run time; finished shards of a killed run count at once."""
-    columns = (
-        TextColumn("embedding"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("embedding", total=int(tokens))
-        yield lambda done: progress.advance(task, int(done))

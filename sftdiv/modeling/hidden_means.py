@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.modeling.length_shards import batches, in_shards
-from sftdiv.modeling.response_losses import BATCH_TOKENS, NO_TEMPLATE, scored_texts
+from sftdiv.modeling.response_losses import BATCH_TOKENS, reading_model, scored_texts
 from sftdiv.records import ModelRef
 
 if TYPE_CHECKING:
@@ -39,15 +39,7 @@ def hidden_means(
     Raises:
         SftdivError: The model cannot be loaded.
     """
-    import torch
-
-    from sftdiv.modeling.checkpoint import load_model, load_tokenizer
-    from sftdiv.modeling.generate import positions_of
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = load_tokenizer(base, template=NO_TEMPLATE)
-    model = load_model(base, dtype="auto" if device == "cuda" else torch.float32, device=device)
-    limit = min(max_tokens, positions_of(model.config))
+    model, tokenizer, limit = reading_model(base, max_tokens=max_tokens)
     texts = scored_texts(tokenizer, instructions, responses, alone=False, limit=limit)
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     compute = bind(_means_of, model, [text.ids for text in texts], int(tokenizer.pad_token_id))

@@ -32,17 +32,17 @@ def in_shards(
         lengths: Number of tokens of each sequence, shape (sequences,); at least one sequence.
         compute: Values of some sequences, shape (sequences, ...), given their positions, longest first.
         partial: Folder of complete shards: empty, or from an interrupted call with the same sequences.
-        label: What is computed, for the progress bar and the names of the files.
+        label: Name of the computed value, for the progress bar and the names of the files.
     """
     order = np.argsort(-lengths, kind="stable")
     ends = np.flatnonzero(np.diff(np.cumsum(lengths[order]) // SHARD_TOKENS)) + 1
     shards = np.split(order, ends)
     values: NDArray[np.floating] | None = None
-    with _progress(label, int(lengths.sum())) as advance:
+    with token_progress(label, int(lengths.sum())) as advance:
         for number, rows in enumerate(shards):
             path = partial / f"{label.replace(' ', '-')}-{number:06d}.npy"
             if not is_whole(path):
-                _save_whole(path, compute(rows))
+                save_shard(path, compute(rows))
             shard = np.load(path, allow_pickle=False)
             if values is None:
                 values = np.empty((len(order), *shard.shape[1:]), dtype=shard.dtype)
@@ -66,7 +66,7 @@ def batches(lengths: NDArray[np.int64], *, tokens: int) -> Iterator[slice]:
         start = stop
 
 
-def _save_whole(path: Path, values: NDArray[np.floating]) -> None:
+def save_shard(path: Path, values: NDArray[np.floating]) -> None:
     """Save a shard, renamed into place when it is complete."""
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as stream:
@@ -75,7 +75,7 @@ def _save_whole(path: Path, values: NDArray[np.floating]) -> None:
 
 
 @contextmanager
-def _progress(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
+def token_progress(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
     """A progress bar over tokens, which determine the run time; complete shards of a killed run count at once."""
     console = Console(stderr=True)
     columns = (

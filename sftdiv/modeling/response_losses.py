@@ -77,20 +77,32 @@ def response_losses(
     Raises:
         SftdivError: The model cannot be loaded.
     """
+    model, tokenizer, limit = reading_model(base, max_tokens=max_tokens)
+    texts = scored_texts(tokenizer, instructions, responses, alone=alone, limit=limit)
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    compute = bind(_losses_of, model, texts, int(tokenizer.pad_token_id))
+    label = "loss of responses alone" if alone else "loss of responses"
+    return in_shards(lengths, compute, partial, label=label).astype(np.float64)
+
+
+def reading_model(base: ModelRef, *, max_tokens: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
+    """A model that reads plain text, on the GPU where there is one, its tokenizer, and its limit of tokens.
+
+    Args:
+        base: A causal language model.
+        max_tokens: Tokens at which a text is cut; the model's own limit if that is lower.
+
+    Raises:
+        SftdivError: The model cannot be loaded.
+    """
     import torch
 
     from sftdiv.modeling.checkpoint import load_model, load_tokenizer
     from sftdiv.modeling.generate import positions_of
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = load_tokenizer(base, template=NO_TEMPLATE)
     model = load_model(base, dtype="auto" if device == "cuda" else torch.float32, device=device)
-    limit = min(max_tokens, positions_of(model.config))
-    texts = scored_texts(tokenizer, instructions, responses, alone=alone, limit=limit)
-    lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    compute = bind(_losses_of, model, texts, int(tokenizer.pad_token_id))
-    label = "loss of responses alone" if alone else "loss of responses"
-    return in_shards(lengths, compute, partial, label=label).astype(np.float64)
+    return model, load_tokenizer(base, template=NO_TEMPLATE), min(max_tokens, positions_of(model.config))
 
 
 def scored_texts(

@@ -32,7 +32,7 @@ def select_by_value(
     Args:
         problem: Universe, size and weights.
         values: Value of every example of the corpus, NaN for those that are not selected, shape (examples,).
-        name: What the values are; begins the names of the columns.
+        name: Name of the values, the prefix of their columns.
         missing: Why an example has no value, for the message.
         order: Positions in a stratum in the order of preference, given its values; those of NaN last.
 

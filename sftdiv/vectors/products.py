@@ -38,8 +38,8 @@ def products_with(vectors: NDArray[np.float32], *, threads: int | None = None) -
 
         def product(vector: NDArray[np.floating]) -> NDArray[np.float64]:
             result = np.empty(len(vectors))
-            other = vector.astype(np.float64)
-            ranges(lambda start, stop: _multiply(vectors, other, result, start, stop), len(vectors), ROWS)
+            factors = vector.astype(np.float64)
+            ranges(lambda start, stop: _multiply(vectors, factors, result, start, stop), len(vectors), ROWS)
             return result
 
         yield product
@@ -47,12 +47,12 @@ def products_with(vectors: NDArray[np.float32], *, threads: int | None = None) -
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _multiply(
-    vectors: NDArray[np.float32], other: NDArray[np.float64], result: NDArray[np.float64], start: int, stop: int
+    vectors: NDArray[np.float32], factors: NDArray[np.float64], result: NDArray[np.float64], start: int, stop: int
 ) -> None:
     for row in range(start, stop):
         total = 0.0
         for column in range(vectors.shape[1]):
-            total += np.float64(vectors[row, column]) * other[column]
+            total += np.float64(vectors[row, column]) * factors[column]
         result[row] = total
 
 
@@ -72,8 +72,8 @@ def products_on(vectors: NDArray[np.float32], device: str) -> Product:
     rows = torch.from_numpy(np.ascontiguousarray(vectors)).to(device).double()
 
     def product(vector: NDArray[np.floating]) -> NDArray[np.float64]:
-        other = torch.from_numpy(vector.astype(np.float64)).to(device)
-        result: NDArray[np.float64] = (rows @ other).cpu().numpy()
+        factors = torch.from_numpy(vector.astype(np.float64)).to(device)
+        result: NDArray[np.float64] = (rows @ factors).cpu().numpy()
         return result
 
     return product
