@@ -8,10 +8,12 @@ so the file has an identity of its own and names other cells.
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 TIMEOUT = 5.0  # seconds in which the hub must answer
 
 
@@ -65,8 +67,12 @@ def install_hint(path: str) -> str:
 
 @functools.cache
 def is_on_hub(path: str, revision: str | None) -> bool:
-    """Whether a model is in the hub's local cache or the hub answers for it; asked once in a process."""
+    """Whether a model is in the hub's local cache or the hub answers for it; asked once in a process.
+
+    An unknown revision is an answer: loading it then names the mistake, where other weights would hide it.
+    """
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import RevisionNotFoundError
 
     if isinstance(try_to_load_from_cache(path, "config.json", revision=revision), str):
         return True
@@ -74,6 +80,9 @@ def is_on_hub(path: str, revision: str | None) -> bool:
         return False
     try:
         HfApi().model_info(path, revision=revision, timeout=TIMEOUT)
-    except Exception:  # no network, no such revision, a proxy's page: the packaged file is at hand
+    except RevisionNotFoundError:
+        return True
+    except Exception as error:  # no network, a timeout, a proxy's page: several libraries raise their own
+        log.info("the hub does not answer for %s (%s): its packaged weights are used", path, type(error).__name__)
         return False
     return True

@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from fake_hub_server import TOKEN, Hub, Repository, serving
 from small_runs import paths
 from tiny_models import FACTS, tiny_base
 
@@ -174,6 +175,20 @@ def test_a_packaged_file_stands_in_for_a_hub_that_has_no_answer(tmp_path, monkey
     assert packaged_or_hub("owner/other", None) == "owner/other"
     monkeypatch.setattr(packaged_models, "is_on_hub", lambda path, revision: True)
     assert packaged_or_hub("owner/model", None) == "owner/model"
+
+
+def test_what_counts_as_an_answer_of_the_hub(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with serving(Hub(repositories={"owner/model": Repository(private=False)})) as address:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        packaged_models.is_on_hub.cache_clear()
+        assert packaged_models.is_on_hub("owner/model", None)
+        assert packaged_models.is_on_hub("owner/model", "no-such-revision")  # loading it names the mistake
+        assert not packaged_models.is_on_hub("owner/other", None)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # where nothing listens
+    assert not packaged_models.is_on_hub("owner/model", "main")
+    packaged_models.is_on_hub.cache_clear()
 
 
 def test_without_hub_and_package_the_message_says_both_ways(monkeypatch):

@@ -132,6 +132,8 @@ class Handler(BaseHTTPRequestHandler):
         if name not in self.hub.repositories:
             return self.missing()
         kept = self.hub.repositories[name]
+        if revision not in (None, "main", kept.sha):
+            return self.answer({"error": f"Invalid rev id: {revision}"}, 404, {"X-Error-Code": "RevisionNotFound"})
         files = [{"rfilename": path} for path in sorted(kept.files)]
         return self.answer(
             {"_id": "1", "id": name, "modelId": name, "private": kept.private, "sha": kept.sha, "siblings": files}
