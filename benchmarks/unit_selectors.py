@@ -109,8 +109,8 @@ def plain_instag(matrix: Matrix, size: int) -> list[int]:
     return chosen[:size]
 
 
-PLAIN_SQRT = plain(lambda held, w: (np.sqrt(held + w) - np.sqrt(held)).sum(axis=1))
-PLAIN_MIG = plain(lambda held, w: w @ (0.8 * (held + 1e-6) ** -0.2))
+PLAIN_SQRT = plain(lambda collected, w: (np.sqrt(collected + w) - np.sqrt(collected)).sum(axis=1))
+PLAIN_MIG = plain(lambda collected, w: w @ (0.8 * (collected + 1e-6) ** -0.2))
 REFERENCES: list[tuple[str, Any, str, Any]] = [
     ("coverage, sqrt", ours("sqrt"), "plain loop (dense)", PLAIN_SQRT),
     ("coverage, sqrt", ours("sqrt"), "apricot FeatureBased, lazy", apricot_sqrt),

@@ -37,11 +37,11 @@ def harness(base: Path, folder: Path, device: str) -> Numbers:
     how = {"include_path": folder / "tasks", "num_fewshot": None, "limit": None, "chat_template": True, "seed": 0}
     scores = {}
     for where, batch_size in dict.fromkeys([(device, 4), (device, "auto"), ("cpu", 4)]):
-        found = run_tasks(base, ["tiny_choice", "tiny_answer"], batch_size=batch_size, device=where, **how)
-        scores[f"{where}.{batch_size}"] = {name: score.value for name, score in found.items()}
+        results = run_tasks(base, ["tiny_choice", "tiny_answer"], batch_size=batch_size, device=where, **how)
+        scores[f"{where}.{batch_size}"] = {name: score.value for name, score in results.items()}
     first, *others = scores.values()
-    for other in others:
-        assert all(abs(first[name] - other[name]) <= 0.1 for name in first), f"scores differ: {scores}"
+    for compared in others:
+        assert all(abs(first[name] - compared[name]) <= 0.1 for name in first), f"scores differ: {scores}"
     return scores
 
 

@@ -28,12 +28,14 @@ def losses(base: Path, folder: Path, device: str, *, attention: str, packing: bo
         if attention == "flash_attention_2" and dtype is torch.float32:
             continue
         model = load_model(base, dtype=dtype, device=device, attention=attention)
-        found = _difference(model, base, packing=packing, flat=attention == "flash_attention_2")
+        differences = _difference(model, base, packing=packing, flat=attention == "flash_attention_2")
         name = str(dtype).removeprefix("torch.")
-        numbers |= {f"{name}.{key}": value for key, value in found.items()}
-        assert found["difference"] <= error, f"{name}: losses differ by {found['difference']:.2g}, more than {error}"
+        numbers |= {f"{name}.{key}": value for key, value in differences.items()}
+        assert differences["difference"] <= error, (
+            f"{name}: losses differ by {differences['difference']:.2g}, more than {error}"
+        )
         if packing:
-            assert found["without_separation"] > FAR_FROM_ERROR * error, "the check could not see a wrong mask"
+            assert differences["without_separation"] > FAR_FROM_ERROR * error, "the check could not see a wrong mask"
     return numbers
 
 
@@ -51,13 +53,13 @@ def _difference(model: Any, base: Path, *, packing: bool, flat: bool) -> dict[st
 
 
 def _relative(model: Any, batches: list[Any], expected: list[list[float]], *, separated: bool) -> float:
-    found, wanted = [], []
+    measured, reference = [], []
     for batch in batches:
         positions = batch.position_ids if separated else None
         inputs = [
             None if each is None else each.to(model.device) for each in (batch.input_ids, batch.labels, positions)
         ]
         with torch.no_grad():
-            found.append(token_losses(model, *inputs).float().cpu())
-        wanted.append(torch.tensor([loss for name in batch.names for loss in expected[int(name)]]))
-    return float((torch.cat(found) - torch.cat(wanted)).abs().mean() / torch.cat(wanted).mean())
+            measured.append(token_losses(model, *inputs).float().cpu())
+        reference.append(torch.tensor([loss for name in batch.names for loss in expected[int(name)]]))
+    return float((torch.cat(measured) - torch.cat(reference)).abs().mean() / torch.cat(reference).mean())

@@ -97,12 +97,12 @@ def convert_base(folder: str) -> None:
 def take_cells(folder: str, work: str, base: str, rows: str, device: str) -> None:
     """Run cells that no other process has taken."""
     study = CarriedStudy(Path(folder), rehearsed=device == "cpu")
-    for cell, place in _claimed(study, Path(work)):
+    for cell, folder_of_cell in _claimed(study, Path(work)):
         try:
-            row = run_cell(study, cell, place, base, device)
+            row = run_cell(study, cell, folder_of_cell, base, device)
         except Exception:
             row = {"cell": cell["cell"], "failure": traceback.format_exc()[-1500:]}
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder_of_cell, ignore_errors=True)
         with Path(rows).open("a", encoding="utf-8") as stream:  # one write, which the kernel appends whole
             stream.write(json.dumps(row, default=float) + "\n")
         score = f"{row.get('score.' + str(row.get('primary')), float('nan')):.4f}"

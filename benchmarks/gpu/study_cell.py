@@ -82,10 +82,10 @@ def _context(study: CarriedStudy, cell: Mapping[str, Any], folder: Path, base: s
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in VERSIONS:
         try:
-            found[f"versions.{name}"] = version(name)
+            versions[f"versions.{name}"] = version(name)
         except PackageNotFoundError:  # sftdiv itself, where the tree is not installed
-            found[f"versions.{name}"] = "tree"
-    return found
+            versions[f"versions.{name}"] = "tree"
+    return versions

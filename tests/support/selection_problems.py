@@ -20,8 +20,8 @@ def problem_of(units=None, *, size, strata=None, lengths=None, columns=None, wei
     if units is None:
         units = np.ones((examples, 1))
     if not isinstance(units, np.ndarray):
-        held, units = units, np.zeros((examples, 1 + max(max(types) for types in units)))
-        for row, types in enumerate(held):
+        types_of, units = units, np.zeros((examples, 1 + max(max(types) for types in units)))
+        for row, types in enumerate(types_of):
             units[row, list(types)] = 1
     matrix = scipy.sparse.csr_array(units)
     strata = np.zeros(examples, dtype=np.int64) if strata is None else np.asarray(strata)
