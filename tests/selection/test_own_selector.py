@@ -42,7 +42,7 @@ def own(tmp_path):
     """Runs the command with the user's own selectors, and returns the cell's folder with what was printed."""
     (tmp_path / "own_selectors.py").write_text(CODE)
     (tmp_path / "conf" / "selector").mkdir(parents=True)
-    for option, name in (("longest", "LongestResponses"), ("first", "FirstRows")):
+    for option, name in (("own_longest", "LongestResponses"), ("own_first", "FirstRows")):
         text = f"# @package selection\nselector:\n  _target_: own_selectors.{name}\n  descending: true\n"
         (tmp_path / "conf" / "selector" / f"{option}.yaml").write_text(text)
     pairs = [
@@ -72,7 +72,7 @@ def own(tmp_path):
 
 
 def test_an_own_selector_needs_one_file_and_one_yaml(own):
-    cell, done = own("selector=longest", "export.format=messages")
+    cell, done = own("selector=own_longest", "export.format=messages")
     row = json.loads((cell / "result.json").read_text())
     subset = pq.read_table(cell / "subset.parquet").to_pylist()
     lengths = [len(example["response"]) for example in subset]
@@ -90,19 +90,19 @@ def test_an_own_selector_needs_one_file_and_one_yaml(own):
 
 
 def test_selectors_never_share_a_cell(own):
-    cells = [own(f"selector={selector}")[0] for selector in ("longest", "first", "ladder")]
+    cells = [own(f"selector={selector}")[0] for selector in ("own_longest", "own_first", "ladder")]
     assert None not in cells  # two own classes with equal settings, and the ladder
-    again, done = own("selector=longest")
+    again, done = own("selector=own_longest")
     assert again is None and "(finished earlier)" in done.stdout
-    assert own("selector=longest", "selection.selector.descending=false")[0] is not None
+    assert own("selector=own_longest", "selection.selector.descending=false")[0] is not None
 
 
 def test_an_edited_selector_is_another_cell_with_its_own_result(own, tmp_path):
-    longest, _ = own("selector=longest")
+    longest, _ = own("selector=own_longest")
     path = tmp_path / "own_selectors.py"
     path.write_text(path.read_text().replace("-lengths if self.descending", "lengths + 0 if self.descending"))
-    shortest, _ = own("selector=longest")
+    shortest, _ = own("selector=own_longest")
     assert shortest is not None  # the same command
     means = [json.loads((cell / "result.json").read_text())["subset.response_words"] for cell in (longest, shortest)]
     assert means[1] < means[0]
-    assert own("selector=longest")[0] is None
+    assert own("selector=own_longest")[0] is None

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_the_packing_check_compiles_nothing():
 
 def test_training_in_bf16_keeps_the_rotary_frequencies_in_float32():
     """In bf16 they are wrong by up to 0.2 %, which at position 2,000 is a turn of four radians."""
-    model = AutoModelForCausalLM.from_config(LLAMA, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_config(deepcopy(LLAMA), dtype=torch.bfloat16)  # writes the dtype into the config
     frequencies = model.model.rotary_emb.inv_freq.clone()
     settings = OptimizerConfig(learning_rate=0.01, warmup=0.1, weight_decay=0.0, clip=1.0)
     steps = StepDataset(conversations([8, 9]), ["a", "b"], [np.arange(2)], pad_id=0, micro_batch=2)

@@ -32,6 +32,12 @@ HEAVY = ("torch", "numba", "sklearn", "transformers", "sentence_transformers", "
 HUB_MODEL = "strategy.units.normaliser.semantic.embedder.path=org/model"
 EXTRA = {
     "strategy/tagger=llm": ["strategy.model=m", "strategy.endpoint.base_url=http://localhost:8000/v1", HUB_MODEL],
+    "strategy=meso_tag_llm": [
+        "+tags=llm",
+        "tags.model=m",
+        "tags.endpoint.base_url=http://localhost:8000/v1",
+        HUB_MODEL,
+    ],
     "strategy/tagger=instagger": [HUB_MODEL],
     "strategy/normalise=instag": [HUB_MODEL],
     "strategy/normalise=of_llm": [HUB_MODEL],
@@ -39,15 +45,20 @@ EXTRA = {
     "embedder=minilm": ["embedder.path=org/model"],
 }
 STRINGS = {  # valid alternatives
-    "unit": "documents",
-    "scale": "per_million",
-    "noise": "nearest",
-    "selection": "leaf",
-    "structured": "none",
-    "dtype": "float32",
-    "language": "de",
-    "prompt": "another prompt for {text}",
+    "unit": ("documents",),
+    "scale": ("per_million",),
+    "noise": ("nearest", "drop"),
+    "selection": ("leaf",),
+    "structured": ("none",),
+    "dtype": ("float32",),
+    "language": ("de",),
+    "prompt": ("another prompt for {text}",),
 }
+OTHER_NAMES = (
+    "strategy=placebo",
+    "strategy=macro_topic_umap",
+    "strategy=meso_tag_llm",
+)  # kinds with other settings
 MISSING = {  # values of settings that are null by default
     "revision": "v1",
     "max_tokens": 64,
@@ -100,7 +111,7 @@ def alternative(name: str, value: Any, tag_map: Path) -> Any:
     if isinstance(value, float):
         return value * 0.9 if value else 0.5
     if isinstance(value, str):
-        return STRINGS.get(name, f"{value}-2")
+        return next(other for other in STRINGS.get(name, (f"{value}-2",)) if other != value)
     if isinstance(value, dict):
         return {**value, "top_k": 1}
     raise TypeError(f"no alternative is known for {name}={value!r}")
@@ -151,7 +162,7 @@ def test_options_of_one_group_have_different_kinds() -> None:
     kinds: dict[str, list[str]] = {}
     for choice in CHOICES:
         group, identity = choice[-1].partition("=")[0], identity_of(component(choice))
-        if group != "strategy/normalise" and choice[-1] != "strategy=placebo":  # the units of micro_token, exchanged
+        if group != "strategy/normalise" and choice[-1] not in OTHER_NAMES:
             kinds.setdefault(group, []).append(identity[part[group]]["kind"] if group in part else identity["kind"])
     assert sorted(kinds) == ["embedder", "strategy", "strategy/clusterer", "strategy/tagger"]
     for names in kinds.values():
