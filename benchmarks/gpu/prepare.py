@@ -102,6 +102,8 @@ def select_study(pool: Path, overrides: Sequence[str], cells: Iterator[list[str]
         overrides: Overrides of all cells, after those of `COMMON`.
         cells: Overrides of each cell.
     """
+    import pyarrow.parquet as pq
+
     from sftdiv.config.from_python import compose_run
     from sftdiv.pipeline.run_artifacts import RunArtifacts
     from sftdiv.storage.cache import Store
@@ -128,7 +130,7 @@ def select_study(pool: Path, overrides: Sequence[str], cells: Iterator[list[str]
         print(f"{name}: {len(rows):,} rows", flush=True)
     (folder / CELLS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = table.select(list(position)).select_columns(["id", "messages", "group"])
-    rows.to_parquet(str(folder / ROWS), compression="zstd", compression_level=19)
+    pq.write_table(rows.with_format("arrow")[:], folder / ROWS, compression="zstd", compression_level=19)
     _report(folder)
 
 
