@@ -2,7 +2,7 @@
 
     python benchmarks/real_study/collect.py copy MULTIRUN/real_study      # finished rows into rows/
     python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
-    python benchmarks/real_study/collect.py noise                         # table and noise.png from pilot/
+    python benchmarks/real_study/collect.py noise                         # table and noise.png of the runs at level 1/2
 
 A row's folder holds ``result.json`` and the scores of single MMLU items, so that ``python -m sftdiv.analyze
 benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
@@ -22,7 +22,7 @@ import pandas as pd
 from sftdiv.analysis.power import ladders_needed, power, spread_of
 
 HERE = Path(__file__).parent
-ROWS, PILOT = HERE / "rows", HERE / "pilot"
+ROWS = HERE / "rows"
 ITEMS = "evaluation/custom/mmlu_cloze.parquet"
 OUTCOMES = {
     "score.heldout.loss_macro": "held-out loss, mean over sources",
@@ -70,19 +70,28 @@ def item_noise(first: Path, second: Path, column: str) -> float:
     return float((scores[0] - scores[1]).sem())
 
 
+def spreads(runs: pd.DataFrame, name: str) -> tuple[float, float]:
+    """SD of all runs, and of runs on one ladder (NaN where no ladder has two), which is that of draw and training."""
+    on_one_ladder = runs.groupby("seed.ladder")[name]
+    degrees = len(runs) - on_one_ladder.ngroups
+    squares = float(((runs[name] - on_one_ladder.transform("mean")) ** 2).sum())
+    return float(runs[name].std(ddof=1)), (squares / degrees) ** 0.5 if degrees else float("nan")
+
+
 def noise() -> None:
-    """Print the noise between runs and what follows for the design; draw the runs beside the untrained model."""
-    rows = read_rows(PILOT)
-    runs, base = rows[rows["n"] > 0], rows[rows["n"] == 0].iloc[0]
-    columns = ["outcome", "untrained", "mean of the runs", "SD of a run (ladder, draw and training)"]
+    """Print the noise between runs at level 1/2 and what follows for the design; draw them beside the untrained model."""
+    rows = read_rows(ROWS)
+    runs, base = rows[rows["level"] == 0.5], rows[rows["n"] == 0].iloc[0]
+    columns = ["outcome", "untrained", "mean of the runs", "SD of a run", "SD of draw and training, on one ladder"]
     columns += [f"smallest slope, {LADDERS} ladders", "ladders for a slope of half the gain"]
-    print(f"{len(runs)} runs\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    ladders = runs["seed.ladder"].nunique()
+    print(f"{len(runs)} runs, {ladders} ladders\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(2.6 * len(OUTCOMES), 3.0), layout="constrained")
     for axis, (name, label) in zip(axes, OUTCOMES.items(), strict=True):
-        variance = float(runs[name].var(ddof=1))
-        per_ladder = variance / spread_of(LEVELS)  # as if no part of a ladder were common to its levels
+        spread, within = spreads(runs, name)
+        per_ladder = spread**2 / spread_of(LEVELS)  # as if no part of a ladder were common to its levels
         gain = abs(runs[name].mean() - base[name])
-        numbers = [base[name], runs[name].mean(), variance**0.5, smallest_slope(per_ladder, LADDERS)]
+        numbers = [base[name], runs[name].mean(), spread, within, smallest_slope(per_ladder, LADDERS)]
         needed = ladders_needed(gain / 2, per_ladder=per_ladder)
         print(f"| {label} | {' | '.join(f'{number:.4f}' for number in numbers)} | {needed:.0f} |")
         axis.plot(runs["seed.ladder"], runs[name], "o", color="#1f77b4", label="fine-tuned, level 1/2")
