@@ -79,7 +79,7 @@ def spreads(runs: pd.DataFrame, name: str) -> tuple[float, float]:
 
 
 def noise() -> None:
-    """Print the noise between runs at level 1/2 and what follows for the design; draw them beside the untrained model."""
+    """Print the noise between runs at level 1/2 and what follows for the design; draw them and the untrained model."""
     rows = read_rows(ROWS)
     runs, base = rows[rows["level"] == 0.5], rows[rows["n"] == 0].iloc[0]
     columns = ["outcome", "untrained", "mean of the runs", "SD of a run", "SD of draw and training, on one ladder"]
