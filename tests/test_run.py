@@ -24,7 +24,7 @@ STAGES = {  # stage -> artifacts that it makes
 
 @pytest.fixture(scope="module")
 def finished():
-    """A finished run; it was made from an empty cache by the real console script."""
+    """A finished run; it was made from an empty cache in a new interpreter."""
     return finished_run()
 
 
