@@ -117,6 +117,7 @@ def _complete(words: Sequence[str]) -> int:
     A query ends with the words that may follow, one per line for fish, and is Hydra's own from the second word on.
     """
     if not any("query=" in word for word in words):
+        sys.argv[0] = "sftdiv"  # the name that the shell completes, also for python -m sftdiv
         return _start("run", words)
     _, _, line = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
     command, space, rest = line.lstrip().partition(" ")

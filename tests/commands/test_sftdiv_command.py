@@ -247,3 +247,21 @@ def test_doctor_shows_versions_devices_hub_caches_and_extras(tmp_path):
 def test_what_each_extra_enables_is_written_for_every_extra():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert set(PURPOSES) == set(project["project"]["optional-dependencies"])
+
+
+def test_the_shell_completes_commands_groups_options_and_settings(tmp_path):
+    """In bash, by the function that Hydra installs, for the script that pip installs."""
+    script = tmp_path / "sftdiv"
+    script.write_text(f"#!{sys.executable}\nimport sys\nfrom sftdiv.__main__ import main\nsys.exit(main())\n")
+    script.chmod(0o755)
+    lines = {"sftdiv r": "run regenerate", "sftdiv run strategy=mi": "strategy=micro_token"}
+    lines |= {"sftdiv measure matched.d": "matched.draws=", "sftdiv analyze multi": ""}
+    queries = [
+        f'COMP_LINE="{line}"; COMP_POINT={len(line)}; COMP_CWORD={line.count(" ")}; hydra_bash_completion; '
+        'echo "${COMPREPLY[*]}"'
+        for line in lines
+    ]
+    program = "\n".join(['eval "$(sftdiv --shell-completion install=bash)"', *queries])
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    shown = subprocess.run(["bash", "-c", program], env=environment(PATH=path), capture_output=True, text=True)
+    assert shown.stdout.splitlines() == list(lines.values()), shown.stderr
