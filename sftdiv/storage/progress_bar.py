@@ -46,7 +46,7 @@ def progress_bar(label: str, total: int | None = None, *, unit: str = "") -> Ite
     done = worked = 0
     is_inner, on_terminal = bool(_active), sys.stderr.isatty()
     with ExitStack() as stack:
-        bar = None
+        bar: _Update | None = None
 
         def advance(count: int = 1, *, earlier: bool = False) -> None:
             nonlocal bar, done, worked, refreshed, logged
