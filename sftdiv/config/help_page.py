@@ -64,7 +64,8 @@ def help_text(arguments: Sequence[str], config_name: str) -> str:
 
 def _parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Overrides, and words that name what to show; flags are left out."""
-    overrides, words = [], []
+    overrides: list[str] = []
+    words: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if argument.startswith("-") or before in FLAGS_WITH_VALUE:
             continue

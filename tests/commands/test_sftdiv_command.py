@@ -255,7 +255,8 @@ def test_the_shell_completes_commands_groups_options_and_settings(tmp_path):
     script.write_text(f"#!{sys.executable}\nimport sys\nfrom sftdiv.__main__ import main\nsys.exit(main())\n")
     script.chmod(0o755)
     lines = {"sftdiv r": "run regenerate", "sftdiv run strategy=mi": "strategy=micro_token"}
-    lines |= {"sftdiv measure matched.d": "matched.draws=", "sftdiv analyze multi": ""}
+    lines |= {"sftdiv measure matched.d": "matched.draws=", "sftdiv analyze multi": "multirun"}
+    (tmp_path / "multirun").mkdir()  # plain arguments are completed by names of files
     queries = [
         f'COMP_LINE="{line}"; COMP_POINT={len(line)}; COMP_CWORD={line.count(" ")}; hydra_bash_completion; '
         'echo "${COMPREPLY[*]}"'
@@ -263,5 +264,7 @@ def test_the_shell_completes_commands_groups_options_and_settings(tmp_path):
     ]
     program = "\n".join(['eval "$(sftdiv --shell-completion install=bash)"', *queries])
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    shown = subprocess.run(["bash", "-c", program], env=environment(PATH=path), capture_output=True, text=True)
+    shown = subprocess.run(
+        ["bash", "-c", program], env=environment(PATH=path), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert shown.stdout.splitlines() == list(lines.values()), shown.stderr
