@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.app import conf_dir, ends_in_one_line, register_resolvers, run_app
 from sftdiv.config.measurement import NAME, build_measure_request
 
 register_resolvers()
@@ -29,7 +29,8 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=NAME)
 def _app(config: DictConfig) -> None:
-    measure(config, list(HydraConfig.get().overrides.task))
+    with ends_in_one_line(NAME):
+        measure(config, list(HydraConfig.get().overrides.task))
 
 
 def measure(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.app import conf_dir, ends_in_one_line, register_resolvers, run_app
 from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
 from sftdiv.config.instantiate import plain
@@ -50,7 +50,8 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=NAME)
 def _app(config: DictConfig) -> None:
-    regenerate(config, list(HydraConfig.get().overrides.task))
+    with ends_in_one_line(NAME):
+        regenerate(config, list(HydraConfig.get().overrides.task))
 
 
 def regenerate(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

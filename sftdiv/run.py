@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sftdiv.config.app import conf_dir, register_resolvers, run_app
+from sftdiv.config.app import conf_dir, ends_in_one_line, register_resolvers, run_app
 from sftdiv.config.compose import request_of
 from sftdiv.config.run_request import RunRequest
 from sftdiv.pipeline.export import export_cell
@@ -30,20 +30,20 @@ register_resolvers()
 
 
 def main() -> None:
-    """The console script ``sftdiv``."""
+    """Entry point of the command."""
     run_app(_app, config_name="config")
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
 def _app(config: DictConfig) -> None:
     context = HydraConfig.get()
-    request = request_of(config, context.overrides.task)
     if context.mode == RunMode.MULTIRUN:
         from sftdiv.sweep.job import run_in_sweep
 
-        run_in_sweep(request)
+        run_in_sweep(request_of(config, context.overrides.task))
     else:
-        run(request)
+        with ends_in_one_line("config"):
+            run(request_of(config, context.overrides.task))
 
 
 def run(request: RunRequest) -> dict[str, Any]:

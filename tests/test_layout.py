@@ -13,7 +13,7 @@ from pathlib import Path
 import sftdiv
 
 PACKAGE = Path(sftdiv.__file__).parent
-COMMANDS = {"run", "measure", "regenerate", "analyze", "judge", "sync", "api", "paired"}
+COMMANDS = {"__main__", "run", "measure", "regenerate", "analyze", "judge", "sync", "api", "commands", "paired"}
 COMPOSITION = {"config", "pipeline", "sweep"}
 SERVICES = {"tracking", "reporting", "release"}
 STAGES = {"data", "embeddings", "units", "selection", "diversity", "training", "evaluation", "analysis"}
@@ -109,7 +109,7 @@ def test_the_wheel_works_from_any_folder(tmp_path):
         subprocess.run(
             [*command, *arguments], cwd=elsewhere, env=environment, check=True, capture_output=True, text=True
         ).stdout
-        for command in ([str(site / "bin" / "sftdiv")], [sys.executable, "-m", "sftdiv.run"])
+        for command in ([str(site / "bin" / "sftdiv"), "run"], [sys.executable, "-m", "sftdiv.run"])
     ]
     assert shown[0] == shown[1]
     assert "diversity_level: 0.8" in shown[0] and "name: micro_token" in shown[0]

@@ -7,8 +7,8 @@ import signal
 
 import pyarrow.parquet as pq
 import pytest
-from small_runs import finished_run, only_cell, row_of, run_cold, run_small, start_small, warm_cache
-from warm_process import DEVNULL, PIPE
+from small_runs import environment, finished_run, only_cell, row_of, run_cold, run_small, start_small, warm_cache
+from warm_process import DEVNULL, PIPE, run_program
 
 STAGES = {  # stage -> artifacts that it makes
     "corpus": ["corpus"],
@@ -24,7 +24,7 @@ STAGES = {  # stage -> artifacts that it makes
 
 @pytest.fixture(scope="module")
 def finished():
-    """A finished run; it was made from an empty cache by the real console script."""
+    """A finished run; it was made from an empty cache in a new interpreter."""
     return finished_run()
 
 
@@ -95,6 +95,11 @@ def test_a_finished_cell_is_exported_without_running_again(finished, tmp_path):
     assert again.returncode == 0, again.stderr
     assert (cell / "result.json").stat().st_mtime_ns == before
     assert [path.name for path in verify_export(tmp_path)] == ["mine.jsonl"]
+    flags = ["--format", "alpaca", "--folder", str(tmp_path / "alpaca")]
+    exported = run_program("sftdiv", "export", str(only_cell(finished)), *flags, env=environment())
+    assert exported.returncode == 0, exported.stderr
+    data = exported.stdout.splitlines()[0]
+    assert [str(path) for path in verify_export(tmp_path / "alpaca")] == [data]
     subset = pq.read_table(cell / "subset.parquet")
     written = [json.loads(line)["messages"] for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
     assert written == subset.column("messages").to_pylist()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
-from sftdiv.config.groups import conf_dir, is_group, options_of
+from sftdiv.config.groups import check_own_options, conf_dir, is_group, options_of
+from sftdiv.config.help_page import asks_for_help, help_text
 from sftdiv.config.hints import check_arguments, with_alternatives
+from sftdiv.config.option_settings import choose_first
 from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
 from sftdiv.storage.folders import os_error_message
@@ -22,6 +26,7 @@ from sftdiv.storage.redaction import redact_output, redact_shown_settings, redac
 
 __all__ = [
     "conf_dir",
+    "ends_in_one_line",
     "options_of",
     "refuse_deletions",
     "register_resolvers",
@@ -71,6 +76,10 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     if any(argument.partition("=")[0] in SHOW_SETTINGS for argument in sys.argv[1:]):
         redact_shown_settings()
     try:
+        check_own_options()
+        if asks_for_help(sys.argv[1:]):
+            print(help_text(sys.argv[1:], config_name))
+            return
         check_arguments(sys.argv[1:], config_name)
         _reject_roles_in_columns(sys.argv[1:])
         refuse_deletions(sys.argv[1:])
@@ -79,9 +88,31 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
         print("sftdiv: interrupted; finished work is kept, and the same command resumes", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        message = _message(error, config_name)
-        if message is None:
-            raise
+        _end_with_message(error, config_name)
+        raise
+
+
+@contextmanager
+def ends_in_one_line(config_name: str) -> Iterator[None]:
+    """End the process with a message where the block fails for a reason that a user can fix.
+
+    Around the work of a single run: an exception that leaves Hydra's job is first announced by Hydra, in a line that
+    repeats the command. Not for jobs of a sweep, in which the end of the process would end the sweep.
+
+    Args:
+        config_name: Name of the command's YAML file.
+    """
+    try:
+        yield
+    except Exception as error:
+        _end_with_message(error, config_name)
+        raise
+
+
+def _end_with_message(error: Exception, config_name: str) -> None:
+    """Exit with what a user can do about an error; return for an error of the program, which needs its traceback."""
+    message = _message(error, config_name)
+    if message is not None:
         sys.exit(f"sftdiv: {redacted(message)}")
 
 
@@ -93,6 +124,8 @@ def _message(error: Exception, config_name: str) -> str | None:
         if swept := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'", str(error)):
             key, value = swept[1], redacted_overrides([f"{swept[1]}={swept[2]}"])[0].partition("=")[2]
             return f"{key}={value}: -m (--multirun) runs every value; a list is written {key}=[{value}]"
+        if unchosen := choose_first(str(error), sys.argv[1:], config_name):
+            return unchosen
         return with_alternatives(str(error), config_name, sys.argv[1:])
     if isinstance(error, OverrideParseException):
         shown = redacted_overrides([error.override])[0]
@@ -101,6 +134,8 @@ def _message(error: Exception, config_name: str) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         return os_error_message(error)
+    if isinstance(error, YAMLError):  # of an option of the user's own
+        return f"a YAML file cannot be read: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, SftdivError) else None
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from sftdiv.config.groups import chooses_option, conf_dir, is_group, options_of
-from sftdiv.config.names import COMMANDS, FLAGS, FLAGS_WITH_VALUE, INFORMATION, MEANT
+from sftdiv.config.names import COMMANDS, FLAGS, FLAGS_WITH_VALUE, FREE, INFORMATION, MEANT
+from sftdiv.config.option_settings import options_choosing, options_with
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import flatten
 from sftdiv.storage.files import local_path
@@ -170,16 +169,20 @@ def with_known_settings(setting: str, config_name: str, overrides: Sequence[str]
         if config_name != "config":
             return f"unknown setting {setting!r}: python -m sftdiv.{config_name} has no judge"
         return f"unknown setting {setting!r}: {root} exists with eval=judge, or eval=[embedded,judge]"
+    if is_group(setting) and COMMANDS[config_name] is None:
+        return _unchosen_group(setting, overrides)
     config = _composed(config_name, [text for text in overrides if chooses_option(text)])
     value = next((text.partition("=")[2] for text in overrides if text.lstrip("+").startswith(f"{setting}=")), "VALUE")
     parent = setting.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
-    if options := _options_with(setting, root, config_name):
+    if options := options_with(setting, config_name):
         value_of = next(text for text in options)
         if setting == "corpus.path" and "/" in value and local_path(value) is None and not Path(value).suffix:
             value_of = "hub"
         example = f"{root}={value_of} {setting}={_shown(value)}"
         return f"unknown setting {setting!r}: it exists with {' or '.join(f'{root}={o}' for o in options)}: {example}"
+    if parent and FREE.fullmatch(setting):
+        return f"{setting} is a new entry, which is added with a plus sign: +{setting}={_shown(value)}"
     if not isinstance(node, DictConfig):
         return f"unknown setting {setting!r}: {parent!r} has no settings below it.{_meant(setting, config, value)}"
     keys = [str(key) for key in node]
@@ -190,6 +193,15 @@ def with_known_settings(setting: str, config_name: str, overrides: Sequence[str]
     return f"unknown setting {setting!r}.{meant or did_you_mean(setting, known)} Known{within}: {names}"
 
 
+def _unchosen_group(group: str, overrides: Sequence[str]) -> str:
+    """Message about an option of a group that the command has not chosen from."""
+    written = next((text for text in overrides if text.startswith(f"{group}=")), f"{group}=NAME")
+    parent = group.rpartition("/")[0]
+    if parent and (options := options_choosing(group)):
+        return f"{group} exists with {' or '.join(f'{parent}={o}' for o in options)}: {parent}={options[0]} {written}"
+    return f"the group {group} has no default, so an option is added with a plus sign: +{written}"
+
+
 def _composed(config_name: str, choices: Sequence[str]) -> DictConfig:
     """The config of the chosen options, or of the defaults where these do not compose."""
     GlobalHydra.instance().clear()
@@ -198,28 +210,6 @@ def _composed(config_name: str, choices: Sequence[str]) -> DictConfig:
             return compose(config_name, overrides=list(choices))
         except Exception:  # one of the choices is what is wrong
             return compose(config_name)
-
-
-def _options_with(setting: str, root: str, config_name: str) -> list[str]:
-    """Options of a group that have a setting below them."""
-    known = COMMANDS[config_name]
-    if "." not in setting or not is_group(root) or (known is not None and root not in known):
-        return []
-    inner = setting.partition(".")[2].split(".")
-    return [
-        option
-        for option in options_of(root)
-        if (path := conf_dir() / root / f"{option}.yaml").is_file()
-        and _holds(yaml.safe_load(path.read_text(encoding="utf-8")), inner)
-    ]
-
-
-def _holds(node: Any, keys: Sequence[str]) -> bool:
-    for key in keys:
-        if not isinstance(node, Mapping) or key not in node:
-            return False
-        node = node[key]
-    return True
 
 
 def _meant(setting: str, config: DictConfig, value: str) -> str:

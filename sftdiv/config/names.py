@@ -22,6 +22,12 @@ FLAGS = (
     *(flag for flag in FLAGS_WITH_VALUE if flag.startswith("--")),
 )
 
+FREE = re.compile(  # settings that take several kinds of values and are checked where they are used; null is not one
+    r"seed|size\.(n|label_tokens)|diversity_level|sweep\.(isolate|baselines(\..+)?)|eval\.num_fewshot|"
+    r"diversity\.metrics|metrics|matched\.size|eval\.\w+\.mean|selection\.k_min|units(\..+)?|sampling\.extra(\..+)?|"
+    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer|corpus\.mix"
+)
+
 # What a name stands for in other programs: settings of this one, the likeliest first.
 MEANT: Mapping[str, Sequence[str]] = {
     "lr": ("model.finetune.learning_rate",),

@@ -19,7 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sftdiv.config.groups import chooses_option, is_group
 from sftdiv.config.hints import with_known_settings
-from sftdiv.config.names import MEANT
+from sftdiv.config.names import FREE, MEANT
+from sftdiv.config.option_settings import choose_first
 from sftdiv.records import SftdivError
 
 Built = TypeVar("Built")
@@ -28,11 +29,6 @@ NULLABLE = re.compile(  # settings with another default for which null means som
     r"train\.checkpoint_minutes|prompts\.\w+\.limit|judge\.(seed|temperature|max_tokens|generation\.seed)|"
     r"strategy\.units\.tagger\.(temperature|seed|max_tokens)|strategy\.units\.normaliser\.\w+|"
     r"strategy\.units\.normaliser\.rules\.language|eval\.\w+\.higher_is_better|sweep\.baselines\..+"
-)
-FREE = re.compile(  # settings that take several kinds of values and are checked where they are used; null is not one
-    r"seed|size\.(n|label_tokens)|diversity_level|sweep\.(isolate|baselines(\..+)?)|eval\.num_fewshot|"
-    r"diversity\.metrics|metrics|matched\.size|eval\.\w+\.mean|selection\.k_min|units(\..+)?|sampling\.extra(\..+)?|"
-    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer|corpus\.mix"
 )
 TEXTS = re.compile(  # names of files, folders, columns and sources: one of digits, such as 2024, is a text too
     r"baseline|study|selection\.(quality|draw_by|sources|selector\.column)|export\.(folder|name)|paths\.\w+|"
@@ -67,6 +63,8 @@ def build_checked(
         raise
     except Exception as error:
         check_kinds(OmegaConf.create(given), overrides, name)
+        if (unchosen := choose_first(str(error), overrides, name)) is not None:
+            raise SftdivError(unchosen) from error
         if (culprit := _culprit(build, overrides, name)) is not None:
             raise SftdivError(f"{culprit} cannot be used ({type(error).__name__}: {_first_line(error)})") from error
         raise

@@ -13,7 +13,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
 from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
+from sftdiv.data.collect_examples import collect_examples
+from sftdiv.data.corpus_preview import ABOUT, FIRST, show_first
 from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
-from sftdiv.data.example_table import CARRIED, example_table
+from sftdiv.data.example_table import CARRIED
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
 from sftdiv.protocols import Reader
-from sftdiv.records import SIDES, Corpus, Example, SftdivError
+from sftdiv.records import SIDES, Corpus, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import identity_of, libraries_of, library_versions
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
-DATA, ABOUT = "corpus.arrow", "corpus.json"
-_BATCH, _LONG = 10_000, 50_000  # rows of a batch, and after which a progress bar is shown
+DATA = "corpus.arrow"
+_BATCH = 10_000  # rows
 DEDUPS, BY_FINDER = ("exact", "near", "semantic", "none"), ("near", "semantic")
 
 
@@ -108,7 +108,9 @@ def load_corpus(
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     warn_of_unread(about["counts"])
-    return Corpus(datasets.Dataset.from_file(str(folder / DATA)), about["fingerprint"], about["counts"])
+    corpus = Corpus(datasets.Dataset.from_file(str(folder / DATA)), about["fingerprint"], about["counts"])
+    show_first(corpus)
+    return corpus
 
 
 def rejected_file(corpus: Corpus) -> Path | None:
@@ -143,7 +145,7 @@ def _build(
     rejections, unread = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Counter[str]()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill_folder, _one_type_per_column():
         spill = Spill(Path(spill_folder))
-        _collect(reader.examples(rejections), spill, unread)
+        first = collect_examples(reader.examples(rejections), spill, unread)
         rejected = rejections.counts["rejected"]
         if not spill.rows:
             raise no_example(rejections, kept)
@@ -169,7 +171,7 @@ def _build(
         "groups": len(set(groups)),
         "heldout": int(mask.sum()),
     }
-    write_json(folder / ABOUT, {"fingerprint": fingerprint_of(index), "counts": counts})
+    write_json(folder / ABOUT, {"fingerprint": fingerprint_of(index), "counts": counts, FIRST: first})
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
@@ -202,21 +204,6 @@ def _one_type_per_column() -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SftdivError(f"A column of corpus.columns mixes types: {error}") from error
-
-
-def _collect(examples: Iterator[Example], spill: Spill, unread: Counter[str]) -> None:
-    """Write all examples to the spill, in the columns of `example_table`, and count what they do not hold."""
-    columns = ("reading", SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = progress.add_task("", total=None)
-    with ExitStack() as stack:
-        while batch := list(islice(examples, _BATCH)):
-            spill.add(example_table(batch))
-            unread.update(name for example in batch for name in example.unread)
-            progress.advance(task, len(batch))
-            if spill.rows == _LONG:
-                stack.enter_context(progress)
 
 
 def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:

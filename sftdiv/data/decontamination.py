@@ -31,6 +31,7 @@ from sftdiv.protocols import Benchmark
 from sftdiv.records import SIDES, SftdivError, Side
 from sftdiv.storage.files import write_json
 from sftdiv.storage.hashing import content_hash, settings_identity
+from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.storage.validate import check_one_of, check_range
 
 if TYPE_CHECKING:
@@ -190,15 +191,9 @@ def benchmarks_digest(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _batches(tables: Iterable[pa.Table], total: int) -> Iterable[pa.RecordBatch]:
-    """Batches of rows, with a progress bar if there are many."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    hidden = total < 20_000 or not console.is_terminal
-    with Progress(console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("decontamination", total=total)
+    """Batches of rows, with a progress bar."""
+    with progress_bar("decontamination", total, unit="rows") as advance:
         for table in tables:
             for batch in table.select(list(SEARCHED)).to_batches(max_chunksize=_BATCH):
                 yield batch
-                progress.advance(task, batch.num_rows)
+                advance(batch.num_rows)

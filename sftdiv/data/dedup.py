@@ -15,7 +15,7 @@ ask different questions of one long passage have almost equal joined texts (on p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from sftdiv.data.shingles import UNITS, Shingler, ShingleSets, shingle_sets
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.progress_bar import tracked
 from sftdiv.storage.validate import check_one_of, check_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ON: tuple[str, ...] = ("pair", *SIDES)
-_LONG = 20_000  # texts from which a progress bar is shown
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing
 
 
@@ -115,7 +115,7 @@ class NearDuplicateFinder:
         """Groups of the rows of Arrow tables with ``instruction`` and ``response``; ``partial`` is not used."""
         sides = SIDES if self.on == "pair" else (self.on,)
         shinglers = {side: Shingler(unit=self.unit, size=self.shingle) for side in sides}
-        for table in _with_progress(tables, "shingles"):
+        for table in tracked(tables, "near duplicates: shingles"):
             for batch in table.select(list(sides)).to_batches(max_chunksize=1000):
                 for side, texts in zip(sides, batch.columns, strict=True):
                     shinglers[side].add(texts.to_pylist())
@@ -147,7 +147,7 @@ def near_duplicates(
     Raises:
         SftdivError: If a setting is out of its range, or the permutations are too few for the recall.
     """
-    sets = shingle_sets(_with_progress(texts, "shingles"), unit=unit, size=shingle)
+    sets = shingle_sets(tracked(texts, "near duplicates: shingles", unit="texts"), unit=unit, size=shingle)
     return group_sets(sets, threshold=threshold, permutations=permutations, recall=recall, seed=seed)
 
 
@@ -205,7 +205,7 @@ def _band_keys(sets: ShingleSets, *, bands: int, rows: int, permutations: int, s
 
     sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=int)  # shingles are hashes already
     keys = np.empty((bands, len(sets)), dtype=np.uint64)
-    for number, shingles in enumerate(_with_progress(sets, "signatures")):
+    for number, shingles in enumerate(tracked(sets, "near duplicates: signatures", unit="texts")):
         sketch.clear()
         sketch.update_batch(shingles.tolist())
         keys[:, number] = _row_keys(sketch.hashvalues[: bands * rows].reshape(bands, rows))
@@ -237,14 +237,3 @@ def _components(sets: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 
     links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(sets, sets))
     return connected_components(links, directed=False)[1].astype(np.int64)
-
-
-def _with_progress(items: Iterable[Any], label: str) -> Iterable[Any]:
-    """The same items, with a progress bar if they are known to be many."""
-    from rich.console import Console
-    from rich.progress import track
-
-    total = len(items) if isinstance(items, Sized) else None
-    console = Console(stderr=True)
-    hidden = (total or 0) < _LONG or not console.is_terminal
-    return track(items, f"near duplicates: {label}", total=total, console=console, transient=True, disable=hidden)

@@ -11,6 +11,21 @@ from sftdiv.data.turns import Message, is_conversation, is_empty, kind_of, parse
 from sftdiv.storage.escaping import listed
 
 Row = Mapping[str, Any]
+READ_NAMES = (("instruction", "prompt"), ("response", "output", "completion"))  # read without corpus.mapping
+# What the columns are called in other data sets, the likeliest name first.
+INSTRUCTION_NAMES = (
+    *READ_NAMES[0],
+    "question",
+    "query",
+    "problem",
+    "user",
+    "human",
+    "task",
+    "request",
+    "text",
+    "input",
+)
+RESPONSE_NAMES = (*READ_NAMES[1], "answer", "reply", "solution", "assistant", "bot", "target", "label", "chosen")
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
 
 
@@ -128,7 +143,20 @@ def layout_hint(row: Row) -> str:
         return ". It is one JSON object of rows by key: give an array of rows, or one row a line"
     if lists:
         return f". It is one JSON object with rows in {listed(lists)}: give an array of rows, or one row a line"
-    return ". Other columns are named by corpus.mapping.instruction=NAME corpus.mapping.response=NAME"
+    guessed = [_known_column(row, names) for names in (INSTRUCTION_NAMES, RESPONSE_NAMES)]
+    needed = [
+        f"corpus.mapping.{role}={name or 'NAME'}"
+        for role, name, columns in zip(("instruction", "response"), guessed, READ_NAMES, strict=True)
+        if name not in columns
+    ]
+    sentence = "To read these columns type" if all(guessed) else "Other columns are named by"
+    return f". {sentence} {' '.join(needed)}"
+
+
+def _known_column(row: Row, names: Sequence[str]) -> str | None:
+    """The first of some names, in any case, that a row has a value for, as the row writes it."""
+    columns = {str(name).lower(): str(name) for name, value in row.items() if not _is_blank(value)}
+    return next((columns[name] for name in names if name in columns), None)
 
 
 def _is_blank(value: Any) -> bool:

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.embeddings.known_tokens import check_known, count_tokens
-from sftdiv.modeling.length_shards import save_shard, token_progress
+from sftdiv.modeling.length_shards import save_shard
 from sftdiv.records import Embeddings, ModelRef, SftdivError
 from sftdiv.storage.file_digests import is_whole
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.text.lines import first_line
 
 if TYPE_CHECKING:
@@ -93,12 +94,13 @@ class SentenceEmbedder:
         log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
         if devices[0] == "cpu" and len(distinct) > MANY:
             log.info("without a GPU this can take an hour, once; embedder=lsa takes seconds, embedder=none skips it")
-        with _pool(model, devices) as pool, token_progress("embedding", int(work.sum())) as advance:
+        with _pool(model, devices) as pool, progress_bar("embedding", int(work.sum()), unit="tokens") as advance:
             for number, rows in enumerate(_shards(order)):
                 path = partial / f"{number:06d}.npy"
-                if not is_whole(path):
+                is_done = is_whole(path)
+                if not is_done:
                     save_shard(path, self._encode(model, distinct[rows], work[rows], pool))
-                advance(int(work[rows].sum()))
+                advance(int(work[rows].sum()), earlier=is_done)
         vectors = _assemble(partial, row, order)
         truncated = tokens > limit
         made_by = {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.records import Heldout, Score, SftdivError
+from sftdiv.storage.progress_bar import tracked
 
 
 def response_loss(
@@ -167,8 +168,8 @@ def _loss_sums(
     model = load_model(model_folder, dtype="auto", device=device)
     order = np.argsort([len(example) for example in examples], kind="stable")
     sums = np.empty(len(examples))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    for batch in tracked(batches, "held-out loss", unit="batches"):
         input_ids, labels = pad_batch([examples[row] for row in batch], pad_id)
         with torch.inference_mode():
             losses = token_losses(model, input_ids.to(device), labels.to(device)).cpu().double().numpy()

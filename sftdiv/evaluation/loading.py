@@ -142,14 +142,14 @@ def _hub_or_cache(*, needed: bool) -> Iterator[bool]:
     import datasets.config
     import huggingface_hub.constants as hub
 
-    if not needed or datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE or _hub_responds(hub.ENDPOINT):
+    if not needed or datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE or hub_responds(hub.ENDPOINT):
         yield not (datasets.config.HF_HUB_OFFLINE or hub.HF_HUB_OFFLINE)
         return
     with patch.object(hub, "HF_HUB_OFFLINE", True), patch.object(datasets.config, "HF_HUB_OFFLINE", True):
         yield False
 
 
-def _hub_responds(endpoint: str) -> bool:
+def hub_responds(endpoint: str) -> bool:
     """Whether one request without retries succeeds; it uses the proxy that the environment names."""
     import httpx
 

@@ -20,8 +20,8 @@ from sftdiv.llm.connection import RETRIED, Connection, StoppedError
 from sftdiv.llm.endpoint import Endpoint, Reply
 from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.llm.request import ChatSession, RequestTask, UnansweredError
-from sftdiv.llm.request_progress import Advance, progress
 from sftdiv.records import SftdivError
+from sftdiv.storage.progress_bar import Advance, progress_bar
 
 __all__ = ["ChatSession", "RequestTask", "UnansweredError", "run_requests", "summary"]
 TEXT_REFUSALS = {400, 413, 422}  # status codes that may concern one text: too long, filtered
@@ -84,7 +84,7 @@ class _Batch:
 
     async def run(self, tasks: Iterable[RequestTask], total: int, max_calls: int | None) -> list[str]:
         """Run the missing tasks: one at a time until one succeeds, then as many at once as the endpoint allows."""
-        with progress(self._label, total) as advance:
+        with progress_bar(self._label, total, unit="requests") as advance:
             queue = self._missing(tasks, advance)
             first = next(queue, None)
             if first is None:
@@ -109,7 +109,7 @@ class _Batch:
         """The tasks without a successful line."""
         for task in tasks:
             if self._journal.done(task.key):
-                advance(False)
+                advance(earlier=True)
             else:
                 yield task
 
@@ -118,7 +118,7 @@ class _Batch:
         refusal: UnansweredError | None = None
         for task in islice(queue, PROBES):
             refusal = await self._run_task(connection, task)
-            advance(True)
+            advance()
             if refusal is None or refusal.reply.status not in TEXT_REFUSALS:
                 break
         if refusal is not None:
@@ -134,7 +134,7 @@ class _Batch:
             except SftdivError as stop:
                 self._stop = self._stop or stop
                 connection.close()
-            advance(True)
+            advance()
             if self._stop is not None:
                 return
 

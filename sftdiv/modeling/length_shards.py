@@ -8,15 +8,13 @@ into place when it is complete; complete shards are not computed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sftdiv.storage.file_digests import is_whole, place_sealed
+from sftdiv.storage.progress_bar import progress_bar
 
 SHARD_TOKENS = 131_072  # a few seconds on a GPU, minutes on two cores
 
@@ -38,16 +36,17 @@ def in_shards(
     ends = np.flatnonzero(np.diff(np.cumsum(lengths[order]) // SHARD_TOKENS)) + 1
     shards = np.split(order, ends)
     values: NDArray[np.floating] | None = None
-    with token_progress(label, int(lengths.sum())) as advance:
+    with progress_bar(label, int(lengths.sum()), unit="tokens") as advance:
         for number, rows in enumerate(shards):
             path = partial / f"{label.replace(' ', '-')}-{number:06d}.npy"
-            if not is_whole(path):
+            is_done = is_whole(path)
+            if not is_done:
                 save_shard(path, compute(rows))
             shard = np.load(path, allow_pickle=False)
             if values is None:
                 values = np.empty((len(order), *shard.shape[1:]), dtype=shard.dtype)
             values[rows] = shard
-            advance(int(lengths[rows].sum()))
+            advance(int(lengths[rows].sum()), earlier=is_done)
     assert values is not None  # there is a shard
     return values
 
@@ -72,20 +71,3 @@ def save_shard(path: Path, values: NDArray[np.floating]) -> None:
     with temporary.open("wb") as stream:
         np.save(stream, values)
     place_sealed(temporary, path)
-
-
-@contextmanager
-def token_progress(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar over tokens, which determine the run time; complete shards of a killed run count at once."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(label),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=tokens)
-        yield lambda done: progress.advance(task, done)

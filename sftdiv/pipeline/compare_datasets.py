@@ -23,6 +23,7 @@ from sftdiv.config.measurement import MeasureRequest
 from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.spec import StrategySpec
 from sftdiv.data.build_corpus import rejected_file
+from sftdiv.data.corpus_preview import first_examples, preview_lines
 from sftdiv.diversity.profile.comparison import compare
 from sftdiv.diversity.profile.settings import LAYOUT
 from sftdiv.diversity.registry import METRICS
@@ -31,6 +32,7 @@ from sftdiv.pipeline.measure_dataset import Progress, Survey
 from sftdiv.protocols import Embedder
 from sftdiv.records import SIDES, Corpus, Embeddings, ModelRef, SftdivError, Side
 from sftdiv.reporting.dataset.report_files import finished, write_report
+from sftdiv.reporting.terminal import print_lines
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.folders import check_folder
@@ -220,7 +222,8 @@ def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]
     ]
     for dataset, name in zip(artifacts, request.names, strict=True):
         progress(f"{name}: reading")
-        progress(f"{name}: {len(dataset.corpus):,} examples")
+        progress(f"{name}: {len(dataset.corpus):,} examples; the first as they were understood:")
+        print_lines(console, preview_lines(first_examples(dataset.corpus)))
     survey = Survey(
         tokenizer=request.tokenizer,
         metrics=request.metrics,

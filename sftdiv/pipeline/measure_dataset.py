@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.spec import StrategySpec
+from sftdiv.data.corpus_preview import first_examples
 from sftdiv.data.dedup import NearDuplicates, intersect, near_duplicates
 from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
@@ -32,6 +33,7 @@ from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_by_name, texts_of, vectors_of
 from sftdiv.records import SIDES, ModelRef, SftdivError, TokenIds, Units
 from sftdiv.storage.hashing import identity_of
+from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 
@@ -83,6 +85,7 @@ class Survey:
         return {
             "fingerprint": corpus.fingerprint,
             "counts": dict(corpus.counts),
+            "first_examples": first_examples(corpus),
             "sources": {name or "unnamed": count for name, count in sources},
             "sides": {side: self._side(artifacts, side, size, progress) for side in (*SIDES, BOTH)},
             "contamination": {} if contamination is None else dict(contamination.record),
@@ -112,12 +115,15 @@ class Survey:
 
         def measure_sample(rows: NDArray[np.int64]) -> Mapping[str, float]:
             sample_vectors = None if vectors is None else np.asarray(vectors[rows])
-            return self._metrics(tokens.take(rows), [texts[row] for row in rows], sample_vectors)
+            values = self._metrics(tokens.take(rows), [texts[row] for row in rows], sample_vectors)
+            advance()
+            return values
 
         metrics = self._metrics(tokens, texts, vectors)
         progress(f"{side}: metrics of {self.matched.draws} samples of {size:,}")
         rng = np.random.default_rng(self.matched.seed)
-        sampled = subset_values(measure_sample, len(texts), size=size, repeats=self.matched.draws, rng=rng)
+        with progress_bar(f"{side}: metrics", self.matched.draws, unit="samples") as advance:
+            sampled = subset_values(measure_sample, len(texts), size=size, repeats=self.matched.draws, rng=rng)
         numbers = {
             "texts": len(texts),
             "tokens": len(tokens.flat),

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from sftdiv.records import ModelRef, SftdivError, TokenIds
 from sftdiv.storage.cache import MANIFEST
 from sftdiv.storage.files import local_path
 from sftdiv.storage.hashing import content_hash, file_digest
+from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.text.lines import first_line
 from sftdiv.text.words import split_words
 from sftdiv.units.lexical import LEXICAL, lexical_ids
@@ -111,10 +111,12 @@ class _GrowingTokenIds:
 
 
 def _blocks(texts: Sequence[str]) -> Iterable[list[str]]:
-    """The texts in blocks, with a progress bar when there are many."""
-    starts = range(0, len(texts), BLOCK)
-    for start in track(starts, description="tokenizing", transient=True, disable=len(starts) < 10):
-        yield list(texts[start : start + BLOCK])
+    """The texts in blocks, with a progress bar."""
+    with progress_bar("tokenizing", len(texts), unit="texts") as advance:
+        for start in range(0, len(texts), BLOCK):
+            block = list(texts[start : start + BLOCK])
+            yield block
+            advance(len(block))
 
 
 def _from_file(path: Path) -> Encoder:

@@ -379,7 +379,7 @@ def test_a_missing_backend_is_told_before_training():
 
 def test_the_hub_is_asked_only_where_a_task_may_need_it(tasks, monkeypatch):
     asked = []
-    monkeypatch.setattr("sftdiv.evaluation.loading._hub_responds", lambda endpoint: bool(asked.append(endpoint)))
+    monkeypatch.setattr("sftdiv.evaluation.loading.hub_responds", lambda endpoint: bool(asked.append(endpoint)))
     assert list(load_tasks(["choose"], tasks).tasks) == ["choose"] and not asked
     (tasks / "far.yaml").write_text(
         (tasks / "choose.yaml").read_text().replace("dataset_path: json", "dataset_path: some/where")

@@ -1,7 +1,7 @@
 """Runs as a user types them, on a synthetic corpus and a model that are small enough to train in a second.
 
 All end-to-end tests use the same settings, so that they share artifacts: `finished_run` is made once a test session,
-from an empty cache, by the real console script. `warm_cache` gives a test a copy of its artifacts, in which
+from an empty cache, in a new interpreter. `warm_cache` gives a test a copy of its artifacts, in which
 the test may delete what it wants to see built.
 """
 
@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from shared_folders import linked_copy, shared_folder
 from warm_process import run_program, start_program
@@ -67,10 +66,8 @@ def start_small(folder, *overrides, stdout=None, stderr=None, **variables):
 
 
 def run_cold(folder, *overrides, code=None):
-    """Run the console script ``sftdiv`` (or Python code, which finds the arguments in ``sys.argv``) in a
-    new interpreter."""
-    script = Path(sys.executable).with_name("sftdiv")
-    program = [sys.executable, "-c", code] if code else [str(script)]
+    """Run ``sftdiv run`` (or Python code, which finds the arguments in ``sys.argv``) in a new interpreter."""
+    program = [sys.executable, *(["-c", code] if code else ["-m", "sftdiv", "run"])]
     return subprocess.run(
         [*program, *arguments(folder, *overrides)], capture_output=True, text=True, check=False, env=environment()
     )

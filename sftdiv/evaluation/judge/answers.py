@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 from sftdiv.evaluation.backends import AUTO, BACKENDS, check_batch_size
 from sftdiv.evaluation.judge.prompt import Prompt
 from sftdiv.llm.journal import Journal, decode_line
-from sftdiv.llm.request_progress import progress
 from sftdiv.modeling.checkpoint import load_tokenizer
 from sftdiv.modeling.generate import BatchedModel, Sampling, room_for_prompts
 from sftdiv.modeling.generate_vllm import VllmModel, check_vllm
 from sftdiv.records import ModelRef
 from sftdiv.storage.hashing import content_hash, library_versions, settings_identity
+from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.storage.validate import check_one_of
 
 FILE = "answers.jsonl"
@@ -114,13 +114,12 @@ def write_answers(
     loaded: BatchedModel | VllmModel | None = None
     settings = generation.artifact_key(max_length=max_length)
     total = sum(prompt.answer_count for prompt in prompts)
-    with Journal(path) as journal, progress("answering", total) as advance:
+    with Journal(path) as journal, progress_bar("answering", total, unit="answers") as advance:
         for turn in range(max(prompt.answer_count for prompt in prompts)):
             active = [prompt for prompt in prompts if turn < prompt.answer_count]
             keys = {prompt.key: content_hash([prompt.key, turn, settings]) for prompt in active}
             missing = [prompt for prompt in active if not journal.done(keys[prompt.key])]
-            for _ in range(len(active) - len(missing)):
-                advance(False)
+            advance(len(active) - len(missing), earlier=True)
             if missing:
                 if loaded is None:
                     loaded = _load(model, tokenizer, generation=generation, max_length=max_length, device=device)
@@ -131,7 +130,7 @@ def write_answers(
                     fields["tokens"] = {"completion_tokens": fields["tokens"]}  # the format of other journals
                     line = {"key": keys[prompt_key], "state": "answered", "prompt": prompt_key, "turn": turn}
                     journal.add({**line, **fields})
-                    advance(True)
+                    advance()
             for prompt in active:
                 answers[prompt.key].append(str((journal.line(keys[prompt.key]) or {})["text"]))
     return {key: tuple(texts) for key, texts in answers.items()}

@@ -62,6 +62,7 @@ def render_page(measured: Mapping[str, Any], *, bands: Figure, beside: Sequence[
         tags=views.most_frequent(measured, "meso_tag"),
         repeated=repetition_views.repeated(measured),
         near=repetition_views.near_duplicates(measured),
+        first_examples=provenance.first_examples(measured),
         sources=provenance.sources(measured),
         counts=provenance.counts(measured),
         facts=provenance.facts(measured),

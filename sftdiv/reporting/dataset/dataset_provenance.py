@@ -31,6 +31,12 @@ def sources(measured: Measured) -> list[Row]:
     return blocks
 
 
+def first_examples(measured: Measured) -> list[Row]:
+    """The first examples of each dataset; none in a report of an earlier version."""
+    datasets = [(dataset["name"], dataset.get("first_examples", [])) for dataset in measured["datasets"]]
+    return [{"dataset": name, "examples": examples} for name, examples in datasets if examples]
+
+
 def counts(measured: Measured) -> list[tuple[str, list[str]]]:
     """Numbers of rows read and left out: the name of each count, and its value in each dataset."""
     datasets = measured["datasets"]

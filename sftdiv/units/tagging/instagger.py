@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.console import Console
-from rich.progress import track
-
 from sftdiv.llm.batch_requests import summary
 from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.records import ModelRef, RawTags, SftdivError
 from sftdiv.storage.hashing import content_hash, settings_identity
+from sftdiv.storage.progress_bar import tracked
 from sftdiv.text.lines import first_line
 from sftdiv.units.tagging.llm import PLACEHOLDER, check_prompt
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
@@ -101,16 +99,13 @@ class LocalTagger:
         model, tokenizer = self._load()
         prompts = [(text, self._prompt_ids(tokenizer, text)) for text in texts]
         prompts.sort(key=lambda prompt: (len(prompt[1]), *prompt), reverse=True)
-        starts = range(0, len(prompts), self.batch_size)
+        batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
         settings = {
             "max_new_tokens": self.max_new_tokens,
             "do_sample": False,
             "pad_token_id": tokenizer.pad_token_id,
         }
-        console = Console(stderr=True)
-        hidden = not console.is_terminal
-        for start in track(starts, description="tagging", transient=True, console=console, disable=hidden):
-            batch = prompts[start : start + self.batch_size]
+        for batch in tracked(batches, "tagging", unit="batches"):
             padded = tokenizer.pad({"input_ids": [ids for _, ids in batch]}, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 generated = model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]

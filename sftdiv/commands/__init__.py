@@ -1,0 +1,1 @@
+"""Commands of ``sftdiv`` without a module at the top."""
