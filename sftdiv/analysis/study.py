@@ -31,6 +31,7 @@ NUMBERS = (  # NaN where absent: not trained, not measured, or not selected by a
     "k_max",
     "k_reached",
     "pool",
+    "tie_jaccard",
     "n",
     "subset.response_words",
     "diversity.response.length",

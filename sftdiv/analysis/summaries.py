@@ -26,6 +26,7 @@ MEANS = {
     "k_max": "k_max",
     "k_reached": "k_reached",
     "pool": "pool",
+    "tie_jaccard": "tie_jaccard",
     "n": "n",
     "response_words": "subset.response_words",
     "response_tokens": "diversity.response.length",

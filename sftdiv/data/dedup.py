@@ -15,25 +15,28 @@ ask different questions of one long passage have almost equal joined texts (on p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.data.shingles import UNITS, Shingler, ShingleSets, shingle_sets
-from sftdiv.records import SIDES, SftdivError
+from sftdiv.data.minhash_bands import band_keys, bands_and_rows
+from sftdiv.data.shingles import BATCH, UNITS, SetCollector, ShingleSets, shingle_sets, shingles_of
+from sftdiv.records import SIDES
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.progress_bar import tracked
 from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.text.processes import in_processes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ON: tuple[str, ...] = ("pair", *SIDES)
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,28 @@ class NearDuplicateFinder:
     def find(self, tables: Iterable[pa.Table], partial: Path | None = None) -> NearDuplicates:
         """Groups of the rows of Arrow tables with ``instruction`` and ``response``; ``partial`` is not used."""
         sides = SIDES if self.on == "pair" else (self.on,)
-        shinglers = {side: Shingler(unit=self.unit, size=self.shingle) for side in sides}
-        for table in tracked(tables, "near duplicates: shingles"):
-            for batch in table.select(list(sides)).to_batches(max_chunksize=1000):
-                for side, texts in zip(sides, batch.columns, strict=True):
-                    shinglers[side].add(texts.to_pylist())
+        collectors = {side: SetCollector(unit=self.unit, size=self.shingle) for side in sides}
+        blocks = tracked(_blocks(tables, sides), "near duplicates: shingles", unit="blocks")
+        shingles = in_processes(functools.partial(shingles_of, unit=self.unit, size=self.shingle), blocks)
+        for side, block in zip(cycle(sides), shingles, strict=False):  # the sides take turns
+            collectors[side].add(block)
         settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
         # popped, so that the memory of one side is free before the next is grouped
-        groups = [group_sets(shinglers.pop(side).sets(), **settings) for side in sides]
+        groups = [group_sets(collectors.pop(side).sets(), **settings) for side in sides]
         return intersect(*groups) if len(groups) == 2 else groups[0]
+
+
+def _blocks(tables: Iterable[pa.Table], sides: Sequence[str]) -> Iterator[list[str]]:
+    """Texts of the tables in blocks of `BATCH` or a little more, of each side in turn."""
+    pending: dict[str, list[str]] = {side: [] for side in sides}
+    for table in tables:
+        for batch in table.select(list(sides)).to_batches(max_chunksize=BATCH):
+            for side in sides:
+                pending[side] += batch.column(side).to_pylist()
+            if len(pending[sides[0]]) >= BATCH:
+                yield from pending.values()
+                pending = {side: [] for side in sides}
+    yield from pending.values()
 
 
 def near_duplicates(
@@ -154,7 +170,8 @@ def near_duplicates(
 def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall: float, seed: int) -> NearDuplicates:
     """Group texts by their sets of shingles; see `near_duplicates`."""
     bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
-    keys = _band_keys(sets, bands=bands, rows=rows, permutations=permutations, seed=seed)
+    starts = tracked(range(0, len(sets), BATCH), "near duplicates: signatures", unit="blocks")
+    keys = band_keys(sets, starts, bands=bands, rows=rows, permutations=permutations, seed=seed)
     group_of_set = _components(len(sets), _similar_pairs(sets, keys, threshold))
     _, first, number = np.unique(group_of_set[sets.of_text], return_index=True, return_inverse=True)
     settings = {
@@ -175,47 +192,6 @@ def intersect(instruction: NearDuplicates, response: NearDuplicates) -> NearDupl
     _, first, number = np.unique(key, return_index=True, return_inverse=True)
     made_by = {"instruction": dict(instruction.made_by), "response": dict(response.made_by)}
     return NearDuplicates(first[number].astype(np.int64), made_by)
-
-
-def bands_and_rows(*, threshold: float, permutations: int, recall: float) -> tuple[int, int]:
-    """Number of bands and rows per band of a signature: the most rows (fewest false candidates) that reach ``recall``.
-
-    A pair of similarity s shares a band with probability 1 - (1 - s^rows)^bands (Leskovec et al., 3.4.2).
-
-    Raises:
-        SftdivError: If a setting is out of its range, or no number of bands reaches the recall.
-    """
-    if not (0 < threshold <= 1 and 0 < recall < 1 and permutations >= 1):
-        raise SftdivError(
-            f"threshold={threshold} must be in (0, 1], recall={recall} in (0, 1), permutations={permutations} >= 1"
-        )
-    for rows in range(permutations, 0, -1):
-        bands = permutations // rows
-        if 1 - (1 - threshold**rows) ** bands >= recall:
-            return bands, rows
-    raise SftdivError(
-        f"permutations={permutations} are too few for recall={recall} at threshold={threshold}: "
-        "take more, or a lower recall"
-    )
-
-
-def _band_keys(sets: ShingleSets, *, bands: int, rows: int, permutations: int, seed: int) -> NDArray[np.uint64]:
-    """A key per band and set, shape (bands, sets); two sets share it if they agree in all rows of the band."""
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=int)  # shingles are hashes already
-    keys = np.empty((bands, len(sets)), dtype=np.uint64)
-    for number, shingles in enumerate(tracked(sets, "near duplicates: signatures", unit="texts")):
-        sketch.clear()
-        sketch.update_batch(shingles.tolist())
-        keys[:, number] = _row_keys(sketch.hashvalues[: bands * rows].reshape(bands, rows))
-    return keys
-
-
-def _row_keys(rows: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """One number per row of a matrix: a polynomial over its columns modulo 2^64."""
-    powers = np.cumprod(np.full(rows.shape[1], _MIX, dtype=np.uint64))
-    return (rows * powers).sum(axis=1, dtype=np.uint64)
 
 
 def _similar_pairs(sets: ShingleSets, keys: NDArray[np.uint64], threshold: float) -> NDArray[np.int64]:

@@ -14,22 +14,37 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
+from sftdiv.text.processes import in_processes
 from sftdiv.text.words import UNSPACED, marks
 
 UNITS = ("words", "characters")
 # A character in scripts without spaces, a word with its marks, or a sign.
 _WORDS = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}](?:[^\W{UNSPACED}]|[{marks()}])*|[^\w\s]")
-_BATCH = 1000  # texts
+BATCH = 1000  # texts
 _CACHED_WORDS = 1_000_000  # hashes of words, about 150 MB
 # Multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _END = np.uint64(0xD6E8FEB86659FD93)  # padding of texts shorter than one shingle
+
+
+class TextShingles(NamedTuple):
+    """Sets of shingles of some texts, one each.
+
+    Attributes:
+        flat: Shingles of all texts, ascending in each, shape (shingles,).
+        lengths: Number of shingles of each text, shape (texts,).
+    """
+
+    flat: NDArray[np.uint32]
+    lengths: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,41 +68,57 @@ class ShingleSets:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def block(self, start: int, end: int) -> TextShingles:
+        """The sets from ``start`` to ``end``, or to the last."""
+        offsets = self.offsets[start : end + 1]
+        return TextShingles(self.flat[offsets[0] : offsets[-1]], np.diff(offsets))
+
     def __iter__(self) -> Iterator[NDArray[np.uint32]]:
         return (self.flat[start:end] for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True))
 
 
-class Shingler:
-    """Collects the sets of shingles of texts, regardless of letter case, spacing and Unicode form.
+def shingles_of(texts: Sequence[str], *, unit: str, size: int) -> TextShingles:
+    """Sets of shingles of texts, regardless of letter case, spacing and Unicode form.
 
     Args:
+        texts: Texts, best about a thousand: their shingles are hashed as one array.
         unit: One of `UNITS`.
         size: Tokens per shingle; a shorter text is one shingle as a whole.
 
     Raises:
         SftdivError: If the unit is unknown or the size is below 1.
     """
+    if unit not in UNITS or size < 1:
+        raise SftdivError(
+            f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more"
+        )
+    hashes = _hashes_of(unit)
+    return _batch_sets([hashes(text) for text in texts], size)
+
+
+class SetCollector:
+    """Collects the distinct sets of shingles of texts.
+
+    Args:
+        unit: Unit of the shingles.
+        size: Units per shingle.
+    """
 
     def __init__(self, *, unit: str, size: int) -> None:
-        if unit not in UNITS or size < 1:
-            raise SftdivError(
-                f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, "
-                "the size 1 or more"
-            )
-        self._tokens = _Words() if unit == "words" else _Characters()
         self._unit, self._size = unit, size
         self._known: dict[bytes, int] = {}
         # Python arrays grow in place, unlike a list of parts.
         self._flat, self._lengths, self._of_text = array("I"), array("q"), array("q")
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Add texts, best about a thousand at a time: their shingles are hashed as one array."""
-        for shingles in _batch_sets([self._tokens(text) for text in texts], self._size):
-            content = shingles.tobytes()
+    def add(self, shingles: TextShingles) -> None:
+        """Add texts."""
+        content_of_all, end = memoryview(shingles.flat.tobytes()), 0
+        for length in shingles.lengths.tolist():
+            content, end = content_of_all[4 * end : 4 * (end + length)], end + length
             number = self._known.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(self._known))
             self._of_text.append(number)
             if number == len(self._lengths):
-                self._lengths.append(len(shingles))
+                self._lengths.append(length)
                 self._flat.frombytes(content)
 
     def sets(self) -> ShingleSets:
@@ -98,18 +129,18 @@ class Shingler:
 
 
 def shingle_sets(texts: Iterable[str], *, unit: str, size: int) -> ShingleSets:
-    """Sets of shingles of texts, which are read once, in order; see `Shingler`."""
-    shingler = Shingler(unit=unit, size=size)
-    remaining = iter(texts)
-    while batch := list(islice(remaining, _BATCH)):
-        shingler.add(batch)
-    return shingler.sets()
+    """Sets of shingles of texts, which are read once, in order; see `shingles_of`."""
+    collector, remaining = SetCollector(unit=unit, size=size), iter(texts)
+    batches = iter(lambda: list(islice(remaining, BATCH)), [])
+    for shingles in in_processes(partial(shingles_of, unit=unit, size=size), batches):
+        collector.add(shingles)
+    return collector.sets()
 
 
-def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> Iterator[NDArray[np.uint32]]:
+def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> TextShingles:
     """Sorted distinct shingles of each text, from the hashes of its tokens."""
     if not tokens:
-        return
+        return TextShingles(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64))
     padded = [row if len(row) >= size else np.pad(row, (0, size - len(row)), constant_values=_END) for row in tokens]
     flat = np.concatenate(padded)
     text = np.repeat(np.arange(len(padded), dtype=np.uint64), [len(row) for row in padded])
@@ -121,8 +152,7 @@ def _batch_sets(tokens: Sequence[NDArray[np.uint64]], size: int) -> Iterator[NDA
     inside = text[:windows] == text[size - 1 :]
     keys = np.sort(text[:windows][inside] << np.uint64(32) | hashed[inside] >> np.uint64(32))
     keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # np.unique hashes and takes 40 times as long here
-    ends = np.searchsorted(keys, np.arange(1, len(padded), dtype=np.uint64) << np.uint64(32))
-    yield from np.split(keys.astype(np.uint32), ends)
+    return TextShingles(keys.astype(np.uint32), np.bincount((keys >> np.uint64(32)).astype(np.int64)))
 
 
 def _normal(text: str) -> str:
@@ -141,6 +171,12 @@ class _Words(dict[str, int]):
     def __call__(self, text: str) -> NDArray[np.uint64]:
         words = _WORDS.findall(_normal(text))
         return np.fromiter(map(self.__getitem__, words), dtype=np.uint64, count=len(words))
+
+
+@cache
+def _hashes_of(unit: str) -> _Words | _Characters:
+    """Hashes of the units of a text; those of words are remembered by each process."""
+    return _Words() if unit == "words" else _Characters()
 
 
 class _Characters:

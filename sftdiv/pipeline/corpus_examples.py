@@ -17,6 +17,7 @@ from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
 from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
+from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.protocols import Benchmark
 from sftdiv.records import Corpus, Heldout, Side
@@ -71,9 +72,9 @@ class CorpusExamples:
             )
         )
 
-    def texts(self, side: Side) -> list[str]:
-        """One side of every example."""
-        return self.corpus.column(side)
+    def texts(self, side: Side) -> Sequence[str]:
+        """One side of every example, mapped from disk."""
+        return ColumnTexts(self.corpus.table.data.column(side))
 
     def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
         """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""

@@ -86,9 +86,15 @@ def _diversity(row: Mapping[str, Any]) -> list[str]:
     return aligned_lines(table)
 
 
+def _tie_noise(row: Mapping[str, Any]) -> str:
+    """What the pool shares with that of another order of ties, where they differ."""
+    jaccard = row.get("tie_jaccard")
+    return "" if jaccard in (None, 1) else f" (Jaccard {jaccard:.3f} with another order of ties)"
+
+
 def _facts(row: Mapping[str, Any], folder: Path) -> Iterable[Sequence[str]]:
     if row["n"]:
-        pool = f" from a pool of {row['pool']:,}" if "pool" in row else ""
+        pool = f" from a pool of {row['pool']:,}{_tie_noise(row)}" if "pool" in row else ""
         yield "subset", f"{row['n']:,} examples{pool} in a universe of {row['universe']:,}"
         level = "no level" if row["level"] is None else f"level {row['level']:.3g}"
         yield "strategy", f"{row['strategy']} on the {row['side']}, {level}, match {row['match']}"

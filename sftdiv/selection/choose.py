@@ -6,14 +6,16 @@ strata hold counts in each; ``types.pool`` counts it once. Pools are disjoint, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import Ladder, Selection, SftdivError, Units, Universe
 from sftdiv.selection.draw import draw_evenly
+from sftdiv.selection.incidence import supports
 from sftdiv.selection.ladder import build_ladder, tie_ranks
 from sftdiv.selection.level import check_pool, k_of_level, lowest_k
 from sftdiv.selection.quotas import check_fits, divide_size, universe_text
@@ -40,22 +42,20 @@ class Rung:
     k_asked: int
 
 
-def build_ladders(units: Units, universe: Universe, *, prune: str, seed: int) -> list[Ladder]:
-    """One ladder for each stratum of the universe.
+def build_ladders(units: Units, universe: Universe, *, prune: str, seed: int, batch: float = 0.0) -> list[Ladder]:
+    """One ladder for each stratum of the universe; see `ladder.build_ladder`.
 
     Raises:
         SftdivError: The universe has fewer than two types.
     """
-    matrix = units.matrix[universe.indices]
-    types = len(np.unique(matrix.indices))
-    if types < 2:
+    if (types := distinct_types(units, universe.indices)) < 2:
         raise SftdivError(
             f"the universe of {len(universe.indices):,} examples holds {types} unit types; at least two are needed "
             f"({dict(units.made_by)})"
         )
     ties = tie_ranks(units.names, seed=seed)
     return [
-        build_ladder(matrix[universe.strata == stratum], ties, prune=prune)
+        build_ladder(units.matrix, ties, prune=prune, batch=batch, rows=universe.indices[universe.strata == stratum])
         for stratum in range(universe.strata.max() + 1)
     ]
 
@@ -73,6 +73,7 @@ def choose(
     seed: int,
     floor: float | None = None,
     scores: NDArray[np.float64] | None = None,
+    other_ladders: Callable[[], Sequence[Ladder]] | None = None,
 ) -> Selection:
     """A selection from the universe at a diversity level.
 
@@ -90,10 +91,11 @@ def choose(
             at every size.
         scores: Score of each example of the corpus, to which the probability of its draw among the members of a type
             is proportional, shape (examples,); None for a uniform draw.
+        other_ladders: Ladders with another order among equals, called below level 1; None for no ``tie_jaccard``.
 
     Returns:
-        Selected rows with the columns ``k_min, k_max, k_asked, k_reached`` (summed over strata), ``pool`` and
-        ``types.pool`` (distinct types of the pools of all strata).
+        Selected rows with the columns ``k_min, k_max, k_asked, k_reached`` (summed over strata), ``pool``,
+        ``types.pool`` (distinct types of the pools of all strata) and ``tie_jaccard`` (see `tie_jaccard`).
 
     Raises:
         SftdivError: The size exceeds the universe or, below level 1, slack x size does; or level, slack or k_min
@@ -102,7 +104,7 @@ def choose(
     floor = max(size, floor or 0)
     rungs = _rungs(universe, ladders, level, size, weights=weights, k_min=k_min, slack=slack, floor=floor)
     indices, reached = _draw_rungs(units, rungs, weights, scores, seed=seed)
-    columns = {
+    columns: dict[str, Any] = {
         "k_min": sum(rung.k_min for rung in rungs),
         "k_max": sum(rung.k_max for rung in rungs),
         "k_asked": sum(rung.k_asked for rung in rungs),
@@ -110,12 +112,34 @@ def choose(
         "pool": sum(len(rung.pool) for rung in rungs),
         "types.pool": distinct_types(units, np.concatenate([rung.pool for rung in rungs])),
     }
+    if other_ladders is not None:
+        columns["tie_jaccard"] = tie_jaccard(rungs, other_ladders)
     return Selection(indices, columns)
+
+
+def tie_jaccard(rungs: Sequence[Rung], other_ladders: Callable[[], Sequence[Ladder]]) -> float:
+    """Jaccard similarity of the pool with the one of as many types under another order among equals.
+
+    What differs is due to the arbitrary order of types of equal support alone: the noise of the ladder itself.
+
+    Args:
+        rungs: One per stratum.
+        other_ladders: Ladder of each stratum; not called where all pools are whole strata, which every order shares.
+    """
+    if all(rung.k_asked == rung.k_max for rung in rungs):
+        return 1.0
+    shared = union = 0
+    for rung, ladder in zip(rungs, other_ladders(), strict=True):
+        other = rung.rows[ladder.pool(rung.k_asked)]
+        in_both = len(np.intersect1d(rung.pool, other, assume_unique=True))
+        shared += in_both
+        union += len(rung.pool) + len(other) - in_both
+    return shared / union
 
 
 def distinct_types(units: Units, rows: NDArray[np.int64]) -> int:
     """Number of types that at least one of the examples has, each counted once; rows of the corpus, shape (rows,)."""
-    return len(np.unique(units.matrix[rows].indices))
+    return int(np.count_nonzero(supports(units.matrix, rows)))
 
 
 def _draw_rungs(
@@ -130,13 +154,13 @@ def _draw_rungs(
     selected, reached, budget = [], 0, 0.0
     for stratum, rung in enumerate(rungs):
         budget += rung.quota  # minus the excess of earlier strata, since examples are drawn whole
-        matrix = units.matrix[rung.pool]
         pool_scores = None if scores is None else scores[rung.pool]
         rng = np.random.default_rng([seed, stratum])
-        drawn = draw_evenly(matrix, weights[rung.pool], budget, rng=rng, scores=pool_scores)
-        budget -= float(weights[rung.pool[drawn]].sum())
-        selected.append(rung.pool[drawn])
-        reached += len(np.unique(matrix[drawn].indices))
+        drawn = draw_evenly(units.matrix, weights[rung.pool], budget, rng=rng, scores=pool_scores, rows=rung.pool)
+        rows = rung.pool[drawn]
+        budget -= float(weights[rows].sum())
+        selected.append(rows)
+        reached += distinct_types(units, rows)
     return np.concatenate(selected), reached
 
 

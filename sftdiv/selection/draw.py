@@ -20,7 +20,7 @@ import scipy.sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from sftdiv.selection.incidence import Incidence, incidence
+from sftdiv.selection.incidence import Incidence, Int32s, Int64s, incidence
 
 
 def draw_evenly(
@@ -30,18 +30,20 @@ def draw_evenly(
     *,
     rng: np.random.Generator,
     scores: NDArray[np.float64] | None = None,
-) -> NDArray[np.int64]:
-    """Rows of a pool, in the order drawn, until their weights reach ``size``.
+    rows: Int64s | None = None,
+) -> Int64s:
+    """Positions in a pool, in the order drawn, until their weights reach ``size``.
 
     Args:
-        matrix: Units of the pool's examples, shape (pool, types); each row holds at least one.
+        matrix: Units of the examples, shape (examples, types).
         weights: Contribution of each example to ``size`` (1, or its label tokens), shape (pool,).
         size: Sum of weights at which drawing stops; with weights of 1, the number of examples.
         rng: Generator that breaks ties between types and draws among a type's holders.
         scores: Score of each example, not negative, shape (pool,): a type's holders are drawn with probability
             proportional to it, those of score 0 last. None for a uniform draw.
+        rows: Rows of the matrix that form the pool, each with at least one type, shape (pool,); None for all.
     """
-    index = incidence(matrix)
+    index = incidence(matrix, rows)
     support = np.diff(index.type_start)
     rank = np.empty(len(support), dtype=np.int64)
     rank[np.lexsort((rng.random(len(support)), support))] = np.arange(len(support))
@@ -60,16 +62,17 @@ def _sort_by_waiting_time(index: Incidence, scores: NDArray[np.float64], rng: np
 
 @njit(cache=True)
 def _draw(
-    example_start: NDArray[np.int64],
-    types_of: NDArray[np.int32],
-    type_start: NDArray[np.int64],
-    holders: NDArray[np.int32],
-    rank: NDArray[np.int64],
+    starts: Int64s,
+    ends: Int64s,
+    types_of: Int32s,
+    type_start: Int64s,
+    holders: Int32s,
+    rank: Int64s,
     weights: NDArray[np.float64],
     size: float,
     rng: np.random.Generator,
     last_first: bool,
-) -> NDArray[np.int64]:
+) -> Int64s:
     """Rows in the order drawn; see ``draw_evenly``. ``holders`` is reordered in place.
 
     With ``last_first`` a type takes its last undrawn holder instead of a random one.
@@ -101,7 +104,7 @@ def _draw(
                 drawn[count] = row
                 count += 1
                 weight += weights[row]
-                for row_type in types_of[example_start[row] : example_start[row + 1]]:
+                for row_type in types_of[starts[row] : ends[row]]:
                     drawn_of_type[row_type] += 1
                 heapq.heappush(heap, drawn_of_type[chosen] * types + rank[chosen])
                 break

@@ -8,7 +8,13 @@ removes types in random order.
 
 An indexed binary heap of the types is used instead of a bucket queue, since it breaks ties exactly by
 the hash of the types. It holds only the types, and decrementing a support moves an entry by a few
-positions, so that the time stays proportional to the non-zeros (benchmarks/selection).
+positions, so that the time stays proportional to the non-zeros (benchmarks/selection, benchmarks/scale.md).
+
+``batch`` prunes by support in rounds: each removes that share of the remaining types, those of the least support
+at its start, and only then counts the supports anew. The result is close to the exact one (benchmarks/scale.md),
+and about ``(1 + log(batch x types)) / batch`` rounds replace as many as there are types. On one machine it takes
+the same O(non-zeros x log types); it is for a corpus in shards, where a round sends the removed types out and the
+decrements of the supports back, O(types) each way.
 """
 
 from __future__ import annotations
@@ -23,37 +29,36 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sftdiv.records import Ladder, SftdivError
-from sftdiv.selection.incidence import incidence
+from sftdiv.selection.incidence import Int32s, Int64s, incidence, supports
 from sftdiv.storage.validate import shown_value
 
 PRUNINGS = ("support", "sample", "random")
 
-Int32s = NDArray[np.int32]
-Int64s = NDArray[np.int64]
 
-
-def build_ladder(matrix: scipy.sparse.csr_array, ties: NDArray[np.int64], *, prune: str) -> Ladder:
+def build_ladder(
+    matrix: scipy.sparse.csr_array, ties: Int64s, *, prune: str, batch: float = 0.0, rows: Int64s | None = None
+) -> Ladder:
     """Remove types until no example remains and record the order.
 
     Args:
-        matrix: Units of the examples, shape (examples, types); each row has at least one. Types
-            without examples are not part of the ladder.
+        matrix: Units of the examples, shape (examples, types). Types without examples are not part of the ladder.
         ties: Rank of each type among equals, shape (types,); see `tie_ranks`.
         prune: One of ``PRUNINGS``.
+        batch: Share of the remaining types that a round of ``prune=support`` removes, at least one type; 0 for the
+            exact order.
+        rows: Rows of the matrix that the ladder is built for, each with at least one type; None for all.
 
     Raises:
         SftdivError: ``prune`` is unknown.
     """
     if prune not in PRUNINGS:
         raise SftdivError(f"selection.prune={shown_value(prune)} is unknown. Known: {', '.join(PRUNINGS)}")
-    index = incidence(matrix)
-    if prune == "support":
-        return Ladder(*_prune_by_support(*index, ties))
-    if prune == "sample":
-        return Ladder(*_prune_by_sample(*index, ties))
-    live = np.flatnonzero(np.diff(index.type_start))
-    order = live[np.argsort(ties[live])]
-    return Ladder(order, _steps_of_order(matrix, order))
+    if prune == "random":
+        live = np.flatnonzero(supports(matrix, rows))
+        order = live[np.argsort(ties[live])]
+        return Ladder(order, _steps_of_order(matrix if rows is None else matrix[rows], order))
+    index = incidence(matrix, rows)
+    return Ladder(*(_prune_by_support(*index, ties, batch) if prune == "support" else _prune_by_sample(*index, ties)))
 
 
 def tie_ranks(names: Sequence[str], *, seed: int) -> NDArray[np.int64]:
@@ -73,7 +78,7 @@ def _steps_of_order(matrix: scipy.sparse.csr_array, order: NDArray[np.int64]) ->
 
 @njit(cache=True)
 def _prune_by_support(
-    example_start: Int64s, types_of: Int32s, type_start: Int64s, holders: Int32s, rank: Int64s
+    starts: Int64s, ends: Int64s, types_of: Int32s, type_start: Int64s, holders: Int32s, rank: Int64s, batch: float
 ) -> tuple[Int64s, Int64s]:
     """Types in the order removed, and the step at which each example is removed."""
     types = len(rank)
@@ -83,18 +88,22 @@ def _prune_by_support(
     heap = heap[support[heap] > 0]  # sorted, and therefore a heap
     position = np.full(types, -1, dtype=np.int64)  # position of each type in the heap; -1 once removed
     position[heap] = np.arange(len(heap))
-    order, steps = np.empty(len(heap), dtype=np.int64), np.zeros(len(example_start) - 1, dtype=np.int64)
-    for step in range(len(order)):
-        removed = heap[0]
-        order[step] = removed
-        _remove_first(heap, len(order) - step, position, key)
-        for row in holders[type_start[removed] : type_start[removed + 1]]:
-            if steps[row] == 0:
-                steps[row] = step + 1
-                for row_type in types_of[example_start[row] : example_start[row + 1]]:
-                    if position[row_type] >= 0:
-                        key[row_type] -= types
-                        _sift_up(heap, position, key, row_type)
+    order, steps = np.empty(len(heap), dtype=np.int64), np.zeros(len(starts), dtype=np.int64)
+    done = 0
+    while done < len(order):
+        end = done + max(1, int(batch * (len(order) - done)))
+        for step in range(done, end):
+            order[step] = heap[0]
+            _remove_first(heap, len(order) - step, position, key)
+        for step in range(done, end):
+            for row in holders[type_start[order[step]] : type_start[order[step] + 1]]:
+                if steps[row] == 0:
+                    steps[row] = step + 1
+                    for row_type in types_of[starts[row] : ends[row]]:
+                        if position[row_type] >= 0:
+                            key[row_type] -= types
+                            _sift_up(heap, position, key, row_type)
+        done = end
     return order, steps
 
 
@@ -132,25 +141,25 @@ def _remove_first(heap: Int64s, size: int, position: Int64s, key: Int64s) -> Non
 
 @njit(cache=True)
 def _prune_by_sample(
-    example_start: Int64s, types_of: Int32s, type_start: Int64s, holders: Int32s, rank: Int64s
+    starts: Int64s, ends: Int64s, types_of: Int32s, type_start: Int64s, holders: Int32s, rank: Int64s
 ) -> tuple[Int64s, Int64s]:
     """Types in the order removed, and the step at which each example is removed."""
     support = np.diff(type_start)
-    order, steps = np.empty((support > 0).sum(), dtype=np.int64), np.zeros(len(example_start) - 1, dtype=np.int64)
+    order, steps = np.empty((support > 0).sum(), dtype=np.int64), np.zeros(len(starts), dtype=np.int64)
     # The tie rank of an example is the smallest rank of its types, so it depends only on their names.
     heap = [
         (
-            np.sum(1.0 / support[types_of[example_start[row] : example_start[row + 1]]]),
-            rank[types_of[example_start[row] : example_start[row + 1]]].min(),
+            np.sum(1.0 / support[types_of[starts[row] : ends[row]]]),
+            rank[types_of[starts[row] : ends[row]]].min(),
             row,
         )
-        for row in range(len(example_start) - 1)
+        for row in range(len(starts))
     ]
     heapq.heapify(heap)
     removed = 0
     while heap:
         loss, tie, row = heapq.heappop(heap)
-        row_types = types_of[example_start[row] : example_start[row + 1]]
+        row_types = types_of[starts[row] : ends[row]]
         current = np.sum(1.0 / support[row_types])
         if current > loss:  # supports only fall, so losses only rise: the entry was a lower bound
             heapq.heappush(heap, (current, tie, row))

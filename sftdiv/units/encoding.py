@@ -1,22 +1,19 @@
 """Token ids of texts, by any tokenizer: a folder in the hub's format, a GGUF file, a hub id, ``words`` or ``lexical``.
 
 `encode` leaves special tokens out, even where the texts spell them out. A folder with a
-``tokenizer.json`` is read by the Rust library alone (all cores, no 6 s import of transformers);
-everything else goes through ``AutoTokenizer``. Ids are appended to one growing array of four bytes
-per id, so that 180 million tokens take 0.7 GiB during and after tokenization.
+``tokenizer.json`` is read by the Rust library alone (all cores, no 6 s import of transformers), ``words`` and
+``lexical`` are cut by as many processes; everything else goes through ``AutoTokenizer``. Ids are appended to one
+growing array of four bytes per id, so that 180 million tokens take 0.7 GiB during and after tokenization.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sftdiv.records import ModelRef, SftdivError, TokenIds
 from sftdiv.storage.cache import MANIFEST
@@ -25,7 +22,8 @@ from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.text.lines import first_line
 from sftdiv.text.words import split_words
-from sftdiv.units.lexical import LEXICAL, lexical_ids
+from sftdiv.units.lexical import LEXICAL, lexical_tokens
+from sftdiv.units.numbering import GrowingTokenIds, number_tokens
 
 WORDS = "words"
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
@@ -74,12 +72,12 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
     if name == WORDS:
         return _words(texts)
     if name == LEXICAL:
-        return lexical_ids(text for block in _blocks(texts) for text in block)
+        return number_tokens(_blocks(texts), lexical_tokens)
     file = Path(name) / "tokenizer.json"
     encoder = _from_file(file) if local_path(file) else _from_transformers(name, revision)
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
     is_special[list(encoder.special)] = True
-    growing = _GrowingTokenIds()
+    growing = GrowingTokenIds()
     for block in _blocks(texts):
         ids = encoder.encode(block)
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
@@ -90,24 +88,6 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
             flat = flat[~special]
         growing.append(flat, lengths)
     return growing.token_ids(encoder.names)
-
-
-class _GrowingTokenIds:
-    """Token ids that grow by appending; Python's arrays grow in place, so that nothing is held in memory twice."""
-
-    def __init__(self) -> None:
-        self._flat, self._lengths = array("i"), array("q")
-
-    def append(self, flat: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-        """Append the concatenated ids of some texts, and the number of ids of each text."""
-        self._flat.frombytes(flat.tobytes())
-        self._lengths.frombytes(lengths.tobytes())
-
-    def token_ids(self, names: Sequence[str]) -> TokenIds:
-        """All token ids, without a copy."""
-        offsets = np.zeros(len(self._lengths) + 1, dtype=np.int64)
-        np.cumsum(np.frombuffer(self._lengths, dtype=np.int64), out=offsets[1:])
-        return TokenIds(np.frombuffer(self._flat, dtype=np.int32), offsets, names)
 
 
 def _blocks(texts: Sequence[str]) -> Iterable[list[str]]:
@@ -168,15 +148,9 @@ def _words(texts: Sequence[str]) -> TokenIds:
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
     """
-    number: defaultdict[str, int] = defaultdict(lambda: len(number))
-    growing = _GrowingTokenIds()
-    for block in _blocks(texts):
-        split = [split_words(text) for text in block]
-        lengths = np.fromiter(map(len, split), dtype=np.int64, count=len(split))
-        ids = (number[word] for words in split for word in words)
-        growing.append(np.fromiter(ids, dtype=np.int32, count=lengths.sum()), lengths)
-    tokens, names = growing.token_ids([]), sorted(number)
-    rank = np.empty(len(names), dtype=np.int32)
-    rank[[number[name] for name in names]] = np.arange(len(names))
+    tokens = number_tokens(_blocks(texts), split_words)
+    order = sorted(range(len(tokens.names)), key=tokens.names.__getitem__)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order))
     np.take(rank, tokens.flat, out=tokens.flat, mode="clip")  # in place: "clip" needs no buffer; all ids are in range
-    return TokenIds(tokens.flat, tokens.offsets, names)
+    return TokenIds(tokens.flat, tokens.offsets, [tokens.names[number] for number in order])

@@ -10,34 +10,18 @@ treats a Chinese sentence as one word, which makes every text look diverse.
 from __future__ import annotations
 
 import re
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable
 from functools import cache
-from itertools import count
 
-import numpy as np
-
-from sftdiv.records import TokenIds
 from sftdiv.text.words import UNSPACED, marks
 
 LEXICAL = "lexical"
 VARIATION_SELECTORS = "\ufe00-\ufe0f"  # belong to the sign before them
 
 
-def lexical_ids(texts: Iterable[str]) -> TokenIds:
-    """Token ids of texts, numbered in the order in which the tokens first occur; case-sensitive.
-
-    Args:
-        texts: Read once, in order; only one of them need be in memory.
-    """
-    ascii_tokens, all_tokens = (pattern.findall for pattern in _patterns())
-    ids: defaultdict[str, int] = defaultdict(count().__next__)
-    flat, ends = array("i"), array("q", [0])
-    for text in texts:
-        flat.extend(map(ids.__getitem__, ascii_tokens(text) if text.isascii() else all_tokens(text)))
-        ends.append(len(flat))
-    return TokenIds(np.frombuffer(flat, dtype=np.int32), np.frombuffer(ends, dtype=np.int64), list(ids))
+def lexical_tokens(text: str) -> list[str]:
+    """Tokens of a text, case-sensitive."""
+    ascii_tokens, all_tokens = _patterns()
+    return ascii_tokens.findall(text) if text.isascii() else all_tokens.findall(text)
 
 
 @cache

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftdiv.data.dedup import NearDuplicateFinder, NearDuplicates, bands_and_rows, near_duplicates
+from sftdiv.data.dedup import NearDuplicateFinder, NearDuplicates, near_duplicates
 from sftdiv.data.jaccard_pairs import jaccard
+from sftdiv.data.minhash_bands import bands_and_rows
 from sftdiv.data.shingles import shingle_sets
 from sftdiv.records import SftdivError
 

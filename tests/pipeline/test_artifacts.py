@@ -94,8 +94,8 @@ def test_a_change_rebuilds_only_what_depends_on_it(tmp_path, pairs):
         artifacts.data.token_ids("response", artifacts.tokenizer)
         return built(tmp_path)
 
-    first = make()
-    assert make("model.finetune.learning_rate=0.1", "seed=7", "diversity_level=0.3") == first
+    first = make("diversity_level=0.5")  # below level 1, where another order of ties has a ladder too
+    assert make("model.finetune.learning_rate=0.1", "seed=7", "diversity_level=0.3") == first == make()
     assert {each.split("/")[0] for each in make("seed.ladder=3") - first} == {"ladders"}
     assert {each.split("/")[0] for each in make("model.vocabulary=420") - first} >= {"tokenizer", "token_ids"}
 

@@ -18,6 +18,7 @@ from sftdiv.selection.draw import draw_evenly
 from sftdiv.selection.ladder import PRUNINGS, build_ladder, tie_ranks
 from sftdiv.selection.level import k_of_level, lowest_k, smallest_k
 from sftdiv.selection.universe import build_universe, group_share
+from sftdiv.storage.hashing import content_hash
 
 
 def units_of(*examples, names=None):
@@ -94,6 +95,14 @@ def test_unknown_pruning_names_the_known():
     units = units_of({0}, {1})
     with pytest.raises(SftdivError, match=r"prune='greedy'.*support, sample, random"):
         build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="greedy")
+
+
+def test_the_order_of_a_made_up_corpus_is_what_it_was_before_the_kernel_was_rewritten():
+    # Digest by the code of 2026-11-21 (scipy's CSC, one heap), on types that many examples share.
+    rng = np.random.default_rng(0)
+    units = units_of(*[set((rng.zipf(1.3, size=6) % 90).tolist()) for _ in range(2000)])
+    ladder = build_ladder(units.matrix, tie_ranks(units.names, seed=0), prune="support")
+    assert content_hash([ladder.type_order.tolist(), ladder.example_step.tolist()]) == "677a1311f90e9a0e"
 
 
 # --- level ----------------------------------------------------------------------------------------------------------
@@ -330,6 +339,27 @@ def test_group_share_keeps_groups_whole_and_does_not_depend_on_the_others():
         group_share(groups, 1.5, salt="replicate:0")
 
 
+def test_the_ladders_own_noise_is_what_ties_decide():
+    # Three types of two holders each: ties alone decide which type remains, and with it the pool.
+    units = units_of({0}, {0}, {1}, {1}, {2}, {2})
+    names = [[f"type{number}" for number in order] for order in ((0, 1, 2), (1, 2, 0))]
+    ladders = [build_ladders(Units(units.matrix, each, {}), everyone(units), prune="support", seed=0) for each in names]
+    settings = {"size": 1, "weights": np.ones(6), "k_min": 1, "slack": 1.0, "seed": 0}
+
+    def columns(level, other):
+        other_ladders = lambda: ladders[other]  # noqa: E731
+        return choose(units, everyone(units), ladders[0], level=level, other_ladders=other_ladders, **settings).columns
+
+    assert [columns(level, 0)["tie_jaccard"] for level in (0, 0.5, 1)] == [1, 1, 1]
+    order, other = (each[0].type_order.tolist() for each in ladders)
+    assert order != other
+    expected = [
+        len(set(order[gone:]) & set(other[gone:])) / len(set(order[gone:]) | set(other[gone:])) for gone in (2, 1)
+    ]
+    assert [columns(level, 1)["tie_jaccard"] for level in (0, 0.5)] == expected
+    assert columns(1, 7)["tie_jaccard"] == 1  # not even asked for: ladders[7] does not exist
+
+
 # --- one result -----------------------------------------------------------------------------------------------------
 
 FROM_FILE = """
@@ -424,6 +454,38 @@ def test_support_pruning_equals_the_naive_one(held, seed):
     ladder = build_ladder(units.matrix, ties, prune="support")
     assert ladder.type_order.tolist()[: len(order)] == order
     assert ladder.example_step.tolist() == [1 + min(order.index(t) for t in types if t in order) for types in held]
+
+
+@settings(max_examples=60, deadline=None)
+@given(held=corpora, seed=st.integers(0, 5), batch=st.sampled_from([0.2, 0.5, 1.0]))
+def test_pruning_in_rounds_equals_the_naive_one(held, seed, batch):
+    held = [types for types in held if types]
+    units = units_of(*held)
+    ties = tie_ranks(units.names, seed=seed)
+    live, remaining, order = list(held), set().union(*held), []
+    while remaining:
+        support = {t: sum(t in types for types in live) for t in remaining}
+        ranked = sorted(remaining, key=lambda t: (support[t], ties[t]))
+        gone = ranked[: max(1, int(batch * len(ranked)))]
+        order += gone
+        remaining -= set(gone)
+        live = [types for types in live if not types & set(gone)]
+    ladder = build_ladder(units.matrix, ties, prune="support", batch=batch)
+    assert ladder.type_order.tolist() == order
+    assert ladder.example_step.tolist() == [1 + min(map(order.index, types)) for types in held]
+
+
+@settings(max_examples=30, deadline=None)
+@given(held=corpora, prune=st.sampled_from(PRUNINGS), data=st.data())
+def test_a_ladder_of_some_rows_is_that_of_their_matrix(held, prune, data):
+    held = [types for types in held if types]
+    rows = np.array(sorted(data.draw(st.sets(st.integers(0, len(held) - 1), min_size=1))))
+    units = units_of(*held)
+    ties = tie_ranks(units.names, seed=0)
+    some = build_ladder(units.matrix, ties, prune=prune, rows=rows)
+    alone = build_ladder(units.matrix[rows], ties, prune=prune)
+    assert some.type_order.tolist() == alone.type_order.tolist()
+    assert some.example_step.tolist() == alone.example_step.tolist()
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,13 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sftdiv.text.words import split_words
 from sftdiv.units.encoding import encode, tokenizer_identity
-from sftdiv.units.lexical import _patterns, lexical_ids
-
-
-def tokens(text):
-    ids = lexical_ids([text])
-    return [ids.names[token] for token in ids.flat]
+from sftdiv.units.lexical import _patterns, lexical_tokens
+from sftdiv.units.numbering import number_tokens
 
 
 @pytest.mark.parametrize(
@@ -28,13 +25,27 @@ def tokens(text):
     ],
 )
 def test_words_and_signs(text, expected):
-    assert tokens(text) == expected
+    assert lexical_tokens(text) == expected
 
 
 def test_ids_follow_first_occurrence_and_texts_keep_their_ends():
-    ids = lexical_ids(["b a b", "", "a c"])
+    ids = encode(["b a b", "", "a c"], "lexical")
     assert (ids.flat.tolist(), ids.offsets.tolist(), ids.names) == ([0, 1, 0, 1, 2], [0, 3, 3, 5], ["b", "a", "c"])
-    assert encode(["b a b", "", "a c"], "lexical").flat.tolist() == ids.flat.tolist()
+
+
+@pytest.mark.parametrize("cut", [lexical_tokens, split_words])
+def test_blocks_and_processes_number_the_same_tokens_alike(cut):
+    texts = ["b a b", "", "a c", "d, b", "a"]
+    whole, *parts = (
+        number_tokens(blocks, cut, processes=processes)
+        for blocks, processes in (([texts], 1), ([texts[:2], texts[2:]], 1), ([[text] for text in texts], 2))
+    )
+    for part in parts:
+        assert (part.flat.tolist(), part.offsets.tolist(), part.names) == (
+            whole.flat.tolist(),
+            whole.offsets.tolist(),
+            whole.names,
+        )
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)))
@@ -45,7 +56,7 @@ def test_the_fast_pattern_is_the_full_one_where_both_hold(text):
 
 @given(st.text())
 def test_no_character_but_space_is_lost(text):
-    assert "".join(tokens(text)) == re.sub(r"\s", "", text)
+    assert "".join(lexical_tokens(text)) == re.sub(r"\s", "", text)
 
 
 def test_its_identity_is_its_name_even_beside_a_folder_of_that_name(tmp_path, monkeypatch):

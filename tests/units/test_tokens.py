@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from sftdiv.protocols import CorpusSide
 from sftdiv.records import SftdivError, TokenIds
@@ -65,17 +66,20 @@ def test_a_band_per_million_is_the_same_band_at_another_size(monkeypatch, unit, 
         assert rates.extract(side_of(texts, encode(texts, "words"))).names == absolute.names
 
 
-def test_blocks_of_rows_make_the_same_matrix(monkeypatch):
-    monkeypatch.setattr(tokens_module, "FEWEST_TYPES", 2)
-    settings = [(2, 2, "occurrences"), (2, 3, "documents")]
-    side = side_of(SENTENCES, encode(SENTENCES, "words"))
-    whole = [
-        band(low=low, high=high, unit=unit).extract(side).matrix.toarray().tolist() for low, high, unit in settings
-    ]
-    monkeypatch.setattr(tokens_module, "BLOCK", 2)
-    assert [
-        band(low=low, high=high, unit=unit).extract(side).matrix.toarray().tolist() for low, high, unit in settings
-    ] == whole
+def test_counts_and_matrix_equal_those_of_scipy():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 40, size=500)  # some texts are empty
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = TokenIds(rng.zipf(1.3, size=offsets[-1]).clip(max=300).astype(np.int32) - 1, offsets, [""] * 300)
+    text = np.repeat(np.arange(500), lengths)
+    dense = scipy.sparse.coo_array((np.ones(len(text), dtype=int), (text, tokens.flat)), shape=(500, 300)).toarray()
+    assert tokens_module.frequencies(tokens, "occurrences").tolist() == dense.sum(axis=0).tolist()
+    assert tokens_module.frequencies(tokens, "documents").tolist() == np.count_nonzero(dense, axis=0).tolist()
+    in_band = (dense.sum(axis=0) > 5) & (dense.sum(axis=0) < 300)
+    matrix = tokens_module.token_matrix(tokens, in_band)
+    assert matrix.toarray().tolist() == dense[:, in_band].tolist()
+    assert matrix.has_canonical_format
+    assert {array.dtype for array in (matrix.data, matrix.indices, matrix.indptr)} == {np.dtype(np.int32)}
 
 
 @pytest.mark.parametrize(

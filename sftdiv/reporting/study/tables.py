@@ -151,6 +151,7 @@ def ladders(analysis: Analysis) -> TableView:
     Columns of the ladder are left out if no cell has them, as with other selectors.
     """
     of_ladder = {"k_asked": "k asked", "k_reached": "k reached", "k_max": "k max", "pool": "pool"}
+    of_ladder["tie_jaccard"] = "pool shared with another order of ties, Jaccard"
     known = [name for name in of_ladder if analysis.ladders[name].notna().any()]
 
     def entry(name: str) -> Callable[[Row], Entry]:
