@@ -20,7 +20,7 @@ import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests, summary
-from sftdiv.llm.connection import parse_completion
+from sftdiv.llm.chat_tries import parse_completion
 from sftdiv.llm.endpoint import Endpoint, Reply, content, token_usage
 from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.llm.redirects import same_server
@@ -35,7 +35,8 @@ def loud(asked: dict[str, Any]) -> str:
 
 def endpoint(base_url: str, **settings: Any) -> Endpoint:
     hurried: dict[str, Any] = {"concurrency": 16, "timeout": 60, "tries": 10, "wait": 0.002, "longest_wait": 0.02}
-    return Endpoint(base_url=base_url, **{"api_key_env": None, "requests_per_minute": None, **hurried, **settings})
+    hurried |= {"api_key_env": None, "requests_per_minute": None, "batch": None, "batch_requests": 50}
+    return Endpoint(base_url=base_url, **{**hurried, **settings})
 
 
 def question(word: str) -> RequestTask:
