@@ -193,6 +193,12 @@ def test_an_error_in_a_question_itself_is_shown_as_it_is(tmp_path: Path) -> None
 def test_what_cannot_be_right_is_one_clear_error_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(SftdivError, match="requests_per_minute=0 must be above 0"):
         endpoint("http://a/v1", requests_per_minute=0)
+    with pytest.raises(
+        SftdivError, match=r"batch='opnai' is unknown\. Did you mean 'openai'\? Known: null, openai, files"
+    ):
+        endpoint("http://a/v1", batch="opnai")
+    with pytest.raises(SftdivError, match="batch_requests=50001"):
+        endpoint("http://a/v1", batch_requests=50_001)
     with pytest.raises(SftdivError, match="base_url holds a password") as caught:
         endpoint("http://me:not-a-real-key@a/v1")
     assert "not-a-real-key" not in str(caught.value)

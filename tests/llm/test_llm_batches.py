@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from fake_batch_api import BatchDesk
 from fake_openai_server import Behaviour, answer_in_batch, serving
-from test_llm import WORDS, ask_all, lines, loud
+from test_llm import WORDS, ask_all, endpoint, lines, loud
 from warm_process import start_code
 
 from sftdiv.llm.batch_files import BatchFiles
+from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests
+from sftdiv.llm.endpoint import content
+from sftdiv.llm.journal import Journal
 from sftdiv.records import SftdivError
 
 
@@ -215,6 +218,30 @@ def test_a_failed_task_is_asked_anew_and_does_not_meet_its_old_answers(tmp_path:
     assert texts(tmp_path / "a.jsonl")["word 2"] == "WORD 2"
 
 
+def test_the_turns_of_a_conversation_go_through_one_batch_each(tmp_path: Path) -> None:
+    def conversation(word: str) -> RequestTask:
+        async def ask(session: ChatSession) -> dict[str, Any]:
+            messages: list[dict[str, str]] = []
+            for turn in (word, "and again"):
+                messages.append({"role": "user", "content": turn})
+                reply = await session.reply({"model": "tagger-1", "messages": messages})
+                messages.append({"role": "assistant", "content": content(reply.body or {})[0]})
+            return {"state": "good", "messages": messages}
+
+        return RequestTask(word, ask)
+
+    behaviour = Behaviour(reply=lambda asked: f"{len(asked['messages'])} messages", batches=BatchDesk())
+    settings: dict[str, Any] = {"total": 20, "max_failed": 0, "label": "talking", "model": "tagger-1"}
+    with serving(behaviour) as address, Journal(tmp_path / "a.jsonl") as journal:
+        run_requests(endpoint(address, batch="openai"), map(conversation, WORDS[:20]), journal, **settings)
+        lines = list(journal.lines())
+    assert [len(words) for words in asked(behaviour.batches or BatchDesk())] == [19, 19]
+    assert all(
+        line["messages"][1::2] == [{"role": "assistant", "content": f"{n} messages"} for n in (1, 3)] for line in lines
+    )
+    assert {line["calls"] for line in lines} == {2}
+
+
 def test_without_a_server_requests_are_files_and_results_are_read_from_files(tmp_path: Path) -> None:
     path, behaviour, settings = tmp_path / "a.jsonl", Behaviour(reply=loud), {"batch": "files", "batch_requests": 40}
     behaviour.faults = lambda text, before: "prose" if text == "word 50" and before == 0 else None
@@ -248,7 +275,7 @@ def test_without_a_server_requests_are_files_and_results_are_read_from_files(tmp
 
 def test_a_file_ends_before_its_size_exceeds_the_limit(tmp_path: Path) -> None:
     files = BatchFiles(tmp_path / "batches", most_requests=100, most_bytes=300)
-    completed = [files.add(f"id-{number}", {"text": "é" * 10}) for number in range(5)]  # 156 bytes each
+    completed = [files.add(f"id-{number}", {"text": "é" * 10}) for number in range(5)]  # 153 bytes each
     assert [None if batch is None else batch.ids for batch in completed] == [
         None,
         ["id-0"],
@@ -257,7 +284,7 @@ def test_a_file_ends_before_its_size_exceeds_the_limit(tmp_path: Path) -> None:
         ["id-3"],
     ]
     assert max(path.stat().st_size for path in tmp_path.glob("batches/*.requests.jsonl")) <= 300
-    with pytest.raises(SftdivError, match="a request of 396 bytes exceeds the 300 bytes of a batch"):
+    with pytest.raises(SftdivError, match="a request of 393 bytes exceeds the 300 bytes of a batch"):
         files.add("id-9", {"text": "é" * 50})
     files.stop()
     read = BatchFiles(tmp_path / "batches", most_requests=100)  # what a kill leaves: the last file was not complete
