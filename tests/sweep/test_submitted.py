@@ -15,7 +15,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from small_runs import SMALL, environment, paths
-from warm_process import run_program
+from warm_process import DEVNULL, PIPE, run_program, start_program
 
 from sftdiv.config.from_python import compose_run
 from sftdiv.records import SftdivError
@@ -23,12 +23,15 @@ from sftdiv.sweep.submitted import SubmittedJob, alive_jobs, record_job
 
 pytestmark = pytest.mark.timeout(600)
 CELL = [*SMALL, "strategy=micro_token", "stop_after=select", "embedder=none", "tracking=none", "study=jobs"]
-SUBMITTED = ["hydra/launcher=submitit_local", "sweep.wait=false", "sweep.isolate=false"]
+SUBMITTED = ["hydra/launcher=submitit_local", "sweep.wait=false"]
+
+
+def arguments(folder: Path, *overrides: str) -> list[str]:
+    return ["-m", *CELL, *paths(folder), "diversity_level=0,1", *overrides]
 
 
 def sweep(folder: Path, *overrides: str) -> Any:
-    given = ["-m", *CELL, *paths(folder), "diversity_level=0,1", *overrides]
-    return run_program("sftdiv.run", *given, env=environment(), timeout=500)
+    return run_program("sftdiv.run", *arguments(folder, *overrides), env=environment(), timeout=500)
 
 
 def jobs_of(folders: list[Path]) -> list[str]:
@@ -53,10 +56,14 @@ def test_a_sweep_that_does_not_wait_submits_each_cell_once_while_its_job_is_aliv
         cell.mkdir(parents=True)
         lock.acquire()
     try:
-        first = sweep(tmp_path, *SUBMITTED)
-        assert first.returncode == 0, first.stderr[-3000:]
-        assert "2 jobs submitted: process" in first.stderr and "2 of 2 cells are not finished" in first.stderr
-        assert f"What is missing: python -m sftdiv.analyze {tmp_path}/multirun/jobs" in first.stderr
+        first = start_program(
+            "sftdiv.run", *arguments(tmp_path, *SUBMITTED), env=environment(), stdout=DEVNULL, stderr=PIPE
+        )
+        with first:
+            _, printed = first.communicate(timeout=300)  # the pipe is not held by the jobs
+        assert first.returncode == 0, printed[-3000:]
+        assert "2 jobs submitted: process" in printed and "2 of 2 cells are not finished" in printed
+        assert f"What is missing: python -m sftdiv.analyze {tmp_path}/multirun/jobs" in printed
         jobs = jobs_of(cells)
 
         again = sweep(tmp_path, *SUBMITTED)
@@ -74,7 +81,7 @@ def test_a_sweep_that_does_not_wait_submits_each_cell_once_while_its_job_is_aliv
     finally:
         for lock in locks:
             lock.release()
-    waited = sweep(tmp_path, "sweep.isolate=false")  # waits for the jobs instead of running their cells
+    waited = sweep(tmp_path)  # waits for the jobs instead of running their cells
     assert "jobs: 2 cells, 0 already finished, 2 to run" in waited.stderr
     assert waited.returncode == 0 and "2 of 2 finished" in waited.stderr, waited.stderr[-3000:]
     logs = sorted((tmp_path / "multirun" / ".submitit").glob("*/*_log.out"))

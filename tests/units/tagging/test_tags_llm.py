@@ -157,7 +157,7 @@ def test_a_list_that_the_token_limit_cuts_keeps_its_whole_entries_and_is_not_ask
 
 
 def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_an_error(tmp_path: Path) -> None:
-    behaviour = Behaviour(faults=lambda text, before: "prose" if "bread" in text else None)
+    behaviour = Behaviour(faults=lambda text, before: "prose" if "stars" in text else None)
     with serving(behaviour) as address:
         with pytest.raises(
             SftdivError, match=r"1 got no readable answer, more than the 0 that max_failed allows; the last: an answer"
@@ -165,7 +165,7 @@ def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_a
             tagger(address).tag(TEXTS, tmp_path)
         answered = {line["key"] for line in lines(tmp_path) if line["state"] == "clean"}
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)  # goes on from what there is
-        assert [bool(tags) for tags in raw.tags] == ["bread" not in text for text in TEXTS]
+        assert [bool(tags) for tags in raw.tags] == ["stars" not in text for text in TEXTS]
         assert raw.record["failed"] == 40
         assert answered and all(behaviour.seen[text] == 1 for text in TEXTS if text_key(text) in answered)
         behaviour.faults = lambda text, before: None
