@@ -4,12 +4,12 @@ Each batch has a number and these files in the folder:
 
 - ``0001.requests.jsonl``: one request a line, in the format of OpenAI's Batch API (``custom_id``, ``method``, ``url``,
   ``body``); kept until it is answered.
-- ``0001.batch.json``: server, id of the uploaded file and id of the batch; what a relaunch adopts.
+- ``0001.batch.json``: server, id of the uploaded file and id of the batch; a relaunch adopts it.
 - ``0001.answers.jsonl``: one line per request with ``custom_id`` and ``response`` or ``error``; kept until the journal
   has a line for each task that sent one.
 
-With ``batch=files`` a fourth, ``0001.results.jsonl``, is what the user puts there: the answers as a provider's console
-or ``vllm run-batch`` writes them.
+With ``batch=files`` the user adds ``0001.results.jsonl``: the answers as a provider's console or ``vllm run-batch``
+writes them.
 
 Every file is written under a temporary name and renamed, so that after a kill each batch is in one of these states.
 Memory holds the id of each request and the offset of its answer, not the texts.
@@ -43,7 +43,7 @@ class BatchFiles:
     """
 
     def __init__(self, folder: Path, *, most_requests: int, most_bytes: int = MOST_BYTES) -> None:
-        """Read what earlier runs left in the folder.
+        """Read the batches of earlier runs.
 
         Args:
             folder: The folder; created with the first request.

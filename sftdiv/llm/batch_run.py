@@ -2,8 +2,8 @@
 
 A task is run until it sends a request that has no stored answer. That request is written to the current file and the
 task is set aside; once the file's batch is answered, the task runs again from its start, and its earlier requests are
-answered from the files. The same replay resumes a killed run, so that there is one way and not two: an answered
-request is never sent again, and a running batch is adopted by the id that is stored beside the journal.
+answered from the files. The same replay resumes a killed run: an answered request is never sent again, and a running
+batch is adopted by the id that is stored beside the journal.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class BatchRun:
         """Run all tasks to their end.
 
         Raises:
-            SftdivError: A batch was refused or cancelled, or answers are missing that the user has to put there.
+            SftdivError: A batch was refused or cancelled, or the user has not added its answers.
         """
         try:
             await self._run(queue)
@@ -111,7 +111,7 @@ class BatchRun:
                     await self._try(waiting)
 
     async def _fill(self, queue: Iterator[RequestTask]) -> bool:
-        """Take tasks until a file is full or none is left; whether there is a file to send."""
+        """Take tasks until a file is full or none is left; returns whether a file is to be sent."""
         while not self._unsent and self._stop is None and (task := next(queue, None)) is not None:
             await self._try(_Waiting(task))
         if not self._unsent and (batch := self._files.close()) is not None:

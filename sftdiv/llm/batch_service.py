@@ -1,4 +1,4 @@
-"""How batches get their answers: from the Batch API of a server, or from files that the user puts beside them."""
+"""How batches get their answers: from the Batch API of a server, or from files that the user adds."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class OpenAIBatches:
             wait = min(self._endpoint.longest_wait, 2 * wait)
 
     async def _state(self, batch: StoredBatch) -> BatchState | None:
-        """The state of a batch; None for one that is held back.
+        """The state of a batch; None where it is held back.
 
         Raises:
             SftdivError: The server does not know it, among other reasons.
@@ -184,10 +184,10 @@ class ResultFiles:
         """The file of requests is written: nothing is left to do."""
 
     async def collect(self, sent: Sequence[StoredBatch]) -> list[StoredBatch]:
-        """Store the answers that are there.
+        """Store the answers that the user has added.
 
         Raises:
-            SftdivError: None is there; with the files that are to be answered.
+            SftdivError: None was added; with the files that are to be answered.
         """
         answered = [batch for batch in sent if batch.results.exists()]
         for batch in answered:

@@ -37,12 +37,12 @@ class Endpoint:
     Attributes:
         base_url: Address up to and including ``/v1``.
         api_key_env: Environment variable that holds the API key; None where none is needed.
-        concurrency: Maximum number of requests in flight.
+        concurrency: Maximum number of requests in flight, or of batches.
         timeout: Seconds per request.
         tries: Tries per request, including the first.
         wait: Seconds before the second try; doubled for each further one.
         longest_wait: Maximum seconds between tries, unless the server asks for more.
-        requests_per_minute: Maximum request rate, retries included; None for no limit.
+        requests_per_minute: Maximum rate of single requests, retries included; None for no limit.
         batch: One of ``BATCH``: None sends each request by itself, ``openai`` many at once through the Batch API,
             ``files`` writes them to files and reads the files of answers put beside them.
         batch_requests: Maximum number of requests per batch.

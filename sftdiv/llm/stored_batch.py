@@ -1,4 +1,4 @@
-"""One batch of requests and its files; `sftdiv.llm.batch_files` says what they hold."""
+"""One batch of requests and its files; see `sftdiv.llm.batch_files` for their content."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class StoredBatch:
 
     @property
     def results(self) -> Path:
-        """File of answers that the user puts there."""
+        """File of answers that the user writes."""
         return self.path(self.base, RESULTS)
 
     def save(self, *, server: str, file_id: str, batch_id: str | None) -> None:
@@ -70,7 +70,7 @@ class StoredBatch:
         write_json(self.state, {"server": server, "file": file_id, "batch": batch_id})
 
     def load(self) -> None:
-        """Read the server's ids, if there are any."""
+        """Read the server's ids, if any."""
         try:
             state = json.loads(self.state.read_bytes())
             self.server, self.file_id, self.batch_id = state["server"], state["file"], state["batch"]

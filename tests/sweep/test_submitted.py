@@ -78,14 +78,21 @@ def test_a_sweep_that_does_not_wait_submits_each_cell_once_while_its_job_is_aliv
         third = sweep(tmp_path, *SUBMITTED)
         assert third.returncode == 0 and "1 jobs submitted: process" in third.stderr, third.stderr[-3000:]
         assert jobs_of(cells)[0] != jobs[0] and jobs_of(cells)[1] == jobs[1]
+        submitted = jobs_of(cells)
+
+        locks[1].release()
+        waiting = start_program("sftdiv.run", *arguments(tmp_path), env=environment(), stdout=DEVNULL, stderr=PIPE)
+        with waiting:
+            assert any(" to run" in line for line in waiting.stderr)
+            locks[0].release()  # only now can the first job end, and the command that waits for it
+            _, printed = waiting.communicate(timeout=300)
+        assert waiting.returncode == 0 and "2 of 2 finished" in printed, printed[-3000:]
+        assert jobs_of(cells) == submitted  # a cell that the command starts itself has no job
     finally:
         for lock in locks:
             lock.release()
-    waited = sweep(tmp_path)  # waits for the jobs instead of running their cells
-    assert "jobs: 2 cells, 0 already finished, 2 to run" in waited.stderr
-    assert waited.returncode == 0 and "2 of 2 finished" in waited.stderr, waited.stderr[-3000:]
     logs = sorted((tmp_path / "multirun" / ".submitit").glob("*/*_log.out"))
-    assert {path.name.partition("_")[0] for path in logs} == {jobs[0], *jobs_of(cells)}
+    assert {path.name.partition("_")[0] for path in logs} == {jobs[0], *submitted}
     finished = run_program("sftdiv.analyze", tmp_path / "multirun" / "jobs", env=environment())
     assert finished.returncode == 0 and "not finished" not in finished.stdout
 
