@@ -78,8 +78,9 @@ def run_sweep(order: SweepOrder) -> None:
         free = [cell for cell in runnable if cell.folder not in alive]
         for cell in free:
             (cell.folder / FAILURE).unlink(missing_ok=True)
-            (cell.folder / JOB).unlink(missing_ok=True)
         free = [cell for cell in free if not cell.done]
+        for cell in free:
+            (cell.folder / JOB).unlink(missing_ok=True)
         starting = {cell.folder for cell in free}
         print_lines(console, cost_lines([r for r in requests if r.sweep_cell().folder in starting], order.launcher))
         logging.getLogger("hydra").setLevel(logging.WARNING)  # launchers log every job before the first one starts

@@ -80,11 +80,11 @@ def test_a_sweep_that_does_not_wait_submits_each_cell_once_while_its_job_is_aliv
         assert jobs_of(cells)[0] != jobs[0] and jobs_of(cells)[1] == jobs[1]
         submitted = jobs_of(cells)
 
-        locks[1].release()
         waiting = start_program("sftdiv.run", *arguments(tmp_path), env=environment(), stdout=DEVNULL, stderr=PIPE)
         with waiting:
             assert any(" to run" in line for line in waiting.stderr)
-            locks[0].release()  # only now can the first job end, and the command that waits for it
+            for lock in locks:
+                lock.release()  # only now can the jobs end, and the command that waits for them
             _, printed = waiting.communicate(timeout=300)
         assert waiting.returncode == 0 and "2 of 2 finished" in printed, printed[-3000:]
         assert jobs_of(cells) == submitted  # a cell that the command starts itself has no job
