@@ -177,6 +177,7 @@ def llm(path: str) -> None:
     for share in (0.0, 0.3):
         with serving(Behaviour(faults=often(share), slow=4.0)) as address, tempfile.TemporaryDirectory() as partial:
             hurried: dict[str, Any] = {"tries": 8, "wait": 0.01, "longest_wait": 0.5, "requests_per_minute": None}
+            hurried |= {"batch": None, "batch_requests": 20_000}
             endpoint = Endpoint(base_url=address, api_key_env=None, concurrency=64, timeout=3, **hurried)
             asked: dict[str, Any] = {
                 "structured": "auto",

@@ -1,6 +1,7 @@
 """``python -m sftdiv.analyze multirun/STUDY``: the relation between diversity and performance in a study.
 
-Writes the report, tables and figures (see ``pipeline.analyze_study``) and prints the slope table.
+Writes the report, tables and figures (see ``pipeline.analyze_study``), prints the slope table and lists the cells that
+are missing, with their jobs.
 Every multirun ends with the same analysis. ``python -m sftdiv.analyze pair CELL_A CELL_B`` compares
 two cells on the same benchmark items (see ``reporting.paired_scores``).
 """
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     from rich.console import Console
 
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
+    from sftdiv.storage.folders import user_path
+    from sftdiv.sweep.on_multirun_end import print_missing
 
     try:
         analysis = analyze_study(
@@ -63,9 +66,11 @@ def main(arguments: list[str] | None = None) -> None:
             seed=options.seed,
             reference=options.reference,
         )
+        show_analysis(analysis, Console(), out=options.out)
+        print_missing(user_path(options.study).absolute(), Console())
     except SftdivError as error:
+        print_missing(user_path(options.study).absolute(), Console(stderr=True))
         sys.exit(f"sftdiv: {error}")
-    show_analysis(analysis, Console(), out=options.out)
 
 
 if __name__ == "__main__":

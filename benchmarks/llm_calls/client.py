@@ -44,6 +44,8 @@ def ours(address: str, concurrency: int) -> Callable[[int], None]:
         "wait": 1.0,
         "longest_wait": 60,
         "requests_per_minute": None,
+        "batch": None,
+        "batch_requests": 20_000,
         "api_key_env": None,
     }
     endpoint = Endpoint(base_url=address, concurrency=concurrency, **limits)

@@ -69,6 +69,7 @@ def build_request(config: DictConfig) -> RunRequest:
             cost=CostSpec(parameters=config.model.get("parameters"), **resolved["sweep"]["cost"]),
             on_error=config.sweep.on_error,
             isolate=config.sweep.isolate,
+            wait=config.sweep.wait,
         ),
         command=settings.get("command", ""),
         settings=settings,

@@ -21,11 +21,12 @@ class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
     """Reports on the study after the last cell of a multirun."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Report failures, analyze the study, and set the exit code to 1 if a cell is unfinished."""
+        """Report failures, analyze the study, and set the exit code to 1 if a cell is unfinished and has no job."""
         console = Console(stderr=True)
         study = user_path(config.paths.multirun, name="paths.multirun").absolute() / config.study
         try:
-            complete = finish_multirun(study, build_tracking(config), console, reference=config.report.reference)
+            settings = {"reference": config.report.reference, "wait": config.sweep.wait}
+            complete = finish_multirun(study, build_tracking(config), console, **settings)
         except Exception:  # Hydra would turn it into a warning, and the command would seem to have succeeded
             console.print_exception()
             complete = False

@@ -101,11 +101,13 @@ class SweepSpec:
         cost: Assumptions of the stated cost.
         on_error: ``continue`` or ``stop`` after a failed cell.
         isolate: ``forkserver``, ``spawn``, True (forkserver) or False (no child process).
+        wait: Whether the command waits for the cells that it starts.
     """
 
     cost: CostSpec
     on_error: str
     isolate: bool | str
+    wait: bool
 
     def __post_init__(self) -> None:
         check_one_of("sweep.on_error", self.on_error, ("continue", "stop"))

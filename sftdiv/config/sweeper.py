@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sftdiv.config.compose import missing_message, missing_settings, request_of
 from sftdiv.config.instantiate import plain
 from sftdiv.config.run_request import RunRequest, check_study
+from sftdiv.config.submit import check_can_submit, submit
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError
 from sftdiv.storage.folders import user_path
@@ -37,7 +38,7 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
         overrides: Swept and plain overrides, those of the experiment first.
 
     Raises:
-        SftdivError: A swept setting has no discrete values.
+        SftdivError: A swept setting has no discrete values, or the launcher cannot do what ``sweep.wait`` asks for.
     """
 
     def build(cell_overrides: Sequence[str]) -> RunRequest:
@@ -49,6 +50,8 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
     unresolved: dict[str, Any] = dict(OmegaConf.to_container(config.train, resolve=False))  # type: ignore[arg-type]
 
     check_study(str(config.study))
+    if not config.sweep.wait:
+        check_can_submit(launcher)
     cells = combinations(config, loader, overrides)
     if cells:
         _check_missing(loader.load_sweep_config(config, list(cells[0])), cells)
@@ -60,6 +63,7 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
         build=build,
         check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),
         launch=lambda jobs: launcher.launch(jobs, initial_job_idx=0),
+        submit=None if config.sweep.wait else lambda jobs: submit(launcher, jobs),
         launcher=cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False)),
     )
     run_sweep(order)

@@ -5,26 +5,31 @@ a successful line are skipped. In an empty journal the first tasks run one at a 
 succeeds, so that a wrong model, key or setting is one clear error before any work. Later, a task
 that the server refuses (too long, content filter) or never answers is marked as failed and the others
 go on, until more have failed than ``max_failed`` allows. On a stop no further requests are sent;
-those in flight are awaited, because they are paid for.
+those in flight are awaited, because they are paid for. With a batch interface only the first tasks are sent one by
+one; see `sftdiv.llm.batch_run`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from sftdiv.llm.connection import RETRIED, Connection, StoppedError
+from sftdiv.llm.batch_files import BatchFiles
+from sftdiv.llm.batch_run import BatchRun
+from sftdiv.llm.chat_tries import RETRIED, TEXT_REFUSALS, concerns_all_requests
+from sftdiv.llm.connection import Connection, StoppedError
 from sftdiv.llm.endpoint import Endpoint, Reply
 from sftdiv.llm.journal import FAILED, Journal
-from sftdiv.llm.request import ChatSession, RequestTask, UnansweredError
+from sftdiv.llm.request import Chat, ChatSession, RequestTask, UnansweredError
 from sftdiv.records import SftdivError
 from sftdiv.storage.progress_bar import Advance, progress_bar
 
+log = logging.getLogger(__name__)
 __all__ = ["ChatSession", "RequestTask", "UnansweredError", "run_requests", "summary"]
-TEXT_REFUSALS = {400, 413, 422}  # status codes that may concern one text: too long, filtered
 PROBES = 3  # such refusals in a row, before any success, concern the settings
 
 
@@ -88,22 +93,41 @@ class _Batch:
             queue = self._missing(tasks, advance)
             first = next(queue, None)
             if first is None:
+                if self._has_batches():  # a kill left answers that are lines by now
+                    BatchFiles(self._journal.batches, most_requests=self._endpoint.batch_requests).clear()
                 return []
             queue = chain([first], queue)
             calls_left = None if max_calls is None else max_calls - self._journal.calls
             async with self._endpoint.connect(max_calls=calls_left) as connection:
-                self._models = await connection.models()
-                if not any(self._journal.done(key) for key in self._journal):
-                    await self._probe(connection, queue, advance)
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        for _ in range(min(self._endpoint.concurrency, total)):
-                            group.create_task(self._work(connection, queue, advance))
-                except* Exception as failures:  # an error in a task itself, or of the disk
-                    raise failures.exceptions[0] from None
+                if self._endpoint.batch != "files":
+                    self._models = await connection.models()
+                    if not (any(map(self._journal.done, self._journal)) or self._has_batches()):
+                        await self._probe(connection, queue, advance)
+                if self._endpoint.batch is None:
+                    await self._run_singly(connection, queue, advance, total)
+                else:
+                    calls_left = None if max_calls is None else max_calls - self._journal.calls
+                    settings = (self._endpoint, connection, self._journal, self._run_checked, advance)
+                    await BatchRun(*settings, calls_left=calls_left).run(queue)
         if self._stop is not None:
             raise self._stop
         return self._models
+
+    async def _run_singly(
+        self, connection: Connection, queue: Iterator[RequestTask], advance: Advance, total: int
+    ) -> None:
+        """Run the tasks with one HTTP request for each of theirs, as many at once as the endpoint allows."""
+        if self._has_batches():
+            log.warning("batches of an earlier run are in %s; batch=openai adopts them", self._journal.batches)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._endpoint.concurrency, total)):
+                    group.create_task(self._work(connection, queue, advance))
+        except* Exception as failures:  # an error in a task itself, or of the disk
+            raise failures.exceptions[0] from None
+
+    def _has_batches(self) -> bool:
+        return self._journal.batches.exists()
 
     def _missing(self, tasks: Iterable[RequestTask], advance: Advance) -> Iterator[RequestTask]:
         """The tasks without a successful line."""
@@ -129,8 +153,7 @@ class _Batch:
         """Run one task after another until none is left or the batch stops."""
         for task in queue:  # shared by all workers: each takes the next
             try:
-                await self._run_task(connection, task)
-                self._check_failed()
+                await self._run_checked(connection, task)
             except SftdivError as stop:
                 self._stop = self._stop or stop
                 connection.close()
@@ -138,13 +161,18 @@ class _Batch:
             if self._stop is not None:
                 return
 
-    async def _run_task(self, connection: Connection, task: RequestTask) -> UnansweredError | None:
+    async def _run_checked(self, connection: Chat, task: RequestTask) -> None:
+        """Run one task; stop if too many have failed."""
+        await self._run_task(connection, task)
+        self._check_failed()
+
+    async def _run_task(self, connection: Chat, task: RequestTask) -> UnansweredError | None:
         """Run one task and add its line; return the refusal where the server gave no reply."""
         session, refusal = ChatSession(connection), None
         try:
             line = await task.run(session)
         except UnansweredError as error:
-            if 300 <= error.reply.status < 500 and error.reply.status not in RETRIED | TEXT_REFUSALS:
+            if concerns_all_requests(error.reply.status):
                 raise self._refusal_error(error.reply) from None
             refusal, line = error, {"state": FAILED, "refused": str(error)}
         except StoppedError as stopped:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sftdiv.llm.answer_text import escape_surrogates
 from sftdiv.records import SftdivError
 from sftdiv.storage.redaction import names_a_variable
-from sftdiv.storage.validate import check_range
+from sftdiv.storage.validate import check_one_of, check_range
 
 if TYPE_CHECKING:
     from sftdiv.llm.connection import Connection
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 HOST = re.compile(
     r"(?:localhost(?::\d{1,5})?|(?:\d+(?:\.\d+){3}|[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+):\d{1,5})(?:/v\d+)?/?"
 )  # surely no key
+BATCH = (None, "openai", "files")
+MOST_REQUESTS = 50_000  # per file of OpenAI's Batch API
 CONNECT_SECONDS = 30.0  # to open a connection; the timeout of a reply would be a long silence where nothing listens
 
 
@@ -35,12 +37,15 @@ class Endpoint:
     Attributes:
         base_url: Address up to and including ``/v1``.
         api_key_env: Environment variable that holds the API key; None where none is needed.
-        concurrency: Maximum number of requests in flight.
+        concurrency: Maximum number of requests in flight, or of batches.
         timeout: Seconds per request.
         tries: Tries per request, including the first.
         wait: Seconds before the second try; doubled for each further one.
         longest_wait: Maximum seconds between tries, unless the server asks for more.
-        requests_per_minute: Maximum request rate, retries included; None for no limit.
+        requests_per_minute: Maximum rate of single requests, retries included; None for no limit.
+        batch: One of ``BATCH``: None sends each request by itself, ``openai`` many at once through the Batch API,
+            ``files`` writes them to files and reads the files of answers put beside them.
+        batch_requests: Maximum number of requests per batch.
     """
 
     performance_only: ClassVar[frozenset[str]] = frozenset(
@@ -53,6 +58,8 @@ class Endpoint:
             "wait",
             "longest_wait",
             "requests_per_minute",
+            "batch",
+            "batch_requests",
         }
     )
 
@@ -64,6 +71,8 @@ class Endpoint:
     wait: float
     longest_wait: float
     requests_per_minute: float | None
+    batch: str | None
+    batch_requests: int
 
     def __post_init__(self) -> None:
         _check_address(self.base_url)
@@ -75,6 +84,8 @@ class Endpoint:
             )
         check_range("concurrency", self.concurrency, least=1, whole=True)
         check_range("tries", self.tries, least=1, whole=True)
+        check_one_of("batch", self.batch, BATCH)
+        check_range("batch_requests", self.batch_requests, least=1, most=MOST_REQUESTS, whole=True)
         if self.requests_per_minute is not None and self.requests_per_minute <= 0:
             raise SftdivError(f"requests_per_minute={self.requests_per_minute:g} must be above 0, or null for no limit")
 

@@ -94,6 +94,16 @@ class Journal:
         entry = self._index.get(key)
         return None if entry is None else entry[1]
 
+    def position(self, key: str) -> int:
+        """Offset of a key's last line; -1 where the key has no line."""
+        entry = self._index.get(key)
+        return -1 if entry is None else entry[0]
+
+    @property
+    def batches(self) -> Path:
+        """Folder of the batches whose answers become lines."""
+        return self.path.with_suffix(".batches")
+
     def done(self, key: str) -> bool:
         """Whether the key has a line that did not fail."""
         return self.state(key) not in {None, FAILED}

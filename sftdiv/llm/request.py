@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from sftdiv.llm.connection import MESSAGE_CHARS, Connection
 from sftdiv.llm.endpoint import Reply, content, token_usage
 from sftdiv.llm.journal import FAILED
+from sftdiv.llm.transport import MESSAGE_CHARS
 
 
 class UnansweredError(Exception):
@@ -23,6 +23,14 @@ class UnansweredError(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.status or ''} {reply.message}".strip())
         self.reply = reply
+
+
+class Chat(Protocol):
+    """Answers chat requests: a connection, or the stored answers of a batch."""
+
+    async def chat(self, request: Mapping[str, Any], errors: Counter[str] | None = None) -> Reply:
+        """The reply to one request; ``errors`` counts failed tries by kind."""
+        ...
 
 
 class ChatSession:
@@ -36,7 +44,7 @@ class ChatSession:
         malformed: The last reply that could not be parsed, shortened.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Chat) -> None:
         self._connection = connection
         self.errors: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()

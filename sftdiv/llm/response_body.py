@@ -7,6 +7,7 @@ not decompress on its own.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,3 +43,17 @@ async def read_body(response: aiohttp.ClientResponse) -> str:
             response.close()  # the rest is not read
             raise UnreadableBodyError(f"{TOO_LARGE}: the response exceeds {MOST_BYTES >> 20} MiB")
     return body.decode(response.charset or "utf-8")
+
+
+async def save_body(response: aiohttp.ClientResponse, path: Path) -> None:
+    """Save a response's body, of any size, to a file.
+
+    Raises:
+        UnreadableBodyError: The body is compressed although the request did not accept that.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise UnreadableBodyError(f"unreadable: the response is compressed by {encoding[:20]!r}")
+    with path.open("wb") as stream:
+        async for chunk in response.content.iter_chunked(1 << 20):
+            stream.write(chunk)

@@ -6,7 +6,8 @@ terminal, the report and its tables in the study's folder, and the study's summa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +16,13 @@ from sftdiv.protocols import Tracking
 from sftdiv.records import SftdivError
 from sftdiv.reporting.terminal import aligned_lines, print_lines
 from sftdiv.storage.cell import read_failure, stage_of
+from sftdiv.storage.file_digests import DamagedFileError
 from sftdiv.sweep.plan import PlannedCell, load_plan
+from sftdiv.sweep.submitted import SubmittedJob, alive_jobs, describe_job, job_of
 
 
 def finish_multirun(
-    study: Path, tracking: Sequence[Tracking], console: Console, *, reference: str | None = None
+    study: Path, tracking: Sequence[Tracking], console: Console, *, reference: str | None = None, wait: bool = True
 ) -> bool:
     """Analyze the finished cells of a study and list the unfinished ones.
 
@@ -28,17 +31,40 @@ def finish_multirun(
         tracking: Trackers that receive the study's summary.
         console: Console to print to.
         reference: Published results beside the study's; see `analyze_study`.
+        wait: Whether the command waited for the cells; else the study is analyzed only if it is complete.
 
     Returns:
-        Whether every cell is finished.
+        Whether every cell is finished, or, without a wait, has a job.
     """
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
-    if len(unfinished) < len(cells):
+    if len(unfinished) < len(cells) and (wait or not unfinished):
         _analyze(study, tracking, console, reference)
-    if unfinished:
-        _print_unfinished(unfinished, len(cells), command, console)
-    return not unfinished
+    if not unfinished:
+        return True
+    alive = alive_jobs(cell.folder for cell in unfinished)
+    _print_unfinished(unfinished, alive, len(cells), command, console)
+    if not wait:
+        shown = f"What is missing: python -m sftdiv.analyze {shlex.quote(str(study))}"
+        console.print(shown, highlight=False, markup=False, soft_wrap=True)
+    return not wait and len(alive) == len(unfinished)
+
+
+def print_missing(study: Path, console: Console) -> None:
+    """Print the unfinished cells of a study; nothing where every cell is finished or no sweep has planned them."""
+    try:
+        command, cells = load_plan(study)
+    except (FileNotFoundError, DamagedFileError):
+        return
+    unfinished = [cell for cell in cells if not cell.done]
+    if not unfinished:
+        return
+    try:
+        alive = alive_jobs(cell.folder for cell in unfinished)
+    except SftdivError as error:
+        console.print(f"{len(unfinished):,} cells are not finished. {error}", markup=False, highlight=False)
+        return
+    _print_unfinished(unfinished, alive, len(cells), command, console)
 
 
 def _analyze(study: Path, tracking: Sequence[Tracking], console: Console, reference: str | None) -> None:
@@ -58,22 +84,32 @@ def _analyze(study: Path, tracking: Sequence[Tracking], console: Console, refere
         console.print(f"W&B was offline; to upload all runs: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _reason(cell: PlannedCell) -> tuple[str, str]:
+def _reason(cell: PlannedCell, alive: Mapping[Path, SubmittedJob]) -> tuple[str, str]:
     """Stage and message of an unfinished cell."""
+    job = job_of(cell.folder)
+    if job is not None and not cell.failed:
+        return describe_job(cell.folder, job, alive=cell.folder in alive)
     if cell.failed:
         failure = read_failure(cell.folder)
         return failure["stage"], failure["message"]
     stage = stage_of(cell.folder)
     if stage:
-        return stage, "killed together with the process that launched it"
+        return stage, "running, or killed together with the process that launched it"
     return "not started", "the sweep stopped earlier"
 
 
-def _print_unfinished(unfinished: Sequence[PlannedCell], total: int, command: str, console: Console) -> None:
-    rows = [(cell.folder.name, *_reason(cell)) for cell in unfinished]
+def _print_unfinished(
+    unfinished: Sequence[PlannedCell],
+    alive: Mapping[Path, SubmittedJob],
+    total: int,
+    command: str,
+    console: Console,
+) -> None:
+    rows = [(cell.folder.name, *_reason(cell, alive)) for cell in unfinished]
     title = f"{len(unfinished):,} of {total:,} cells are not finished"
     print_lines(console, [title, *aligned_lines([("cell", "stage", "message"), *rows])])
+    effect = "adopts the jobs and starts the other cells" if alive else "resumes"
     console.print(
-        "Tracebacks: failure.json and log.txt in each cell's folder. The same command resumes:", highlight=False
+        f"Tracebacks: failure.json and log.txt in each cell's folder. The same command {effect}:", highlight=False
     )
     console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

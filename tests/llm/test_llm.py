@@ -20,7 +20,7 @@ import pytest
 from fake_openai_server import HTTP, Behaviour, often, serving
 
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, run_requests, summary
-from sftdiv.llm.connection import parse_completion
+from sftdiv.llm.chat_tries import parse_completion
 from sftdiv.llm.endpoint import Endpoint, Reply, content, token_usage
 from sftdiv.llm.journal import FAILED, Journal
 from sftdiv.llm.redirects import same_server
@@ -35,7 +35,8 @@ def loud(asked: dict[str, Any]) -> str:
 
 def endpoint(base_url: str, **settings: Any) -> Endpoint:
     hurried: dict[str, Any] = {"concurrency": 16, "timeout": 60, "tries": 10, "wait": 0.002, "longest_wait": 0.02}
-    return Endpoint(base_url=base_url, **{"api_key_env": None, "requests_per_minute": None, **hurried, **settings})
+    hurried |= {"api_key_env": None, "requests_per_minute": None, "batch": None, "batch_requests": 50}
+    return Endpoint(base_url=base_url, **{**hurried, **settings})
 
 
 def question(word: str) -> RequestTask:
@@ -192,6 +193,12 @@ def test_an_error_in_a_question_itself_is_shown_as_it_is(tmp_path: Path) -> None
 def test_what_cannot_be_right_is_one_clear_error_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(SftdivError, match="requests_per_minute=0 must be above 0"):
         endpoint("http://a/v1", requests_per_minute=0)
+    with pytest.raises(
+        SftdivError, match=r"batch='opnai' is unknown\. Did you mean 'openai'\? Known: null, openai, files"
+    ):
+        endpoint("http://a/v1", batch="opnai")
+    with pytest.raises(SftdivError, match="batch_requests=50001"):
+        endpoint("http://a/v1", batch_requests=50_001)
     with pytest.raises(SftdivError, match="base_url holds a password") as caught:
         endpoint("http://me:not-a-real-key@a/v1")
     assert "not-a-real-key" not in str(caught.value)

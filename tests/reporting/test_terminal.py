@@ -34,7 +34,7 @@ def test_lines_are_longer_than_the_terminal_and_hold_no_markup(narrow):
 def test_names_of_unfinished_cells_and_the_command_stay_whole(narrow, tmp_path):
     cells = [tmp_path / f"micro_token-response-n2000-d{level}-tiny-s0-h923a96" for level in (0, 0.5, 1)]
     planned = [PlannedCell((), cell) for cell in cells]
-    _print_unfinished(planned, 6, COMMAND, narrow)
+    _print_unfinished(planned, {}, 6, COMMAND, narrow)
     lines = narrow.file.getvalue().splitlines()
     assert lines[0] == "3 of 6 cells are not finished"
     assert [line.split()[0] for line in lines[1:5]] == ["cell", *(cell.name for cell in cells)]

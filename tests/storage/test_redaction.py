@@ -14,6 +14,7 @@ from sftdiv.records import SftdivError
 from sftdiv.storage.redaction import names_a_variable, redact_output, redacted, redacted_overrides, redacted_settings
 
 LIMITS = {"concurrency": 1, "timeout": 1, "tries": 1, "wait": 0.1, "longest_wait": 1, "requests_per_minute": None}
+LIMITS |= {"batch": None, "batch_requests": 1}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from fake_batch_api import BatchDesk
+
 HTTP = ("429", "500", "503", "slow", "hang up", "half a body", "broken JSON")  # no answer comes
 BADLY_WRITTEN = ("cut", "prose", "fence", "comma")  # an answer comes, as small models write it
 FAULTS = (*HTTP, *BADLY_WRITTEN)
@@ -60,6 +62,7 @@ class Behaviour:
     seen: Counter[str] = field(default_factory=Counter)
     requests: list[dict[str, Any]] = field(default_factory=list)
     served: Counter[str] = field(default_factory=Counter)  # faults
+    batches: BatchDesk | None = None  # the Batch API, if the server has one
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,6 +101,45 @@ def badly_written(whole: str, fault: str | None) -> str:
     return whole
 
 
+def refusal(behaviour: Behaviour, asked: dict[str, Any]) -> tuple[int, str] | None:
+    """Status and message for a request that the server does not accept."""
+    if behaviour.models is not None and asked["model"] not in behaviour.models:
+        return 404, f"The model `{asked['model']}` does not exist."
+    if "response_format" in asked and not behaviour.knows_schema:
+        return 400, "response_format of type json_schema is not supported"
+    if "logprobs" in asked and not behaviour.knows_logprobs:
+        return 400, "logprobs are not supported"
+    return None
+
+
+def completion(behaviour: Behaviour, asked: dict[str, Any], fault: str | None) -> dict[str, Any]:
+    """The body of an answer."""
+    made = (behaviour.reply or tags_answer)(asked)
+    content, logprobs = made if isinstance(made, tuple) else (made, None)
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": badly_written(content, fault)},
+        "logprobs": logprobs,
+        "finish_reason": "length" if fault == "too long" else "stop",
+    }
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def answer_in_batch(behaviour: Behaviour, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to one request of a batch."""
+    if refused := refusal(behaviour, asked):
+        return refused[0], {"error": {"message": refused[1]}}
+    text = text_of(asked)
+    fault = behaviour.faults(text, behaviour.seen[text])
+    behaviour.seen[text] += 1
+    behaviour.requests.append(asked)
+    behaviour.served[str(fault)] += 1
+    if fault is not None and fault.isdigit():
+        return int(fault), {"error": {"message": f"status {fault}"}}
+    return 200, completion(behaviour, asked, fault)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behaviour: Behaviour
@@ -134,25 +176,36 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.allowed():
-            if self.behaviour.models is None:
+            if self.behaviour.batches is not None and "/models" not in self.path:
+                self.send_text(*self.behaviour.batches.get(self.path, self.behaviour))
+            elif self.behaviour.models is None or "/models" not in self.path:
                 self.refuse(404, "no list")
             else:
                 self.send(200, {"object": "list", "data": [{"id": model} for model in self.behaviour.models]})
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        size = self.headers["Content-Length"]  # a file is sent in chunks
+        posted = self.rfile.read(int(size)) if size else b"".join(iter(self.read_chunk, b""))
         if not self.allowed():
             return
-        self.answer(asked)
+        if "/chat/" in self.path:
+            self.answer(json.loads(posted))
+        elif self.behaviour.batches is None:
+            self.refuse(404, "Not Found")
+        else:
+            self.send_text(*self.behaviour.batches.post(self.path, posted))
+
+    def read_chunk(self) -> bytes:
+        """One chunk of a body of unknown length; empty at its end."""
+        size = int(self.rfile.readline(), 16)
+        chunk = self.rfile.read(size)
+        self.rfile.readline()
+        return chunk
 
     def answer(self, asked: dict[str, Any]) -> None:
-        behaviour, schema = self.behaviour, "response_format" in asked
-        if behaviour.models is not None and asked["model"] not in behaviour.models:
-            return self.refuse(404, f"The model `{asked['model']}` does not exist.")
-        if schema and not behaviour.knows_schema:
-            return self.refuse(400, "response_format of type json_schema is not supported")
-        if "logprobs" in asked and not behaviour.knows_logprobs:
-            return self.refuse(400, "logprobs are not supported")
+        behaviour = self.behaviour
+        if refused := refusal(behaviour, asked):
+            return self.refuse(*refused)
         text = text_of(asked)
         with behaviour.lock:
             fault = behaviour.faults(text, behaviour.seen[text])
@@ -174,23 +227,10 @@ class Handler(BaseHTTPRequestHandler):
             case "hang up":
                 self.close_connection = True
                 return None
-        body = self.completion(asked, fault)
+        body = completion(behaviour, asked, fault)
         if fault == "broken JSON":
             return self.send_text(200, json.dumps(body)[:-9].encode())
         return self.send(200, body, cut=fault == "half a body")
-
-    def completion(self, asked: dict[str, Any], fault: str | None) -> dict[str, Any]:
-        made = (self.behaviour.reply or tags_answer)(asked)
-        content, logprobs = made if isinstance(made, tuple) else (made, None)
-        message = {"role": "assistant", "content": badly_written(content, fault)}
-        choice = {
-            "index": 0,
-            "message": message,
-            "logprobs": logprobs,
-            "finish_reason": "length" if fault == "too long" else "stop",
-        }
-        usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 class Server(ThreadingHTTPServer):

@@ -68,6 +68,7 @@ MISSING = {  # values of settings that are null by default
     "batch_tokens": 7,
     "api_key_env": "SOME_KEY",
     "requests_per_minute": 60.0,
+    "batch": "openai",
     **{step: Frequency(min_texts=3) for step in ("frequency", "rules", "semantic", "association")},
 }
 

@@ -128,7 +128,7 @@ def judge_cases(
             returns none.
     """
     client, identity = JudgeClient(config), config.identity()
-    requested = [case for case in cases if not case.pair.is_identical]
+    requested = sorted((case for case in cases if not case.pair.is_identical), key=_prompt_order)
     with Journal(folder / FILE) as journal:
         run_requests(
             config.endpoint,
@@ -144,12 +144,21 @@ def judge_cases(
         return [None if case.pair.is_identical else journal.line(case.key(identity)) for case in cases]
 
 
+def _prompt_order(case: Case) -> tuple[Any, ...]:
+    """Sort key under which requests with equal beginnings are sent together, for servers that cache prefixes (vLLM)."""
+    return (case.pair.prompt.instruction, *case.answers, case.repeat)
+
+
 def check_judge(config: JudgeConfig) -> None:
     """Request one small verdict, so that a wrong address, key, model or setting is an error before training.
+
+    With ``batch=files`` there is no server to request it from.
 
     Raises:
         SftdivError: If the server cannot be reached, refuses, or gives no readable verdict.
     """
+    if config.endpoint.batch == "files":
+        return
 
     async def probe() -> dict[str, Any]:
         async with config.endpoint.connect() as connection:

@@ -97,7 +97,8 @@ class LlmTagger:
             log.info("%d of %d texts have an answer; requesting the others from %s", len(journal), len(texts), url)
             run_requests(
                 self.endpoint,
-                (requests.question(text) for text in texts),
+                # Sorted, so that texts with equal beginnings are sent together: servers such as vLLM cache prefixes.
+                (requests.question(text) for text in sorted(texts)),
                 journal,
                 total=len(texts),
                 max_failed=self.max_failed,

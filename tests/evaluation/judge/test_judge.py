@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from fake_batch_api import BatchDesk
 from fake_judges import MODEL, always_first, longer, weighing
 from fake_openai_server import HTTP, Behaviour, often, serving, text_of
 from warm_process import start_code
@@ -51,6 +54,8 @@ def asking(
         "longest_wait": 0.02,
         "requests_per_minute": None,
         "timeout": timeout,
+        "batch": changes.pop("batch", None),
+        "batch_requests": 50,
     }
     endpoint = Endpoint(base_url=address, api_key_env=api_key_env, concurrency=16, **hurried)
     settings: dict[str, Any] = {
@@ -202,6 +207,32 @@ def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> No
     columns = judged(after, tmp_path)
     assert len(after.requests) == 120 - done
     assert not np.isnan(columns["first"]).any()
+
+
+def test_the_cases_of_a_prompt_are_sent_together_and_those_that_show_the_same_answer_first(tmp_path: Path) -> None:
+    behaviour = Behaviour(reply=weighing, models=[MODEL])
+    cases = cases_of(pairs_of(PROMPTS, CANDIDATE, BASELINE), repeats=2, repeat_share=0.5, seed=0)
+    with serving(behaviour) as address:
+        config = asking(address)
+        one_slot = replace(config, endpoint=replace(config.endpoint, concurrency=1))
+        lines = judge_cases(cases, one_slot, tmp_path, max_unreadable=0, max_calls=None)
+    arrived = [text_of(request).partition("</answer_of_A>")[0] for request in behaviour.requests]
+    runs = 1 + sum(before != after for before, after in pairwise(arrived))
+    assert len(arrived) == 180 and runs == len(set(arrived)) == 120  # 60 prompts, either answer first
+    instructions = [text.partition("</question>")[0] for text in arrived]
+    assert 1 + sum(before != after for before, after in pairwise(instructions)) == 60
+    with serving(Behaviour(reply=weighing, models=[MODEL])) as address:  # the order of sending decides nothing
+        backwards = judge_cases(cases[::-1], asking(address), tmp_path / "b", max_unreadable=0, max_calls=None)
+    assert [line and line["first"] for line in lines] == [line and line["first"] for line in backwards[::-1]]
+
+
+def test_verdicts_of_batches_are_those_of_single_requests(tmp_path: Path) -> None:
+    single = judged(weighing, tmp_path / "single")
+    behaviour = Behaviour(reply=weighing, models=[MODEL], batches=BatchDesk(), faults=often(0.2, ("429", "503")))
+    batched = judged(behaviour, tmp_path / "batch", batch="openai")
+    assert np.array_equal(single["first"], batched["first"]) and len(behaviour.batches.batches) >= 3
+    with pytest.raises(SftdivError, match=r"120 requests are in .*verdicts\.batches/0001\.requests\.jsonl"):
+        judged(weighing, tmp_path / "files", batch="files")
 
 
 def test_what_cannot_be_read_is_asked_again_warmer_then_counted_and_is_no_tie(tmp_path: Path) -> None:

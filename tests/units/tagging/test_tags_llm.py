@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_batch_api import BatchDesk
 from fake_openai_server import FAULTS, Behaviour, often, serving, tags_of
 from warm_process import start_code
 
@@ -28,6 +29,7 @@ def tagger(
     base_url: str, *, api_key_env: str | None = None, concurrency: int = 16, timeout: float = 5, **settings: Any
 ) -> LlmTagger:
     hurried: dict[str, Any] = {"tries": 8, "wait": 0.002, "longest_wait": 0.02, "requests_per_minute": None}
+    hurried |= {"batch": settings.pop("batch", None), "batch_requests": settings.pop("batch_requests", 50)}
     asked: dict[str, Any] = {
         "model": "tagger-1",
         "prompt": PROMPT,
@@ -155,7 +157,7 @@ def test_a_list_that_the_token_limit_cuts_keeps_its_whole_entries_and_is_not_ask
 
 
 def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_an_error(tmp_path: Path) -> None:
-    behaviour = Behaviour(faults=lambda text, before: "prose" if "bread" in text else None)
+    behaviour = Behaviour(faults=lambda text, before: "prose" if "stars" in text else None)
     with serving(behaviour) as address:
         with pytest.raises(
             SftdivError, match=r"1 got no readable answer, more than the 0 that max_failed allows; the last: an answer"
@@ -163,7 +165,7 @@ def test_what_stays_malformed_is_counted_and_has_no_tags_and_too_much_of_it_is_a
             tagger(address).tag(TEXTS, tmp_path)
         answered = {line["key"] for line in lines(tmp_path) if line["state"] == "clean"}
         raw = tagger(address, max_failed=0.4).tag(TEXTS, tmp_path)  # goes on from what there is
-        assert [bool(tags) for tags in raw.tags] == ["bread" not in text for text in TEXTS]
+        assert [bool(tags) for tags in raw.tags] == ["stars" not in text for text in TEXTS]
         assert raw.record["failed"] == 40
         assert answered and all(behaviour.seen[text] == 1 for text in TEXTS if text_key(text) in answered)
         behaviour.faults = lambda text, before: None
@@ -271,3 +273,27 @@ def test_a_damaged_line_is_asked_again(tmp_path: Path) -> None:
 def test_answers_are_read_and_what_is_lost_is_said(answer: str, tags: list[str], state: str) -> None:
     parsed = parse_tags(answer)
     assert (parsed.tags, parsed.state) == (tags, state)
+
+
+def test_texts_with_equal_beginnings_are_sent_together(tmp_path: Path) -> None:
+    """One slot, so that the order of arrival is that of sending: a server that caches prefixes reads each once."""
+    beginnings = ["Translate into French the following text: ", "Summarize the article below. ", "Is this polite? "]
+    mixed = [f"{beginnings[number % 3]}text {number}" for number in range(30)]
+    behaviour = Behaviour()
+    with serving(behaviour) as address:
+        raw = tagger(address, concurrency=1).tag(mixed, tmp_path)
+    arrived = [
+        request["messages"][0]["content"].removeprefix("Name tags.\n[begin]\n") for request in behaviour.requests
+    ]
+    order = [next(start for start in beginnings if text.startswith(start)) for text in arrived]
+    assert sum(order[row] != order[row + 1] for row in range(29)) == 2
+    assert raw.tags == [tags_of(text) for text in mixed]  # in the order of the texts
+
+
+def test_a_tagger_in_batches_gives_the_tags_of_single_requests(tmp_path: Path) -> None:
+    behaviour = Behaviour(faults=often(0.3, ("500", "cut", "prose", "fence")), batches=BatchDesk(), knows_schema=False)
+    with serving(behaviour) as address:
+        raw = tagger(address, batch="openai", batch_requests=40).tag(TEXTS, tmp_path)
+    assert raw.tags == [tags_of(text) for text in TEXTS]
+    assert raw.record["calls"] == behaviour.served.total() + raw.record["errors"].get("400", 0)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == ["answers.jsonl"]
