@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types unit browser smollm2 clean
+.PHONY: help setup demo test test-all lint types unit docs browser smollm2 clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ define types_beside
 	wait $$types; types=$$?; echo "mypy: $$(tail -1 "$$report")"; [ $$types = 0 ] || cat "$$report"; rm -f "$$report"; \
 	exit $$((tests | types))
 endef
+
+docs: setup  ## build the documentation site, strictly: build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 browser:  ## install Debian's chromium, with which the tests of the report run
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get update

@@ -24,6 +24,7 @@ PURPOSES: Mapping[str, str] = {
     "tensorboard": "tracking=tensorboard",
     "mlflow": "tracking=mlflow; the package mlflow adds its user interface",
     "workspaces": "a W&B workspace of a study: sftdiv sync workspace",
+    "docs": "the documentation site: make docs",
     "dev": "tests, lint, types and builds of sftdiv itself",
 }
 

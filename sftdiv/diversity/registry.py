@@ -11,7 +11,7 @@ config is validated or ``describe`` is called; it then is accepted in ``diversit
 measured, and treated in tables and reports as its declaration says::
 
     from sftdiv.diversity.metric import metric
-from sftdiv.diversity.text_set import TextSet
+    from sftdiv.diversity.text_set import TextSet
 
     @metric("vocabulary", {"vocabulary": "Vocabulary (types)"}, direction="high", needs="tokens", growth="rises")
     def vocabulary(texts: TextSet) -> float:

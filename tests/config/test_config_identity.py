@@ -20,54 +20,10 @@ from omegaconf import OmegaConf
 from sftdiv.config.build import build_request, build_spec
 from sftdiv.config.compose import prepare
 from sftdiv.config.from_python import compose_run
+from sftdiv.config.setting_effects import WITHOUT_EFFECT, is_listed
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import flatten
 
-# Settings that change no result, wherever they stand, with the reason.
-WITHOUT_EFFECT = {
-    "study": "where the cell is kept",
-    "paths.*": "where files are kept",
-    "tracking.*": "where numbers are sent",
-    "sweep.*": "how cells are run",
-    "report.*": "what the page of a study shows",
-    "model.parameters": "for the stated cost",
-    "export.*": "another form of a finished subset",
-    "command": "how the run was asked for",
-    "train.push_to_hub": "where a finished model is uploaded",
-    "train.private": "who sees the upload",
-    "train.checkpoint_*": "how often an interrupted training is saved",
-    "train.batch": "how many conversations at once; a step is the same sum",
-    "model.finetune.micro_batch": "how many conversations at once; a step is the same sum",
-    "train.name": "the name of an option whose settings count",
-    "trainer.accelerator": "where the arithmetic is done",
-    "trainer.strategy": "who shares the work",
-    "trainer.threads": "who shares the work",
-    "trainer.devices": "who shares the work",
-    "trainer.nodes": "who shares the work",
-    "trainer.prefix": "how ranks are started",
-    "trainer.offload": "where shards are kept",
-    "embedder.name": "the name of an option whose settings count",
-    "*embedder.devices": "who shares the work",
-    "*embedder.batch_tokens": "how many texts at once",
-    "*.template.name": "the name of an option whose settings count",
-    "*.batch_size:eval": "how many items at once",
-    "eval.cache_requests": "whether prompts are kept",
-    "eval.*.cache_requests": "whether prompts are kept",
-    "judge.endpoint.*": "where requests are sent",
-    "*.endpoint.*": "where requests are sent",
-    "judge.max_calls": "how many requests a run may send",
-    "judge.max_unreadable": "when a run fails",
-    "judge.prices.*": "what calls cost",
-    "*.max_calls": "how many requests a run may send",
-    "*.max_unreadable": "when a run fails",
-    "*.prices.*": "what calls cost",
-    "strategy.units.tagger.batch_size": "how many texts at once",
-    "strategy.units.tagger.device": "who does the work",
-    "strategy.units.tagger.max_failed": "when a run fails",
-    "strategy.needs": "the kind of input that the extractor uses, which is part of the extractor",
-    "universe_strategy.*": "composed from selection.universe and the strategy's file",
-    "model.source": "which of two ways the other settings of model are read",
-}
 # Settings that are inert in a context, because what would read them is not chosen there; another context
 # shows their effect.
 CORPUS = {
@@ -163,11 +119,6 @@ def changed_values(value):
         "paper": ["all"], "bfloat16": ["float32"], "cpu": ["auto"], "world": ["corpus"], "hf": ["vllm"],
     }  # fmt: skip
     return [*others.get(value, []), f"{value}x"]
-
-
-def is_listed(key, patterns):
-    suffix = ":eval" if key.startswith("eval") else ""
-    return any(fnmatch(key, pattern) or fnmatch(key + suffix, pattern) for pattern in patterns)
 
 
 @pytest.fixture
