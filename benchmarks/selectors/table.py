@@ -1,6 +1,6 @@
 """The comparison of selectors as a Markdown table.
 
-python benchmarks/selectors/table.py multirun/selectors
+python benchmarks/selectors/table.py benchmarks/selectors   # or multirun/selectors
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class RunArtifacts:
             statements: Sequence[str] = reader.world.statements
             return statements
         instructions, responses = self.data.texts("instruction"), self.data.texts("response")
-        return [f"{instructions[row]}\n{responses[row]}" for row in np.flatnonzero(self.read_by_base)]
+        return [f"{instructions[row]}\n{responses[row]}" for row in np.flatnonzero(self.read_by_base).tolist()]
 
     def _pretraining_texts_key(self, pretrain: PretrainSpec) -> dict[str, Any]:
         if pretrain.reads == "world":
