@@ -149,6 +149,8 @@ def layout_hint(row: Row) -> str:
         for role, name, columns in zip(("instruction", "response"), guessed, READ_NAMES, strict=True)
         if name not in columns
     ]
+    if not needed:  # a format was named that has other columns
+        return ". corpus.format=auto reads these columns"
     sentence = "To read these columns type" if all(guessed) else "Other columns are named by"
     return f". {sentence} {' '.join(needed)}"
 

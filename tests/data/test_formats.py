@@ -106,9 +106,8 @@ def test_refused_rows_say_why(row: Any, reason: str) -> None:
 
 
 def test_a_named_format_accepts_no_other() -> None:
-    with pytest.raises(
-        BadRowError, match=r"holds prompt, completion; known: alpaca \(instruction, output\|response\)\. Other"
-    ):
+    known = r"holds prompt, completion; known: alpaca \(instruction, output\|response\)"
+    with pytest.raises(BadRowError, match=known + r"\. corpus\.format=auto reads these columns$"):
         messages({"prompt": "a", "completion": "b"}, format="alpaca")
 
 
