@@ -47,12 +47,13 @@ def complexity_first(matrix: scipy.sparse.csr_array) -> NDArray[np.int64]:
         matrix: Units of the examples, shape (examples, types); each row holds at least one.
     """
     by_complexity = np.argsort(-np.diff(matrix.indptr), kind="stable")
-    return by_complexity[_rounds_of_new_types(*incidence(matrix[by_complexity]))]
+    return by_complexity[_rounds_of_new_types(*incidence(matrix, by_complexity))]
 
 
 @njit(cache=True)
 def _rounds_of_new_types(
-    example_start: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
     types_of: NDArray[np.int32],
     type_start: NDArray[np.int64],
     holders: NDArray[np.int32],
@@ -64,7 +65,7 @@ def _rounds_of_new_types(
     skips those that a row before has brought; every type of the round costs one step, and rows that add nothing none.
     """
     types = len(type_start) - 1
-    taken = np.zeros(len(example_start) - 1, dtype=np.bool_)
+    taken = np.zeros(len(starts), dtype=np.bool_)
     order, count = np.empty(len(taken), dtype=np.int64), 0
     first = type_start[:-1].copy()  # position of each type's first remaining holder
     round_of_type = np.full(types, -1, dtype=np.int64)
@@ -81,7 +82,7 @@ def _rounds_of_new_types(
             taken[row] = True
             order[count] = row
             count += 1
-            for position in range(example_start[row], example_start[row + 1]):
+            for position in range(starts[row], ends[row]):
                 round_of_type[types_of[position]] = number
         for kind in live:
             while first[kind] < type_start[kind + 1] and taken[holders[first[kind]]]:
