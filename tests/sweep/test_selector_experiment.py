@@ -30,13 +30,23 @@ def test_the_cells_of_the_comparison(composed):
         "levels": 3 * 2 * 3,
         "perplexity": 3 * 2 * 3,
         "coverage": 2 * 2 * 3,
+        "ifd": 3,  # unmatched alone
         "instag": 2 * 3,
         "mig": 2 * 3,
-        "selectors": 6 * 2 * 3,
+        "selectors": 5 * 2 * 3,
     }
     specs = {name: [compose_run(cells[0]).spec, compose_run(cells[-1]).spec] for name, cells in grids.items()}
     rivals = Counter(spec.selection.rival for first_and_last in specs.values() for spec in first_and_last)
-    assert rivals == {None: 8, "perplexity": 2, "coverage": 2, "instag": 2, "mig": 2, "longest": 1, "log_det": 1}
+    assert rivals == {
+        None: 8,
+        "perplexity": 2,
+        "coverage": 2,
+        "ifd": 2,
+        "instag": 2,
+        "mig": 2,
+        "longest": 1,
+        "log_det": 1,
+    }
     compared = [spec for name, pair in specs.items() if name not in ("full", "base") for spec in pair]
     settings = {(each.selection.universe_name, each.strategy.side, each.selection.size.n) for each in compared}
     assert settings == {("micro_token", "response", 500)}
