@@ -35,7 +35,7 @@ class Extra:
 
     Attributes:
         name: Name of the extra.
-        purpose: What it enables.
+        purpose: Feature that the extra enables, and its setting.
         installed: Version of each required package that is installed.
         missing: Required packages that are not installed.
     """

@@ -130,10 +130,10 @@ def tie_jaccard(rungs: Sequence[Rung], other_ladders: Callable[[], Sequence[Ladd
         return 1.0
     shared = union = 0
     for rung, ladder in zip(rungs, other_ladders(), strict=True):
-        other = rung.rows[ladder.pool(rung.k_asked)]
-        in_both = len(np.intersect1d(rung.pool, other, assume_unique=True))
+        tied_pool = rung.rows[ladder.pool(rung.k_asked)]
+        in_both = len(np.intersect1d(rung.pool, tied_pool, assume_unique=True))
         shared += in_both
-        union += len(rung.pool) + len(other) - in_both
+        union += len(rung.pool) + len(tied_pool) - in_both
     return shared / union
 
 
