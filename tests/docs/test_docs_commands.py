@@ -8,6 +8,7 @@ import ast
 import functools
 import importlib
 import re
+import shlex
 import tomllib
 
 import pytest
@@ -42,7 +43,14 @@ def commands_of(page):
             found += block.commands()
         elif block.needs is None and not block.language and block.text.startswith(STARTS):
             found += [words for words in block.commands() if " ".join(words).startswith(STARTS)]
-    return found
+    return found + (recipes() if page.name == "README.md" else [])
+
+
+def recipes():
+    """Commands in the cells of README's tables; an ellipsis stands for settings of one's own."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    cells = [text for line in lines if line.startswith("| ") for text in re.findall(r"`(sftdiv [^`]+)`", line)]
+    return [[word for word in shlex.split(text) if word != "..."] for text in cells]
 
 
 @pytest.mark.parametrize("page", [page for page in CHECKED if commands_of(page)], ids=name_of)
@@ -77,6 +85,10 @@ def test_python_blocks_compile_and_name_what_exists(page):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sftdiv"
             }
             assert used <= set(dir(sftdiv)), page
+
+
+def test_the_recipes_of_the_readme_are_found():
+    assert {"run", "measure", "regenerate"} <= {words[1] for words in recipes()}
 
 
 def test_a_wrong_command_is_found():
