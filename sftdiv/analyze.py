@@ -41,6 +41,12 @@ def parser() -> argparse.ArgumentParser:
         help="published results beside the study's: the paper's slopes, and where the study deviates from its protocol "
         "(default: report.reference of the study's cells)",
     )
+    command_line.add_argument(
+        "--bundle",
+        action="store_true",
+        help="also write report/index.html, whose points open the cells: their scores, answers, verdicts and subsets "
+        "(default: report.bundle of the study's cells)",
+    )
     return command_line
 
 
@@ -65,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
             draw=not options.no_figures,
             seed=options.seed,
             reference=options.reference,
+            bundle=options.bundle,
         )
         show_analysis(analysis, Console(), out=options.out)
         print_missing(user_path(options.study).absolute(), Console())

@@ -25,7 +25,11 @@ class StudyEnd(Callback):  # type: ignore[misc]  # Hydra is untyped here
         console = Console(stderr=True)
         study = user_path(config.paths.multirun, name="paths.multirun").absolute() / config.study
         try:
-            settings = {"reference": config.report.reference, "wait": config.sweep.wait}
+            settings = {
+                "reference": config.report.reference,
+                "bundle": config.report.bundle,
+                "wait": config.sweep.wait,
+            }
             complete = finish_multirun(study, build_tracking(config), console, **settings)
         except Exception:  # Hydra would turn it into a warning, and the command would seem to have succeeded
             console.print_exception()

@@ -2,8 +2,8 @@
 
 The input is a folder of finished cells. The output, in the same folder unless another one is named,
 is ``report.html``, ``figures/``, ``slopes.csv``, ``correlations.csv``, ``cells.parquet`` and, where
-a judge compared the cells, ``arena.csv``. Everything is recomputed on every call, which takes
-seconds, so that no output is older than the cells.
+a judge compared the cells, ``arena.csv``; on request ``report/``, the report with a page per cell.
+Everything is recomputed on every call, which takes seconds, so that no output is older than the cells.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import yaml
@@ -27,7 +28,9 @@ from sftdiv.diversity.registry import PAPER_METRICS, detail_columns
 from sftdiv.evaluation.judge.arena import TABLE as ARENA
 from sftdiv.evaluation.judge.arena import Arena, read_arena, write_arena
 from sftdiv.evaluation.judge.arena_verdicts import judged_cells
+from sftdiv.pipeline.write_bundle import BUNDLE, write_bundle
 from sftdiv.records import SftdivError
+from sftdiv.reporting.bundle.bundle_contents import ANSWERS, page_of
 from sftdiv.reporting.study.study_figures import write_figures
 from sftdiv.reporting.study.study_page import render_page
 from sftdiv.reporting.study.study_terminal import slope_table
@@ -44,7 +47,13 @@ ARENA_DRAWS = 1000  # bootstrap samples of the Arena scores
 
 
 def analyze_study(
-    folder: Path, *, out: Path | None = None, draw: bool = True, seed: int = 0, reference: str | None = None
+    folder: Path,
+    *,
+    out: Path | None = None,
+    draw: bool = True,
+    seed: int = 0,
+    reference: str | None = None,
+    bundle: bool = False,
 ) -> Analysis:
     """Analyze a study and write its tables, figures and report.
 
@@ -55,6 +64,8 @@ def analyze_study(
         seed: Seed of the bootstrap of the Arena scores.
         reference: Published results beside the study's, one of ``REFERENCES``; None for the ``report.reference`` of the
             study's cells.
+        bundle: Whether to write the pages of single cells too, into ``report/``; also written if a cell has
+            ``report.bundle=true``, or if there is a bundle already, which would be older than the cells.
 
     Returns:
         The tables, as written.
@@ -76,18 +87,26 @@ def analyze_study(
     options = [] if seed == 0 else ["--seed", str(seed)]
     if reference != _reference_of(analysis):
         options += ["--reference", reference]
-    page = render_page(
-        analysis,
-        prefix="" if out == folder else f"{os.path.relpath(folder, out)}/".replace(os.sep, "/"),
-        beside=[path.relative_to(out).as_posix() for path in paths],
-        analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *options]),
-        command=_sweep_command(folder),
-        settings=_yaml(analysis.study.settings[str(analysis.study.cells["cell"].iloc[0])]),
-        standings=pd.DataFrame(arena.rows()) if arena else None,
-        standing_words=_describe(arena) if arena else "",
-        with_paper=reference == "paper",
-    )
-    write_atomically(out / REPORT, page)
+
+    def page(link: Callable[[str], str], above: str = "", answers_page: str | None = None) -> str:
+        return render_page(
+            analysis,
+            link=link,
+            answers_page=answers_page,
+            beside=[f"{above}{path.relative_to(out).as_posix()}" for path in paths],
+            analyze_command=shlex.join(["python", "-m", "sftdiv.analyze", f"multirun/{folder.name}", *options]),
+            command=_sweep_command(folder),
+            settings=_yaml(analysis.study.settings[str(analysis.study.cells["cell"].iloc[0])]),
+            standings=pd.DataFrame(arena.rows()) if arena else None,
+            standing_words=_describe(arena) if arena else "",
+            with_paper=reference == "paper",
+        )
+
+    prefix = "" if out == folder else quote(f"{os.path.relpath(folder, out)}/".replace(os.sep, "/"))
+    write_atomically(out / REPORT, page(lambda cell: f"{prefix}{quote(cell, safe='')}/"))
+    if bundle or _chosen(analysis, "report.bundle", True) or (out / BUNDLE).exists():
+        report = page(page_of, above="../", answers_page=ANSWERS)
+        write_bundle(folder, out, cells=analysis.study.cells, report=report)
     return analysis
 
 
@@ -116,6 +135,8 @@ def show_analysis(analysis: Analysis, console: Console, *, out: Path | None = No
     for note in analysis.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     console.print(f"report: {(out or analysis.study.folder) / REPORT}", markup=False, highlight=False, soft_wrap=True)
+    if (pages := (out or analysis.study.folder) / BUNDLE).exists():
+        console.print(f"pages of the cells: {pages}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _arena(folder: Path, analysis: Analysis, *, seed: int) -> tuple[Arena | None, Analysis]:
@@ -130,9 +151,13 @@ def _arena(folder: Path, analysis: Analysis, *, seed: int) -> tuple[Arena | None
 
 def _reference_of(analysis: Analysis) -> str:
     """The reference that the study's cells were run with."""
+    return "paper" if _chosen(analysis, "report.reference", "paper") else "none"
+
+
+def _chosen(analysis: Analysis, setting: str, value: object) -> bool:
+    """Whether a cell of the study was run with this value of a setting."""
     settings = analysis.study.settings
-    chosen = {settings[str(cell)].get("report.reference") for cell in analysis.study.cells["cell"]}
-    return "paper" if "paper" in chosen else "none"
+    return any(settings[str(cell)].get(setting) == value for cell in analysis.study.cells["cell"])
 
 
 def _describe(arena: Arena) -> str:

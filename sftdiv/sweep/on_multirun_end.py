@@ -22,7 +22,13 @@ from sftdiv.sweep.submitted import SubmittedJob, alive_jobs, describe_job, job_o
 
 
 def finish_multirun(
-    study: Path, tracking: Sequence[Tracking], console: Console, *, reference: str | None = None, wait: bool = True
+    study: Path,
+    tracking: Sequence[Tracking],
+    console: Console,
+    *,
+    reference: str | None = None,
+    bundle: bool = False,
+    wait: bool = True,
 ) -> bool:
     """Analyze the finished cells of a study and list the unfinished ones.
 
@@ -31,6 +37,7 @@ def finish_multirun(
         tracking: Trackers that receive the study's summary.
         console: Console to print to.
         reference: Published results beside the study's; see `analyze_study`.
+        bundle: Whether to write the pages of single cells; see `analyze_study`.
         wait: Whether the command waited for the cells; else the study is analyzed only if it is complete.
 
     Returns:
@@ -39,7 +46,7 @@ def finish_multirun(
     command, cells = load_plan(study)
     unfinished = [cell for cell in cells if not cell.done]
     if len(unfinished) < len(cells) and (wait or not unfinished):
-        _analyze(study, tracking, console, reference)
+        _analyze(study, tracking, console, reference, bundle)
     if not unfinished:
         return True
     alive = alive_jobs(cell.folder for cell in unfinished)
@@ -67,14 +74,14 @@ def print_missing(study: Path, console: Console) -> None:
     _print_unfinished(unfinished, alive, len(cells), command, console)
 
 
-def _analyze(study: Path, tracking: Sequence[Tracking], console: Console, reference: str | None) -> None:
+def _analyze(study: Path, tracking: Sequence[Tracking], console: Console, reference: str | None, bundle: bool) -> None:
     """Write, print and track the analysis of the finished cells; too few cells do not make the sweep fail."""
     from sftdiv.pipeline.analyze_study import analyze_study, show_analysis
     from sftdiv.sweep.study_summary import track_study
     from sftdiv.tracking.session import sync_line
 
     try:
-        analysis = analyze_study(study, reference=reference)
+        analysis = analyze_study(study, reference=reference, bundle=bundle)
     except SftdivError as error:
         console.print(f"no analysis: {error}", markup=False, highlight=False)
         return

@@ -1,24 +1,15 @@
 """The page of a measurement in a real browser: no request, no error, fits a phone, takes the reader's light or dark."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
+from browser import PATIENCE, in_browser, serious_faults, started_browser
 from hydra import compose, initialize_config_dir
-from playwright.sync_api import sync_playwright
 
 from sftdiv.config.app import conf_dir, register_resolvers
 from sftdiv.measure import measure
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-PATIENCE = 120_000  # milliseconds
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"
-    ),
-]
+pytestmark = in_browser
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +43,8 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"], timeout=PATIENCE)
+    with started_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.mark.parametrize(
@@ -83,3 +72,8 @@ def test_it_opens_without_scripts_and_fits(browser, page_file, width, scheme, pa
     assert page.evaluate(lines) >= 4  # two datasets, two sides
     context.close()
     assert not seen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser, page_file, scheme):
+    assert serious_faults(browser, page_file, scheme=scheme) == []

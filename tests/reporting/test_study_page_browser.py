@@ -1,24 +1,15 @@
 """The page in a real browser: it loads from disk with no request and no error, draws, sorts, answers
 hovering, fits a phone and paper."""
 
-import os
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from browser import PATIENCE, in_browser, serious_faults, started_browser
+from playwright.sync_api import expect
 from plotly.offline import get_plotlyjs
 from synthetic_study import write_synthetic_study
 
 from sftdiv.pipeline.analyze_study import analyze_study
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-PATIENCE = 120_000  # milliseconds; the page takes one to three seconds on a free core
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium"
-    ),
-]
+pytestmark = in_browser
 SLOPES = {("macro_topic", "instruction"): 0.02, ("micro_token", "response"): 0.08}
 
 
@@ -36,10 +27,8 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"], timeout=PATIENCE)
+    with started_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -192,3 +181,17 @@ def test_three_hundred_cells_are_a_page_that_loads_at_once(browser, tmp_path):
     page.wait_for_selector("#overlap .main-svg", timeout=PATIENCE)
     assert page.locator("#cells tbody tr").count() > 300
     page.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_no_serious_fault(browser, study, scheme, width):
+    assert serious_faults(browser, study / "report.html", scheme=scheme, width=width) == []
+
+
+def test_the_dark_mode_keeps_charts_on_white(browser, study):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto((study / "report.html").as_uri(), timeout=PATIENCE)
+    grounds = "[document.body, document.querySelector('.chart')].map(box => getComputedStyle(box).backgroundColor)"
+    assert page.evaluate(grounds) == ["rgb(20, 24, 31)", "rgb(255, 255, 255)"]
+    context.close()

@@ -1,20 +1,17 @@
 """``report.html``: a study as one page that opens from disk, without network access.
 
-The input is an ``Analysis`` and the path from the page to the folders of the cells. The output is HTML text with
+The input is an ``Analysis`` and the addresses of the cells. The output is HTML text with
 plotly.js inlined once, the same bytes for the same input. All data is escaped, and the page's content security policy
 forbids every request and every script but its own. A page has 5 MB of plotly.js, and can be sent as one file.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from plotly.offline import get_plotlyjs
@@ -23,7 +20,7 @@ from sftdiv.analysis.analysis import Analysis
 from sftdiv.analysis.inference import LEAST_DEGREES, LEAST_LADDERS
 from sftdiv.analysis.slopes import COLLINEAR
 from sftdiv.analysis.variants import SEPARATOR
-from sftdiv.reporting.html import render_html
+from sftdiv.reporting.html import render_html, script_hash
 from sftdiv.reporting.study import (
     cell_tables,
     findings,
@@ -85,7 +82,8 @@ _DASHES = {
 def render_page(
     analysis: Analysis,
     *,
-    prefix: str = "",
+    link: Callable[[str], str],
+    answers_page: str | None = None,
     beside: Sequence[str] = (),
     analyze_command: str,
     command: str | None = None,
@@ -98,7 +96,8 @@ def render_page(
 
     Args:
         analysis: Analysis of the study.
-        prefix: Relative path from the page's folder to the study folder: empty, or ending in a slash.
+        link: Address of a cell, relative to the page.
+        answers_page: Address of the page with the answers of all cells, if there is one.
         beside: Relative paths of the files written with the page.
         analyze_command: Command that renders this page.
         command: Command of the sweep, if known.
@@ -107,10 +106,6 @@ def render_page(
         standing_words: Judge and baseline of those scores.
         with_paper: Whether to show the deviations from the paper's protocol, and the published slopes.
     """
-
-    def link(cell: str) -> str:
-        return f"{quote(prefix)}{quote(cell, safe='')}/"
-
     script, plotly = (HERE / "study.js").read_text(encoding="utf-8"), get_plotlyjs()
     paper = paper_tables.paper_view(analysis) if with_paper else None
     shown, specs = _charts(analysis, link, paper)
@@ -130,7 +125,8 @@ def render_page(
         charts=in_script(specs),
         plotly=plotly,
         script=script,
-        script_hashes=f"{_policy_hash(plotly)} {_policy_hash(script)}",
+        script_hashes=f"{script_hash(plotly)} {script_hash(script)}",
+        answers_page=answers_page,
         beside=beside,
         analyze_command=analyze_command,
         command=command,
@@ -243,8 +239,3 @@ def in_script(value: Any) -> str:
     """JSON for a script element: none of its characters can end the element or open a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _policy_hash(script: str) -> str:
-    """The hash of an inline script for the content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
