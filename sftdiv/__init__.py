@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sftdiv.api import Report, Study, Subset, analyze, ladder, measure, select
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Report", "Study", "Subset", "analyze", "ladder", "measure", "select"]
 
 # OpenMP threads spin while they wait. Beside another busy process this made the tiny base model 25 times

@@ -4,7 +4,7 @@
     python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
     python benchmarks/real_study/collect.py noise                         # table and noise.png of the runs at level 1/2
 
-A row's folder holds ``result.json`` and the scores of single MMLU items, so that ``python -m sftdiv.analyze
+A row's folder holds ``result.json``, the scores of single MMLU items and three answers, so that ``python -m sftdiv.analyze
 benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
 """
 
@@ -23,7 +23,7 @@ from sftdiv.analysis.power import ladders_needed, power, spread_of
 
 HERE = Path(__file__).parent
 ROWS = HERE / "rows"
-ITEMS = "evaluation/custom/mmlu_cloze.parquet"
+ITEMS, ANSWERS = "evaluation/custom/mmlu_cloze.parquet", "samples.jsonl"
 OUTCOMES = {
     "score.heldout.loss_macro": "held-out loss, mean over sources",
     "score.heldout.t0.loss_macro": "held-out loss, T0",
@@ -38,10 +38,10 @@ LADDERS = 8  # planned
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy finished cells: their rows, and the item scores of MMLU."""
+    """Copy finished cells: their rows, the item scores of MMLU and the answers to three held-out instructions."""
     results = sorted(source.glob("*/result.json"))
     for result in results:
-        for name in ("result.json", ITEMS):
+        for name in ("result.json", ITEMS, ANSWERS):
             if (path := result.parent / name).exists():
                 copied = target / result.parent.name / name
                 copied.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from command_sections import command_sections, extras_table
 from component_tables import metrics_table, selectors_in_full, selectors_table
+from gallery import gallery_files
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -74,6 +75,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(BENCHMARKS.glob("*/*.png")):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, FIGURE, content=paper_figure()))
+    for address, content in gallery_files():
+        files.append(File.generated(config, address, content=content))
     return files
 
 

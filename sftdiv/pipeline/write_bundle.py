@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from sftdiv.evaluation.judge.comparisons import ANNOTATIONS
 from sftdiv.reporting.bundle.bundle_contents import ANSWERS, CELLS, CellContents
 from sftdiv.reporting.bundle.bundle_pages import render_answers, render_cell
-from sftdiv.storage.cell import cell_file
+from sftdiv.storage.cell import RESULT, cell_file
 from sftdiv.storage.file_digests import DamagedFileError
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.progress_bar import progress_bar
@@ -61,7 +61,7 @@ def write_bundle(study: Path, out: Path, *, cells: pd.DataFrame, report: str) ->
             page = render_cell(
                 cell,
                 study=study.name,
-                folder=f"{from_page}/{quote(cell.name, safe='')}/",
+                row_file=f"{from_page}/{quote(cell.name, safe='')}/{RESULT}",
                 untrained=untrained,
                 before=before.name if before else None,
                 after=after.name if after else None,

@@ -88,7 +88,7 @@ def test_all_options_of_the_issues_are_there():
         "judge": "alpaca_eval arena_hard",
         "prompts": "heldout alpaca_eval arena_hard mt_bench files",
         "experiment": "embedded_grid paper_grid paper_exact ablation_length ablation_tokenizer ablation_model "
-        "llama2_70b full_fsdp real_study",
+        "llama2_70b full_fsdp real_selectors real_study",
         "selector": "ladder longest column perplexity ifd coverage instag mig k_center facility_location novel_select "
         "log_det deita rds_plus",
     }

@@ -40,7 +40,7 @@ def test_an_experiment_without_its_plus_sign_is_one_line(tmp_path):
     assert [line for line in done.stderr.splitlines() if line.strip()] == [
         "sftdiv: an experiment is added with a plus sign: +experiment=paper_grid. Known: ablation_length, "
         "ablation_model, ablation_tokenizer, embedded_grid, full_fsdp, llama2_70b, paper_exact, paper_grid, "
-        "real_study, selectors"
+        "real_selectors, real_study, selectors"
     ]
 
 

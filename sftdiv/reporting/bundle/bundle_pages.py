@@ -29,7 +29,7 @@ def render_cell(
     cell: CellContents,
     *,
     study: str,
-    folder: str,
+    row_file: str,
     untrained: Mapping[str, str],
     before: str | None = None,
     after: str | None = None,
@@ -39,7 +39,7 @@ def render_cell(
     Args:
         cell: The cell.
         study: Name of the study.
-        folder: Relative path from the page to the cell's folder.
+        row_file: Relative path from the page to the cell's ``result.json``.
         untrained: Answers of the model before training, by the id of their prompt.
         before: Name of the previous cell.
         after: Name of the next cell.
@@ -56,7 +56,7 @@ def render_cell(
         "cell",
         cell=cell,
         study=study,
-        cell_folder=folder,
+        row_file=row_file,
         neighbours=[(word, f"../{page_of(name)}") for word, name in (("Previous", before), ("Next", after)) if name],
         facts=facts(cell.row),
         scores=scores(cell.row),
