@@ -4,7 +4,7 @@
     python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
     python benchmarks/real_study/collect.py noise                         # table and noise.png of the runs at level 1/2
 
-A row's folder holds ``result.json``, the scores of single MMLU items and three answers, so that ``python -m sftdiv.analyze
+A row's folder holds ``result.json``, the scores of single MMLU items and three answers. ``python -m sftdiv.analyze
 benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
 """
 

@@ -16,7 +16,7 @@ ADDRESS = "gallery/real_study"
 
 
 def gallery_files() -> Iterator[tuple[str, bytes]]:
-    """Address and content of each file. ``report.html`` is left out: it links to folders, which a site does not list."""
+    """Address and content of each file; without ``report.html``, whose links to folders a site cannot answer."""
     with tempfile.TemporaryDirectory() as temporary:
         study = Path(temporary) / "real_study"
         shutil.copytree(ROWS, study)

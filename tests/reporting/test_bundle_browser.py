@@ -21,7 +21,7 @@ def bundle(tmp_path_factory):
         seeds=(0, 1),
         matches=("none",),
     )
-    for result in folder.glob("m*/result.json"):
+    for result in folder.glob("*/result.json"):
         add_texts(result.parent)
     analyze_study(folder, draw=False, bundle=True)
     return folder / BUNDLE.parent
