@@ -73,6 +73,7 @@ def choose(
     seed: int,
     floor: float | None = None,
     scores: NDArray[np.float64] | None = None,
+    rarest_first: bool = True,
     other_ladders: Callable[[], Sequence[Ladder]] | None = None,
 ) -> Selection:
     """A selection from the universe at a diversity level.
@@ -91,6 +92,7 @@ def choose(
             at every size.
         scores: Score of each example of the corpus, to which the probability of its draw among the members of a type
             is proportional, shape (examples,); None for a uniform draw.
+        rarest_first: Order of types with equally many drawn examples; see `draw_evenly`.
         other_ladders: Ladders with another order among equals, called below level 1; None for no ``tie_jaccard``.
 
     Returns:
@@ -103,7 +105,7 @@ def choose(
     """
     floor = max(size, floor or 0)
     rungs = _rungs(universe, ladders, level, size, weights=weights, k_min=k_min, slack=slack, floor=floor)
-    indices, reached = _draw_rungs(units, rungs, weights, scores, seed=seed)
+    indices, reached = _draw_rungs(units, rungs, weights, scores, seed=seed, rarest_first=rarest_first)
     columns: dict[str, Any] = {
         "k_min": sum(rung.k_min for rung in rungs),
         "k_max": sum(rung.k_max for rung in rungs),
@@ -149,6 +151,7 @@ def _draw_rungs(
     scores: NDArray[np.float64] | None,
     *,
     seed: int,
+    rarest_first: bool,
 ) -> tuple[NDArray[np.int64], int]:
     """Drawn rows of all strata, and the number of types they have, summed over strata."""
     selected, reached, budget = [], 0, 0.0
@@ -156,7 +159,15 @@ def _draw_rungs(
         budget += rung.quota  # minus the excess of earlier strata, since examples are drawn whole
         pool_scores = None if scores is None else scores[rung.pool]
         rng = np.random.default_rng([seed, stratum])
-        drawn = draw_evenly(units.matrix, weights[rung.pool], budget, rng=rng, scores=pool_scores, rows=rung.pool)
+        drawn = draw_evenly(
+            units.matrix,
+            weights[rung.pool],
+            budget,
+            rng=rng,
+            scores=pool_scores,
+            rows=rung.pool,
+            rarest_first=rarest_first,
+        )
         rows = rung.pool[drawn]
         budget -= float(weights[rows].sum())
         selected.append(rows)

@@ -31,6 +31,7 @@ def draw_evenly(
     rng: np.random.Generator,
     scores: NDArray[np.float64] | None = None,
     rows: Int64s | None = None,
+    rarest_first: bool = True,
 ) -> Int64s:
     """Positions in a pool, in the order drawn, until their weights reach ``size``.
 
@@ -42,11 +43,16 @@ def draw_evenly(
         scores: Score of each example, not negative, shape (pool,): a type's holders are drawn with probability
             proportional to it, those of score 0 last. None for a uniform draw.
         rows: Rows of the matrix that form the pool, each with at least one type, shape (pool,); None for all.
+        rarest_first: Whether, of the types with the fewest drawn holders, the rarest is next; else a random one. Where
+            the size is far below the number of types, most types never have their turn. The rarest ones are then all
+            that is asked for, and their holders may have few types besides; `benchmarks/level_dose.md` compares them.
     """
     index = incidence(matrix, rows)
     support = np.diff(index.type_start)
     rank = np.empty(len(support), dtype=np.int64)
-    rank[np.lexsort((rng.random(len(support)), support))] = np.arange(len(support))
+    rank[np.lexsort((rng.random(len(support)), support if rarest_first else np.zeros_like(support)))] = np.arange(
+        len(support)
+    )
     if scores is not None:
         _sort_by_waiting_time(index, scores, rng)
     return _draw(*index, rank, weights, size, rng, scores is not None)

@@ -23,6 +23,7 @@ from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
 
 PRUNINGS = ("support", "sample", "random")
+DRAW_ORDERS = ("rarest", "random")
 FILE = "ladders.npz"
 DRAW_BY = "selection.draw_by"
 
@@ -38,6 +39,7 @@ class LadderSelector:
         slack: Minimum ratio of the pool of level 0 to the size.
         draw_by: Column of scores, not negative, to which the probability of drawing a member of a type is
             proportional; None for a uniform draw.
+        draw_order: Which of the types with the fewest drawn examples is next, the ``rarest`` or a ``random`` one.
         batch: Share of the remaining types removed in a round with ``prune=support``; None or 0 for the exact order,
             one type after another. See `selection.ladder`.
     """
@@ -47,10 +49,12 @@ class LadderSelector:
     k_min_size: int | None
     slack: float
     draw_by: str | None = None
+    draw_order: str = "rarest"
     batch: float | None = None
 
     def __post_init__(self) -> None:
         check_one_of("selection.prune", self.prune, PRUNINGS)
+        check_one_of("selection.draw_order", self.draw_order, DRAW_ORDERS)
         if self.k_min != "auto":
             check_range("selection.k_min", self.k_min, least=0)
         check_range("selection.k_min_size", self.k_min_size, least=1, whole=True, optional=True)
@@ -63,10 +67,12 @@ class LadderSelector:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Kind and all settings; the column of scores and the batch only if there is one."""
+        """Kind and all settings; the column of scores, the order of the draw and the batch only where they are set."""
         identity = {"kind": "ladder", **settings_identity(self)}
         if self.draw_by is None:
             del identity["draw_by"]
+        if self.draw_order == "rarest":
+            del identity["draw_order"]
         if not self.batch:
             del identity["batch"]
         return identity
@@ -97,6 +103,7 @@ class LadderSelector:
             seed=problem.seed,
             floor=floor,
             scores=None if self.draw_by is None else positive_scores(problem, self.draw_by, setting=DRAW_BY),
+            rarest_first=self.draw_order == "rarest",
             other_ladders=lambda: self.ladders(problem, seed=problem.ladder_seed + 1),
         )
 

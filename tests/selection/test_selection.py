@@ -211,6 +211,22 @@ def test_a_draw_by_scores_stays_even_over_types():
     assert np.bincount(np.array([0] * 50 + [1] * 10 + [2] * 10)[rows]).tolist() == [8, 8, 8]
 
 
+def test_a_random_order_keeps_more_types_where_rare_types_stand_alone():
+    alone, together = (
+        [{i} for i in range(20)],
+        [{20 + j for j in range(5 * (i // 2), 5 * (i // 2) + 5)} for i in range(20)],
+    )
+    units = units_of(*alone, *together)  # 20 types with one holder, 50 with two; five examples cannot have them all
+
+    def types(seed, rarest_first):
+        rng = np.random.default_rng(seed)
+        rows = draw_evenly(units.matrix, np.ones(40), 5, rng=rng, rarest_first=rarest_first)
+        return len(np.unique(units.matrix[rows].indices))
+
+    assert [types(seed, True) for seed in range(20)] == [5] * 20
+    assert np.mean([types(seed, False) for seed in range(20)]) > 10  # 5 x (20/70 + 5 x 50/70), less chance
+
+
 # --- choose ---------------------------------------------------------------------------------------------------------
 
 
