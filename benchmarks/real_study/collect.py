@@ -3,6 +3,7 @@
     python benchmarks/real_study/collect.py copy MULTIRUN/real_study      # finished rows into rows/
     python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
     python benchmarks/real_study/collect.py noise                         # table and noise.png of the runs at level 1/2
+    python benchmarks/real_study/collect.py slopes                        # table and levels.png of the ladders
 
 A row's folder holds ``result.json``, the scores of single MMLU items and three answers. ``python -m sftdiv.analyze
 benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
@@ -18,6 +19,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sftdiv.analysis.power import ladders_needed, power, spread_of
 
@@ -81,7 +83,7 @@ def spreads(runs: pd.DataFrame, name: str) -> tuple[float, float]:
 def noise() -> None:
     """Print the noise between runs at level 1/2 and what follows for the design; draw them and the untrained model."""
     rows = read_rows(ROWS)
-    runs, base = rows[rows["level"] == 0.5], rows[rows["n"] == 0].iloc[0]
+    runs, base = rows[(rows["kind"] == "level") & (rows["level"] == 0.5)], rows[rows["n"] == 0].iloc[0]
     columns = ["outcome", "untrained", "mean of the runs", "SD of a run", "SD of draw and training, on one ladder"]
     columns += [f"smallest slope, {LADDERS} ladders", "ladders for a slope of half the gain"]
     ladders = runs["seed.ladder"].nunique()
@@ -108,6 +110,66 @@ def noise() -> None:
         )
 
 
+def ladder_slopes(runs: pd.DataFrame, name: str, predictor: str) -> pd.Series:
+    """Least-squares slope of an outcome on a predictor, for each ladder with levels 0 and 1."""
+    complete = [ladder for ladder, of_ladder in runs.groupby("seed.ladder") if {0.0, 1.0} <= set(of_ladder["level"])]
+    return pd.Series(
+        {
+            ladder: np.polyfit(of_ladder[predictor], of_ladder[name], 1)[0]
+            for ladder, of_ladder in runs.groupby("seed.ladder")
+            if ladder in complete
+        },
+        dtype=float,
+    )
+
+
+def interval(values: pd.Series) -> str:
+    """Mean and 95 % interval of Student's t over ladders, and the unadjusted p-value."""
+    mean, error = values.mean(), values.sem()
+    if len(values) < 2:
+        return f"{mean:+.4f} (one ladder)"
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    p = 2 * stats.t.sf(abs(mean / error), len(values) - 1)
+    return f"{mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], p = {p:.2g}"
+
+
+def slopes() -> None:
+    """Print the slopes over the ladders, on the level and on the measured entropy; draw the outcomes by level."""
+    rows = read_rows(ROWS)
+    runs, base = rows[rows["kind"] == "level"].sort_values("level"), rows[rows["n"] == 0].iloc[0]
+    entropy = "diversity.units.entropy"
+    print(
+        "| outcome | untrained | "
+        + " | ".join(f"level {level:g}" for level in LEVELS)
+        + " | slope on the level | per bit |"
+    )
+    print("|" + " --- |" * (4 + len(LEVELS)))
+    figure, axes = plt.subplots(1, len(OUTCOMES), figsize=(2.6 * len(OUTCOMES), 3.0), layout="constrained")
+    for axis, (name, label) in zip(axes, OUTCOMES.items(), strict=True):
+        means = [runs.loc[runs["level"] == level, name].mean() for level in LEVELS]
+        found = [interval(ladder_slopes(runs, name, predictor)) for predictor in ("level", entropy)]
+        print(f"| {label} | {base[name]:.4f} | {' | '.join(f'{mean:.4f}' for mean in means)} | {' | '.join(found)} |")
+        for ladder, of_ladder in runs.groupby("seed.ladder"):
+            axis.plot(of_ladder["level"], of_ladder[name], "o-", markersize=4, linewidth=1, label=f"ladder {ladder}")
+        axis.axhline(base[name], color="#7f7f7f", linestyle="--", label="untrained")
+        axis.set(xlabel="level", xticks=LEVELS)
+        axis.set_title(label.replace(", ", ",\n", 1), fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=5, loc="outside lower center")
+    figure.savefig(HERE / "levels.png", dpi=120)
+    contents = {
+        "types": "diversity.units.types",
+        "entropy, bit": entropy,
+        "units a response": "diversity.units.per_example",
+    }
+    contents |= {"response tokens": "diversity.response.length", "tokens trained on": "train.tokens"}
+    print("\n| " + " | ".join(["level", "runs", *contents]) + " |\n|" + " --- |" * (2 + len(contents)))
+    for level, at_level in runs.groupby("level"):
+        fields = [f"{at_level[column].mean():,.2f}" for column in contents.values()]
+        print(f"| {level:g} | {len(at_level)} | {' | '.join(fields)} |")
+
+
 if __name__ == "__main__":
     command, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else ROWS
-    {"copy": lambda: copy(folder, ROWS), "restore": lambda: copy(ROWS, folder), "noise": noise}[command]()
+    {"copy": lambda: copy(folder, ROWS), "restore": lambda: copy(ROWS, folder), "noise": noise, "slopes": slopes}[
+        command
+    ]()
