@@ -16,6 +16,7 @@ PURPOSES: Mapping[str, str] = {
     "gguf": "models from GGUF files: model.path=FILE.gguf",
     "evoc": "topics by EVoC: strategy/clusterer=evoc",
     "joblib": "several cells of a sweep at once on one machine: hydra/launcher=joblib",
+    "ray": "cells of a sweep as tasks of a Ray cluster, or of a Ray on this machine: hydra/launcher=ray",
     "slurm": "cells of a sweep as jobs of a cluster: hydra/launcher=submitit_slurm, or submitit_local to try it",
     "bnb": "4-bit and 8-bit training: train=qlora, train.optimizer=adamw_8bit",
     "liger": "Liger's GPU kernels: train.liger=true",

@@ -25,7 +25,8 @@ FLAGS = (
 FREE = re.compile(  # settings that take several kinds of values and are checked where they are used; null is not one
     r"seed|size\.(n|label_tokens)|diversity_level|sweep\.(isolate|baselines(\..+)?)|eval\.num_fewshot|"
     r"diversity\.metrics|metrics|matched\.size|eval\.\w+\.mean|selection\.k_min|units(\..+)?|sampling\.extra(\..+)?|"
-    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer|corpus\.mix"
+    r"(eval\.judge\.)?judge\.(baseline|extra)(\..+)?|strategy\.tokenizer|tokenizer|corpus\.mix|"
+    r"hydra\.launcher\.(resources|runtime_env|init)(\..+)?"
 )
 
 # What a name stands for in other programs: settings of this one, the likeliest first.

@@ -1,6 +1,7 @@
-"""Submits cells through Hydra's submitit launchers without waiting for their results (``sweep.wait=false``).
+"""Submits cells through Hydra's submitit launchers.
 
-The launchers submit and wait in one method, so that the part that submits is repeated here.
+The launchers submit and wait in one method, so that the part that submits is repeated here. Waiting, where it is
+wanted, is done by `sftdiv.sweep.submitted`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,28 @@ MODULE = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 OF_EXECUTOR = {"submitit_folder", "max_num_timeout"}  # settings that are not parameters of a job
 
 
+def submits(launcher: Launcher) -> bool:
+    """Whether a launcher submits jobs that outlive the command."""
+    return type(launcher).__module__ == MODULE
+
+
 def check_can_submit(launcher: Launcher) -> None:
-    """Refuse a launcher that runs cells in the command's own process or its children.
+    """Refuse a launcher whose cells end with the command.
 
     Raises:
         SftdivError: With the launchers that submit.
     """
-    if type(launcher).__module__ != MODULE:
+    if submits(launcher):
+        return
+    if type(launcher).__module__ == "hydra_plugins.sftdiv_ray_launcher":
         raise SftdivError(
-            "sweep.wait=false needs a launcher that submits jobs: hydra/launcher=submitit_slurm, or submitit_local on "
-            "this machine (pip install 'sftdiv[slurm]')"
+            "sweep.wait=false: Ray ends a command's cells with the command. Let the command run in the background "
+            "instead: nohup python -m sftdiv.run ... hydra/launcher=ray &"
         )
+    raise SftdivError(
+        "sweep.wait=false needs a launcher that submits jobs: hydra/launcher=submitit_slurm, or submitit_local on "
+        "this machine (pip install 'sftdiv[slurm]')"
+    )
 
 
 def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[SubmittedJob]:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sftdiv.config.compose import missing_message, missing_settings, request_of
 from sftdiv.config.instantiate import plain
 from sftdiv.config.run_request import RunRequest, check_study
-from sftdiv.config.submit import check_can_submit, submit
+from sftdiv.config.submit import check_can_submit, submit, submits
 from sftdiv.pipeline.publish import check_distinct_targets
 from sftdiv.records import SftdivError
 from sftdiv.storage.folders import user_path
@@ -63,7 +63,8 @@ def sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, override
         build=build,
         check=lambda cells: check_distinct_targets(unresolved["push_to_hub"], cells),
         launch=lambda jobs: launcher.launch(jobs, initial_job_idx=0),
-        submit=None if config.sweep.wait else lambda jobs: submit(launcher, jobs),
+        submit=(lambda jobs: submit(launcher, jobs)) if submits(launcher) else None,
+        wait=bool(config.sweep.wait),
         launcher=cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False)),
     )
     run_sweep(order)

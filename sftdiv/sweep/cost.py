@@ -15,6 +15,7 @@ from sftdiv.reporting.format import format_count, format_large_count, format_num
 
 GPU_SETTINGS = ("gpus_per_node", "gpus_per_task", "gres")  # of Hydra's launcher for SLURM
 SHOWN_OF_SLURM = ("partition", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "gpus_per_node", "timeout_min")
+SHOWN_OF_RAY = ("address", "num_cpus", "num_gpus", "memory_gb", "resources", "max_retries")
 
 
 def cost_lines(requests: Sequence[RunRequest], launcher: Mapping[str, Any]) -> list[str]:
@@ -99,13 +100,18 @@ def _resources(requests: Sequence[RunRequest], launcher: Mapping[str, Any]) -> l
         given = ", ".join(f"{key}={launcher[key]}" for key in SHOWN_OF_SLURM if launcher.get(key) is not None)
         lines = [f"{each}; SLURM: {given} (hydra.launcher.*)"]
         has_gpu = any(launcher.get(key) for key in GPU_SETTINGS)
-        if trainer.accelerator != "cpu" and not has_gpu:
+        trains = any(request.spec.stop_after != "select" for request in requests)
+        if trains and trainer.accelerator != "cpu" and not has_gpu:
             lines.append("SLURM is asked for no GPU, and cells need one: hydra.launcher.gpus_per_node=1")
         lines.append(
             f"SLURM ends a cell after {launcher.get('timeout_min')} minutes; the same command resumes it: "
             "hydra.launcher.timeout_min=MINUTES"
         )
         return lines
+    if name == "RayLauncher":
+        values = {key: launcher.get(key) for key in SHOWN_OF_RAY if launcher.get(key) not in (None, {})}
+        given = ", ".join(f"{key}={f'{v:g}' if isinstance(v, float) else v}" for key, v in values.items())
+        return [f"{each}; Ray: {given} (hydra.launcher.*)"]
     if name == "JoblibLauncher":
         return [f"{each}; cells at a time: {launcher.get('n_jobs', -1)} (hydra.launcher.n_jobs; -1: all cores)"]
     return [f"{each}; one cell after another" if name == "BasicLauncher" else f"{each}; launcher: {name}"]

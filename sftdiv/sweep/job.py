@@ -42,6 +42,17 @@ def run_in_sweep(request: RunRequest) -> None:
         stop.touch()
 
 
+def record_lost_cell(request: RunRequest, message: str) -> None:
+    """Record that a cell ended without a result or a record, as its worker died."""
+    cell = request.sweep_cell()
+    if cell.result() is None:
+        if not (cell.folder / FAILURE).exists():
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            write_failure(cell.folder, stage_of(cell.folder) or "start", message)
+        if request.sweep.on_error == "stop":
+            (cell.folder.parent / STOP).touch()
+
+
 def _gpu_count(trainer: TrainerConfig) -> int | None:
     """Number of GPUs that a cell uses on this machine; None for all visible ones."""
     if trainer.accelerator == "cpu":

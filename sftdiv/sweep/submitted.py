@@ -1,24 +1,30 @@
-"""Jobs that were submitted and not awaited (``sweep.wait=false``): the record of each, and which are alive.
+"""Jobs that were submitted: the record of each, which are alive, and the wait for their end.
 
 The record, ``.job.json`` in the cell's folder, is how a later command knows the job. Whether a job is alive is asked of
 SLURM (``squeue``) or of the system (a local process of that id and command line), since a job that the cluster
-killed leaves no trace in its cell.
+killed leaves no trace in its cell. submitit asks ``sacct`` instead, and where SLURM keeps no accounting it waits for a
+killed job without an end.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sftdiv.records import SftdivError
-from sftdiv.storage.cell import stage_of
+from sftdiv.storage.cell import FAILURE, RESULT, stage_of
 from sftdiv.storage.files import write_json
 
+log = logging.getLogger(__name__)
 JOB = ".job.json"
 SECONDS_TO_ASK = 120  # of squeue, on a busy cluster
+FIRST_LOOK, LONGEST_WAIT = 2.0, 30.0  # seconds between two looks at the queue, which grow from the first to the longest
+SECONDS_UNTIL_SEEN = 20.0  # until a file that a job wrote last is seen on a shared file system
 LOCAL, SLURM = "local", "slurm"
 
 
@@ -91,6 +97,34 @@ def slurm_queue() -> set[str]:
             f"{detail}"
         ) from None
     return set(done.stdout.split())
+
+
+def wait_for_jobs(folders: Iterable[Path]) -> None:
+    """Wait until the job of no cell waits or runs, and its row or failure is seen. A silent SLURM is asked again.
+
+    Args:
+        folders: Folders of the cells.
+    """
+    jobs = {folder: job for folder in folders if (job := job_of(folder)) is not None}
+    waiting, seconds, is_silent = set(jobs), FIRST_LOOK, False
+    while waiting:
+        try:
+            waiting, is_silent = set(alive_jobs(waiting)), False
+        except SftdivError as error:
+            if not is_silent:
+                log.warning("%s. It is asked again every %g seconds", error, seconds)
+            is_silent = True
+        if waiting:
+            time.sleep(seconds)
+            seconds = min(1.5 * seconds, LONGEST_WAIT)
+    last = time.monotonic() + SECONDS_UNTIL_SEEN
+    unseen = [folder for folder, job in jobs.items() if job.executor == SLURM]
+    while (unseen := [folder for folder in unseen if not _has_ended(folder)]) and time.monotonic() < last:
+        time.sleep(1)
+
+
+def _has_ended(folder: Path) -> bool:
+    return (folder / RESULT).exists() or (folder / FAILURE).exists()
 
 
 def _is_process(job: SubmittedJob) -> bool:

@@ -1,15 +1,14 @@
 """Runs a sweep: plan its cells, launch the unfinished ones, show progress.
 
 Every cell has a folder; ``sweep.json`` holds the plan. Finished cells are never launched: resuming a
-finished sweep starts no process and does not import torch. Cells whose job was submitted by an earlier command
-(``sweep.wait=false``) and is alive are not launched either: a command that waits, waits for them too.
-`on_multirun_end` reports on the study afterwards.
+finished sweep starts no process and does not import torch. Cells whose job was submitted by an earlier command, which
+was not to wait (``sweep.wait=false``) or was killed, and is alive are not launched either: a command that waits, waits
+for them too. `on_multirun_end` reports on the study afterwards.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,9 @@ from sftdiv.storage.redaction import redacted
 from sftdiv.sweep.cost import cost_lines
 from sftdiv.sweep.job import STOP
 from sftdiv.sweep.plan import PlannedCell, plan_sweep, save_plan
-from sftdiv.sweep.submitted import JOB, SubmittedJob, alive_jobs, record_job
+from sftdiv.sweep.submitted import JOB, SubmittedJob, alive_jobs, record_job, wait_for_jobs
 from sftdiv.sweep.subprocess_cell import announce_sweep
 from sftdiv.sweep.sweep_progress import SweepProgress
-
-SECONDS_BETWEEN_LOOKS = 2.0  # at the jobs of earlier commands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,8 @@ class SweepOrder:
         build: Composes and builds the request of a cell.
         check: Called with the number of cells before the launch; raises if they cannot run together.
         launch: Runs cells, given one list of overrides per cell.
-        submit: Submits cells instead, and returns their jobs at once; None to launch them.
+        submit: Submits cells instead, and returns their jobs at once; None for launchers that run cells themselves.
+        wait: Whether to wait for submitted cells.
         launcher: Settings of Hydra's launcher, for the statement of the cost.
     """
 
@@ -58,6 +56,7 @@ class SweepOrder:
     check: Callable[[int], None]
     launch: Callable[[list[list[str]]], Any]
     submit: Callable[[list[list[str]]], list[SubmittedJob]] | None
+    wait: bool
     launcher: Mapping[str, Any]
 
 
@@ -74,7 +73,7 @@ def run_sweep(order: SweepOrder) -> None:
     (study / STOP).unlink(missing_ok=True)
     with FileLock(study / ".submit.lock"):  # of two commands at once, the second sees the jobs of the first
         runnable = [cell for cell in cells if not cell.refused]
-        alive = alive_jobs(cell.folder for cell in runnable)
+        alive = alive_jobs(cell.folder for cell in runnable if (cell.folder / JOB).exists() and not cell.done)
         free = [cell for cell in runnable if cell.folder not in alive]
         for cell in free:
             (cell.folder / FAILURE).unlink(missing_ok=True)
@@ -84,19 +83,19 @@ def run_sweep(order: SweepOrder) -> None:
         starting = {cell.folder for cell in free}
         print_lines(console, cost_lines([r for r in requests if r.sweep_cell().folder in starting], order.launcher))
         logging.getLogger("hydra").setLevel(logging.WARNING)  # launchers log every job before the first one starts
-        if order.submit is not None:
+        if order.submit is not None and (free or not order.wait):
             _submit(order.submit, free, console)
-            return
+    if not order.wait:
+        return
     announce_sweep()
     with SweepProgress(order.study, cells, console):
-        if free:
+        if free and order.submit is None:
             try:
                 order.launch([list(cell.overrides) for cell in free])
             except Exception as error:  # launchers raise errors of many libraries; the folders hold the cells' states
-                message = f"the launcher failed: {type(error).__name__}: {error}"
-                console.print(redacted(message), markup=False, highlight=False)
-        while alive_jobs(alive):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+                kind = "" if isinstance(error, SftdivError) else f"{type(error).__name__}: "
+                console.print(redacted(f"the launcher failed: {kind}{error}"), markup=False, highlight=False)
+        wait_for_jobs([*alive, *starting])
 
 
 def _submit(

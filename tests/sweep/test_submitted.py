@@ -19,7 +19,8 @@ from warm_process import DEVNULL, PIPE, run_program, start_program
 
 from sftdiv.config.from_python import compose_run
 from sftdiv.records import SftdivError
-from sftdiv.sweep.submitted import SubmittedJob, alive_jobs, record_job
+from sftdiv.sweep import submitted
+from sftdiv.sweep.submitted import SubmittedJob, alive_jobs, record_job, wait_for_jobs
 
 pytestmark = pytest.mark.timeout(600)
 CELL = [*SMALL, "strategy=micro_token", "stop_after=select", "embedder=none", "tracking=none", "study=jobs"]
@@ -123,3 +124,31 @@ def test_jobs_of_slurm_are_alive_while_squeue_lists_them(tmp_path: Path, monkeyp
         SftdivError, match=r"cannot be asked which cells have a job.*Unable to contact slurm controller"
     ):
         alive_jobs(cells)
+
+
+def test_a_wait_ends_with_the_last_job_and_outlives_a_silent_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Looks at the queue: both jobs, no answer, one job, none. The killed job left nothing in its cell."""
+    answers = ["printf '7_0\\n7_1\\n'", "echo 'Socket timed out' >&2; exit 1", "printf '7_1\\n'", "true", "exit 9"]
+    program = tmp_path / "bin" / "squeue"
+    program.parent.mkdir()
+    for number, answer in enumerate(answers):
+        (tmp_path / f"answer.{number}").write_text(answer)
+    program.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\nanswer=$(ls answer.* | head -n 1)\nmv $answer done-$answer\n. ./done-$answer\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(submitted, "FIRST_LOOK", 0.01)
+    monkeypatch.setattr(submitted, "SECONDS_UNTIL_SEEN", 0.01)
+    cells = [tmp_path / name for name in ("killed", "finished", "never_submitted")]
+    for cell, job in zip(cells, ("7_0", "7_1"), strict=False):
+        cell.mkdir()
+        record_job(cell, SubmittedJob("slurm", job, "logs"))
+    wait_for_jobs(cells)
+    assert sorted(path.name for path in tmp_path.glob("*answer.*")) == [
+        "answer.4",
+        *(f"done-answer.{number}" for number in range(4)),
+    ]
+    assert caplog.text.count("Socket timed out") == 1 and "It is asked again" in caplog.text
