@@ -102,6 +102,11 @@ two_running_jobs() {
   return 1
 }
 
+# kill -9 of every process of a job: the job has no chance to write a word.
+kill_processes_of() {
+  kill -9 $(scontrol listpids "$(squeue --noheader --jobs="$1" --format=%A)" | awk 'NR > 1 { print $1 }')
+}
+
 sweep() {
   cd "${1:-$(mktemp -d)}"
   export SFTDIV_CACHE=$PWD/cache
@@ -114,7 +119,7 @@ sweep() {
   type_ sinfo --long --Node
   type_ sacct
 
-  printf '\n# 1. Two jobs are lost while their cells run: one is canceled, one is killed without a chance to say so.\n'
+  printf '\n# 1. Two jobs are lost while their cells run: one is canceled, all processes of the other are killed.\n'
   say "${command[*]} study=on_slurm"
   "${command[@]}" study=on_slurm >first.log 2>&1 &
   local pid=$! code=0 lost
@@ -122,7 +127,7 @@ sweep() {
   {
     type_ squeue --array
     type_ scancel "${lost[0]}"
-    type_ scancel --signal=KILL --full "${lost[1]}"
+    type_ kill_processes_of "${lost[1]}"
   } >meanwhile.log
   wait $pid || code=$?
   cat first.log

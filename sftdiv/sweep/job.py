@@ -21,6 +21,7 @@ from sftdiv.sweep.subprocess_cell import run_isolated
 from sftdiv.training.config import TrainerConfig
 
 log = logging.getLogger(__name__)
+LOST_SERVER = 255  # exit code that multiprocessing gives a process whose fork server ended
 STOP = ".stop"  # marker in the study's folder: no further cell is started
 
 
@@ -87,6 +88,8 @@ def _run_in_this_process(request: RunRequest, cell: Cell) -> None:
 
 
 def _exit_message(code: int) -> str:
+    if code == LOST_SERVER:
+        return "the cell was killed with the process that started it: its job was canceled or ran out of memory"
     if code >= 0:
         return f"the cell's process exited with code {code} without a failure record; see its log.txt"
     name = signal.Signals(-code).name
