@@ -12,7 +12,7 @@ set -euo pipefail
 
 state=${SFTDIV_SLURM:-/tmp/sftdiv-slurm}
 python=${PYTHON:-python}
-export SLURM_CONF=$state/slurm.conf
+export COLUMNS=160 SLURM_CONF=$state/slurm.conf
 
 install_packages() {
   for program in munged slurmctld slurmd sbatch; do
@@ -110,10 +110,11 @@ kill_processes_of() {
 sweep() {
   cd "${1:-$(mktemp -d)}"
   export SFTDIV_CACHE=$PWD/cache
+  # A job is a process of its own already: sweep.isolate=false saves the imports of a second one.
   local command=("$python" -m sftdiv.run -m strategy=micro_token 'diversity_level=0,1/2,1' seed=0,1
     corpus.samples=1500 size.n=150 corpus.band.low=3 corpus.band.high=400 trainer=cpu trainer.threads=1 tracking=none
-    stop_after=select embedder=none hydra/launcher=submitit_slurm hydra.launcher.partition=cpu hydra.launcher.cpus_per_task=1
-    hydra.launcher.timeout_min=20)
+    stop_after=select embedder=none sweep.isolate=false hydra/launcher=submitit_slurm hydra.launcher.partition=cpu
+    hydra.launcher.cpus_per_task=1 hydra.launcher.timeout_min=20)
 
   echo "# Six cells on SLURM $(sinfo --version | cut -d' ' -f2), one node of $(getconf _NPROCESSORS_ONLN) CPUs"
   type_ sinfo --long --Node
@@ -125,7 +126,7 @@ sweep() {
   local pid=$! code=0 lost
   mapfile -t lost < <(two_running_jobs on_slurm)
   {
-    type_ squeue --array
+    type_ squeue --array --name=sftdiv
     type_ scancel "${lost[0]}"
     type_ kill_processes_of "${lost[1]}"
   } >meanwhile.log
@@ -144,12 +145,12 @@ sweep() {
 
   printf '\n# 3. Without waiting: the command ends when the jobs are submitted; the same command adopts them.\n'
   type_ "${command[@]}" study=not_awaited sweep.wait=false
-  type_ squeue --array
+  type_ squeue --array --name=sftdiv
   type_ "$python" -m sftdiv.analyze multirun/not_awaited
   type_ "${command[@]}" study=not_awaited sweep.wait=false
   type_ "${command[@]}" study=not_awaited
   type_ results not_awaited
-  type_ squeue --array
+  type_ squeue --array --name=sftdiv
 }
 
 case ${1:-} in
