@@ -120,12 +120,51 @@ def test_the_cost_names_what_each_cell_is_given() -> None:
     assert lines[1] == "each cell: gpu, devices=1; Ray: num_cpus=2 (hydra.launcher.*)"
 
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}  # of cluster and command
-
-
 def test_the_guide_lists_every_setting() -> None:
     guide = (ROOT / "docs" / "guides" / "on-a-cluster.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE) == list(settings())
+
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}  # of cluster and command
+FOUR_CELLS = """
+import os, pathlib, signal, sys
+from sftdiv.sweep.ray_tasks import RaySettings, run_tasks
+
+folder = pathlib.Path(sys.argv[1])
+
+def cell(overrides):
+    import ray
+    (name,) = overrides
+    attempt = len(list(folder.glob(f"{name}.*")))
+    got = ray.get_runtime_context().get_assigned_resources()
+    (folder / f"{name}.{attempt}").write_text(f"{sorted(got.items())} {os.getcwd()} {os.environ['MINE']}")
+    if name == "dies" or (name == "dies_once" and attempt == 0):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "raises":
+        raise ValueError("7 is no level")
+
+settings = RaySettings(address=None, num_cpus=1, num_gpus=None, memory_gb=None, resources={"slot": 1}, max_retries=1,
+                       runtime_env={}, init={"num_cpus": 2, "resources": {"slot": 1}})
+os.environ["MINE"] = "passed on"
+run_tasks(cell, [["dies"], ["dies_once"], ["raises"], ["works"]], settings=settings, devices=1,
+          on_lost=lambda overrides, message: print("lost", *overrides, message, sep=": "))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_workers_killed_by_a_signal_are_replaced_and_reported_on_a_real_ray(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    program = [sys.executable, "-c", FOUR_CELLS, str(tmp_path)]
+    done = subprocess.run(
+        program, cwd=tmp_path, env=environment(**TOKEN), capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    attempts = sorted(path.name for path in tmp_path.glob("*.?"))
+    assert attempts == ["dies.0", "dies.1", "dies_once.0", "dies_once.1", "raises.0", "works.0"]
+    lost = dict(line.split(": ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("lost: "))
+    assert lost.keys() == {"dies", "raises"} and lost["raises"] == "ValueError: 7 is no level"
+    assert re.search(r"worker died.*hydra\.launcher\.max_retries=1", lost["dies"])
+    assert (tmp_path / "works.0").read_text() == f"[('CPU', 1.0), ('slot', 1.0)] {tmp_path} passed on"
 
 
 class RayHead:
