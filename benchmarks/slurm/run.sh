@@ -12,7 +12,7 @@ set -euo pipefail
 
 state=${SFTDIV_SLURM:-/tmp/sftdiv-slurm}
 python=${PYTHON:-python}
-export COLUMNS=160 SLURM_CONF=$state/slurm.conf
+export SLURM_CONF=$state/slurm.conf
 
 install_packages() {
   for program in munged slurmctld slurmd sbatch; do
@@ -102,33 +102,27 @@ two_running_jobs() {
   return 1
 }
 
-# kill -9 of every process of a job: the job has no chance to write a word.
-kill_processes_of() {
-  kill -9 $(scontrol listpids "$(squeue --noheader --jobs="$1" --format=%A)" | awk 'NR > 1 { print $1 }')
-}
-
 sweep() {
   cd "${1:-$(mktemp -d)}"
   export SFTDIV_CACHE=$PWD/cache
-  # A job is a process of its own already: sweep.isolate=false saves the imports of a second one.
   local command=("$python" -m sftdiv.run -m strategy=micro_token 'diversity_level=0,1/2,1' seed=0,1
     corpus.samples=1500 size.n=150 corpus.band.low=3 corpus.band.high=400 trainer=cpu trainer.threads=1 tracking=none
-    stop_after=select embedder=none sweep.isolate=false hydra/launcher=submitit_slurm hydra.launcher.partition=cpu
-    hydra.launcher.cpus_per_task=1 hydra.launcher.timeout_min=20)
+    stop_after=select embedder=none hydra/launcher=submitit_slurm hydra.launcher.partition=cpu hydra.launcher.cpus_per_task=1
+    hydra.launcher.timeout_min=20)
 
   echo "# Six cells on SLURM $(sinfo --version | cut -d' ' -f2), one node of $(getconf _NPROCESSORS_ONLN) CPUs"
   type_ sinfo --long --Node
   type_ sacct
 
-  printf '\n# 1. Two jobs are lost while their cells run: one is canceled, all processes of the other are killed.\n'
+  printf '\n# 1. Two jobs are lost while their cells run: one is canceled, one is killed without a chance to say so.\n'
   say "${command[*]} study=on_slurm"
   "${command[@]}" study=on_slurm >first.log 2>&1 &
   local pid=$! code=0 lost
   mapfile -t lost < <(two_running_jobs on_slurm)
   {
-    type_ squeue --array --name=sftdiv
+    type_ squeue --array
     type_ scancel "${lost[0]}"
-    type_ kill_processes_of "${lost[1]}"
+    type_ scancel --signal=KILL --full "${lost[1]}"
   } >meanwhile.log
   wait $pid || code=$?
   cat first.log
@@ -145,12 +139,12 @@ sweep() {
 
   printf '\n# 3. Without waiting: the command ends when the jobs are submitted; the same command adopts them.\n'
   type_ "${command[@]}" study=not_awaited sweep.wait=false
-  type_ squeue --array --name=sftdiv
+  type_ squeue --array
   type_ "$python" -m sftdiv.analyze multirun/not_awaited
   type_ "${command[@]}" study=not_awaited sweep.wait=false
   type_ "${command[@]}" study=not_awaited
   type_ results not_awaited
-  type_ squeue --array --name=sftdiv
+  type_ squeue --array
 }
 
 case ${1:-} in
