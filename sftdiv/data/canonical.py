@@ -19,6 +19,7 @@ from sftdiv.data.external_sort import PARTS, Spill
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_BLOCK = 10_000  # rows
 _KEYS = ("hash", "label", "id", "source", "group")
 
 
@@ -60,10 +61,14 @@ def rows_in_order(spill: Spill, index: pa.Table, columns: Sequence[str] | None =
 
 def fingerprint_of(index: pa.Table) -> str:
     """Digest of the user's data (messages, source, id and carried columns), row by row in canonical order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     digest = hashlib.blake2b(digest_size=16)
-    for batch in index.select(["hash", "label"]).to_batches():
-        for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update("\n".join(pair).encode())
+    for batch in index.select(["hash", "label"]).to_batches(max_chunksize=_BLOCK):
+        lines = pc.binary_join_element_wise(batch["hash"], batch["label"], "\n")
+        joined = pc.binary_join(pa.LargeListArray.from_arrays([0, len(lines)], lines), "")
+        digest.update(joined[0].as_buffer())
     return digest.hexdigest()
 
 

@@ -18,13 +18,13 @@ from sftdiv.storage.files import local_path
 from sftdiv.storage.source_code import is_foreign, source_digest
 
 SOURCE = "source code"  # key in identities; no field of a class has a space in its name
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)  # made once: a corpus hashes every row
 WHOLE_BELOW = 64 << 20  # bytes; larger files are identified by their size and both ends
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:
     """Hex digest of a JSON-serialisable value; equal values, whatever the order of their keys, give equal digests."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]
+    return hashlib.blake2b(_JSON.encode(value).encode(), digest_size=32).hexdigest()[:length]
 
 
 def file_digest(path: Path) -> str:
