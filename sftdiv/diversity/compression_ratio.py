@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Sequence
 
 from sftdiv.diversity.metric import metric
 from sftdiv.diversity.text_set import TextSet
+from sftdiv.text.string_columns import digest_order, text_digests
 
 BLOCK = 1024  # texts joined at once
 
@@ -38,8 +38,7 @@ def compression_ratio(texts: Sequence[str]) -> float:
     Returns:
         A positive number (below 1 only for a few bytes of text).
     """
-    digests = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-    order = sorted(range(len(texts)), key=digests.__getitem__)
+    order = digest_order(text_digests(texts, len(texts)))
     stream = zlib.compressobj(9)
     before = after = 0
     for start in range(0, len(order), BLOCK):
