@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -48,6 +49,8 @@ SETTINGS = (
     *("strategy=micro_token", "strategy.tokenizer=lexical", "diversity_level=0.5", *BAND),
 )
 MEASURED = ("corpus=files", "corpus.on_bad_row=error", "corpus.heldout=0", "corpus.heldout_by=instruction", *BAND)
+MACHINES = {10_000_000: (1, 16), 100_000_000: (4, 32), 1_000_000_000: (16, 64)}  # rows: machines, cores of each
+SHARDED = ("corpus", "token ids", "units")  # steps whose work on rows is divided; ladder and draw are not
 STEPS = ("corpus", "token ids", "units", "universe", "ladder and draw")
 SAMPLER = """
 import select, sys
@@ -197,6 +200,66 @@ def find(value: Any, name: str) -> Iterator[Any]:
             yield from find(item, name)
 
 
+def measurements() -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+    """The CSV by way and step, then by rows; of repeated runs the last, those with a memory limit left out."""
+    found: dict[tuple[str, str], dict[int, dict[str, float]]] = defaultdict(dict)
+    with RESULTS.open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if not row["limit_gb"]:
+                numbers = {name: float(row[name]) for name in ("processor_s", "wall_s", "peak_gb", "distinct")}
+                found[row["way"], row["step"]][int(row["rows"])] = numbers
+    return found
+
+
+def print_table() -> None:
+    """Print each step of each size, with the exponent of its processor time between the smallest and largest size."""
+    print("| way | step | rows | processor s (wall) | peak GB | exponent |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for (way, step), by_rows in measurements().items():
+        for rows, numbers in sorted(by_rows.items()):
+            cell = f"{exponent(by_rows):.2f}" if rows == max(by_rows) and len(by_rows) > 1 else ""
+            seconds = f"{numbers['processor_s']:,.1f} ({numbers['wall_s']:,.0f})"
+            print(f"| {way} | {step} | {rows:,} | {seconds} | {numbers['peak_gb']:.2f} | {cell} |")
+
+
+def exponent(by_rows: Mapping[int, Mapping[str, float]]) -> float:
+    """Exponent of the processor time in the number of rows, between the smallest and the largest size."""
+    small, large = min(by_rows), max(by_rows)
+    growth = by_rows[large]["processor_s"] / max(by_rows[small]["processor_s"], 0.01)
+    return float(np.log(growth) / np.log(large / small))
+
+
+def print_extrapolation() -> None:
+    """Print core hours, hours and memory of each larger size on the machines of `MACHINES`.
+
+    Time grows with the measured exponent, but at least linearly, and memory in proportion to the rows from the smallest
+    and the largest size. Steps in `SHARDED` are divided among all cores of all machines, the others use one core.
+    """
+    print("| rows | machines | core hours | hours | peak GB of one process | bound by |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    steps = {step: by_rows for (way, step), by_rows in measurements().items() if way == "select" and len(by_rows) > 1}
+    for rows, (machines, cores) in MACHINES.items():
+        hours = {step: extrapolated_seconds(by_rows, rows) / 3600 for step, by_rows in steps.items()}
+        memory = {step: extrapolated_peak(by_rows, rows) for step, by_rows in steps.items()}
+        wall = sum(value / (machines * cores if step in SHARDED else 1) for step, value in hours.items())
+        largest = max(memory, key=memory.__getitem__)
+        numbers = f"{sum(hours.values()):,.1f} | {wall:,.1f} | {memory[largest]:,.0f} | {largest}"
+        print(f"| {rows:,} | {machines} of {cores} cores | {numbers} |")
+
+
+def extrapolated_seconds(by_rows: Mapping[int, Mapping[str, float]], rows: int) -> float:
+    """Processor seconds for a number of rows."""
+    largest = max(by_rows)
+    return by_rows[largest]["processor_s"] * (rows / largest) ** max(exponent(by_rows), 1.0)
+
+
+def extrapolated_peak(by_rows: Mapping[int, Mapping[str, float]], rows: int) -> float:
+    """Peak in GB for a number of rows, on the line through the smallest and the largest size."""
+    small, large = min(by_rows), max(by_rows)
+    slope = (by_rows[large]["peak_gb"] - by_rows[small]["peak_gb"]) / (large - small)
+    return by_rows[large]["peak_gb"] + slope * (rows - large)
+
+
 def record(facts: Mapping[str, Any]) -> None:
     """Print a step and add it to the CSV."""
     is_new = not RESULTS.exists()
@@ -224,13 +287,19 @@ def main() -> None:
             way.add_argument("--limit-gb", type=float, help="private memory of a process")
             way.add_argument("--steps", nargs="+", default=STEPS, choices=STEPS)
             way.add_argument("--here", choices=STEPS, help=argparse.SUPPRESS)
+    ways.add_parser("table", help="the measured steps")
+    ways.add_parser("extrapolate", help="larger corpora, from the measured steps")
     settings = vars(parser.parse_args())
     way = settings.pop("way")
     if (step := settings.pop("here", None)) is not None:
         settings.pop("steps")
         step_select(step, **settings)
         return
-    {"rows": rows_of_pool, "select": way_select, "measure": way_measure}[way](**settings)
+    run: dict[str, Callable[..., None]] = {
+        **{"rows": rows_of_pool, "select": way_select, "measure": way_measure},
+        **{"table": print_table, "extrapolate": print_extrapolation},
+    }
+    run[way](**settings)
 
 
 if __name__ == "__main__":

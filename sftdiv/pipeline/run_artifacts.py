@@ -20,7 +20,7 @@ from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import local_path
-from sftdiv.storage.hashing import arrays_hash, content_hash, identity_of, library_versions
+from sftdiv.storage.hashing import array_hash, arrays_hash, identity_of, library_versions
 from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.units.encoding import tokenizer_identity
 
@@ -139,8 +139,8 @@ class RunArtifacts:
         if pretrain.reads == "world":
             reader: Any = self.spec.corpus.reader
             return {"world": reader.world.facts_identity()}
-        rows = np.flatnonzero(self.read_by_base).tolist()
-        return {"corpus": self.data.corpus.fingerprint, "rows": content_hash(rows)}
+        rows = np.flatnonzero(self.read_by_base)
+        return {"corpus": self.data.corpus.fingerprint, "rows": array_hash(rows)}
 
     @cached_property
     def trainer(self) -> TrainerConfig:

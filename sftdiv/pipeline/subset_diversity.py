@@ -94,11 +94,10 @@ def match_columns(artifacts: RunArtifacts, universe: Universe, selection: Select
     """
     columns: dict[str, Any] = {}
     if mix := artifacts.spec.corpus.mix:
-        sources = artifacts.data.strings("source")
+        masks = {source: is_one_of(artifacts.data.strings("source"), [source]) for source in mix}
         rows_of = {"universe": universe.indices, "subset": selection.indices}
         columns["mix"] = {
-            source: {name: int(is_one_of(sources, [source])[rows].sum()) for name, rows in rows_of.items()}
-            for source in mix
+            source: {name: int(mask[rows].sum()) for name, rows in rows_of.items()} for source, mask in masks.items()
         }
     if "length" not in artifacts.spec.selection.match:
         return columns
