@@ -11,7 +11,7 @@ replaced by random words of the pool. ``select`` goes the way of ``python -m sft
 strategy=micro_token strategy.tokenizer=lexical stop_after=select`` step by step, in one process with one thread, and
 ``measure`` runs ``python -m sftdiv.measure``. Both add their steps to `benchmarks/scale.csv`: processor and wall
 seconds, and the peak of the memory without mapped files (``RssAnon``), which a process of its own samples 20 times a
-second. ``--limit-gb`` limits all private memory of the process (``RLIMIT_DATA``): it fails rather than take more.
+second. With ``--limit-gb`` a step that needs more memory, cached pages of files included, is killed.
 ``table`` and ``extrapolate`` print what `scale.md` shows, from the CSV alone.
 """
 
@@ -39,6 +39,7 @@ import pyarrow.parquet as pq
 
 RESULTS = Path(__file__).with_name("scale.csv")
 FIELDS = ("way", "rows", "distinct", "nonzeros", "step", "processor_s", "wall_s", "peak_gb", "limit_gb", "date")
+CONTROL_GROUP = Path("/sys/fs/cgroup/memory/sftdiv-scale")
 SHARD = 100_000  # rows of a file
 LONG = 100  # characters of a side from which two words are replaced
 WORDS_OF = 2_000  # rows of the pool whose words replace others
@@ -54,13 +55,15 @@ SHARDED = ("corpus", "token ids", "units")  # steps whose work on rows is divide
 STEPS = ("corpus", "token ids", "units", "universe", "ladder and draw")
 SAMPLER = """
 import select, sys
-peak = 0
-while not select.select([sys.stdin], [], [], 0.05)[0]:
+peak, ended = 0, False
+print("ready", flush=True)
+while not ended:
+    ended = bool(select.select([sys.stdin], [], [], 0.05)[0])
     try:
         with open(f"/proc/{sys.argv[1]}/status") as status:
             peak = max([peak, *(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))])
     except OSError:
-        break
+        ended = True
 print(peak)
 """
 
@@ -71,6 +74,8 @@ class SampledPeak:
     def __init__(self, process: int) -> None:
         command = [sys.executable, "-I", "-S", "-c", SAMPLER, str(process)]
         self._sampler = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._sampler.stdout is not None
+        self._sampler.stdout.readline()  # "ready"
 
     def __enter__(self) -> SampledPeak:
         return self
@@ -143,7 +148,7 @@ def step_select(step: str, rows: Path, cache: Path, limit_gb: float | None) -> N
     if step == "ladder and draw":
         ladder_and_draw(1000, 100)  # compiles
     if limit_gb is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 1e9), int(limit_gb * 1e9)))
+        limit_memory(limit_gb)
     facts: dict[str, Any] = {"way": "select", "rows": total, "limit_gb": limit_gb or ""}
 
     def measured(name: str, work: Callable[[], Any]) -> Any:
@@ -165,6 +170,16 @@ def step_select(step: str, rows: Path, cache: Path, limit_gb: float | None) -> N
         if step != "universe":
             measured("ladder and draw", lambda: select(spec, artifacts, units, universe))
     record(facts)
+
+
+def limit_memory(limit_gb: float) -> None:
+    """Put this process into a control group of its own (cgroup v1, as root) that may not take more memory.
+
+    Cached pages of files count as well, and are given up first. A process that needs more is killed.
+    """
+    CONTROL_GROUP.mkdir(exist_ok=True)
+    (CONTROL_GROUP / "memory.limit_in_bytes").write_text(str(int(limit_gb * 1e9)), encoding="ascii")
+    (CONTROL_GROUP / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
 
 
 def number_of_rows(folder: Path) -> int:
@@ -284,7 +299,7 @@ def main() -> None:
         way.add_argument("--rows", type=Path, required=True, help="folder of Parquet shards")
         way.add_argument("--cache", type=Path, required=True, help="folder of the artifacts, empty at first")
         if name == "select":
-            way.add_argument("--limit-gb", type=float, help="private memory of a process")
+            way.add_argument("--limit-gb", type=float, help="memory of a process")
             way.add_argument("--steps", nargs="+", default=STEPS, choices=STEPS)
             way.add_argument("--here", choices=STEPS, help=argparse.SUPPRESS)
     ways.add_parser("table", help="the measured steps")
