@@ -51,7 +51,7 @@ SETTINGS = (
 )
 MEASURED = ("corpus=files", "corpus.on_bad_row=error", "corpus.heldout=0", "corpus.heldout_by=instruction", *BAND)
 MACHINES = {10_000_000: (1, 16), 100_000_000: (4, 32), 1_000_000_000: (16, 64)}  # rows: machines, cores of each
-SHARDED = ("corpus", "token ids", "units")  # steps whose work on rows is divided; ladder and draw are not
+SHARDED = {"corpus": 0.75, "token ids": 0.87}  # share of a step that is divided; `scale.md` says from what
 STEPS = ("corpus", "token ids", "units", "universe", "ladder and draw")
 SAMPLER = """
 import select, sys
@@ -230,7 +230,8 @@ def print_table() -> None:
     """Print each step of each size, with the exponent of its processor time between the smallest and largest size."""
     print("| way | step | rows | processor s (wall) | peak GB | exponent |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for (way, step), by_rows in measurements().items():
+    order = [*STEPS, "whole"]
+    for (way, step), by_rows in sorted(measurements().items(), key=lambda item: order.index(item[0][1])):
         for rows, numbers in sorted(by_rows.items()):
             cell = f"{exponent(by_rows):.2f}" if rows == max(by_rows) and len(by_rows) > 1 else ""
             seconds = f"{numbers['processor_s']:,.1f} ({numbers['wall_s']:,.0f})"
@@ -248,7 +249,7 @@ def print_extrapolation() -> None:
     """Print core hours, hours and memory of each larger size on the machines of `MACHINES`.
 
     Time grows with the measured exponent, but at least linearly, and memory in proportion to the rows from the smallest
-    and the largest size. Steps in `SHARDED` are divided among all cores of all machines, the others use one core.
+    and the largest size. What `SHARDED` names is divided among all cores of all machines, the rest uses one core.
     """
     print("| rows | machines | core hours | hours | peak GB of one process | bound by |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -256,7 +257,8 @@ def print_extrapolation() -> None:
     for rows, (machines, cores) in MACHINES.items():
         hours = {step: extrapolated_seconds(by_rows, rows) / 3600 for step, by_rows in steps.items()}
         memory = {step: extrapolated_peak(by_rows, rows) for step, by_rows in steps.items()}
-        wall = sum(value / (machines * cores if step in SHARDED else 1) for step, value in hours.items())
+        divided = {step: SHARDED.get(step, 0.0) * value for step, value in hours.items()}
+        wall = sum(hours.values()) - sum(divided.values()) * (1 - 1 / (machines * cores))
         largest = max(memory, key=memory.__getitem__)
         numbers = f"{sum(hours.values()):,.1f} | {wall:,.1f} | {memory[largest]:,.0f} | {largest}"
         print(f"| {rows:,} | {machines} of {cores} cores | {numbers} |")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import compress, count
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +46,14 @@ def number_ascii_tokens(
     is_ascii = np.fromiter(map(str.isascii, texts), dtype=bool, count=len(texts))
     if len(texts) < fewest:
         is_ascii[:] = False
-    ascii_texts = texts if is_ascii.all() else [texts[row] for row in np.flatnonzero(is_ascii)]
+    ascii_texts = texts if is_ascii.all() else list(compress(texts, is_ascii))
     flat, ascii_lengths, names = _cut_ascii(ascii_texts, inner_apostrophes)
     if is_ascii.all():
         return NumberedTokens(flat, ascii_lengths, names)
     number = defaultdict(count(len(names)).__next__, {name: position for position, name in enumerate(names)})
     other_flat, lengths = array("i"), np.empty(len(texts), dtype=np.int64)
     lengths[is_ascii] = ascii_lengths
-    for row in np.flatnonzero(~is_ascii):
+    for row in np.flatnonzero(~is_ascii).tolist():
         before = len(other_flat)
         other_flat.extend(map(number.__getitem__, otherwise(texts[row])))
         lengths[row] = len(other_flat) - before

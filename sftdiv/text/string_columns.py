@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from sftdiv.text.column_texts import ColumnTexts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Strings = Sequence[str] | pa.ChunkedArray
+    Strings: TypeAlias = Sequence[str] | pa.ChunkedArray
 
 BLOCK = 10_000  # rows
 DIGEST = 16  # bytes: 128 bits, so that no two of a billion texts are taken for equal
@@ -110,12 +110,11 @@ def text_digests(texts: Iterable[str], count: int) -> NDArray[np.uint64]:
         texts: The texts, read once.
         count: Their number.
     """
-    digests = np.empty((count, DIGEST // 8), dtype=">u8")
-    content = memoryview(digests).cast("B", shape=[count * DIGEST]) if count else memoryview(b"")
+    content = bytearray(count * DIGEST)
     for row, text in enumerate(texts):
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST).digest()
         content[row * DIGEST : (row + 1) * DIGEST] = digest
-    return digests.astype(np.uint64)
+    return np.frombuffer(bytes(content), dtype=">u8").astype(np.uint64).reshape(count, DIGEST // 8)
 
 
 def digest_column(digests: NDArray[np.uint64]) -> pa.ChunkedArray:

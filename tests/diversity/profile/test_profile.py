@@ -20,6 +20,7 @@ from sftdiv.diversity.profile.token_bands import thinned, token_bands
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.reporting.dataset.terms import headline, readable
 from sftdiv.reporting.format import format_number, format_percent
+from sftdiv.text.column_texts import ColumnTexts
 
 
 def token_ids(*texts):
