@@ -18,7 +18,7 @@ from sftdiv.data.example_table import normalise
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.protocols import SelectionProblem
-from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Side, Units, Universe
+from sftdiv.records import SIDES, ModelRef, Selection, SftdivError, Units, Universe
 from sftdiv.selection.by_value import column_as_numbers
 from sftdiv.selection.choose import distinct_types
 from sftdiv.selection.group_cap import within_cap
@@ -26,6 +26,7 @@ from sftdiv.selection.mixture import in_mixture
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.file_digests import DamagedFileError
+from sftdiv.text.column_texts import ColumnTexts
 from sftdiv.text.string_columns import codes_of, digest_column, each, is_one_of, text_digests
 from sftdiv.text.words import count_words
 from sftdiv.tracking.run_tracker import RunTracker
@@ -214,7 +215,7 @@ def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str,
     return excluded
 
 
-def normalised_digests(artifacts: RunArtifacts, side: Side) -> pa.ChunkedArray:
+def normalised_digests(artifacts: RunArtifacts, side: str) -> pa.ChunkedArray:
     """Digest of one side of every example, equal for texts that differ only in case, spacing and Unicode form."""
-    texts = artifacts.data.texts(side)
+    texts = ColumnTexts(artifacts.data.strings(side))
     return digest_column(text_digests(map(normalise, texts), len(texts)))

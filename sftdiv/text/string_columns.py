@@ -78,7 +78,7 @@ def is_one_of(values: Strings, names: Collection[str]) -> NDArray[np.bool_]:
     return np.array([name in names for name in each(codes.names)], dtype=bool)[codes.of_row]
 
 
-def each(values: Strings | pa.Array, rows: NDArray[np.int64] | None = None) -> Iterator[str]:
+def each(values: Strings | pa.Array, rows: NDArray[np.integer] | None = None) -> Iterator[str]:
     """The values one after another, or those of some rows; an Arrow column is decoded in blocks."""
     import pyarrow as pa
 

@@ -82,7 +82,9 @@ class TopicUnits:
         centres = mean_directions(vectors, cluster, np.zeros((topics, vectors.shape[1]), dtype=np.float32))
         assigned = with_noise(vectors, cluster, centres, noise=self.noise)
         words = telling_words(clustered_texts, np.where(assigned < topics, assigned, NO_TOPIC), words=self.words)
-        single = [split_words(clustered_texts[index])[: self.words] for index in np.flatnonzero(assigned >= topics)]
+        single = [
+            split_words(clustered_texts[index])[: self.words] for index in np.flatnonzero(assigned >= topics).tolist()
+        ]
         names = [" ".join([str(number), *name_words]) for number, name_words in enumerate([*words, *single])]
         topic, in_cluster = np.full((2, len(first)), NO_TOPIC, dtype=np.int64)
         topic[nonzero], in_cluster[nonzero] = assigned, cluster
