@@ -3,7 +3,6 @@
     python benchmarks/scale.py ladder --rows 1_000_000
     python benchmarks/scale.py batch --pool ../shared/data/pool-117k.parquet
     python benchmarks/scale.py processes --pool ../shared/data/pool-117k.parquet --rows 100_000
-    python benchmarks/scale.py corpus --pool ../shared/data/pool-117k.parquet
 
 ``ladder`` makes units as token units are (16 an example, of 11,000 types whose supports fall as 1/rank by a factor of
 56, the ratio of the band 10 to 500), builds the ladder and draws 100,000 examples at level 0.5, all in a child process.
@@ -12,7 +11,7 @@ above that of the interpreter and its libraries, and a digest of the selected id
 
 ``batch`` compares, on token units of the pool's responses, the pools of ``selection.batch`` and those of other orders
 of ties with the exact ladder's. ``processes`` makes tokens, shingles and signatures of texts with one process and two.
-``corpus`` goes the way from the file to the draw and prints the memory that each step adds at its peak, per row.
+The way from files to a subset is measured by `scale_end_to_end.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,17 +35,13 @@ import scipy.sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from sftdiv.config.from_python import compose_run
 from sftdiv.data.minhash_bands import band_keys
 from sftdiv.data.shingles import BATCH, shingle_sets
-from sftdiv.pipeline.run_artifacts import RunArtifacts
-from sftdiv.pipeline.stages import find_units, find_universe, select
 from sftdiv.protocols import CorpusSide
 from sftdiv.protocols.contexts import not_given
-from sftdiv.records import Ladder, ModelRef, Units, Universe
+from sftdiv.records import Ladder, Units, Universe
 from sftdiv.selection.choose import build_ladders, choose
 from sftdiv.selection.level import k_of_level, smallest_k
-from sftdiv.storage.cache import Store
 from sftdiv.units.encoding import encode
 from sftdiv.units.tokens import TokenUnits
 from sftdiv.vectors.threads import cores
@@ -201,59 +194,6 @@ def step_processes(pool: Path, rows: int) -> dict[str, Any]:
     }
 
 
-def step_corpus(pool: Path) -> dict[str, Any]:
-    """Seconds, and memory above that of the start at the peak of each step (mapped files apart), in bytes per row."""
-    settings = ["corpus=files", f"corpus.path={pool}", "corpus.heldout=0", "embedder=none", "stop_after=select"]
-    overrides = [*settings, "strategy=micro_token", "strategy.tokenizer=lexical", "size=10k", "diversity_level=0.5"]
-    with tempfile.TemporaryDirectory() as cache:
-        spec = compose_run(overrides).spec
-        artifacts = RunArtifacts(spec, Store(Path(cache)))
-        ladder_and_draw(1000, 100)  # compiles
-        start, steps = memory(), {}
-
-        def measured(name: str, work: Callable[[], Any]) -> Any:
-            with SampledPeak() as sampled:
-                result, *seconds = timed(work)
-            rows = len(artifacts.data.corpus)
-            steps[name] = {
-                "s": np.round(seconds, 2).tolist(),
-                "peak_bytes_per_row": round((sampled.peak - start) / rows),
-                "kept_bytes_per_row": round((memory() - start) / rows),
-            }
-            return result
-
-        measured("corpus", lambda: artifacts.data.corpus)
-        measured("token ids", lambda: artifacts.data.token_ids("response", ModelRef("lexical")))
-        units = measured("units", lambda: find_units(spec, artifacts))
-        universe = measured("universe", lambda: find_universe(spec, artifacts, units))
-        measured("ladder and draw", lambda: select(spec, artifacts, units, universe))
-        return {"rows": len(artifacts.data.corpus), "steps": steps}
-
-
-def memory() -> int:
-    """Memory of this process in bytes, without mapped files."""
-    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    return int(fields["RssAnon"].split()[0]) * 1024
-
-
-class SampledPeak:
-    """The most memory that this process takes within the block, sampled a hundred times a second."""
-
-    def __enter__(self) -> SampledPeak:
-        self.peak, self._ended = memory(), threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ended.wait(0.01):
-            self.peak = max(self.peak, memory())
-
-
 def child(*arguments: str, **environment: str) -> str:
     """The JSON line of a step in a process of its own."""
     command = [sys.executable, __file__, *arguments, "--here"]
@@ -271,9 +211,7 @@ def main() -> None:
     processes = steps.add_parser("processes", help="one process and two")
     processes.add_argument("--pool", type=Path, required=True)
     processes.add_argument("--rows", type=int, default=100_000)
-    corpus = steps.add_parser("corpus", help="memory per row of each step")
-    corpus.add_argument("--pool", type=Path, required=True)
-    for step in (ladder, batch, processes, corpus):
+    for step in (ladder, batch, processes):
         step.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     settings = vars(parser.parse_args())
     name = settings.pop("step")

@@ -33,9 +33,10 @@ import numpy as np
 from sftdiv.config.from_python import compose_run
 from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.storage.cache import Store
+from sftdiv.text.string_columns import distinct_by_digest
 from sftdiv.units.clustering.kmeans import mean_directions
 from sftdiv.units.clustering.stability import Stability
-from sftdiv.units.topics import by_size, canonical, with_noise
+from sftdiv.units.topics import by_size, with_noise
 
 HERE = Path(__file__).parent / "topics"
 RESULTS = HERE / "results.json"
@@ -127,7 +128,7 @@ def measured(pool: str, case: str, settings: list[str]) -> dict[str, Any]:
     request = compose_run([*names, *own])
     artifacts = RunArtifacts(request.spec, Store(request.paths.cache)).data
     extractor: Any = request.spec.strategy.extractor
-    _, first, row = canonical(artifacts.texts("instruction"))
+    first, row = distinct_by_digest(artifacts.texts("instruction"))
     vectors = artifacts.embeddings("instruction")[first]
     placed = np.flatnonzero(vectors.any(axis=1))
     vectors = vectors[placed]

@@ -147,12 +147,15 @@ def batch_rows(batch: pa.RecordBatch, number: int, *, others: Collection[str], r
     at_once = _rows_at_once(batch)
     for start in range(0, batch.num_rows, at_once):
         part = batch.slice(start, at_once)
-        columns = [_values(column) for column in part.columns]
+        names, columns = part.schema.names, [_values(column) for column in part.columns]
+        all_readable = not any(isinstance(value, _Unreadable) for values in columns for value in values)
         for position, values in enumerate(zip(*columns, strict=True), start=number + start):
-            row = dict(zip(part.schema.names, values, strict=True))
-            broken = next((name for name, value in row.items() if isinstance(value, _Unreadable)), None)
+            row = dict(zip(names, values, strict=True))
+            broken = None
+            if not all_readable:
+                broken = next((name for name, value in row.items() if isinstance(value, _Unreadable)), None)
             if broken is None:
-                yield position, {**row, **not_read}
+                yield position, row | not_read
             else:
                 reject(position, f"{row[broken].reason} (column {broken})", "")
 

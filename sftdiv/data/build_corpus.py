@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,8 +158,8 @@ def _build(
             index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
         if split is not None:
             index = _group_near(spill, index, split)
-        groups, sources = index.column("group").to_pylist(), index.column("source").to_pylist()
-        mask = held_out(groups, sources, count=heldout, seed=seed, never=ood)
+        groups = index.column("group")
+        mask = held_out(groups, index.column("source"), count=heldout, seed=seed, never=ood)
         _write(_corpus_tables(spill, index, mask), folder / DATA)
     counts = {
         "read": spill.rows + rejected,
@@ -168,7 +167,7 @@ def _build(
         **{f"unread.{name}": count for name, count in sorted(unread.items())},
         **duplicates,
         "examples": len(index),
-        "groups": len(set(groups)),
+        "groups": len(groups.unique()),
         "heldout": int(mask.sum()),
     }
     write_json(folder / ABOUT, {"fingerprint": fingerprint_of(index), "counts": counts, FIRST: first})
@@ -210,17 +209,18 @@ def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) ->
     """The corpus, one part at a time, with unique ids and the held-out mask."""
     import pyarrow as pa
 
-    ids = iter(unique_ids(index.column("hash").to_pylist(), index.column("id").to_pylist()))
-    mask, groups = iter(heldout), index.column("group").combine_chunks()
+    ids = unique_ids(index.column("hash"), index.column("id")).combine_chunks()
+    mask, groups = pa.array(heldout), index.column("group").combine_chunks()
     start = 0
     for table in rows_in_order(spill, index):
         id_position, rows = table.schema.get_field_index("id"), len(table)
-        table = table.set_column(id_position, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
+        table = table.set_column(id_position, "id", ids.slice(start, rows))
         table = table.set_column(table.schema.get_field_index("group"), "group", groups.slice(start, rows))
+        table = table.append_column("heldout", mask.slice(start, rows))
         start += rows
         table = table.drop_columns(["hash", "label"])
         table = table.rename_columns([name.removeprefix(CARRIED) for name in table.column_names])
-        yield table.append_column("heldout", pa.array(islice(mask, rows), type=pa.bool_(), size=rows))
+        yield table
 
 
 def _write(tables: Iterator[pa.Table], path: Path) -> None:

@@ -8,17 +8,18 @@ bytes per row.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sftdiv.data.external_sort import PARTS, Spill
+from sftdiv.text.string_columns import codes_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_BLOCK = 10_000  # rows
 _KEYS = ("hash", "label", "id", "source", "group")
 
 
@@ -60,14 +61,18 @@ def rows_in_order(spill: Spill, index: pa.Table, columns: Sequence[str] | None =
 
 def fingerprint_of(index: pa.Table) -> str:
     """Digest of the user's data (messages, source, id and carried columns), row by row in canonical order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     digest = hashlib.blake2b(digest_size=16)
-    for batch in index.select(["hash", "label"]).to_batches():
-        for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update("\n".join(pair).encode())
+    for batch in index.select(["hash", "label"]).to_batches(max_chunksize=_BLOCK):
+        lines = pc.binary_join_element_wise(batch["hash"], batch["label"], "\n")
+        joined = pc.binary_join(pa.LargeListArray.from_arrays([0, len(lines)], lines), "")
+        digest.update(joined[0].as_buffer())
     return digest.hexdigest()
 
 
-def unique_ids(hashes: Sequence[str], ids: Sequence[str]) -> list[str]:
+def unique_ids(hashes: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """One distinct id per row.
 
     An id that a single row has stays. A missing id becomes the row's hash; a shared one gets the hash
@@ -77,11 +82,15 @@ def unique_ids(hashes: Sequence[str], ids: Sequence[str]) -> list[str]:
         hashes: Hash of each row, equal rows adjacent.
         ids: The user's id of each row, or an empty string.
     """
-    holders = Counter(ids)
-    holders[""] = 1
-    unique, copy = [], 0
-    for row, (key, name) in enumerate(zip(hashes, ids, strict=True)):
-        copy = copy + 1 if row and key == hashes[row - 1] else 0
-        base = (name or key) if holders[name] == 1 else f"{name}-{key[:12]}"
-        unique.append(f"{base}-{copy + 1}" if copy and (not name or holders[name] > 1) else base)
-    return unique
+    import pyarrow.compute as pc
+
+    rows, code = np.arange(len(ids)), codes_of(ids).of_row
+    missing = pc.equal(ids, "").to_numpy()
+    shared = (np.bincount(code)[code] > 1) & ~missing if len(ids) else missing
+    is_copy = np.zeros(len(ids), dtype=bool)
+    is_copy[1:] = pc.equal(hashes.slice(1), hashes.slice(0, max(len(ids) - 1, 0))).to_numpy()
+    copy = rows - np.maximum.accumulate(np.where(is_copy, 0, rows))
+    with_hash = pc.binary_join_element_wise(ids, pc.utf8_slice_codeunits(hashes, 0, 12), "-")
+    base = pc.if_else(missing, hashes, pc.if_else(shared, with_hash, ids))
+    numbered = pc.binary_join_element_wise(base, pc.cast(copy + 1, "string"), "-")
+    return pc.if_else((copy > 0) & (missing | shared), numbered, base)

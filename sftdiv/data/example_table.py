@@ -14,6 +14,7 @@ from sftdiv.storage.hashing import content_hash
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LABELS = json.JSONEncoder(sort_keys=True)
 CARRIED = "carried."  # opens the name of a carried column while it stands beside internal ones
 
 
@@ -30,7 +31,7 @@ def _row(example: Example) -> dict[str, Any]:
     instruction, response = _text_of(example, "user"), _text_of(example, "assistant")
     return {
         "hash": content_hash(example.messages, length=32),
-        "label": json.dumps([example.source, example.id, example.extra], sort_keys=True),
+        "label": _LABELS.encode([example.source, example.id, example.extra]),
         "id": example.id,
         "messages": example.messages,
         "instruction": instruction,

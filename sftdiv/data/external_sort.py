@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ class Spill:
 
         schemas = [table.schema] if self._schema is None else [self._schema, table.schema]
         self._schema = pa.unify_schemas(schemas, promote_options="permissive")
-        part = np.array([int(digits[:2], 16) * PARTS // 256 for digits in table.column("hash").to_pylist()])
+        part = _parts(table.column("hash"))
         by_part = table.take(np.argsort(part, kind="stable")).combine_chunks()
         ends = np.cumsum(np.bincount(part, minlength=PARTS))
         path = self.folder / f"{len(self._files):06d}.arrow"
@@ -68,6 +69,15 @@ class Spill:
         return pa.concat_tables(
             [empty, *(_read(path, number, fields) for path in self._files)], promote_options="permissive"
         )
+
+
+def _parts(hashes: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Part of each hash, by its first two hexadecimal digits, shape (rows,)."""
+    import pyarrow.compute as pc
+
+    first = pc.utf8_slice_codeunits(hashes, 0, 2).combine_chunks().dictionary_encode()
+    part = np.array([int(digits, 16) * PARTS // 256 for digits in first.dictionary.to_pylist()], dtype=np.int64)
+    return part[first.indices.to_numpy()]
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

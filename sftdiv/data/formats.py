@@ -10,13 +10,14 @@ longer the user's data. A column that changes the conversation is read, or makes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from sftdiv.data.bad_rows import BadRowError
+from sftdiv.data.conversation_checks import check_turns, check_unicode
+from sftdiv.data.plain_pairs import PairColumns, pair_columns, plain_pair
 from sftdiv.data.row_columns import (
     as_turns,
     carried_value,
@@ -49,6 +50,7 @@ INPUT = ("input", "context")  # Alpaca's and Dolly's
 HISTORY = ("history",)  # earlier turns of LLaMA-Factory's alpaca format
 MAPPED = ("instruction", "input", "response", "system", "history", "messages")
 RESERVED = ("id", "messages", "instruction", "response", "source", "group", "heldout")
+MOST_LAYOUTS = 1_000  # sets of columns that are remembered
 RULES = 2  # of the conversion: raise it when another conversation is read from the same row
 
 
@@ -137,12 +139,34 @@ class Converter:
         if self.ignore:
             row = {column: value for column, value in row.items() if column not in self.ignore}
         unread: set[str] = set()
-        messages = [{**turn, "content": self._without_removed(turn["content"])} for turn in self._messages(row, unread)]
-        _check_turns(messages)
+        messages = self._plain_pair(row)
+        if messages is None:
+            turns = self._messages(row, unread)
+            messages = [{**turn, "content": self._without_removed(turn["content"])} for turn in turns]
+            check_turns(messages)
         kept = {*self.columns, self.id, self.source}
         example = Example(messages, source, name, carried, unread=tuple(sorted(unread - kept)))
-        _check_unicode(example)
+        check_unicode(example)
         return example
+
+    def _plain_pair(self, row: Row) -> list[Message] | None:
+        """The conversation of a row of two or three plain texts; None for any other row."""
+        names = tuple(row)
+        if names not in self._pairs:
+            if len(self._pairs) == MOST_LAYOUTS:
+                self._pairs.clear()
+            of_formats = (name for required in FORMATS.values() for options in required for name in options)
+            known = {*SYSTEM, *INPUT, *HISTORY, *NAMES, *self._named.values(), *of_formats}.intersection(names)
+            inputs = self._columns("input", INPUT)
+            others = (*self._columns("history", HISTORY), *self._columns("system", SYSTEM))
+            self._pairs[names] = pair_columns(known, self.formats.values(), inputs=inputs, others=others)
+        columns = self._pairs[names]
+        return None if columns is None else plain_pair(row, columns, self.remove)
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, ...], PairColumns | None]:
+        """Columns of the pair in rows of each layout (names of columns); filled by `_plain_pair`."""
+        return {}
 
     @cached_property
     def _named(self) -> dict[str, str]:
@@ -222,28 +246,3 @@ class Converter:
         for literal in self.remove:
             text = text.replace(literal, "")
         return text
-
-
-def _check_turns(messages: Sequence[Message]) -> None:
-    has_system = bool(messages) and messages[0]["role"] == "system"
-    turns = messages[1:] if has_system else messages
-    roles = [turn["role"] for turn in turns]
-    if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise BadRowError(
-            "wrong turns: after an optional system turn, user and assistant must alternate and end with assistant, "
-            f"got {roles}"
-        )
-    for turn in turns:
-        if not turn["content"].strip():
-            side = "response" if turn["role"] == "assistant" else "instruction"
-            raise BadRowError(f"empty {side}: a turn of {turn['role']} is blank")
-
-
-def _check_unicode(example: Example) -> None:
-    """Reject lone surrogates, which stand for undecodable bytes (``surrogateescape``) or come from JSON escapes."""
-    texts = [turn["content"] for turn in example.messages]
-    try:
-        "\n".join([*texts, example.source, example.id, json.dumps(example.extra, ensure_ascii=False)]).encode()
-    except UnicodeEncodeError as error:
-        around = error.object[max(0, error.start - 20) : error.start + 20]
-        raise BadRowError(f"not UTF-8: a byte or surrogate that is no character, at {around!a}") from error

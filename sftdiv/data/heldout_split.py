@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.validate import check_range
+from sftdiv.text.string_columns import Codes, codes_of, each, sorted_codes
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 MAX_SHARE = 0.05  # of the corpus and of each source (there rounded up): held-out examples are lost for training
 
 
 def held_out(
-    groups: Sequence[str], sources: Sequence[str], *, count: int, seed: int, never: Sequence[str] = ()
+    groups: Strings, sources: Strings, *, count: int, seed: int, never: Sequence[str] = ()
 ) -> NDArray[np.bool_]:
     """Mask of the held-out examples, shape (examples,): about ``count`` of them and never more.
 
@@ -44,32 +48,32 @@ def held_out(
     """
     check_range("corpus.heldout", count, least=0, whole=True)
     check_sources(never, sources)
-    sizes = Counter(groups)
-    examples = {source: rows for source, rows in Counter(sources).items() if source not in never}
-    room = min(count, math.floor(MAX_SHARE * sum(examples.values())))
-    source_room = {source: math.ceil(MAX_SHARE * rows) for source, rows in examples.items()}
-    divided = {group for group, source in zip(groups, sources, strict=True) if source in never}
-    queues = _group_queues(groups, sources, divided, seed)
-    chosen: set[str] = set()
-    turns = [(0, source) for source in sorted(queues)]
+    group, source = codes_of(groups), sorted_codes(sources)
+    names, is_never = source.names.to_pylist(), np.isin(source.names.to_pylist(), list(never))
+    sizes = np.bincount(group.of_row, minlength=len(group.names))
+    examples = np.where(is_never, 0, np.bincount(source.of_row, minlength=len(names)))
+    room = min(count, math.floor(MAX_SHARE * int(examples.sum())))
+    is_chosen = np.zeros(len(group.names), dtype=bool)
+    queues = _group_queues(group, source, is_never, seed) if room else {}
+    turns = [(0, number) for number in sorted(queues)]
     while turns and room:
-        size, source = heapq.heappop(turns)
-        largest = min(room, source_room[source] - size)
-        group = next((group for group in queues[source] if sizes[group] <= largest), None)
-        if group is not None:
-            chosen.add(group)
-            room -= sizes[group]
-            heapq.heappush(turns, (size + sizes[group], source))
-    return np.array([group in chosen for group in groups], dtype=bool)
+        size, number = heapq.heappop(turns)
+        largest = min(room, math.ceil(MAX_SHARE * int(examples[number])) - size)
+        chosen = next((code for code in queues[number] if sizes[code] <= largest), None)
+        if chosen is not None:
+            is_chosen[chosen] = True
+            room -= int(sizes[chosen])
+            heapq.heappush(turns, (size + int(sizes[chosen]), number))
+    return is_chosen[group.of_row]
 
 
-def check_sources(ood: Sequence[str], sources: Sequence[str]) -> None:
+def check_sources(ood: Sequence[str], sources: Strings) -> None:
     """Refuse sources that the corpus does not have, or all that it has.
 
     Raises:
         SftdivError: ``ood`` names an unknown source, or leaves none.
     """
-    known = set(sources)
+    known = set(codes_of(sources).names.to_pylist())
     if unknown := sorted(set(ood) - known):
         raise SftdivError(
             f"corpus.ood names {', '.join(unknown)}; the corpus has the sources: "
@@ -79,24 +83,33 @@ def check_sources(ood: Sequence[str], sources: Sequence[str]) -> None:
         raise SftdivError(f"corpus.ood={sorted(ood)} names all sources, so that nothing is left to train on")
 
 
-def _group_queues(
-    groups: Sequence[str], sources: Sequence[str], skipped: set[str], seed: int
-) -> dict[str, Iterator[str]]:
-    """The groups of each source, ordered by hash, without the skipped ones; each iterator is consumed once."""
-    source_counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for group, source in zip(groups, sources, strict=True):
-        if group not in skipped:
-            source_counts[group][source] += 1
-    queues: defaultdict[str, list[str]] = defaultdict(list)
-    for group in sorted(source_counts, key=lambda group: content_hash([seed, group])):
-        counts = source_counts[group]
-        owner = min(counts, key=lambda source: (-counts[source], source))
-        queues[owner].append(group)
-    return {source: iter(queue) for source, queue in queues.items()}
+def _group_queues(group: Codes, source: Codes, is_never: NDArray[np.bool_], seed: int) -> dict[int, Iterator[np.int64]]:
+    """The groups of each source in the order of their hashes, without those that touch a source of ``is_never``.
+
+    Args:
+        group: Group of each example.
+        source: Source of each example, numbered in the order of their names.
+        is_never: Mask of the sources of which nothing is held out, shape (sources,).
+        seed: Seed of the hashes.
+
+    Returns:
+        Codes of groups by the number of the source that owns them; each iterator is consumed once.
+    """
+    pair, rows = np.unique(group.of_row * np.int64(len(source.names)) + source.of_row, return_counts=True)
+    group_of_pair, source_of_pair = np.divmod(pair, len(source.names))
+    order = np.lexsort((source_of_pair, -rows, group_of_pair))  # the owner of a group comes first
+    is_owner = np.diff(group_of_pair[order], prepend=-1) != 0
+    owner = source_of_pair[order][is_owner]  # by group, since every group has a row
+    divided = np.zeros(len(owner), dtype=bool)
+    divided[group_of_pair[is_never[source_of_pair]]] = True
+    hashes = np.fromiter((content_hash([seed, name]) for name in each(group.names)), dtype="S16", count=len(owner))
+    by_hash = np.argsort(hashes, kind="stable")
+    by_hash = by_hash[~divided[by_hash]]
+    return {int(number): iter(by_hash[owner[by_hash] == number]) for number in np.unique(owner[by_hash])}
 
 
 def out_of_distribution(
-    groups: Sequence[str], sources: Sequence[str], ood: Sequence[str], *, size: int, seed: int
+    groups: Strings, sources: Strings, ood: Sequence[str], *, size: int, seed: int
 ) -> NDArray[np.int64]:
     """Ascending rows of the scored examples of sources that are never trained on: one per group, ``size`` per source.
 
@@ -109,14 +122,15 @@ def out_of_distribution(
         size: Maximal number of examples per source.
         seed: Seed of the choice, by hash.
     """
-    shared = {group for group, source in zip(groups, sources, strict=True) if source not in ood}
-    first: dict[str, dict[str, int]] = {source: {} for source in sorted(set(ood))}
-    for row, (group, source) in enumerate(zip(groups, sources, strict=True)):
-        if source in first and group not in shared:
-            first[source].setdefault(group, row)
-    chosen = [
-        row
-        for rows in first.values()
-        for _, row in sorted((content_hash([seed, group]), row) for group, row in rows.items())[:size]
-    ]
+    group, source = codes_of(groups), codes_of(sources)
+    names = source.names.to_pylist()
+    is_ood = np.isin(names, list(ood))[source.of_row]
+    shared = np.zeros(len(group.names), dtype=bool)
+    shared[group.of_row[~is_ood]] = True
+    chosen: list[int] = []
+    for number in (names.index(name) for name in sorted(set(ood)) if name in names):
+        rows = np.flatnonzero((source.of_row == number) & ~shared[group.of_row])
+        codes, first = np.unique(group.of_row[rows], return_index=True)
+        hashed = zip((content_hash([seed, name]) for name in each(group.names, codes)), rows[first], strict=True)
+        chosen += [int(row) for _, row in sorted(hashed)[:size]]
     return np.array(sorted(chosen), dtype=np.int64)

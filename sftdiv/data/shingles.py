@@ -14,7 +14,7 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
+from sftdiv.text.ascii_tokens import number_ascii_tokens
 from sftdiv.text.processes import in_processes
 from sftdiv.text.words import UNSPACED, marks
 
@@ -92,8 +93,7 @@ def shingles_of(texts: Sequence[str], *, unit: str, size: int) -> TextShingles:
         raise SftdivError(
             f"shingles of {size} {unit} cannot be made: the unit must be one of {', '.join(UNITS)}, the size 1 or more"
         )
-    hashes = _hashes_of(unit)
-    return _batch_sets([hashes(text) for text in texts], size)
+    return _batch_sets(_word_hashes(texts) if unit == "words" else [_character_hashes(text) for text in texts], size)
 
 
 class SetCollector:
@@ -159,8 +159,8 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-class _Words(dict[str, int]):
-    """Hashes of the words and symbols of a text, equal in every process, unlike Python's ``hash``."""
+class _Hashes(dict[str, int]):
+    """Hashes of words and symbols, equal in every process, unlike Python's ``hash``; each process remembers its own."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _CACHED_WORDS:
@@ -168,21 +168,19 @@ class _Words(dict[str, int]):
         digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return self.setdefault(word, int.from_bytes(digest, "little"))
 
-    def __call__(self, text: str) -> NDArray[np.uint64]:
-        words = _WORDS.findall(_normal(text))
-        return np.fromiter(map(self.__getitem__, words), dtype=np.uint64, count=len(words))
+
+_HASHES = _Hashes()
 
 
-@cache
-def _hashes_of(unit: str) -> _Words | _Characters:
-    """Hashes of the units of a text; those of words are remembered by each process."""
-    return _Words() if unit == "words" else _Characters()
+def _word_hashes(texts: Sequence[str]) -> list[NDArray[np.uint64]]:
+    """Hashes of the words and symbols of each text."""
+    tokens = number_ascii_tokens([_normal(text) for text in texts], _WORDS.findall, inner_apostrophes=False)
+    hashes = np.fromiter(map(_HASHES.__getitem__, tokens.names), dtype=np.uint64, count=len(tokens.names))
+    return np.split(hashes[tokens.flat], np.cumsum(tokens.lengths)[:-1]) if len(texts) else []
 
 
-class _Characters:
+def _character_hashes(text: str) -> NDArray[np.uint64]:
     """Code points of a text; runs of white space count as one blank."""
-
-    def __call__(self, text: str) -> NDArray[np.uint64]:
-        spaced = " ".join(_normal(text).split())
-        points = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        return points.astype(np.uint64) + np.uint64(1)
+    spaced = " ".join(_normal(text).split())
+    points = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return points.astype(np.uint64) + np.uint64(1)

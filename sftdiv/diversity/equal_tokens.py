@@ -12,7 +12,6 @@ their number of tokens.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +27,7 @@ from sftdiv.diversity.ngram_ratio import ngram_ratios
 from sftdiv.diversity.self_repetition import self_repetition
 from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
+from sftdiv.text.string_columns import digest_order, text_digests
 
 TOKENS = 10_000  # per sample: held by 500 responses of 20 tokens as well as by 10,000 responses of 250
 DRAWS = 16  # samples; with them the mean entropy varies by about 0.01 bit over seeds
@@ -99,7 +99,7 @@ def _samples(
 ) -> Iterator[tuple[TokenIds, list[str]]]:
     """Samples of exactly ``tokens`` tokens as token ids and texts; the last text is cut by its share of tokens kept."""
     lengths = token_ids.lengths()
-    canonical = _canonical_order(texts)
+    canonical = digest_order(text_digests(texts, len(texts)))  # equal texts are interchangeable
     canonical = canonical[lengths[canonical] > 0]
     rng = np.random.default_rng(SEED)
     for _ in range(draws):
@@ -120,9 +120,3 @@ def _first_of_permutation(
     """The first rows of a random permutation that together hold at least ``tokens`` tokens."""
     permuted = rng.permutation(rows)
     return permuted[: int(np.searchsorted(np.cumsum(lengths[permuted]), tokens)) + 1]
-
-
-def _canonical_order(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Rows in the order of the texts' hashes, shape (texts,); equal texts are interchangeable."""
-    digests = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
-    return np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)

@@ -39,6 +39,7 @@ from sftdiv.diversity.metric import DECLARED, Family, Metric
 from sftdiv.diversity.text_set import TextSet, UnitSet
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.storage.hashing import SOURCE
+from sftdiv.storage.progress_bar import tracked
 from sftdiv.storage.source_code import is_foreign, source_digest
 from sftdiv.storage.validate import check_one_of
 
@@ -139,7 +140,7 @@ def describe(
         missing = {"reference"}
     columns: dict[str, float] = {}
     with _threads_for(len(texts)):
-        for family in (FAMILIES[name] for name in metrics):
+        for family in tracked([FAMILIES[name] for name in metrics], "diversity metrics", unit="families"):
             if family.needs not in missing:
                 columns |= family.values(subset)
     return columns

@@ -9,6 +9,7 @@ that of grouping the n-grams, not quadratic in the texts.
 from __future__ import annotations
 
 import math
+from itertools import starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from sftdiv.diversity.ngram_counts import ORDER, NgramCounts, count_ngrams
 from sftdiv.diversity.text_set import TextSet
 from sftdiv.records import TokenIds
 
+BLOCK = 10_000  # texts whose numbers are Python objects at a time
 WEIGHT = 1 / ORDER
 EPSILON = 0.1  # matches of an order without any: method 1 of Chen and Cherry 2014, as in Texygen and NLTK
 
@@ -67,14 +69,12 @@ def self_bleu_scores(token_ids: TokenIds, *, counts: NgramCounts | None = None) 
         return np.full(len(token_ids.lengths()), np.nan)
     counts = counts or count_ngrams(token_ids)
     possible = np.maximum(counts.lengths - np.arange(ORDER)[:, None], 1)
-    rows = zip(
-        counts.lengths.tolist(),
-        closest_lengths(counts.lengths).tolist(),
-        counts.matches.T.tolist(),
-        possible.T.tolist(),
-        strict=True,
-    )
-    return np.fromiter((_bleu(*row) for row in rows), dtype=np.float64, count=len(counts.lengths))
+    columns = (counts.lengths, closest_lengths(counts.lengths), counts.matches.T, possible.T)
+    scores = np.empty(len(counts.lengths))
+    for start in range(0, len(scores), BLOCK):
+        block = slice(start, start + BLOCK)
+        scores[block] = list(starmap(_bleu, zip(*(column[block].tolist() for column in columns), strict=True)))
+    return scores
 
 
 def _bleu(length: int, closest: int, matches: list[int], possible: list[int]) -> float:

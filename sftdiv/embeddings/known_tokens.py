@@ -8,6 +8,7 @@ similarity of 0.6. The share is measured before anything is embedded.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ MULTILINGUAL = "embedder=minilm embedder.path=sentence-transformers/paraphrase-m
 WARN_ABOVE, REFUSE_ABOVE = 0.05, 0.2  # share of unknown tokens
 
 
-def count_tokens(model: SentenceTransformer, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def count_tokens(model: SentenceTransformer, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tokens of each text before truncation, special ones included, and the unknown ones; shape (texts,) each."""
     tokenizer: Any = model.tokenizer
     is_of_transformers = callable(tokenizer)  # else from tokenizers, as in static embeddings
@@ -32,7 +33,7 @@ def count_tokens(model: SentenceTransformer, texts: list[str]) -> tuple[NDArray[
     counts: list[int] = []
     unknown_counts: list[int] = []
     for start in range(0, len(texts), BLOCK):
-        block = texts[start : start + BLOCK]
+        block = list(texts[start : start + BLOCK])
         if is_of_transformers:
             ids = tokenizer(block, truncation=False, verbose=False, return_attention_mask=False)["input_ids"]
         else:

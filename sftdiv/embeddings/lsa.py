@@ -17,6 +17,8 @@ import numpy as np
 
 from sftdiv.records import Embeddings, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.text.column_texts import ChosenTexts
+from sftdiv.text.string_columns import distinct_in_order
 from sftdiv.text.words import terms
 
 
@@ -66,7 +68,8 @@ class LsaEmbedder:
         from sklearn.preprocessing import normalize
         from threadpoolctl import threadpool_limits
 
-        distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
+        first, row = distinct_in_order(texts)
+        distinct = ChosenTexts(texts, first)
         tfidf = TfidfVectorizer(
             tokenizer=terms,
             token_pattern=None,

@@ -25,7 +25,9 @@ from sftdiv.records import Embeddings, ModelRef, SftdivError
 from sftdiv.storage.file_digests import is_whole
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.progress_bar import progress_bar
+from sftdiv.text.column_texts import ChosenTexts
 from sftdiv.text.lines import first_line
+from sftdiv.text.string_columns import distinct_in_order
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -84,28 +86,28 @@ class SentenceEmbedder:
         """
         devices = self._devices()
         model = self._load(devices[0])
-        distinct, row = np.unique(np.array(texts, dtype=object), return_inverse=True)
-        tokens, unknown = count_tokens(model, distinct.tolist())
+        first, row = distinct_in_order(texts)
+        tokens, unknown = count_tokens(model, ChosenTexts(texts, first))
         unknown_share = float(unknown.sum() / max(tokens.sum(), 1))
         check_known(unknown_share, self.path)
         limit = int(min(model.max_seq_length or np.inf, 1 << 30))
         work = np.minimum(tokens, limit)
         order = np.argsort(-work, kind="stable")
-        log.info("embedding %s distinct texts with %s on %s", f"{len(distinct):,}", self.path, " ".join(devices))
-        if devices[0] == "cpu" and len(distinct) > MANY:
+        log.info("embedding %s distinct texts with %s on %s", f"{len(first):,}", self.path, " ".join(devices))
+        if devices[0] == "cpu" and len(first) > MANY:
             log.info("without a GPU this can take an hour, once; embedder=lsa takes seconds, embedder=none skips it")
         with _pool(model, devices) as pool, progress_bar("embedding", int(work.sum()), unit="tokens") as advance:
             for number, rows in enumerate(_shards(order)):
                 path = partial / f"{number:06d}.npy"
                 is_done = is_whole(path)
                 if not is_done:
-                    save_shard(path, self._encode(model, distinct[rows], work[rows], pool))
+                    save_shard(path, self._encode(model, [texts[index] for index in first[rows]], work[rows], pool))
                 advance(int(work[rows].sum()), earlier=is_done)
         vectors = _assemble(partial, row, order)
         truncated = tokens > limit
         made_by = {
             "model": self.path,
-            "distinct": len(distinct),
+            "distinct": len(first),
             "tokens": int(tokens.sum()),
             "max_tokens": limit,
             "unknown": unknown_share,
@@ -115,7 +117,7 @@ class SentenceEmbedder:
         return Embeddings(vectors, made_by)
 
     def _encode(
-        self, model: SentenceTransformer, texts: NDArray[Any], tokens: NDArray[np.int64], pool: Any
+        self, model: SentenceTransformer, texts: list[str], tokens: NDArray[np.int64], pool: Any
     ) -> NDArray[np.float32]:
         """Vectors of one shard, shape (texts, dimensions); ``tokens`` is the number of tokens of each text."""
         budget = self.batch_tokens or BATCH_TOKENS["cpu" if model.device.type == "cpu" else "cuda"]
@@ -126,7 +128,7 @@ class SentenceEmbedder:
             "normalize_embeddings": True,
             "show_progress_bar": False,
         }
-        return np.asarray(model.encode(texts.tolist(), **settings), dtype=np.float32)
+        return np.asarray(model.encode(texts, **settings), dtype=np.float32)
 
     def _devices(self) -> list[str]:
         """Names of the devices that are used."""

@@ -13,7 +13,8 @@ which is one for a study (`embeddings.*` of the row describe it), and are left o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,11 @@ from sftdiv.diversity.vendi import vendi_score
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.records import SIDES, ModelRef, TokenIds
 from sftdiv.storage.hashing import content_hash
+from sftdiv.text.string_columns import each
 from sftdiv.units.lexical import LEXICAL
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 MIN_OCCURRENCES = 5  # of a counted word in the corpus; rarer ones are mostly names, numbers and misspellings
 REFERENCE = 2_000  # examples of the corpus whose coverage is measured: standard error about 0.15 / sqrt(2,000) = 0.003
@@ -46,7 +51,7 @@ def axes(data: CorpusArtifacts, rows: NDArray[np.int64]) -> dict[str, float]:
     tokens = [data.token_ids(side, ModelRef(LEXICAL)) for side in SIDES]
     columns: dict[str, float] = {"types": word_types(tokens, rows)}
     if data.embeds:
-        reference = reference_rows(data.corpus.column("id"))
+        reference = reference_rows(data.strings("id"))
         subset, corpus = (
             joined_vectors(*(data.embeddings_of(side, part).vectors for side in SIDES)) for part in (rows, reference)
         )
@@ -81,11 +86,12 @@ def word_types(sides: Iterable[TokenIds], rows: NDArray[np.int64]) -> int:
     return sum(corpus.get(word, 0) >= MIN_OCCURRENCES for word in subset)
 
 
-def reference_rows(ids: Sequence[str]) -> NDArray[np.int64]:
+def reference_rows(ids: Strings) -> NDArray[np.int64]:
     """Ascending rows of at most ``REFERENCE`` examples, by a hash of their ids: the same for all runs of a corpus."""
     if len(ids) <= REFERENCE:
         return np.arange(len(ids))
-    digests = np.array([content_hash(["axis.coverage", each]) for each in ids])
+    hashes = (content_hash(["axis.coverage", name]) for name in each(ids))
+    digests = np.fromiter(hashes, dtype="S16", count=len(ids))
     return np.sort(np.argsort(digests, kind="stable")[:REFERENCE])
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_atomically
 from sftdiv.storage.folders import check_folder
 from sftdiv.storage.hashing import identity_of, library_versions
+from sftdiv.text.column_texts import ColumnTexts
 from sftdiv.units.tokens import frequencies
 
 REJECTED = ("rejected.jsonl", "rejected-baseline.jsonl")  # rejected rows of the dataset and of its baseline
@@ -65,12 +67,13 @@ class FittedTogether:
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
         """Embeddings of one side of the dataset, fitted together with the same side of the other datasets."""
-        side = next(side for side in SIDES if self.corpora[self.position].column(side) == list(texts))
-        all_texts = list(texts)
-        for position, corpus in enumerate(self.corpora):
-            if position != self.position:
-                all_texts += corpus.column(side)
-        embeddings = self.embedder.embed(all_texts, partial)
+        import pyarrow as pa
+
+        own = self.corpora[self.position].table.data
+        side = next(side for side in SIDES if all(map(eq, ColumnTexts(own.column(side)), texts)))
+        others = [corpus.table.data for position, corpus in enumerate(self.corpora) if position != self.position]
+        chunks = [chunk for data in (own, *others) for chunk in data.column(side).chunks]
+        embeddings = self.embedder.embed(ColumnTexts(pa.chunked_array(chunks)), partial)
         return Embeddings(embeddings.vectors[: len(texts)], embeddings.made_by)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,15 @@ from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
 from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
-from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.protocols import Benchmark
 from sftdiv.records import Corpus, Heldout, Side
 from sftdiv.storage.cache import Store
+from sftdiv.text.column_texts import ColumnTexts
+from sftdiv.text.string_columns import is_one_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class CorpusExamples:
@@ -76,18 +80,21 @@ class CorpusExamples:
         """One side of every example, mapped from disk."""
         return ColumnTexts(self.corpus.table.data.column(side))
 
+    def strings(self, name: str) -> pa.ChunkedArray:
+        """A column of strings that every corpus has, such as ``source``, ``group`` or ``id``, mapped from disk."""
+        return self.corpus.table.data.column(name)
+
     def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
         """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""
         return self.store.folder(kind, key, lambda folder: build(folder, self.store.partial(kind, key)))
 
     def heldout(self) -> Heldout:
         """The held-out set."""
-        return self._scored(np.flatnonzero(self.corpus.column("heldout")))
+        return self._scored(np.flatnonzero(self.untrained["heldout"]))
 
     def ood(self) -> Heldout:
         """The scored examples of the sources that are never trained on (``corpus.ood``)."""
-        spec, groups = self.spec, self.corpus.column("group")
-        sources = self.corpus.column("source")
+        spec, groups, sources = self.spec, self.strings("group"), self.strings("source")
         return self._scored(out_of_distribution(groups, sources, spec.ood, size=spec.ood_size, seed=spec.seed))
 
     def _scored(self, rows: NDArray[np.int64]) -> Heldout:
@@ -97,9 +104,9 @@ class CorpusExamples:
     @cached_property
     def untrained(self) -> dict[str, NDArray[np.bool_]]:
         """Masks of the examples that nothing is trained on, by reason: ``heldout``, and ``ood`` if there is any."""
-        masks = {"heldout": np.array(self.corpus.column("heldout"), dtype=bool)}
+        masks = {"heldout": self.corpus.table.data.column("heldout").to_numpy()}
         if self.spec.ood:
-            masks["ood"] = np.array([source in self.spec.ood for source in self.corpus.column("source")], dtype=bool)
+            masks["ood"] = is_one_of(self.strings("source"), self.spec.ood)
         return masks
 
     def world_tasks(self) -> Path:

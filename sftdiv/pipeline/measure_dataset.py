@@ -25,7 +25,7 @@ from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
 from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
-from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
+from sftdiv.diversity.profile.texts import cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
 from sftdiv.diversity.registry import describe, describe_at_tokens, describe_units, metrics_identity
 from sftdiv.diversity.size_matched import subset_values
@@ -34,6 +34,8 @@ from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_b
 from sftdiv.records import SIDES, ModelRef, SftdivError, TokenIds, Units
 from sftdiv.storage.hashing import identity_of
 from sftdiv.storage.progress_bar import progress_bar
+from sftdiv.text.column_texts import ColumnTexts
+from sftdiv.text.string_columns import codes_of
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 
@@ -80,13 +82,14 @@ class Survey:
             progress: Callback receiving a status message.
         """
         corpus = artifacts.corpus
-        sources = Counter(corpus.column("source")).most_common()
+        sources = codes_of(artifacts.strings("source"))
+        examples = Counter(dict(zip(sources.names.to_pylist(), np.bincount(sources.of_row).tolist(), strict=True)))
         contamination = artifacts.contamination
         return {
             "fingerprint": corpus.fingerprint,
             "counts": dict(corpus.counts),
             "first_examples": first_examples(corpus),
-            "sources": {name or "unnamed": count for name, count in sources},
+            "sources": {name or "unnamed": count for name, count in examples.most_common()},
             "sides": {side: self._side(artifacts, side, size, progress) for side in (*SIDES, BOTH)},
             "contamination": {} if contamination is None else dict(contamination.record),
             "near_duplicates": {} if self.near is None else self._near(artifacts, progress),

@@ -20,7 +20,7 @@ from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
 from sftdiv.storage.cell import Cell
 from sftdiv.storage.files import local_path
-from sftdiv.storage.hashing import content_hash, identity_of, library_versions
+from sftdiv.storage.hashing import array_hash, arrays_hash, identity_of, library_versions
 from sftdiv.training.config import TrainerConfig, TrainingConfig
 from sftdiv.units.encoding import tokenizer_identity
 
@@ -59,10 +59,9 @@ class RunArtifacts:
         They are whole instruction groups without held-out examples, and without sources that are never trained on.
         """
         pretrain = self.spec.model.pretrain
-        corpus = self.data.corpus
         if pretrain is None or pretrain.reads != "corpus":
-            return np.zeros(len(corpus), dtype=bool)
-        read = group_share(corpus.column("group"), pretrain.share, salt=f"pretrain:{pretrain.seed}")
+            return np.zeros(len(self.data.corpus), dtype=bool)
+        read = group_share(self.data.strings("group"), pretrain.share, salt=f"pretrain:{pretrain.seed}")
         return read & ~np.logical_or.reduce(list(self.data.untrained.values()))
 
     @cached_property
@@ -140,8 +139,8 @@ class RunArtifacts:
         if pretrain.reads == "world":
             reader: Any = self.spec.corpus.reader
             return {"world": reader.world.facts_identity()}
-        rows = np.flatnonzero(self.read_by_base).tolist()
-        return {"corpus": self.data.corpus.fingerprint, "rows": content_hash(rows)}
+        rows = np.flatnonzero(self.read_by_base)
+        return {"corpus": self.data.corpus.fingerprint, "rows": array_hash(rows)}
 
     @cached_property
     def trainer(self) -> TrainerConfig:
@@ -163,7 +162,7 @@ class RunArtifacts:
             "selector": [selector.get("kind"), selector.get("class")],
             "units": self.data.units_key(self.spec.strategy),
             "permuted": self.spec.seeds.ladder if self.spec.strategy.permuted else None,
-            "universe": content_hash([universe.indices.tolist(), universe.strata.tolist()]),
+            "universe": arrays_hash([universe.indices, universe.strata]),
             "embedder": identity_of(self.data.embedder),
             "tokenizer": tokenizer_identity(self.tokenizer.path, self.tokenizer.revision),
         }

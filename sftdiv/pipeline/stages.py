@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,14 @@ from sftdiv.selection.mixture import in_mixture
 from sftdiv.selection.placebo import placebo_units
 from sftdiv.selection.universe import build_universe, group_share
 from sftdiv.storage.file_digests import DamagedFileError
+from sftdiv.text.column_texts import ColumnTexts
+from sftdiv.text.string_columns import codes_of, digest_column, each, is_one_of, text_digests
 from sftdiv.text.words import count_words
 from sftdiv.tracking.run_tracker import RunTracker
 from sftdiv.training.summary import FILE, read_record, row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +46,16 @@ def find_units(spec: RunSpec, artifacts: RunArtifacts) -> Units:
     if not spec.strategy.permuted:
         return units
     lengths = np.array(count_words(data.texts("response")))
-    return placebo_units(units, lengths=lengths, sources=data.corpus.column("source"), seed=spec.seeds.ladder)
+    return placebo_units(units, lengths=lengths, sources=data.strings("source"), seed=spec.seeds.ladder)
 
 
 def find_universe(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> Universe:
     """Selectable examples and their strata."""
-    corpus, match = artifacts.data.corpus, spec.selection.match
-    lengths = response_tokens(artifacts) if "length" in match else np.zeros(len(corpus), dtype=np.int64)
+    data, match = artifacts.data, spec.selection.match
+    lengths = response_tokens(artifacts) if "length" in match else np.zeros(len(data.corpus), dtype=np.int64)
     excluded = _excluded(spec, artifacts, units)
     scores = _quality_scores(spec, artifacts) if "quality" in match else None
-    return build_universe(excluded, lengths=lengths, sources=corpus.column("source"), match=match, scores=scores)
+    return build_universe(excluded, lengths=lengths, sources=data.strings("source"), match=match, scores=scores)
 
 
 def _check_values(spec: RunSpec, artifacts: RunArtifacts) -> None:
@@ -58,7 +63,8 @@ def _check_values(spec: RunSpec, artifacts: RunArtifacts) -> None:
     rules = spec.selection
     if "quality" in rules.match:
         _quality_scores(spec, artifacts)
-    sources = set(artifacts.data.corpus.column("source")) if rules.sources is not None else set()
+    names = codes_of(artifacts.data.strings("source")).names if rules.sources is not None else ()
+    sources = set(each(names))
     if unknown := set(map(str, rules.sources or ())) - sources:
         known = ", ".join(sorted(sources - {""})) or "none; their column is named by corpus.source_column=NAME"
         raise SftdivError(f"selection.sources names {', '.join(sorted(unknown))}; the corpus has: {known}")
@@ -181,35 +187,35 @@ def _finished_training(folder: Path) -> dict[str, Any] | None:
 
 def _excluded(spec: RunSpec, artifacts: RunArtifacts, units: Units) -> dict[str, NDArray[np.bool_]]:
     """Masks of excluded examples by reason, in the order in which the reasons are counted."""
-    rules, corpus = spec.selection, artifacts.data.corpus
-    excluded = {**artifacts.data.untrained, "read_by_base": artifacts.read_by_base}
+    rules, data = spec.selection, artifacts.data
+    excluded = {**data.untrained, "read_by_base": artifacts.read_by_base}
     if rules.sources is not None:
-        kept_sources = set(map(str, rules.sources))
-        excluded["source"] = np.array([source not in kept_sources for source in corpus.column("source")])
+        excluded["source"] = ~is_one_of(data.strings("source"), set(map(str, rules.sources)))
     if rules.response_tokens is not None:
         shortest, longest = rules.response_tokens
         tokens = response_tokens(artifacts)
         excluded["response_tokens"] = (tokens < shortest) | (tokens > longest)
     if rules.universe_share < 1:
         salt = f"replicate:{spec.seeds.ladder}"
-        excluded["universe_share"] = ~group_share(corpus.column("group"), rules.universe_share, salt=salt)
+        excluded["universe_share"] = ~group_share(data.strings("group"), rules.universe_share, salt=salt)
     if rules.universe is not None:
-        matrix = artifacts.data.units(rules.universe).matrix
+        matrix = data.units(rules.universe).matrix
         excluded[f"no_{rules.universe.name}_unit"] = np.diff(matrix.indptr) == 0
     excluded["no_unit"] = np.diff(units.matrix.indptr) == 0
     if rules.max_per_group is not None:
         selectable = ~np.logical_or.reduce(list(excluded.values()))
         sides = {"side": (spec.strategy.side,), "both": SIDES}.get(rules.group_by, (rules.group_by,))
-        texts = [distinct_texts(artifacts, side) for side in sides]
-        kept = within_cap(texts, corpus.column("id"), selectable, rules.max_per_group, seed=spec.seeds.ladder)
+        texts = [normalised_digests(artifacts, side) for side in sides]
+        kept = within_cap(texts, data.strings("id"), selectable, rules.max_per_group, seed=spec.seeds.ladder)
         excluded["max_per_group"] = ~kept
     if mix := spec.corpus.mix:
         selectable = ~np.logical_or.reduce(list(excluded.values()))
-        sources, ids = corpus.column("source"), corpus.column("id")
+        sources, ids = data.strings("source"), data.strings("id")
         excluded["mix"] = ~in_mixture(sources, ids, selectable, mix, seed=spec.seeds.ladder)
     return excluded
 
 
-def distinct_texts(artifacts: RunArtifacts, side: str) -> list[str]:
-    """One side of every example, equal for texts that differ only in case, spacing and Unicode form."""
-    return [normalise(text) for text in artifacts.data.corpus.column(side)]
+def normalised_digests(artifacts: RunArtifacts, side: str) -> pa.ChunkedArray:
+    """Digest of one side of every example, equal for texts that differ only in case, spacing and Unicode form."""
+    texts = ColumnTexts(artifacts.data.strings(side))
+    return digest_column(text_digests(map(normalise, texts), len(texts)))

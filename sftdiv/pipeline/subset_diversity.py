@@ -26,7 +26,8 @@ from sftdiv.pipeline.run_artifacts import RunArtifacts
 from sftdiv.pipeline.subset_size import response_tokens, total_size, weights_of
 from sftdiv.records import SIDES, Selection, Units, Universe
 from sftdiv.storage.files import write_atomically
-from sftdiv.storage.hashing import content_hash, identity_of
+from sftdiv.storage.hashing import array_hash, identity_of
+from sftdiv.text.string_columns import is_one_of
 from sftdiv.text.words import count_words
 from sftdiv.units.encoding import tokenizer_identity
 
@@ -56,13 +57,13 @@ def random_diversity(
     tokenizer = artifacts.tokenizer
     key = {
         "layout": LAYOUT,
-        "universe": content_hash(universe.indices.tolist()),
+        "universe": array_hash(universe.indices),
         "units": artifacts.data.units_key(spec.strategy),
         "permuted": spec.seeds.ladder if spec.strategy.permuted else None,
         "tokenizer": tokenizer_identity(tokenizer.path, tokenizer.revision),
         "embedder": identity_of(artifacts.data.embedder),
         "metrics": list(spec.metrics),
-        "size": [size, content_hash(weights[universe.indices].tolist())],
+        "size": [size, array_hash(weights[universe.indices])],
         "seed": seed,
         "versions": versions(*filter(None, [artifacts.data.embedder])),
     }
@@ -93,10 +94,10 @@ def match_columns(artifacts: RunArtifacts, universe: Universe, selection: Select
     """
     columns: dict[str, Any] = {}
     if mix := artifacts.spec.corpus.mix:
-        sources = np.array(artifacts.data.corpus.column("source"), dtype=object)
-        groups = {"universe": sources[universe.indices], "subset": sources[selection.indices]}
+        masks = {source: is_one_of(artifacts.data.strings("source"), [source]) for source in mix}
+        rows_of = {"universe": universe.indices, "subset": selection.indices}
         columns["mix"] = {
-            source: {name: int((group == source).sum()) for name, group in groups.items()} for source in mix
+            source: {name: int(mask[rows].sum()) for name, rows in rows_of.items()} for source, mask in masks.items()
         }
     if "length" not in artifacts.spec.selection.match:
         return columns

@@ -6,18 +6,23 @@ Without a limit, one text with many counterparts supplies most of a subset (805 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sftdiv.text.string_columns import codes_of, salted_hashes
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 GROUPINGS = ("side", "instruction", "response", "both")
 
 
 def within_cap(
-    groupings: Sequence[Sequence[str]],
-    ids: Sequence[str],
+    groupings: Sequence[Strings],
+    ids: Strings,
     selectable: NDArray[np.bool_],
     most: int,
     *,
@@ -36,14 +41,14 @@ def within_cap(
         seed: Seed of the order.
     """
     rows = np.flatnonzero(selectable)
-    digests = [hashlib.blake2b(f"cap:{seed}:{ids[row]}".encode(), digest_size=8).digest() for row in rows.tolist()]
-    codes = [np.unique(np.asarray(groups, dtype=object)[rows], return_inverse=True)[1] for groups in groupings]
-    counts = [np.zeros(len(rows), dtype=np.int64) for _ in codes]
+    in_order = rows[np.argsort(salted_hashes(ids, f"cap:{seed}", rows), kind="stable")]
+    groups = [codes_of(grouping) for grouping in groupings]
+    counts = [np.zeros(len(names), dtype=np.int64) for names, _ in groups]
     kept = np.zeros(len(selectable), dtype=bool)
-    for position in sorted(range(len(rows)), key=digests.__getitem__):
-        groups = [int(code[position]) for code in codes]
-        if all(count[group] < most for count, group in zip(counts, groups, strict=True)):
-            kept[rows[position]] = True
-            for count, group in zip(counts, groups, strict=True):
-                count[group] += 1
+    for row in in_order:
+        codes = [of_row[row] for _, of_row in groups]
+        if all(count[code] < most for count, code in zip(counts, codes, strict=True)):
+            kept[row] = True
+            for count, code in zip(counts, codes, strict=True):
+                count[code] += 1
     return kept

@@ -7,19 +7,23 @@ repeat or sample examples while they train; here they decide who can be selected
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError
 from sftdiv.storage.validate import did_you_mean
+from sftdiv.text.string_columns import codes_of, salted_hashes
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 
 def in_mixture(
-    sources: Sequence[str],
-    ids: Sequence[str],
+    sources: Strings,
+    ids: Strings,
     selectable: NDArray[np.bool_],
     weights: Mapping[str, float],
     *,
@@ -37,12 +41,12 @@ def in_mixture(
     Raises:
         SftdivError: The corpus has no selectable example of a source.
     """
-    rows_of: dict[str, list[int]] = {source: [] for source in weights}
-    for row in np.flatnonzero(selectable).tolist():
-        if sources[row] in rows_of:
-            rows_of[sources[row]].append(row)
-    if missing := [source for source, rows in rows_of.items() if not rows]:
-        known = sorted({sources[row] for row in np.flatnonzero(selectable).tolist()} - {""})
+    codes = codes_of(sources)
+    names = codes.names.to_pylist()
+    code_of = {name: code for code, name in enumerate(names)}
+    rows_of = {source: np.flatnonzero(selectable & (codes.of_row == code_of.get(source, -1))) for source in weights}
+    if missing := [source for source, rows in rows_of.items() if not len(rows)]:
+        known = sorted({names[code] for code in np.unique(codes.of_row[selectable])} - {""})
         raise SftdivError(
             f"corpus.mix names {', '.join(missing)}, of which there is no selectable example."
             f"{did_you_mean(missing[0], known)} Sources: {', '.join(known) or 'none; corpus.source_column=NAME'}"
@@ -50,10 +54,7 @@ def in_mixture(
     total = min(len(rows_of[source]) / weight for source, weight in weights.items())
     kept = np.zeros(len(selectable), dtype=bool)
     for source, weight in weights.items():
-        by_hash = sorted(rows_of[source], key=lambda row: _digest(seed, ids[row]))
+        rows = rows_of[source]
+        by_hash = rows[np.argsort(salted_hashes(ids, f"mix:{seed}", rows), kind="stable")]
         kept[by_hash[: round(total * weight)]] = True
     return kept
-
-
-def _digest(seed: int, identifier: str) -> bytes:
-    return hashlib.blake2b(f"mix:{seed}:{identifier}".encode(), digest_size=8).digest()

@@ -9,17 +9,21 @@ length and source composition alone do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import Units
+from sftdiv.text.string_columns import sorted_codes
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 LENGTH_BINS = 10
 
 
-def placebo_units(units: Units, *, lengths: NDArray[np.int64], sources: Sequence[str], seed: int) -> Units:
+def placebo_units(units: Units, *, lengths: NDArray[np.int64], sources: Strings, seed: int) -> Units:
     """Units whose rows are permuted among examples of one source and one tenth of its response lengths.
 
     Examples without units keep having none, so that the universe stays the same.
@@ -33,7 +37,7 @@ def placebo_units(units: Units, *, lengths: NDArray[np.int64], sources: Sequence
     rng = np.random.default_rng([seed, 0x91ACEB0])
     has_units = np.diff(units.matrix.indptr) > 0
     permutation = np.arange(len(lengths))
-    names, source = np.unique(np.asarray(sources, dtype=object), return_inverse=True)
+    names, source = sorted_codes(sources)
     for code in range(len(names)):
         rows = np.flatnonzero(has_units & (source == code))
         by_length = rows[np.argsort(lengths[rows], kind="stable")]

@@ -6,14 +6,18 @@ are sampled by hash and not by a shuffled draw, so that the sample does not depe
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import SftdivError, Universe
 from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.text.string_columns import codes_of, salted_hashes, sorted_codes
+
+if TYPE_CHECKING:
+    from sftdiv.text.string_columns import Strings
 
 MATCHES = (
     *("none", "length", "source", "quality"),
@@ -24,7 +28,7 @@ QUALITY_STRATA = 5
 LEAST_SHARE = 1 / 200  # of the universe in a stratum of lengths; sparser ones are merged with the next longer ones
 
 
-def group_share(groups: Sequence[str], share: float, *, salt: str) -> NDArray[np.bool_]:
+def group_share(groups: Strings, share: float, *, salt: str) -> NDArray[np.bool_]:
     """Mask of the examples in a share of the groups, sampled by a salted hash. Groups are never split.
 
     Args:
@@ -37,9 +41,8 @@ def group_share(groups: Sequence[str], share: float, *, salt: str) -> NDArray[np
     """
     check_range(f"the share of groups for {salt.split(':')[0]}", share, least=0, most=1)
     threshold = int(share * 2**64)
-    names, group_of_example = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
-    digests = (hashlib.blake2b(f"{salt}:{name}".encode(), digest_size=8).digest() for name in names)
-    picked = np.fromiter((int.from_bytes(digest) < threshold for digest in digests), dtype=bool, count=len(names))
+    names, group_of_example = codes_of(groups)
+    picked = np.ones(len(names), dtype=bool) if threshold == 2**64 else salted_hashes(names, salt) < threshold
     return picked[group_of_example]
 
 
@@ -47,7 +50,7 @@ def build_universe(
     excluded: Mapping[str, NDArray[np.bool_]],
     *,
     lengths: NDArray[np.int64],
-    sources: Sequence[str],
+    sources: Strings,
     match: str,
     scores: NDArray[np.float64] | None = None,
 ) -> Universe:
@@ -74,7 +77,8 @@ def build_universe(
     if not len(indices):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         raise SftdivError(f"no selectable example is left; excluded: {reasons}")
-    strata = _strata(lengths[indices], np.asarray(sources, dtype=object)[indices], match)
+    source = sorted_codes(sources).of_row if "source" in match else np.zeros(len(lengths), dtype=np.int32)
+    strata = _strata(lengths[indices], source[indices], match)
     if scores is not None and "quality" in match:
         strata = np.unique(np.stack([strata, _quality_strata(scores[indices])]), axis=1, return_inverse=True)[1]
     return Universe(indices, strata, counts)
@@ -85,15 +89,12 @@ def match_identity(match: str) -> str:
     return f"{match}, tokens in steps of {LENGTH_RATIO}" if "length" in match else match
 
 
-def _strata(lengths: NDArray[np.int64], sources: NDArray[np.object_], match: str) -> NDArray[np.int64]:
+def _strata(lengths: NDArray[np.int64], source: NDArray[np.int32], match: str) -> NDArray[np.int64]:
     """Stratum of each example: range of response lengths and/or source, numbered without gaps."""
-    names, source = np.unique(sources, return_inverse=True)
-    if "source" not in match:
-        names, source = names[:1], np.zeros(len(lengths), dtype=np.int64)
     key = source.astype(np.int64)
     if "length" in match:
         fewest = LEAST_SHARE * len(lengths)
-        for number in range(len(names)):
+        for number in np.unique(source):
             rows = np.flatnonzero(source == number)
             key[rows] = number * len(lengths) + _length_strata(lengths[rows], fewest)
     return np.unique(key, return_inverse=True)[1]

@@ -8,23 +8,54 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sftdiv.storage.files import local_path
 from sftdiv.storage.source_code import is_foreign, source_digest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SOURCE = "source code"  # key in identities; no field of a class has a space in its name
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)  # made once: a corpus hashes every row
+_BLOCK = 100_000  # numbers
 WHOLE_BELOW = 64 << 20  # bytes; larger files are identified by their size and both ends
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:
     """Hex digest of a JSON-serialisable value; equal values, whatever the order of their keys, give equal digests."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]
+    return _hash_of([_JSON.encode(value)], length)
+
+
+def array_hash(array: NDArray[Any], *, length: int = 16) -> str:
+    """`content_hash` of an array of numbers as a list, which is encoded in blocks."""
+    return _hash_of(_array_text(array), length)
+
+
+def arrays_hash(arrays: Sequence[NDArray[Any]], *, length: int = 16) -> str:
+    """`content_hash` of some arrays of numbers as a list of lists, which is encoded in blocks."""
+    texts = (text for number, array in enumerate(arrays) for text in (", " if number else "", *_array_text(array)))
+    return _hash_of(chain("[", texts, "]"), length)
+
+
+def _array_text(array: NDArray[Any]) -> Iterator[str]:
+    yield "["
+    for start in range(0, len(array), _BLOCK):
+        yield ", " if start else ""
+        yield _JSON.encode(array[start : start + _BLOCK].tolist())[1:-1]
+    yield "]"
+
+
+def _hash_of(texts: Iterable[str], length: int) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    for text in texts:
+        digest.update(text.encode())
+    return digest.hexdigest()[:length]
 
 
 def file_digest(path: Path) -> str:

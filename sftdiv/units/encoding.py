@@ -9,6 +9,7 @@ growing array of four bytes per id, so that 180 million tokens take 0.7 GiB duri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +23,8 @@ from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.text.lines import first_line
 from sftdiv.text.words import split_words
-from sftdiv.units.lexical import LEXICAL, lexical_tokens
-from sftdiv.units.numbering import GrowingTokenIds, number_tokens
+from sftdiv.units.lexical import LEXICAL, number_lexical
+from sftdiv.units.numbering import GrowingTokenIds, number_by, number_tokens
 
 WORDS = "words"
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
@@ -72,7 +73,7 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
     if name == WORDS:
         return _words(texts)
     if name == LEXICAL:
-        return number_tokens(_blocks(texts), lexical_tokens)
+        return number_tokens(_blocks(texts), number_lexical)
     file = Path(name) / "tokenizer.json"
     encoder = _from_file(file) if local_path(file) else _from_transformers(name, revision)
     is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
@@ -148,7 +149,7 @@ def _words(texts: Sequence[str]) -> TokenIds:
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
     """
-    tokens = number_tokens(_blocks(texts), split_words)
+    tokens = number_tokens(_blocks(texts), partial(number_by, split_words))
     order = sorted(range(len(tokens.names)), key=tokens.names.__getitem__)
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order))

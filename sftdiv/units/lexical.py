@@ -10,9 +10,12 @@ treats a Chinese sentence as one word, which makes every text look diverse.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
+from sftdiv.text.ascii_tokens import number_ascii_tokens
 from sftdiv.text.words import UNSPACED, marks
+from sftdiv.units.numbering import NumberedBlock
 
 LEXICAL = "lexical"
 VARIATION_SELECTORS = "\ufe00-\ufe0f"  # belong to the sign before them
@@ -22,6 +25,11 @@ def lexical_tokens(text: str) -> list[str]:
     """Tokens of a text, case-sensitive."""
     ascii_tokens, all_tokens = _patterns()
     return ascii_tokens.findall(text) if text.isascii() else all_tokens.findall(text)
+
+
+def number_lexical(texts: Sequence[str]) -> NumberedBlock:
+    """Tokens of texts, numbered by their first occurrence; those of ASCII texts are cut by a compiled loop."""
+    return NumberedBlock(*number_ascii_tokens(texts, lexical_tokens, inner_apostrophes=True))
 
 
 @cache

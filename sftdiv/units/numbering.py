@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -53,24 +52,28 @@ class NumberedBlock(NamedTuple):
 
 
 def number_tokens(
-    blocks: Iterable[Sequence[str]], cut: Callable[[str], list[str]], *, processes: int | None = None
+    blocks: Iterable[Sequence[str]],
+    number_block: Callable[[Sequence[str]], NumberedBlock],
+    *,
+    processes: int | None = None,
 ) -> TokenIds:
     """Token ids of texts, numbered in the order in which the tokens first occur.
 
     Args:
         blocks: Texts in blocks of about a thousand; read once, in order.
-        cut: Function of a module: the tokens of a text.
+        number_block: Function of a module, or a partial of one: the tokens of a block.
         processes: See `text.processes.in_processes`.
     """
     ids: defaultdict[str, int] = defaultdict(count().__next__)
     growing = GrowingTokenIds()
-    for block in in_processes(partial(_number_block, cut), blocks, processes=processes):
+    for block in in_processes(number_block, blocks, processes=processes):
         number = np.fromiter(map(ids.__getitem__, block.names), dtype=np.int32, count=len(block.names))
         growing.append(number[block.flat], block.lengths)
     return growing.token_ids(list(ids))
 
 
-def _number_block(cut: Callable[[str], list[str]], texts: Sequence[str]) -> NumberedBlock:
+def number_by(cut: Callable[[str], list[str]], texts: Sequence[str]) -> NumberedBlock:
+    """The tokens of a block of texts that ``cut`` cuts one by one."""
     number: defaultdict[str, int] = defaultdict(count().__next__)
     flat, ends = array("i"), array("q", [0])
     for text in texts:

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from sftdiv.protocols import CorpusSide, Tagger
 from sftdiv.records import SftdivError, Units
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
+from sftdiv.text.column_texts import ChosenTexts
+from sftdiv.text.string_columns import distinct_in_order
 from sftdiv.units.result_columns import result_columns
 from sftdiv.units.tagging.merging import counts_of, incidence, renamed
 from sftdiv.units.tagging.normalise import Normaliser, apply_map
@@ -59,9 +61,10 @@ class TagUnits:
             SftdivError: If the tagger fails, or the map cannot be read or lists none of the tags.
         """
         tag_map = read_tag_map(self.tag_map)
-        distinct, row = np.unique(np.array(side.texts, dtype=object), return_inverse=True)
+        first, row = distinct_in_order(side.texts)
+        distinct = ChosenTexts(side.texts, first)
         key = {"tagger": identity_of(self.tagger), "versions": library_versions(libraries_of(self.tagger))}
-        folder = side.keep("raw_tags", key, partial(build_raw_tags, self.tagger, distinct.tolist()))
+        folder = side.keep("raw_tags", key, partial(build_raw_tags, self.tagger, distinct))
         raw = load_raw_tags(folder)
         made_by = {"tagger": result_columns(self.tagger)}
         return final_units(

@@ -11,7 +11,6 @@ Density clustering leaves many texts outside all clusters; ``noise`` sets whethe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -23,6 +22,8 @@ from sftdiv.protocols import Clusterer, CorpusSide
 from sftdiv.records import SftdivError, Units
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of
+from sftdiv.text.column_texts import ChosenTexts
+from sftdiv.text.string_columns import distinct_by_digest
 from sftdiv.text.words import split_words
 from sftdiv.units.clustering.kmeans import mean_directions, nearest_centre
 from sftdiv.units.clustering.stability import Stability
@@ -70,20 +71,22 @@ class TopicUnits:
                 installed.
         """
         check_packages(self)
-        texts, first, row = canonical(side.texts)
+        first, row = distinct_by_digest(side.texts)
         embeddings = side.embeddings()
         nonzero = np.flatnonzero(np.any(embeddings, axis=1)[first])
-        vectors, clustered_texts = embeddings[first[nonzero]], [texts[index] for index in nonzero]
+        vectors, clustered_texts = embeddings[first[nonzero]], ChosenTexts(side.texts, first[nonzero])
         cluster = by_size(self.clusterer.cluster(vectors))
         topics = int(cluster.max(initial=NO_TOPIC)) + 1
         if topics < 2:
-            raise SftdivError(f"{self.clusterer} finds {topics} topics in {len(texts)} distinct texts; two are needed")
+            raise SftdivError(f"{self.clusterer} finds {topics} topics in {len(first)} distinct texts; two are needed")
         centres = mean_directions(vectors, cluster, np.zeros((topics, vectors.shape[1]), dtype=np.float32))
         assigned = with_noise(vectors, cluster, centres, noise=self.noise)
         words = telling_words(clustered_texts, np.where(assigned < topics, assigned, NO_TOPIC), words=self.words)
-        single = [split_words(clustered_texts[index])[: self.words] for index in np.flatnonzero(assigned >= topics)]
+        single = [
+            split_words(clustered_texts[index])[: self.words] for index in np.flatnonzero(assigned >= topics).tolist()
+        ]
         names = [" ".join([str(number), *name_words]) for number, name_words in enumerate([*words, *single])]
-        topic, in_cluster = np.full((2, len(texts)), NO_TOPIC, dtype=np.int64)
+        topic, in_cluster = np.full((2, len(first)), NO_TOPIC, dtype=np.int64)
         topic[nonzero], in_cluster[nonzero] = assigned, cluster
         matrix = one_hot(topic[row], len(names))
         central = central_rows(vectors, cluster, centres, count=EXAMPLES)
@@ -104,21 +107,6 @@ class TopicUnits:
         """Settings and results of the repeated runs as columns of a result row."""
         columns = {**asdict(self.stability), **self.stability.measure(self.clusterer, vectors)}
         return {f"stability.{name}": value for name, value in columns.items()}
-
-
-def canonical(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct texts, sorted by hash.
-
-    Returns:
-        The distinct texts; the index in ``texts`` of the first occurrence of each, shape
-        (distinct,); and the index among the distinct texts of each text, shape (texts,).
-    """
-    distinct, first, row = np.unique(np.array(texts, dtype=object), return_index=True, return_inverse=True)
-    hashes = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in distinct]
-    order = np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return distinct[order].tolist(), first[order], rank[row]
 
 
 def by_size(cluster: NDArray[np.int64]) -> NDArray[np.int64]:

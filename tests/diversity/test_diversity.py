@@ -111,6 +111,13 @@ def test_compression_ratio_rises_with_repetition_and_ignores_order() -> None:
     assert compression_ratio(different) == compression_ratio(different[::-1])
 
 
+def test_compression_of_many_texts_reads_those_that_come_first_by_hash() -> None:
+    texts = [f"{number} sheep and {number * number} goats" for number in range(5_000)]
+    all_texts, some = compression_ratio(texts), compression_ratio(texts, most=1 << 16)
+    assert some != all_texts and some == pytest.approx(all_texts, rel=0.2)
+    assert some == compression_ratio(texts[::-1], most=1 << 16)
+
+
 def test_compression_ratio_in_pieces_is_that_of_the_whole() -> None:
     texts = [f"text {i}" for i in range(3000)] + ["", "\u00e9"]
     whole = "\n".join(texts).encode()

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from sftdiv.selection.ladder_selector import LadderSelector
-from sftdiv.storage.hashing import identity_of, settings_identity
+from sftdiv.storage import hashing
+from sftdiv.storage.hashing import array_hash, arrays_hash, content_hash, identity_of, settings_identity
 from sftdiv.storage.source_code import source_digest
 
 LADDER = {"prune": "support", "k_min": "auto", "k_min_size": None, "slack": 1.5}
@@ -54,3 +56,11 @@ def test_a_class_that_names_its_kind_may_be_renamed():
 def test_what_has_no_identity_is_refused():
     with pytest.raises(TypeError, match="object has no identity"):
         identity_of(object())
+
+
+def test_arrays_hash_as_their_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_BLOCK", 3)
+    rows, weights = np.arange(7), np.array([0.1, 1e-9, 3.0, 2.5, 1e20])
+    assert array_hash(rows) == content_hash(rows.tolist())
+    assert array_hash(weights, length=6) == content_hash(weights.tolist(), length=6)
+    assert arrays_hash([rows, weights, rows[:0]]) == content_hash([rows.tolist(), weights.tolist(), []])

@@ -1,6 +1,7 @@
 """The tokenizer `lexical`: words and signs by a rule, in any script."""
 
 import re
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 
 from sftdiv.text.words import split_words
 from sftdiv.units.encoding import encode, tokenizer_identity
-from sftdiv.units.lexical import _patterns, lexical_tokens
-from sftdiv.units.numbering import number_tokens
+from sftdiv.units.lexical import _patterns, lexical_tokens, number_lexical
+from sftdiv.units.numbering import number_by, number_tokens
 
 
 @pytest.mark.parametrize(
@@ -33,11 +34,11 @@ def test_ids_follow_first_occurrence_and_texts_keep_their_ends():
     assert (ids.flat.tolist(), ids.offsets.tolist(), ids.names) == ([0, 1, 0, 1, 2], [0, 3, 3, 5], ["b", "a", "c"])
 
 
-@pytest.mark.parametrize("cut", [lexical_tokens, split_words])
-def test_blocks_and_processes_number_the_same_tokens_alike(cut):
+@pytest.mark.parametrize("number_block", [number_lexical, partial(number_by, split_words)])
+def test_blocks_and_processes_number_the_same_tokens_alike(number_block):
     texts = ["b a b", "", "a c", "d, b", "a"]
     whole, *parts = (
-        number_tokens(blocks, cut, processes=processes)
+        number_tokens(blocks, number_block, processes=processes)
         for blocks, processes in (([texts], 1), ([texts[:2], texts[2:]], 1), ([[text] for text in texts], 2))
     )
     for part in parts:

@@ -17,9 +17,10 @@ from sftdiv.pipeline.serialize import load_units, save_units
 from sftdiv.protocols import CorpusSide
 from sftdiv.records import SftdivError
 from sftdiv.storage.hashing import libraries_of
+from sftdiv.text.string_columns import distinct_by_digest
 from sftdiv.units.clustering.stability import Stability, agreement
 from sftdiv.units.topic_words import central_rows, telling_words
-from sftdiv.units.topics import Noise, TopicUnits, by_size, canonical, with_noise
+from sftdiv.units.topics import Noise, TopicUnits, by_size, with_noise
 
 CONF = Path(__file__).parents[2] / "conf"
 TEXTS = ["bake bread", "bake cake", "bake pie", "bright stars", "dark stars", "bread under stars"]
@@ -130,11 +131,13 @@ def test_the_report_lists_topics_by_size_with_words_and_central_texts(tmp_path: 
 
 
 def test_distinct_texts_come_in_the_order_of_their_hashes() -> None:
-    texts, first, row = canonical(["b", "a", "b", "c"])
-    assert sorted(texts) == ["a", "b", "c"]
-    assert canonical(["c", "b", "a"])[0] == texts
-    assert [["b", "a", "b", "c"][at] for at in first] == texts
-    assert [texts[at] for at in row] == ["b", "a", "b", "c"]
+    texts = ["b", "a", "b", "c"]
+    first, row = distinct_by_digest(texts)
+    distinct = [texts[at] for at in first]
+    assert sorted(distinct) == ["a", "b", "c"]
+    assert [distinct[at] for at in row] == texts
+    reverse = ["c", "b", "a"]
+    assert [reverse[at] for at in distinct_by_digest(reverse).first] == distinct
 
 
 def test_topics_run_from_the_largest_to_the_smallest_without_gaps() -> None:
