@@ -1,18 +1,18 @@
 """Builds the `Corpus` of a reader in the cache: distinct, in canonical order, split, fingerprinted, memory-mapped.
 
 Examples arrive in any order; the same content gives the same Arrow file. Counts and ``rejected.jsonl``
-stand beside it. Rows are written to disk and read back (`external_sort`) before they are written in
-order, so a corpus may be larger than memory: peak memory is a 64th of the texts, plus hash, label,
-id, source and group of every row. Afterwards the corpus is memory-mapped.
+stand beside it. Rows are read in shards, by several processes or machines (`read_shards`), written to
+disk and read back (`external_sort`) before they are written in order, so a corpus may be larger than
+memory: peak memory is a 64th of the texts, plus hash, label, id, source and group of every row.
+Afterwards the corpus is memory-mapped.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
+from sftdiv.compute.shard_files import UnfinishedShardsError
 from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
 from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
-from sftdiv.data.collect_examples import collect_examples
 from sftdiv.data.corpus_preview import ABOUT, FIRST, show_first
 from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.example_table import CARRIED
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
-from sftdiv.protocols import Reader
+from sftdiv.data.read_shards import read_shards
+from sftdiv.protocols import Reader, ShardExecutor
 from sftdiv.records import SIDES, Corpus, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_json
@@ -62,6 +64,7 @@ def load_corpus(
     drop: Decontamination | None = None,
     split: NearDuplicateFinder | None = None,
     ood: Sequence[str] = (),
+    compute: ShardExecutor = LOCAL,
 ) -> Corpus:
     """The corpus of a reader, built once and then mapped from the cache.
 
@@ -79,6 +82,7 @@ def load_corpus(
         split: Definition of near-duplicate instructions, which then form one group (column ``group``) that no split
             divides; None for identical instructions only.
         ood: Sources whose examples are not held out, because they are never trained on.
+        compute: Does the work on single rows; without effect on the result.
 
     Raises:
         SftdivError: ``dedup`` or ``ood`` is unknown, a row is bad (with ``error``), columns mix types, nothing remains.
@@ -103,8 +107,13 @@ def load_corpus(
     key |= {"ood": sorted(set(ood))} if ood else {}
     kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
     unfinished = partial(store.partial, "corpus", key)
-    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "unfinished": unfinished}
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, **parts))
+    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "compute": compute}
+
+    def build(folder: Path) -> None:
+        with _kept_if_unfinished(unfinished()) as work:
+            _build(reader, folder, kept, work, **settings, **parts)
+
+    folder = store.folder("corpus", key, build)
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     warn_of_unread(about["counts"])
@@ -128,8 +137,8 @@ def _build(
     reader: Reader,
     folder: Path,
     kept: Path,
+    work: Path,
     *,
-    unfinished: Callable[[], Path],
     heldout: int,
     seed: int,
     on_bad_row: str,
@@ -138,21 +147,21 @@ def _build(
     drop: Decontamination | None,
     split: NearDuplicateFinder | None,
     ood: Sequence[str],
+    compute: ShardExecutor,
 ) -> None:
-    """Fill the folder; without any example the rejected rows are left in ``kept``. ``unfinished`` survives a kill."""
+    """Fill the folder; without any example the rejected rows are left in ``kept``. ``work`` survives a kill."""
     import pyarrow as pa
 
-    rejections, unread = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Counter[str]()
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill_folder, _one_type_per_column():
-        spill = Spill(Path(spill_folder))
-        first = collect_examples(reader.examples(rejections), spill, unread)
+    rejections, spill = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Spill()
+    with _one_type_per_column():
+        first, unread = read_shards(reader, work / "rows", spill, rejections, compute=compute)
         rejected = rejections.counts["rejected"]
         if not spill.rows:
             raise no_example(rejections, kept)
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), unfinished())
+            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), work)
             index = index.filter(pa.array(found.keepers()))
             duplicates[f"{dedup}_duplicates"] = before - len(index)
         if drop is not None:
@@ -194,6 +203,17 @@ def _group_near(spill: Spill, index: pa.Table, near: NearDuplicateFinder) -> pa.
     """The index with one group for each group of near-duplicate instructions: that of its first row."""
     first = near.find(rows_in_order(spill, index, SIDES)).group
     return index.set_column(index.schema.get_field_index("group"), "group", index.column("group").take(first))
+
+
+@contextmanager
+def _kept_if_unfinished(work: Path) -> Iterator[Path]:
+    """The folder of unfinished work, deleted after an error that the same command would repeat."""
+    try:
+        yield work
+    except SftdivError as error:
+        if not isinstance(error, UnfinishedShardsError):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 @contextmanager

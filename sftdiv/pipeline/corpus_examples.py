@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
 from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
-from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
-from sftdiv.protocols import Benchmark
+from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import Corpus, Heldout, Side
 from sftdiv.storage.cache import Store
+from sftdiv.text.column_texts import MappedTexts
 
 
 class CorpusExamples:
@@ -30,24 +31,34 @@ class CorpusExamples:
     Attributes:
         spec: Specification of the corpus.
         store: Artifact cache.
+        compute: Does the work on single rows.
     """
 
-    def __init__(self, spec: CorpusSpec, store: Store, evaluated: Callable[[], Sequence[Benchmark]] = tuple) -> None:
+    def __init__(
+        self,
+        spec: CorpusSpec,
+        store: Store,
+        evaluated: Callable[[], Sequence[Benchmark]] = tuple,
+        *,
+        compute: ShardExecutor = LOCAL,
+    ) -> None:
         """Reads nothing yet.
 
         Args:
             spec: Specification of the corpus.
             store: Artifact cache.
             evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
+            compute: Does the work on single rows.
         """
         self.spec = spec
         self.store = store
+        self.compute = compute
         self._evaluated = evaluated
 
     @cached_property
     def corpus(self) -> Corpus:
         """Distinct examples in canonical order."""
-        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks)
+        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks, compute=self.compute)
 
     @cached_property
     def benchmarks(self) -> list[Benchmark]:
@@ -74,7 +85,7 @@ class CorpusExamples:
 
     def texts(self, side: Side) -> Sequence[str]:
         """One side of every example, mapped from disk."""
-        return ColumnTexts(self.corpus.table.data.column(side))
+        return MappedTexts(Path(self.corpus.table.cache_files[0]["filename"]), side)
 
     def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
         """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""

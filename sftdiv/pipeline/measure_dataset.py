@@ -25,7 +25,7 @@ from sftdiv.diversity.profile.joined import beginnings, joined_tokens
 from sftdiv.diversity.profile.lengths import lengths_of
 from sftdiv.diversity.profile.repeated import repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
-from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
+from sftdiv.diversity.profile.texts import cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import token_bands
 from sftdiv.diversity.registry import describe, describe_at_tokens, describe_units, metrics_identity
 from sftdiv.diversity.size_matched import subset_values
@@ -34,6 +34,7 @@ from sftdiv.pipeline.measurement_parts import BOTH, Vectors, cached_part, side_b
 from sftdiv.records import SIDES, ModelRef, SftdivError, TokenIds, Units
 from sftdiv.storage.hashing import identity_of
 from sftdiv.storage.progress_bar import progress_bar
+from sftdiv.text.column_texts import ColumnTexts
 from sftdiv.units.encoding import tokenizer_identity
 from sftdiv.units.tokens import TokenUnits, frequencies
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 import sftdiv
 from sftdiv.diversity.profile.joined import joined_vectors
 from sftdiv.diversity.profile.settings import LAYOUT
-from sftdiv.diversity.profile.texts import ColumnTexts
 from sftdiv.pipeline.artifacts import CorpusArtifacts
 from sftdiv.records import SIDES, Side
 from sftdiv.storage.files import finite, write_atomically
+from sftdiv.text.column_texts import ColumnTexts
 
 BOTH = "both"
 PART = "part.json"

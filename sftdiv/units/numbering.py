@@ -1,23 +1,23 @@
 """Token ids of texts that are cut by a rule: tokens are numbered in the order of their first occurrence.
 
-Each block of texts is cut and numbered by itself, by several processes; its few thousand distinct tokens then get
-their numbers in the corpus here.
+Each block of texts is cut and numbered by itself, by any process; its few thousand distinct tokens then get their
+numbers in the corpus by `Numbering`.
 """
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import TokenIds
-from sftdiv.text.processes import in_processes
 
 
 class GrowingTokenIds:
@@ -52,25 +52,43 @@ class NumberedBlock(NamedTuple):
     names: list[str]
 
 
-def number_tokens(
-    blocks: Iterable[Sequence[str]], cut: Callable[[str], list[str]], *, processes: int | None = None
-) -> TokenIds:
-    """Token ids of texts, numbered in the order in which the tokens first occur.
+def save_block(block: NumberedBlock, path: Path) -> None:
+    """Write a block into a file of any name."""
+    names = np.frombuffer(json.dumps(block.names).encode(), dtype=np.uint8)
+    with path.open("wb") as stream:
+        np.savez(stream, flat=block.flat, lengths=block.lengths, names=names)
+
+
+def load_block(path: Path) -> NumberedBlock:
+    """Read a file of `save_block`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return NumberedBlock(arrays["flat"], arrays["lengths"], json.loads(arrays["names"].tobytes()))
+
+
+class Numbering:
+    """Numbers the tokens of blocks of texts, which are added in the order of the texts."""
+
+    def __init__(self) -> None:
+        self._ids: defaultdict[str, int] = defaultdict(count().__next__)
+        self._growing = GrowingTokenIds()
+
+    def add(self, block: NumberedBlock) -> None:
+        """Append a block."""
+        number = np.fromiter(map(self._ids.__getitem__, block.names), dtype=np.int32, count=len(block.names))
+        self._growing.append(number[block.flat], block.lengths)
+
+    def token_ids(self) -> TokenIds:
+        """Token ids of all blocks."""
+        return self._growing.token_ids(list(self._ids))
+
+
+def number_block(texts: Iterable[str], cut: Callable[[str], list[str]]) -> NumberedBlock:
+    """The tokens of some texts.
 
     Args:
-        blocks: Texts in blocks of about a thousand; read once, in order.
-        cut: Function of a module: the tokens of a text.
-        processes: See `text.processes.in_processes`.
+        texts: Texts; read once.
+        cut: The tokens of a text.
     """
-    ids: defaultdict[str, int] = defaultdict(count().__next__)
-    growing = GrowingTokenIds()
-    for block in in_processes(partial(_number_block, cut), blocks, processes=processes):
-        number = np.fromiter(map(ids.__getitem__, block.names), dtype=np.int32, count=len(block.names))
-        growing.append(number[block.flat], block.lengths)
-    return growing.token_ids(list(ids))
-
-
-def _number_block(cut: Callable[[str], list[str]], texts: Sequence[str]) -> NumberedBlock:
     number: defaultdict[str, int] = defaultdict(count().__next__)
     flat, ends = array("i"), array("q", [0])
     for text in texts:

@@ -15,11 +15,12 @@ from sftdiv.diversity.profile.joined import beginnings, joined_tokens, joined_ve
 from sftdiv.diversity.profile.lengths import bin_edges, lengths_of
 from sftdiv.diversity.profile.repeated import KEPT, repeated_runs
 from sftdiv.diversity.profile.settings import Matched, Runs
-from sftdiv.diversity.profile.texts import ColumnTexts, cut, distinct_rows
+from sftdiv.diversity.profile.texts import cut, distinct_rows
 from sftdiv.diversity.profile.token_bands import thinned, token_bands
 from sftdiv.records import SftdivError, TokenIds
 from sftdiv.reporting.dataset.terms import headline, readable
 from sftdiv.reporting.format import format_number, format_percent
+from sftdiv.text.column_texts import ColumnTexts
 
 
 def token_ids(*texts):
