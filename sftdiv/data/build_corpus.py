@@ -15,24 +15,21 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sftdiv.compute.local_shards import LOCAL
 from sftdiv.compute.shard_files import UnfinishedShardsError
 from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
-from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
+from sftdiv.data.canonical import canonical_order, fingerprint_of
+from sftdiv.data.corpus_file import write_corpus
 from sftdiv.data.corpus_preview import ABOUT, FIRST, show_first
 from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
-from sftdiv.data.example_table import CARRIED
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
 from sftdiv.data.read_shards import read_shards
+from sftdiv.data.row_shards import row_shards
 from sftdiv.protocols import Reader, ShardExecutor
 from sftdiv.records import SIDES, Corpus, SftdivError
 from sftdiv.storage.cache import Store
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
 DATA = "corpus.arrow"
-_BATCH = 10_000  # rows
 DEDUPS, BY_FINDER = ("exact", "near", "semantic", "none"), ("near", "semantic")
 
 
@@ -161,16 +157,22 @@ def _build(
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), work)
+            before, found = (
+                len(index),
+                near.find(row_shards(spill, index, SIDES, work / "near.arrow"), work, compute=compute),
+            )
             index = index.filter(pa.array(found.keepers()))
             duplicates[f"{dedup}_duplicates"] = before - len(index)
         if drop is not None:
-            index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
+            index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder, work, compute)
         if split is not None:
-            index = _group_near(spill, index, split)
+            rows = row_shards(spill, index, SIDES, work / "split.arrow")
+            first_of_group = split.find(rows, work / "split", compute=compute).group
+            position = index.schema.get_field_index("group")
+            index = index.set_column(position, "group", index.column("group").take(first_of_group))
         groups, sources = index.column("group").to_pylist(), index.column("source").to_pylist()
         mask = held_out(groups, sources, count=heldout, seed=seed, never=ood)
-        _write(_corpus_tables(spill, index, mask), folder / DATA)
+        write_corpus(spill, index, mask, folder / DATA)
     counts = {
         "read": spill.rows + rejected,
         **rejections.counts,
@@ -184,11 +186,14 @@ def _build(
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _drop_contaminated(spill: Spill, index: pa.Table, drop: Decontamination, folder: Path) -> tuple[pa.Table, int]:
+def _drop_contaminated(
+    spill: Spill, index: pa.Table, drop: Decontamination, folder: Path, work: Path, compute: ShardExecutor
+) -> tuple[pa.Table, int]:
     """The index without the examples that touch an item, and their number; the findings are saved in the folder."""
     import pyarrow as pa
 
-    contamination = drop.find(rows_in_order(spill, index, SEARCHED), total=len(index))
+    rows = row_shards(spill, index, SEARCHED, work / "searched.arrow")
+    contamination = drop.find(rows, partial=work, compute=compute)
     contamination.save(folder)
     touching = contamination.touching(len(index))
     if touching.all():
@@ -197,12 +202,6 @@ def _drop_contaminated(spill: Spill, index: pa.Table, drop: Decontamination, fol
             f"{', '.join(contamination.names)}. corpus.decontaminate=report keeps them"
         )
     return index.filter(pa.array(~touching)), int(touching.sum())
-
-
-def _group_near(spill: Spill, index: pa.Table, near: NearDuplicateFinder) -> pa.Table:
-    """The index with one group for each group of near-duplicate instructions: that of its first row."""
-    first = near.find(rows_in_order(spill, index, SIDES)).group
-    return index.set_column(index.schema.get_field_index("group"), "group", index.column("group").take(first))
 
 
 @contextmanager
@@ -224,34 +223,3 @@ def _one_type_per_column() -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SftdivError(f"A column of corpus.columns mixes types: {error}") from error
-
-
-def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The corpus, one part at a time, with unique ids and the held-out mask."""
-    import pyarrow as pa
-
-    ids = iter(unique_ids(index.column("hash").to_pylist(), index.column("id").to_pylist()))
-    mask, groups = iter(heldout), index.column("group").combine_chunks()
-    start = 0
-    for table in rows_in_order(spill, index):
-        id_position, rows = table.schema.get_field_index("id"), len(table)
-        table = table.set_column(id_position, "id", pa.array(islice(ids, rows), type=pa.string(), size=rows))
-        table = table.set_column(table.schema.get_field_index("group"), "group", groups.slice(start, rows))
-        start += rows
-        table = table.drop_columns(["hash", "label"])
-        table = table.rename_columns([name.removeprefix(CARRIED) for name in table.column_names])
-        yield table.append_column("heldout", pa.array(islice(mask, rows), type=pa.bool_(), size=rows))
-
-
-def _write(tables: Iterator[pa.Table], path: Path) -> None:
-    """Write one Arrow file of equal batches, whatever the sizes of the tables."""
-    import pyarrow as pa
-
-    pending = next(tables)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, pending.schema) as writer:
-        for table in tables:
-            pending = pa.concat_tables([pending, table])
-            while len(pending) >= _BATCH:
-                writer.write_table(pending.slice(0, _BATCH).combine_chunks())
-                pending = pending.slice(_BATCH)
-        writer.write_table(pending.combine_chunks())

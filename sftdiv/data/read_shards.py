@@ -127,12 +127,12 @@ def read_shards(
             rejections(*bad)
             if bad[2].startswith(REST):
                 damaged.add(bad[0])
-        for name, rows in report["tables"]:
-            spill.add(folder / name, rows)
         first += report["first"][: PREVIEWED - len(first)]
         unread.update(report["unread"])
         if conversion is not None:
             conversion.add_seen(report["seen"])
+        for name, rows in report["tables"]:
+            spill.add(folder / name, rows)
     if conversion is not None:
         conversion.check_columns()
     return first, unread

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sftdiv.data.arrow_rows import read_arrow, read_parquet
+from sftdiv.data.arrow_rows import read_arrow
 from sftdiv.data.byte_source import COMPRESSIONS, RejectRow, Rows
 from sftdiv.data.csv_rows import read_csv, read_tsv
 from sftdiv.data.json_rows import read_json, read_jsonl
+from sftdiv.data.parquet_rows import read_parquet
 
 
 class ReadText(Protocol):

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
-from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
+from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
+from sftdiv.data.row_shards import TableShards
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import Corpus, Heldout, Side
@@ -73,19 +74,22 @@ class CorpusExamples:
             return None
         if search.drops:
             return dropped_examples(self.corpus)
-        data, decontamination = self.corpus.table.data, Decontamination(search.finder, self.benchmarks)
+        decontamination, rows = Decontamination(search.finder, self.benchmarks), TableShards(self._file, SEARCHED)
         key = {"corpus": self.corpus.fingerprint, "search": decontamination.identity()}
-        return Contamination.load(
-            self.store.folder(
-                "contamination",
-                key,
-                lambda folder: decontamination.find([data.table], total=len(self.corpus)).save(folder),
-            )
-        )
+
+        def build(folder: Path, partial: Path) -> None:
+            decontamination.find(rows, partial=partial, compute=self.compute).save(folder)
+
+        return Contamination.load(self.keep("contamination", key, build))
+
+    @property
+    def _file(self) -> Path:
+        """The corpus as an Arrow stream."""
+        return Path(self.corpus.table.cache_files[0]["filename"])
 
     def texts(self, side: Side) -> Sequence[str]:
         """One side of every example, mapped from disk."""
-        return MappedTexts(Path(self.corpus.table.cache_files[0]["filename"]), side)
+        return MappedTexts(self._file, side)
 
     def keep(self, kind: str, key: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Path:
         """`Store.folder` for a build that resumes from the partial folder of a killed one; see `Keep`."""

@@ -52,6 +52,16 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def folder_or_temporary(folder: Path | None) -> Iterator[Path]:
+    """The folder, or a temporary one that is deleted when the block ends."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="sftdiv-") as temporary:
+        yield Path(temporary)
+
+
 def local_path(text: str | Path) -> Path | None:
     """The file or folder that a text names on this machine; None for any other text, such as a hub id."""
     try:

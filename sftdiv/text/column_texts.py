@@ -56,7 +56,7 @@ class MappedTexts(ColumnTexts):
     """
 
     def __init__(self, path: Path, column: str) -> None:
-        super().__init__(_mapped_table(path).column(column))
+        super().__init__(mapped_table(path).column(column))
         self._source = (path, column)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,7 +81,8 @@ def mapped(texts: Sequence[str], folder: Path) -> MappedTexts:
 
 
 @lru_cache(maxsize=4)
-def _mapped_table(path: Path) -> pa.Table:
+def mapped_table(path: Path) -> pa.Table:
+    """The table of an Arrow stream on disk, memory-mapped; the file may be renamed or deleted, but not changed."""
     import pyarrow as pa
 
     return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()

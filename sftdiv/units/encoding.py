@@ -9,9 +9,7 @@ so that 180 million tokens take 0.7 GiB during and after tokenization.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,6 +22,7 @@ from sftdiv.compute.local_shards import LOCAL
 from sftdiv.protocols import ShardExecutor
 from sftdiv.records import ModelRef, TokenIds
 from sftdiv.storage.cache import MANIFEST
+from sftdiv.storage.files import folder_or_temporary
 from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.text.column_texts import mapped
@@ -145,9 +144,9 @@ def _tokenized(
     if shards <= 1:
         yield TokenizeStep(texts, name, revision, SHARD).tokens(0)
         return
-    with tempfile.TemporaryDirectory(prefix="sftdiv-tokens-") if partial is None else nullcontext(partial) as folder:
-        step = TokenizeStep(mapped(texts, Path(folder)), name, revision, SHARD)
-        for path in compute.run(step, shards, Path(folder) / "tokens"):
+    with folder_or_temporary(partial) as folder:
+        step = TokenizeStep(mapped(texts, folder), name, revision, SHARD)
+        for path in compute.run(step, shards, folder / "tokens"):
             yield load_block(path)
 
 

@@ -1,5 +1,5 @@
-"""The engines of the group ``compute``: the same artifacts by each, to the byte; a killed worker costs the shard that it
-was at, and nothing is computed twice or lost."""
+"""The engines of the group ``compute``: the same artifacts by each, to the byte; a killed worker costs the shard that
+it was at, and nothing is computed twice or lost."""
 
 from __future__ import annotations
 

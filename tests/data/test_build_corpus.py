@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sftdiv.data import build_corpus as build
+from sftdiv.data import corpus_file
 from sftdiv.data.build_corpus import load_corpus, rejected_file
 from sftdiv.data.conversion import check_first_rows
 from sftdiv.data.dedup import NearDuplicateFinder
@@ -161,7 +161,7 @@ def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.Mo
         for i in range(300)
     ]
     whole = load(ListReader(rows), tmp_path / "whole", heldout=9)
-    monkeypatch.setattr(build, "_BATCH", 7)
+    monkeypatch.setattr(corpus_file, "_BATCH", 7)
     cut = load(ListReader(rows), tmp_path / "cut", heldout=9)
     assert cut.fingerprint == whole.fingerprint
     assert cut.counts == whole.counts
