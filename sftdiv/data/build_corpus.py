@@ -24,10 +24,11 @@ from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unrea
 from sftdiv.data.canonical import canonical_order, fingerprint_of
 from sftdiv.data.corpus_file import write_corpus
 from sftdiv.data.corpus_preview import ABOUT, FIRST, show_first
-from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
+from sftdiv.data.decontamination import Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
+from sftdiv.data.item_search_shards import SEARCHED
 from sftdiv.data.read_shards import read_shards
 from sftdiv.data.row_shards import row_shards
 from sftdiv.protocols import Reader, ShardExecutor

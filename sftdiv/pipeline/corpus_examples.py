@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
-from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination, merge_benchmarks
+from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
+from sftdiv.data.item_search_shards import SEARCHED
 from sftdiv.data.row_shards import TableShards
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.protocols import Benchmark, ShardExecutor
