@@ -17,6 +17,8 @@ PURPOSES: Mapping[str, str] = {
     "evoc": "topics by EVoC: strategy/clusterer=evoc",
     "joblib": "several cells of a sweep at once on one machine: hydra/launcher=joblib",
     "slurm": "cells of a sweep as jobs of a cluster: hydra/launcher=submitit_slurm, or submitit_local to try it",
+    "datatrove": "the work on a corpus's rows as tasks of datatrove: compute=datatrove_local or datatrove_slurm",
+    "ray": "the same on a Ray cluster: compute=datatrove_ray",
     "bnb": "4-bit and 8-bit training: train=qlora, train.optimizer=adamw_8bit",
     "liger": "Liger's GPU kernels: train.liger=true",
     "deepspeed": "sharded training by DeepSpeed: trainer=deepspeed",
