@@ -46,7 +46,7 @@ ROWS_PER_FILE, BEFORE_KILL = 100_000, 2  # rows of a file; complete shards of th
 LONGEST = 300  # characters of a text
 SETTINGS = (
     *("strategy=micro_token", "strategy.tokenizer=lexical", "size=10k", "diversity_level=0.5", "stop_after=select"),
-    *("embedder=none", "tracking=none"),
+    *("embedder=none", "tracking=none", "corpus.heldout_by=instruction"),  # nothing is held out
 )
 ENGINES = {
     "local": ["compute=local"],

@@ -23,9 +23,8 @@ from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.storage.validate import check_installed, check_range
 
 if TYPE_CHECKING:
-    from datatrove.executor.slurm import SlurmPipelineExecutor
-
     from sftdiv.compute.shard_pipeline import ShardPipeline
+    from sftdiv.compute.slurm_executor import TasksOnlySlurmExecutor
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 5.0
@@ -88,11 +87,11 @@ class DatatroveSlurm:
             )
         return run_pipeline(step, shards, folder, tasks=self.tasks, logs=Path(self.logs).absolute(), run=self._run)
 
-    def executor(self, pipeline: ShardPipeline, tasks: int, logs: Path) -> SlurmPipelineExecutor:
+    def executor(self, pipeline: ShardPipeline, tasks: int, logs: Path) -> TasksOnlySlurmExecutor:
         """Datatrove's executor of a pipeline."""
-        from datatrove.executor import SlurmPipelineExecutor
+        from sftdiv.compute.slurm_executor import TasksOnlySlurmExecutor
 
-        return SlurmPipelineExecutor(
+        return TasksOnlySlurmExecutor(
             [pipeline],
             tasks=tasks,
             time=self.time,

@@ -59,13 +59,15 @@ class TableShards:
     Attributes:
         path: The file, which must last as long as the shards.
         columns: Columns of the tables.
+        rows: Rows of a shard; the last may have fewer.
     """
 
     path: Path
     columns: Sequence[str]
+    rows: int
 
     def __len__(self) -> int:
-        return max(1, -(-len(mapped_table(self.path)) // ROWS))
+        return max(1, -(-len(mapped_table(self.path)) // self.rows))
 
     def __iter__(self) -> Iterator[pa.Table]:
         for shard in range(len(self)):
@@ -73,7 +75,7 @@ class TableShards:
 
     def tables(self, shard: int) -> Iterator[pa.Table]:
         """The rows of a shard."""
-        yield mapped_table(self.path).select(list(self.columns)).slice(shard * ROWS, ROWS)
+        yield mapped_table(self.path).select(list(self.columns)).slice(shard * self.rows, self.rows)
 
 
 def in_shards(tables: Iterable[pa.Table]) -> tuple[Callable[[int], Iterable[pa.Table]], int | None]:

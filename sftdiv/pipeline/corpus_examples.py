@@ -19,7 +19,7 @@ from sftdiv.data.build_corpus import dropped_examples
 from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
 from sftdiv.data.item_search_shards import SEARCHED
-from sftdiv.data.row_shards import TableShards
+from sftdiv.data.row_shards import ROWS, TableShards
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
 from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import Corpus, Heldout, Side
@@ -75,7 +75,7 @@ class CorpusExamples:
             return None
         if search.drops:
             return dropped_examples(self.corpus)
-        decontamination, rows = Decontamination(search.finder, self.benchmarks), TableShards(self._file, SEARCHED)
+        decontamination, rows = Decontamination(search.finder, self.benchmarks), TableShards(self._file, SEARCHED, ROWS)
         key = {"corpus": self.corpus.fingerprint, "search": decontamination.identity()}
 
         def build(folder: Path, partial: Path) -> None:

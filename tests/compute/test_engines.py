@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from sftdiv.compute.datatrove_slurm import DatatroveSlurm
 from sftdiv.compute.local_shards import LOCAL, LocalShards
 from sftdiv.compute.shard_files import UnfinishedShardsError
 from sftdiv.config.from_python import compose_run
-from sftdiv.data import file_shards
+from sftdiv.data import file_shards, row_shards
 from sftdiv.data.build_corpus import load_corpus
 from sftdiv.data.conversion import Conversion
+from sftdiv.data.decontamination import ContaminationFinder, Decontamination
+from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
-from sftdiv.protocols import ShardExecutor
+from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import Corpus, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.units import encoding
@@ -147,6 +149,26 @@ def test_a_corpus_is_the_same_to_the_byte(parquet: Path, tmp_path: Path) -> None
     two = corpus(parquet, tmp_path / "two", datatrove(tmp_path))
     assert one.counts == two.counts and one.counts["examples"] == 70 and one.counts["duplicates"] == 40
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_near_duplicates_and_decontamination_are_the_same(
+    parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_shards, "ROWS", 20)
+    near = NearDuplicateFinder(on="pair", threshold=0.4, unit="words", shingle=1, permutations=32, recall=0.9, seed=0)
+    finder = ContaminationFinder(ngram=2, share=0.5, sides=["instruction", "response"])
+    drop = Decontamination(finder, [Benchmark("numbers", ["17 it is", "Say 33.", "never said"])])
+    settings: dict[str, Any] = {"heldout": 0, "seed": 0, "on_bad_row": "error", "dedup": "near", "near": near}
+    settings |= {"split": replace(near, on="instruction"), "drop": drop}
+    counts = [
+        load_corpus(reader(parquet), Store(tmp_path / name), compute=compute, **settings).counts
+        for name, compute in (("one", LOCAL), ("two", datatrove(tmp_path)))
+    ]
+    assert counts[0] == counts[1] and counts[0]["contaminated"] == 2, counts[0]
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+    monkeypatch.setattr(row_shards, "ROWS", 1000)
+    load_corpus(reader(parquet), Store(tmp_path / "whole"), **settings)
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "whole")
 
 
 def test_bad_rows_and_damage_are_named_as_by_one_process(parquet: Path, tmp_path: Path, monkeypatch: Any) -> None:
