@@ -163,7 +163,7 @@ def select_ids(settings: list[str]) -> None:
 
 def kill_worker(name: str, process: subprocess.Popen[bytes], cache: Path) -> str:
     """Kill the busiest worker once some shards of the corpus are complete."""
-    while len(list(cache.glob("corpus/*.partial/rows/*.shard"))) < BEFORE_KILL:
+    while len(list(cache.glob("corpus/*.partial/rows/*/*.shard"))) < BEFORE_KILL:
         if process.poll() is not None:
             return "none: the command ended before"
         time.sleep(0.2)

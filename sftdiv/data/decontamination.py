@@ -151,7 +151,7 @@ class ContaminationFinder:
             tables_of, shards = in_shards(tables)
             step = SearchStep(tables_of, tuple(texts), self.ngram, self.share, tuple(self.sides))
             executor = LOCAL if shards is None else compute
-            for found in map(load_pairs, executor.run(step, shards or 1, folder / "contamination")):
+            for found in map(load_pairs, executor.run(step, shards or 1, folder / f"contamination-{shards}-shards")):
                 tally.add(found.touching, np.unique(found.examples, return_inverse=True)[1], found.items)
                 pairs.append(np.stack([found.examples + rows, found.items]))
                 rows += found.rows

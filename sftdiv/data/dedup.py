@@ -131,7 +131,7 @@ class NearDuplicateFinder:
         if not isinstance(tables, RowShards):
             tables = list(tables)  # read once for each side
         with folder_or_temporary(partial) as folder:
-            groups = [self._groups(tables, side, folder / f"signatures-{side}", compute) for side in sides]
+            groups = [self._groups(tables, side, folder, compute) for side in sides]
         return intersect(*groups) if len(groups) == 2 else groups[0]
 
     def _groups(self, tables: Iterable[pa.Table], side: str, folder: Path, compute: ShardExecutor) -> NearDuplicates:
@@ -142,7 +142,7 @@ class NearDuplicateFinder:
             tables_of, side, self.unit, self.shingle, bands, rows, permutations=self.permutations, seed=self.seed
         )
         executor = LOCAL if shards is None else compute
-        paths = executor.run(step, shards or 1, folder)
+        paths = executor.run(step, shards or 1, folder / f"{side}-{shards}-shards")
         sets, keys = merged_sets(paths, unit=self.unit, size=self.shingle)
         settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
         return group_sets(sets, keys, **settings)

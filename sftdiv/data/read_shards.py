@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -28,6 +28,7 @@ from sftdiv.data.formats import Converter
 from sftdiv.protocols import Reader, ShardExecutor
 from sftdiv.records import Example, SftdivError
 from sftdiv.storage.files import writing
+from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.progress_bar import progress_bar
 
 _BATCH = 10_000  # rows
@@ -112,13 +113,15 @@ def read_shards(
     Raises:
         SftdivError: A row is bad, and bad rows are errors; a setting names a column that no row has.
     """
-    sharded = isinstance(reader, ShardedReader)
-    shards = reader.shards() if isinstance(reader, ShardedReader) else None
+    shards: Sequence[FileShard] | None = None
+    conversion: Conversion | None = None
+    if isinstance(reader, ShardedReader):
+        shards, conversion = reader.shards(), Conversion(reader.converter, rejections)
+        folder = folder / _name_of(shards)
     step = ReadStep(reader, shards, stops=rejections.on_bad_row == "error")
-    paths = (compute if sharded else LOCAL).run(step, 1 if shards is None else len(shards), folder)
+    paths = (LOCAL if shards is None else compute).run(step, 1 if shards is None else len(shards), folder)
     first: list[Turns] = []
     unread, damaged = Counter[str](), set[str]()
-    conversion = Conversion(reader.converter, rejections) if isinstance(reader, ShardedReader) else None
     for shard, path in enumerate(paths):
         if shards is not None and str(shards[shard][0].path) in damaged:
             continue
@@ -136,6 +139,11 @@ def read_shards(
     if conversion is not None:
         conversion.check_columns()
     return first, unread
+
+
+def _name_of(shards: Sequence[FileShard]) -> str:
+    """A folder name for shards: files that were renamed since a killed call are cut into other ones."""
+    return content_hash([[str(part.path), part.rows and [part.rows.start, part.rows.stop]] for part in chain(*shards)])
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def _tokenized(
         return
     with folder_or_temporary(partial) as folder:
         step = TokenizeStep(mapped(texts, folder), name, revision, SHARD)
-        for path in compute.run(step, shards, folder / "tokens"):
+        for path in compute.run(step, shards, folder / f"tokens-{SHARD}"):
             yield load_block(path)
 
 
