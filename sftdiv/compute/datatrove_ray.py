@@ -92,6 +92,7 @@ class DatatroveRay:
         if self.address is None:
             settings = {"address": "local", "include_dashboard": False}
             settings |= {} if self.workers is None else {"num_cpus": self.workers * self.cpus_per_task}
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         paths = os.pathsep.join(path for path in sys.path if path)
         ray.init(
             **settings,

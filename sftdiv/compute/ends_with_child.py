@@ -33,9 +33,11 @@ class EndsWithChild(PipelineStep):
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         command = [sys.executable, "-I", "-S", "-c", _WATCH, str(parent)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as watcher:
-            yield from data or ()
-            assert watcher.stdin is not None
-            watcher.stdin.write("done")
+            try:
+                yield from data or ()
+            finally:  # also after an error, which the scheduler receives
+                assert watcher.stdin is not None
+                watcher.stdin.write("done")
 
 
 def _end_with(parent: int) -> None:
