@@ -103,11 +103,12 @@ def test_tasks_leave_markers_logs_and_statistics_and_are_run_again_where_their_s
 
 @pytest.fixture
 def parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """90 rows in two row groups of one file, and 20 in another; shards of 25 rows."""
+    """90 rows in two row groups of one file, of which 20 repeat others, and 20 near duplicates in another file."""
     monkeypatch.setattr(file_shards, "ROWS", 25)
     folder = tmp_path / "data"
     folder.mkdir()
-    rows = [{"prompt": f"Say {row % 70}.", "completion": f"{row % 70} it is."} for row in range(110)]
+    verbs = ["Say"] * 90 + ["SAY"] * 20
+    rows = [{"prompt": f"{verb} {row % 70}.", "completion": f"{row % 70} it is."} for row, verb in enumerate(verbs)]
     pq.write_table(pa.Table.from_pylist(rows[:90]), folder / "a.parquet", row_group_size=60)
     pq.write_table(pa.Table.from_pylist(rows[90:]), folder / "b.parquet")
     return folder
@@ -147,7 +148,7 @@ def files_of(store: Path) -> dict[str, bytes]:
 def test_a_corpus_is_the_same_to_the_byte(parquet: Path, tmp_path: Path) -> None:
     one = corpus(parquet, tmp_path / "one", LOCAL)
     two = corpus(parquet, tmp_path / "two", datatrove(tmp_path))
-    assert one.counts == two.counts and one.counts["examples"] == 70 and one.counts["duplicates"] == 40
+    assert one.counts == two.counts and one.counts["examples"] == 90 and one.counts["duplicates"] == 20
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 
@@ -155,8 +156,8 @@ def test_near_duplicates_and_decontamination_are_the_same(
     parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_shards, "ROWS", 20)
-    near = NearDuplicateFinder(on="pair", threshold=0.4, unit="words", shingle=1, permutations=32, recall=0.9, seed=0)
-    finder = ContaminationFinder(ngram=2, share=0.5, sides=["instruction", "response"])
+    near = NearDuplicateFinder(on="pair", threshold=0.5, unit="words", shingle=2, permutations=32, recall=0.9, seed=0)
+    finder = ContaminationFinder(ngram=2, share=0.7, sides=["instruction", "response"])
     drop = Decontamination(finder, [Benchmark("numbers", ["17 it is", "Say 33.", "never said"])])
     settings: dict[str, Any] = {"heldout": 0, "seed": 0, "on_bad_row": "error", "dedup": "near", "near": near}
     settings |= {"split": replace(near, on="instruction"), "drop": drop}
@@ -164,7 +165,7 @@ def test_near_duplicates_and_decontamination_are_the_same(
         load_corpus(reader(parquet), Store(tmp_path / name), compute=compute, **settings).counts
         for name, compute in (("one", LOCAL), ("two", datatrove(tmp_path)))
     ]
-    assert counts[0] == counts[1] and counts[0]["contaminated"] == 2, counts[0]
+    assert counts[0] == counts[1] and (counts[0]["near_duplicates"], counts[0]["contaminated"]) == (20, 2)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     monkeypatch.setattr(row_shards, "ROWS", 1000)
     load_corpus(reader(parquet), Store(tmp_path / "whole"), **settings)
