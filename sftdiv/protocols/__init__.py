@@ -6,7 +6,7 @@ A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``st
 Python file and one YAML file; no list is extended.
 
 ``components`` holds the parts that decide results, ``trackers`` those that record them, ``contexts`` the
-inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for, ``shards`` how
+inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for, ``shard_work`` how
 per-row work is spread over processes and machines.
 """
 
@@ -22,7 +22,7 @@ from sftdiv.protocols.components import (
     UnitExtractor,
 )
 from sftdiv.protocols.contexts import CorpusSide, EvalContext, Keep, SelectionProblem, build_uncached
-from sftdiv.protocols.shards import ShardExecutor, ShardStep
+from sftdiv.protocols.shard_work import ShardExecutor, ShardStep
 from sftdiv.protocols.trackers import RunLogger, StudySummary, TrackedRun, Tracker, Tracking
 
 __all__ = [
