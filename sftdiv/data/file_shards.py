@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sftdiv.data.row_parsing import kind_of_file
 
-ROWS = 5_000  # of a shard, about 15 s of work
+ROWS = 50_000  # of a shard, about 15 s of work
 BYTES = 16 << 20  # of small files that share a shard
 
 
