@@ -104,7 +104,7 @@ def ladder(
         shared |= _default_embedder(shared)
     requests = [run_request({**shared, "diversity_level": level}) for level in levels]
     first = requests[0]
-    results = select_levels([request.spec for request in requests], first.paths.cache)
+    results = select_levels([request.spec for request in requests], first.paths.cache, compute=first.compute)
     reader = first.spec.corpus.reader
     return [Subset(table, positions_of(reader, table["messages"]), report) for table, report in results]
 

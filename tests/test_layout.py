@@ -17,7 +17,7 @@ COMMANDS = {"__main__", "run", "measure", "regenerate", "analyze", "judge", "syn
 COMPOSITION = {"config", "pipeline", "sweep"}
 SERVICES = {"tracking", "reporting", "release"}
 STAGES = {"data", "embeddings", "units", "selection", "diversity", "training", "evaluation", "analysis"}
-FOUNDATIONS = {"records", "protocols", "storage", "llm", "modeling", "text", "vectors"}
+FOUNDATIONS = {"records", "protocols", "storage", "compute", "llm", "modeling", "text", "vectors"}
 SHOWN = {
     ("reporting", "analysis"),
     ("reporting", "diversity"),

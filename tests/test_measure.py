@@ -479,7 +479,9 @@ def test_mistakes_are_refused_with_the_alternatives(overrides, message):
 def test_an_unknown_setting_names_its_neighbours():
     wrong = command("bseline=x")
     assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
-    assert "unknown setting 'bseline'. Did you mean baseline=x? Known: baseline, corpus, embedder" in wrong.stderr
+    assert (
+        "unknown setting 'bseline'. Did you mean baseline=x? Known: baseline, compute, corpus, embedder" in wrong.stderr
+    )
 
 
 def test_the_command_by_its_own_and_its_rerun(tmp_path):

@@ -43,6 +43,7 @@ GROUPS = {
     "prompts": "The prompts whose answers a judge compares; several are given as a list. Exists with `eval=judge`.",
     "tracking": "The services that receive the numbers; several are given as a list: `tracking=[wandb,csv]`.",
     "sweep": "The baselines of a multirun, and how its cells are executed.",
+    "compute": "Where the work on single rows is done (reading, token ids, near duplicates, decontamination).",
     "experiment": "Whole studies, added with a plus sign: `+experiment=NAME`. An override narrows or changes one.",
     "tags": "The tagger of `experiment=paper_exact`; elsewhere added with a plus sign: `+tags=llm`.",
 }

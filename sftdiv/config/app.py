@@ -63,7 +63,7 @@ def study_of_command(arguments: list[str]) -> str:
             return experiment.replace(",", "+")
     if not {"-m", "--multirun"} & set(arguments):
         return "single"
-    omitted = ("tracking", "paths.", "hydra", "study", "sweep.", "report.")
+    omitted = ("tracking", "paths.", "hydra", "study", "sweep.", "report.", "compute")
     overrides = sorted(text for text in arguments if "=" in text and not text.startswith(omitted))
     return "sweep-" + content_hash(overrides, length=6)
 

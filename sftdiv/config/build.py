@@ -71,6 +71,7 @@ def build_request(config: DictConfig) -> RunRequest:
             isolate=config.sweep.isolate,
             wait=config.sweep.wait,
         ),
+        compute=make(config.compute),
         command=settings.get("command", ""),
         settings=settings,
         text=OmegaConf.to_yaml(OmegaConf.create(escape_interpolation(settings)), resolve=True),

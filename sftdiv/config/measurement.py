@@ -21,13 +21,13 @@ from sftdiv.config.app import conf_dir, options_of
 from sftdiv.config.build import build_embedder, build_strategy
 from sftdiv.config.build_corpus_spec import build_corpus_spec
 from sftdiv.config.compose import check_given
-from sftdiv.config.instantiate import plain
+from sftdiv.config.instantiate import make, plain
 from sftdiv.config.names import in_terms_of_measure
 from sftdiv.config.setting_types import build_checked
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.diversity.profile.settings import LAYOUT, Matched, Runs
 from sftdiv.diversity.registry import foreign_unit_metrics, metric_families, metrics_identity
-from sftdiv.protocols import Embedder
+from sftdiv.protocols import Embedder, ShardExecutor
 from sftdiv.records import SIDES, ModelRef, SftdivError
 from sftdiv.storage.cell import flatten
 from sftdiv.storage.escaping import escape_interpolation
@@ -74,6 +74,7 @@ class MeasureRequest:
         seed: Seed of metrics that draw at random.
         folder: Output folder of the report.
         cache: Folder of cached artifacts.
+        compute: Execution of the work on single rows.
         settings: All resolved settings as plain values.
         command: Command that reproduces the measurement.
     """
@@ -92,6 +93,7 @@ class MeasureRequest:
     seed: int
     folder: Path
     cache: Path
+    compute: ShardExecutor
     settings: Mapping[str, Any]
     command: Sequence[str]
 
@@ -138,6 +140,7 @@ def _build(config: DictConfig, overrides: Sequence[str]) -> MeasureRequest:
         seed=config.seed,
         folder=_folder(settings, names, [corpora, strategies, tokenizer, embedder], metrics),
         cache=user_path(config.paths.cache, name="paths.cache"),
+        compute=make(config.compute),
         settings=redacted_settings(settings),
         command=["python", "-m", "sftdiv.measure", *redacted_overrides(overrides)],
     )
@@ -231,7 +234,7 @@ def _dataset_name(corpus: DictConfig) -> str:
 
 def _folder(settings: Mapping[str, Any], names: Sequence[str], parts: Sequence[Any], metrics: Sequence[str]) -> Path:
     """Folder of a measurement: readable names, and a hash of the contents and settings that the numbers depend on."""
-    skipped = ("corpus", "baseline", "units", "paths", "tokenizer", "tokenizer_revision", "embedder")
+    skipped = ("corpus", "baseline", "units", "paths", "compute", "tokenizer", "tokenizer_revision", "embedder")
     rest = {key: value for key, value in settings.items() if key not in skipped}
     key = {**rest, "band": settings["corpus"]["band"], "parts": identity_of(parts)}
     own_metrics = [item for item in metrics_identity(metrics) if not isinstance(item, str)] + foreign_unit_metrics()

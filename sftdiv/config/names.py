@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 # Groups that a command may choose from; None: those of conf/. Subgroups go with their first part.
 COMMANDS: Mapping[str, Sequence[str] | None] = {
     "config": None,
-    "measure": ("corpus", "embedder"),
+    "measure": ("corpus", "embedder", "compute"),
     "regenerate": ("corpus",),
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftdiv.config.spec import RunSpec
-from sftdiv.protocols import Tracking
+from sftdiv.protocols import ShardExecutor, Tracking
 from sftdiv.records import SftdivError
 from sftdiv.release.export.write_export import FORMATS, check_name
 from sftdiv.release.hub.push import check_push, repository
@@ -138,6 +138,7 @@ class RunRequest:
         export: Export of the subset.
         publish: Upload of the model.
         sweep: Execution of a sweep's cells.
+        compute: Execution of the work on single rows of the corpus.
         command: Command that reproduces the run.
         settings: All resolved settings as plain nested values, for ``config.yaml`` and ``config.*``.
         text: The same settings as YAML.
@@ -150,6 +151,7 @@ class RunRequest:
     export: ExportSpec
     publish: PublishSpec
     sweep: SweepSpec
+    compute: ShardExecutor
     command: str
     settings: Mapping[str, Any]
     text: str

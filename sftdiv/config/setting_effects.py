@@ -16,6 +16,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "paths.*": "where files are kept",
     "tracking.*": "where numbers are sent",
     "sweep.*": "how cells are run",
+    "compute.*": "who does the work on single rows",
     "report.*": "what the page of a study shows",
     "model.parameters": "for the stated cost",
     "export.*": "another form of a finished subset",
@@ -60,6 +61,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 WITHOUT_EFFECT_OF: Mapping[str, Mapping[str, str]] = {
     "measure": {
         "paths.*": "where files are kept",
+        "compute.*": "who does the work on single rows",
         "embedder.devices": "who shares the work",
         "embedder.batch_tokens": "how many texts at once",
     },

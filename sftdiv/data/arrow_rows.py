@@ -1,4 +1,4 @@
-"""Rows of Arrow tables: Parquet files, Arrow files and streams, and the tables of ``datasets``.
+"""Rows of Arrow tables: Arrow files and streams, the tables of ``datasets``, and Parquet files (`parquet_rows`).
 
 Only needed columns are decoded, so that dates, decimals, images or broken text in others cost nothing.
 The others appear in each row as `NOT_READ`, so that messages can name them. A value that Python cannot
@@ -20,7 +20,6 @@ from sftdiv.storage.escaping import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 ROWS = 1000  # at most, decoded at once
 MEMORY = 64 << 20  # bytes decoded at once, as far as a file's metadata tell
@@ -41,47 +40,6 @@ class _Unreadable:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-
-
-def read_parquet(path: Path, *, limit: int, reject: RejectRow, needed: Collection[str]) -> Rows:
-    """Rows of a Parquet file. A row group whose rows are on average larger than ``limit`` bytes is not decoded.
-
-    Raises:
-        SftdivError: If a needed column stands twice.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 1
-    try:
-        schema = pq.read_schema(path)
-        columns, others = _split_columns(path, list(schema.names), needed)
-        texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:  # a long text that repeats is decoded once
-            for group in range(file.num_row_groups):
-                metadata = file.metadata.row_group(group)
-                size = metadata.total_byte_size / max(metadata.num_rows, 1)
-                if size > limit:  # of all columns: images may stand beside small texts
-                    size = _decoded_size(metadata, columns) / max(metadata.num_rows, 1)
-                if size > limit:
-                    reason = f"too long, rows of {size:,.0f} bytes are more than corpus.max_row_bytes={limit}"
-                    reject(number, rest(reason), "")
-                    return
-                if not columns:
-                    yield from unread_rows(number, metadata.num_rows, others)
-                    number += metadata.num_rows
-                    continue
-                at_once = max(1, min(ROWS, int(MEMORY / max(size, 1))))
-                for batch in file.iter_batches(at_once, row_groups=[group], columns=columns):
-                    yield from batch_rows(batch, number, others=others, reject=reject)
-                    number += batch.num_rows
-            if number <= file.metadata.num_rows:
-                raise ValueError(f"{number - 1} rows, and {file.metadata.num_rows} in the footer")
-    except SftdivError:
-        raise
-    except Exception as error:  # damaged files raise errors of many kinds
-        check_memory(error, path)
-        reject(number, rest(f"not Parquet: {error}"), "")
 
 
 def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[str]) -> Rows:
@@ -106,7 +64,7 @@ def read_arrow(path: Path, *, limit: int, reject: RejectRow, needed: Collection[
                 batch = next(batches, None)
                 if batch is None:
                     return
-                columns, others = _split_columns(path, list(batch.schema.names), needed)
+                columns, others = split_columns(path, list(batch.schema.names), needed)
                 if columns:
                     yield from _checked_rows(batch.select(columns), number, others, reject)
                 else:
@@ -181,7 +139,7 @@ def _value(column: pa.Array, position: int) -> Any:
         return _Unreadable(f"unreadable value: {type(error).__name__}, {error}")
 
 
-def _split_columns(path: Path, names: list[str], needed: Collection[str]) -> tuple[list[str], set[str]]:
+def split_columns(path: Path, names: list[str], needed: Collection[str]) -> tuple[list[str], set[str]]:
     """The needed columns, in their order, and the others."""
     twice = [name for name, times in Counter(names).items() if times > 1 and name in needed]
     if twice:
@@ -194,15 +152,6 @@ def unread_rows(number: int, rows: int, names: Collection[str]) -> Rows:
     """Rows of which no column is needed."""
     for position in range(number, number + rows):
         yield position, dict.fromkeys(names, NOT_READ)
-
-
-def _decoded_size(group: pq.RowGroupMetaData, columns: list[str]) -> int:
-    """Bytes of some columns of a row group before compression.
-
-    Only asked for groups that may be too large: of a damaged file ``group.column`` may end the process.
-    """
-    chunks = [group.column(position) for position in range(group.num_columns)]
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
 
 
 def _rows_at_once(batch: pa.RecordBatch) -> int:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 ON_BAD_ROW = ("error", "skip")
 REJECTED = "rejected.jsonl"
 REST = "unreadable rest"  # opens the reason where a file cannot be read beyond a line
-_MAX_CHARACTERS = 2000  # of a rejected text: enough to find the row; a line of a gigabyte is not copied
+LONGEST = 2000  # of a rejected text: enough to find the row; a line of a gigabyte is not copied
 
 
 class BadRowError(Exception):
@@ -71,7 +71,7 @@ class Rejections:
         phrase = reason.partition(":")[0]
         if phrase == REST:
             log.warning("%s", message)
-        row = {"file": file, "line": line, "reason": reason, "text": text[:_MAX_CHARACTERS]}
+        row = {"file": file, "line": line, "reason": reason, "text": text[:LONGEST]}
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.first = self.first or message

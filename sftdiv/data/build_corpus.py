@@ -1,36 +1,37 @@
 """Builds the `Corpus` of a reader in the cache: distinct, in canonical order, split, fingerprinted, memory-mapped.
 
 Examples arrive in any order; the same content gives the same Arrow file. Counts and ``rejected.jsonl``
-stand beside it. Rows are written to disk and read back (`external_sort`) before they are written in
-order, so a corpus may be larger than memory: peak memory is a 64th of the texts, plus hash, label,
-id, source and group of every row. Afterwards the corpus is memory-mapped.
+stand beside it. Rows are read in shards, by several processes or machines (`read_shards`), written to
+disk and read back (`external_sort`) before they are written in order, so a corpus may be larger than
+memory: peak memory is a 64th of the texts, plus hash, label, id, source and group of every row.
+Afterwards the corpus is memory-mapped.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sftdiv.compute.local_shards import LOCAL
+from sftdiv.compute.shard_files import UnfinishedShardsError
 from sftdiv.data.bad_rows import REJECTED, Rejections, no_example, warn_of_unread
-from sftdiv.data.canonical import canonical_order, fingerprint_of, rows_in_order, unique_ids
-from sftdiv.data.collect_examples import collect_examples
+from sftdiv.data.canonical import canonical_order, fingerprint_of
+from sftdiv.data.corpus_file import write_corpus
 from sftdiv.data.corpus_preview import ABOUT, FIRST, show_first
-from sftdiv.data.decontamination import SEARCHED, Contamination, Decontamination
+from sftdiv.data.decontamination import Contamination, Decontamination
 from sftdiv.data.dedup import NearDuplicateFinder
-from sftdiv.data.example_table import CARRIED
 from sftdiv.data.external_sort import Spill
 from sftdiv.data.heldout_split import held_out
-from sftdiv.protocols import Reader
+from sftdiv.data.item_search_shards import SEARCHED
+from sftdiv.data.read_shards import read_shards
+from sftdiv.data.row_shards import row_shards
+from sftdiv.protocols import Reader, ShardExecutor
 from sftdiv.records import SIDES, Corpus, SftdivError
 from sftdiv.storage.cache import Store
 from sftdiv.storage.files import write_json
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LAYOUT = 2  # of the artifact: raise it when the code of this folder makes another corpus of the same rows
 DATA = "corpus.arrow"
-_BATCH = 10_000  # rows
 DEDUPS, BY_FINDER = ("exact", "near", "semantic", "none"), ("near", "semantic")
 
 
@@ -61,6 +61,7 @@ def load_corpus(
     drop: Decontamination | None = None,
     split: NearDuplicateFinder | None = None,
     ood: Sequence[str] = (),
+    compute: ShardExecutor = LOCAL,
 ) -> Corpus:
     """The corpus of a reader, built once and then mapped from the cache.
 
@@ -78,6 +79,7 @@ def load_corpus(
         split: Definition of near-duplicate instructions, which then form one group (column ``group``) that no split
             divides; None for identical instructions only.
         ood: Sources whose examples are not held out, because they are never trained on.
+        compute: Does the work on single rows; without effect on the result.
 
     Raises:
         SftdivError: ``dedup`` or ``ood`` is unknown, a row is bad (with ``error``), columns mix types, nothing remains.
@@ -102,8 +104,13 @@ def load_corpus(
     key |= {"ood": sorted(set(ood))} if ood else {}
     kept = Path(f"{store.entry_path('corpus', key)}.{REJECTED}")
     unfinished = partial(store.partial, "corpus", key)
-    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "unfinished": unfinished}
-    folder = store.folder("corpus", key, lambda folder: _build(reader, folder, kept, **settings, **parts))
+    parts: dict[str, Any] = {"near": finder, "drop": drop, "split": split, "ood": ood, "compute": compute}
+
+    def build(folder: Path) -> None:
+        with _kept_if_unfinished(unfinished()) as work:
+            _build(reader, folder, kept, work, **settings, **parts)
+
+    folder = store.folder("corpus", key, build)
     kept.unlink(missing_ok=True)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     warn_of_unread(about["counts"])
@@ -127,8 +134,8 @@ def _build(
     reader: Reader,
     folder: Path,
     kept: Path,
+    work: Path,
     *,
-    unfinished: Callable[[], Path],
     heldout: int,
     seed: int,
     on_bad_row: str,
@@ -137,30 +144,36 @@ def _build(
     drop: Decontamination | None,
     split: NearDuplicateFinder | None,
     ood: Sequence[str],
+    compute: ShardExecutor,
 ) -> None:
-    """Fill the folder; without any example the rejected rows are left in ``kept``. ``unfinished`` survives a kill."""
+    """Fill the folder; without any example the rejected rows are left in ``kept``. ``work`` survives a kill."""
     import pyarrow as pa
 
-    rejections, unread = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Counter[str]()
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as spill_folder, _one_type_per_column():
-        spill = Spill(Path(spill_folder))
-        first = collect_examples(reader.examples(rejections), spill, unread)
+    rejections, spill = Rejections(folder / REJECTED, on_bad_row=on_bad_row), Spill()
+    with _one_type_per_column():
+        first, unread = read_shards(reader, work / "rows", spill, rejections, compute=compute)
         rejected = rejections.counts["rejected"]
         if not spill.rows:
             raise no_example(rejections, kept)
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            before, found = len(index), near.find(rows_in_order(spill, index, SIDES), unfinished())
+            before, found = (
+                len(index),
+                near.find(row_shards(spill, index, SIDES, work / "near.arrow"), work, compute=compute),
+            )
             index = index.filter(pa.array(found.keepers()))
             duplicates[f"{dedup}_duplicates"] = before - len(index)
         if drop is not None:
-            index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder)
+            index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder, work, compute)
         if split is not None:
-            index = _group_near(spill, index, split)
+            rows = row_shards(spill, index, SIDES, work / "split.arrow")
+            first_of_group = split.find(rows, work / "split", compute=compute).group
+            position = index.schema.get_field_index("group")
+            index = index.set_column(position, "group", index.column("group").take(first_of_group))
         groups = index.column("group")
         mask = held_out(groups, index.column("source"), count=heldout, seed=seed, never=ood)
-        _write(_corpus_tables(spill, index, mask), folder / DATA)
+        write_corpus(spill, index, mask, folder / DATA)
     counts = {
         "read": spill.rows + rejected,
         **rejections.counts,
@@ -174,11 +187,14 @@ def _build(
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _drop_contaminated(spill: Spill, index: pa.Table, drop: Decontamination, folder: Path) -> tuple[pa.Table, int]:
+def _drop_contaminated(
+    spill: Spill, index: pa.Table, drop: Decontamination, folder: Path, work: Path, compute: ShardExecutor
+) -> tuple[pa.Table, int]:
     """The index without the examples that touch an item, and their number; the findings are saved in the folder."""
     import pyarrow as pa
 
-    contamination = drop.find(rows_in_order(spill, index, SEARCHED), total=len(index))
+    rows = row_shards(spill, index, SEARCHED, work / "searched.arrow")
+    contamination = drop.find(rows, partial=work, compute=compute)
     contamination.save(folder)
     touching = contamination.touching(len(index))
     if touching.all():
@@ -189,10 +205,15 @@ def _drop_contaminated(spill: Spill, index: pa.Table, drop: Decontamination, fol
     return index.filter(pa.array(~touching)), int(touching.sum())
 
 
-def _group_near(spill: Spill, index: pa.Table, near: NearDuplicateFinder) -> pa.Table:
-    """The index with one group for each group of near-duplicate instructions: that of its first row."""
-    first = near.find(rows_in_order(spill, index, SIDES)).group
-    return index.set_column(index.schema.get_field_index("group"), "group", index.column("group").take(first))
+@contextmanager
+def _kept_if_unfinished(work: Path) -> Iterator[Path]:
+    """The folder of unfinished work, deleted after an error that the same command would repeat."""
+    try:
+        yield work
+    except SftdivError as error:
+        if not isinstance(error, UnfinishedShardsError):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -203,35 +224,3 @@ def _one_type_per_column() -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SftdivError(f"A column of corpus.columns mixes types: {error}") from error
-
-
-def _corpus_tables(spill: Spill, index: pa.Table, heldout: NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The corpus, one part at a time, with unique ids and the held-out mask."""
-    import pyarrow as pa
-
-    ids = unique_ids(index.column("hash"), index.column("id")).combine_chunks()
-    mask, groups = pa.array(heldout), index.column("group").combine_chunks()
-    start = 0
-    for table in rows_in_order(spill, index):
-        id_position, rows = table.schema.get_field_index("id"), len(table)
-        table = table.set_column(id_position, "id", ids.slice(start, rows))
-        table = table.set_column(table.schema.get_field_index("group"), "group", groups.slice(start, rows))
-        table = table.append_column("heldout", mask.slice(start, rows))
-        start += rows
-        table = table.drop_columns(["hash", "label"])
-        table = table.rename_columns([name.removeprefix(CARRIED) for name in table.column_names])
-        yield table
-
-
-def _write(tables: Iterator[pa.Table], path: Path) -> None:
-    """Write one Arrow file of equal batches, whatever the sizes of the tables."""
-    import pyarrow as pa
-
-    pending = next(tables)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, pending.schema) as writer:
-        for table in tables:
-            pending = pa.concat_tables([pending, table])
-            while len(pending) >= _BATCH:
-                writer.write_table(pending.slice(0, _BATCH).combine_chunks())
-                pending = pending.slice(_BATCH)
-        writer.write_table(pending.combine_chunks())

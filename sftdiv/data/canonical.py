@@ -45,18 +45,22 @@ def canonical_order(spill: Spill, *, distinct: bool) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def rows_in_order(spill: Spill, index: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def rows_in_order(
+    spill: Spill, index: pa.Table, columns: Sequence[str] | None = None, *, parts: range = range(PARTS)
+) -> Iterator[pa.Table]:
     """The indexed rows in canonical order, one part at a time.
 
     Args:
         spill: All rows.
         index: The remaining rows, as `canonical_order` returns them.
         columns: Columns to read; None for all.
+        parts: Parts to read.
     """
     ends = np.searchsorted(index.column("part").to_numpy(), np.arange(PARTS), side="right").tolist()
     rows = index.column("row").to_numpy()
-    for part, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        yield spill.part(part, columns).take(rows[start:end])
+    bounds = [0, *ends]
+    for part in parts:
+        yield spill.part(part, columns).take(rows[bounds[part] : bounds[part + 1]])
 
 
 def fingerprint_of(index: pa.Table) -> str:

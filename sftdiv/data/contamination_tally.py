@@ -25,12 +25,15 @@ class Tally:
         self._starts, self._texts = starts, texts
         self._by_source: dict[str, Counter[str]] = {name: Counter() for name in names}
         self._shown: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        self._rows = 0
 
-    def add(self, batch: pa.RecordBatch, examples: NDArray[np.int64], items: NDArray[np.int64]) -> None:
-        """Count the pairs of a batch of examples."""
-        rows, first = examples - self._rows, self._rows
-        self._rows = first + batch.num_rows
+    def add(self, batch: pa.RecordBatch, rows: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+        """Count the pairs of some examples.
+
+        Args:
+            batch: The examples that touch an item.
+            rows: Row in the batch of the example of each pair, shape (pairs,).
+            items: Item of each pair, shape (pairs,).
+        """
         sources = batch.column("source").to_pylist() if len(rows) else []
         benchmark = np.searchsorted(self._starts, items, side="right") - 1
         for number in np.unique(benchmark).tolist():

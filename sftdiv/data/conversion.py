@@ -2,7 +2,7 @@
 
 A setting that names a column which no row has is an error, before a long read if the first rows lack it.
 A carried column that holds text in one row and numbers in another is an error as well; both are named with
-their place.
+their place. Rows that are converted by several processes are checked together from what each has seen.
 """
 
 from __future__ import annotations
@@ -54,6 +54,23 @@ class Conversion:
             self._check_kinds(example, f"{file}, line {line}")
             yield example
 
+    def seen(self) -> dict[str, Any]:
+        """Columns of the rows, and the kind and place of the first value of each carried column; JSON."""
+        return {"columns": list(self._columns), "kinds": self._kinds}
+
+    def add_seen(self, seen: Mapping[str, Any]) -> None:
+        """Take over what the conversion of later rows has seen.
+
+        Args:
+            seen: See `seen`.
+
+        Raises:
+            SftdivError: If a carried column mixes types.
+        """
+        self._columns.update(dict.fromkeys(seen["columns"]))
+        for name, (kind, place) in seen["kinds"].items():
+            self._check_kind(name, kind, place)
+
     def check_columns(self) -> None:
         """Check, after the last row, that some row has each column that a setting names.
 
@@ -64,14 +81,15 @@ class Conversion:
 
     def _check_kinds(self, example: Example, place: str) -> None:
         for name, value in example.extra.items():
-            if value is None:
-                continue
-            kind, first = self._kinds.setdefault(name, (KINDS[type(value)], place))
-            if KINDS[type(value)] != kind:
-                raise SftdivError(
-                    f"{place}: the column {name!r} of corpus.columns holds {KINDS[type(value)]}, "
-                    f"and {kind} in {first}: give it one type"
-                )
+            if value is not None:
+                self._check_kind(name, KINDS[type(value)], place)
+
+    def _check_kind(self, name: str, kind: str, place: str) -> None:
+        known, first = self._kinds.setdefault(name, (kind, place))
+        if kind != known:
+            raise SftdivError(
+                f"{place}: the column {name!r} of corpus.columns holds {kind}, and {known} in {first}: give it one type"
+            )
 
 
 def check_names(converter: Converter, names: Collection[Any], *, rows: str) -> None:

@@ -26,20 +26,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.data.contamination_tally import Tally
-from sftdiv.protocols import Benchmark
+from sftdiv.data.item_search_shards import SearchStep, load_pairs
+from sftdiv.data.row_shards import in_shards
+from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import SIDES, SftdivError, Side
-from sftdiv.storage.files import write_json
+from sftdiv.storage.files import folder_or_temporary, write_json
 from sftdiv.storage.hashing import content_hash, settings_identity
-from sftdiv.storage.progress_bar import progress_bar
 from sftdiv.storage.validate import check_one_of, check_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _PAIRS, _RECORD = "pairs.npz", "contamination.json"
-_BATCH = 1000  # examples
-SEARCHED = (*SIDES, "source", "id")  # columns of the examples that a search reads
 
 
 @dataclass(frozen=True)
@@ -125,29 +125,36 @@ class ContaminationFinder:
         """All settings, whatever the order of the sides."""
         return {"kind": "ngrams", **settings_identity(self), "sides": sorted(set(self.sides))}
 
-    def find(self, tables: Iterable[pa.Table], benchmarks: Sequence[Benchmark], *, total: int) -> Contamination:
+    def find(
+        self,
+        tables: Iterable[pa.Table],
+        benchmarks: Sequence[Benchmark],
+        *,
+        partial: Path | None = None,
+        compute: ShardExecutor = LOCAL,
+    ) -> Contamination:
         """Search examples for the items of benchmarks.
 
         Args:
-            tables: The examples, read once, in order: Arrow tables with ``instruction, response, source, id``.
+            tables: The examples in their order, with the columns `SEARCHED`: tables, or shards of them.
             benchmarks: Items by benchmark.
-            total: Number of examples, for the progress bar.
+            partial: Folder of what the shards found; may hold that of a killed call with the same arguments. None for a
+                temporary one.
+            compute: Searches the shards.
         """
-        from sftdiv.data.item_index import ItemSearch, index_items  # compiled: not imported to build a specification
-        from sftdiv.data.overlap_words import OverlapWords
-
         merged = merge_benchmarks(benchmarks)
         texts = [text for benchmark in merged for text in benchmark.texts]
         starts = np.concatenate([[0], np.cumsum([len(benchmark.texts) for benchmark in merged])]).astype(np.int64)
-        words = OverlapWords()
-        search = ItemSearch(index_items([words(text) for text in texts], size=self.ngram, share=self.share))
         tally = Tally([benchmark.name for benchmark in merged], starts, texts)
-        pairs = [np.empty((2, 0), dtype=np.int64)]
-        for batch in _batches(tables, total):
-            columns = [batch.column(side).to_pylist() for side in self.sides]
-            found = search.add([[words(text) for text in sides] for sides in zip(*columns, strict=True)])
-            tally.add(batch, *found)
-            pairs.append(np.stack(found))
+        pairs, rows = [np.empty((2, 0), dtype=np.int64)], 0
+        with folder_or_temporary(partial) as folder:
+            tables_of, shards = in_shards(tables)
+            step = SearchStep(tables_of, tuple(texts), self.ngram, self.share, tuple(self.sides))
+            executor = LOCAL if shards is None else compute
+            for found in map(load_pairs, executor.run(step, shards or 1, folder / f"contamination-{shards}-shards")):
+                tally.add(found.touching, np.unique(found.examples, return_inverse=True)[1], found.items)
+                pairs.append(np.stack([found.examples + rows, found.items]))
+                rows += found.rows
         examples, items = np.concatenate(pairs, axis=1)
         return Contamination(tally.names, starts, examples, items, tally.record(items))
 
@@ -163,9 +170,11 @@ class Decontamination:
         """The finder's settings and a digest of the items."""
         return {"finder": self.finder.identity(), "items": benchmarks_digest(self.benchmarks)}
 
-    def find(self, tables: Iterable[pa.Table], *, total: int) -> Contamination:
+    def find(
+        self, tables: Iterable[pa.Table], *, partial: Path | None = None, compute: ShardExecutor = LOCAL
+    ) -> Contamination:
         """See `ContaminationFinder.find`."""
-        return self.finder.find(tables, self.benchmarks, total=total)
+        return self.finder.find(tables, self.benchmarks, partial=partial, compute=compute)
 
 
 def merge_benchmarks(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
@@ -188,12 +197,3 @@ def merge_benchmarks(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
 def benchmarks_digest(benchmarks: Sequence[Benchmark]) -> str:
     """Digest of the items, which keys what is derived from them."""
     return content_hash([[benchmark.name, *benchmark.texts] for benchmark in benchmarks])
-
-
-def _batches(tables: Iterable[pa.Table], total: int) -> Iterable[pa.RecordBatch]:
-    """Batches of rows, with a progress bar."""
-    with progress_bar("decontamination", total, unit="rows") as advance:
-        for table in tables:
-            for batch in table.select(list(SEARCHED)).to_batches(max_chunksize=_BATCH):
-                yield batch
-                advance(batch.num_rows)

@@ -15,23 +15,25 @@ ask different questions of one long passage have almost equal joined texts (on p
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.data.minhash_bands import band_keys, bands_and_rows
-from sftdiv.data.shingles import BATCH, UNITS, SetCollector, ShingleSets, shingle_sets, shingles_of
+from sftdiv.data.row_shards import RowShards, in_shards
+from sftdiv.data.shingle_shards import SignatureStep, merged_sets
+from sftdiv.data.shingles import BATCH, UNITS, ShingleSets, shingle_sets
+from sftdiv.protocols import ShardExecutor
 from sftdiv.records import SIDES
+from sftdiv.storage.files import folder_or_temporary
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.progress_bar import tracked
 from sftdiv.storage.validate import check_one_of, check_range
-from sftdiv.text.processes import in_processes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,31 +116,36 @@ class NearDuplicateFinder:
         """All settings."""
         return {"kind": "minhash", **settings_identity(self)}
 
-    def find(self, tables: Iterable[pa.Table], partial: Path | None = None) -> NearDuplicates:
-        """Groups of the rows of Arrow tables with ``instruction`` and ``response``; ``partial`` is not used."""
+    def find(
+        self, tables: Iterable[pa.Table], partial: Path | None = None, *, compute: ShardExecutor = LOCAL
+    ) -> NearDuplicates:
+        """Groups of the rows of Arrow tables with the columns ``instruction`` and ``response``.
+
+        Args:
+            tables: The examples: tables in their order, of all rows or in shards (`RowShards`).
+            partial: Folder of the shards' signatures; may hold those of a killed call with the same examples. None for
+                a temporary one.
+            compute: Computes the shards.
+        """
         sides = SIDES if self.on == "pair" else (self.on,)
-        collectors = {side: SetCollector(unit=self.unit, size=self.shingle) for side in sides}
-        blocks = tracked(_blocks(tables, sides), "near duplicates: shingles", unit="blocks")
-        shingles = in_processes(functools.partial(shingles_of, unit=self.unit, size=self.shingle), blocks)
-        for side, block in zip(cycle(sides), shingles, strict=False):  # the sides take turns
-            collectors[side].add(block)
-        settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
-        # popped, so that the memory of one side is free before the next is grouped
-        groups = [group_sets(collectors.pop(side).sets(), **settings) for side in sides]
+        if not isinstance(tables, RowShards):
+            tables = list(tables)  # read once for each side
+        with folder_or_temporary(partial) as folder:
+            groups = [self._groups(tables, side, folder, compute) for side in sides]
         return intersect(*groups) if len(groups) == 2 else groups[0]
 
-
-def _blocks(tables: Iterable[pa.Table], sides: Sequence[str]) -> Iterator[list[str]]:
-    """Texts of the tables in blocks of `BATCH` or a little more, of each side in turn."""
-    pending: dict[str, list[str]] = {side: [] for side in sides}
-    for table in tables:
-        for batch in table.select(list(sides)).to_batches(max_chunksize=BATCH):
-            for side in sides:
-                pending[side] += batch.column(side).to_pylist()
-            if len(pending[sides[0]]) >= BATCH:
-                yield from pending.values()
-                pending = {side: [] for side in sides}
-    yield from pending.values()
+    def _groups(self, tables: Iterable[pa.Table], side: str, folder: Path, compute: ShardExecutor) -> NearDuplicates:
+        """Groups of one side."""
+        bands, rows = bands_and_rows(threshold=self.threshold, permutations=self.permutations, recall=self.recall)
+        tables_of, shards = in_shards(tables)
+        step = SignatureStep(
+            tables_of, side, self.unit, self.shingle, bands, rows, permutations=self.permutations, seed=self.seed
+        )
+        executor = LOCAL if shards is None else compute
+        paths = executor.run(step, shards or 1, folder / f"{side}-{shards}-shards")
+        sets, keys = merged_sets(paths, unit=self.unit, size=self.shingle)
+        settings = {name: getattr(self, name) for name in ("threshold", "permutations", "recall", "seed")}
+        return group_sets(sets, keys, **settings)
 
 
 def near_duplicates(
@@ -164,14 +171,17 @@ def near_duplicates(
         SftdivError: If a setting is out of its range, or the permutations are too few for the recall.
     """
     sets = shingle_sets(tracked(texts, "near duplicates: shingles", unit="texts"), unit=unit, size=shingle)
-    return group_sets(sets, threshold=threshold, permutations=permutations, recall=recall, seed=seed)
-
-
-def group_sets(sets: ShingleSets, *, threshold: float, permutations: int, recall: float, seed: int) -> NearDuplicates:
-    """Group texts by their sets of shingles; see `near_duplicates`."""
     bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
     starts = tracked(range(0, len(sets), BATCH), "near duplicates: signatures", unit="blocks")
     keys = band_keys(sets, starts, bands=bands, rows=rows, permutations=permutations, seed=seed)
+    return group_sets(sets, keys, threshold=threshold, permutations=permutations, recall=recall, seed=seed)
+
+
+def group_sets(
+    sets: ShingleSets, keys: NDArray[np.uint64], *, threshold: float, permutations: int, recall: float, seed: int
+) -> NearDuplicates:
+    """Group texts by their sets of shingles and the keys of these; see `near_duplicates`."""
+    bands, rows = bands_and_rows(threshold=threshold, permutations=permutations, recall=recall)
     group_of_set = _components(len(sets), _similar_pairs(sets, keys, threshold))
     _, first, number = np.unique(group_of_set[sets.of_text], return_index=True, return_inverse=True)
     settings = {

@@ -1,10 +1,9 @@
 """A table larger than memory on disk, read back in the order of its hashes: a distribution sort in two passes.
 
-Tables with a column ``hash`` (hexadecimal) are added in any order and number. The rows come back in
-`PARTS` parts, ordered by hash; the caller sorts each part in memory. Each added table is one file,
-whose record batch ``p`` holds its rows of part ``p``. Rows are written once more than necessary and
-read with plain reads instead of a memory map, so that only one part is in memory at a time (a 64th of
-the total, since hashes are spread evenly).
+Tables with a column ``hash`` (hexadecimal) are written, by any number of processes, as one file each, whose record
+batch ``p`` holds the table's rows of part ``p``. The rows come back in `PARTS` parts, ordered by hash; the caller sorts
+each part in memory. Rows are written once more than necessary and read with plain reads instead of a memory map, so
+that only one part is in memory at a time (a 64th of the total, since hashes are spread evenly).
 """
 
 from __future__ import annotations
@@ -22,34 +21,44 @@ if TYPE_CHECKING:
 PARTS = 64  # divides the 256 values of the first two hexadecimal digits
 
 
-class Spill:
-    """Tables on disk in ``folder``. A column that is all null in one table gets the type it has in the others."""
+def write_parts(table: pa.Table, path: Path) -> None:
+    """Write the rows of one table, part by part."""
+    import pyarrow as pa
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    part = _parts(table.column("hash"))
+    by_part = table.take(np.argsort(part, kind="stable")).combine_chunks()
+    ends = np.cumsum(np.bincount(part, minlength=PARTS))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            writer.write_batch(_one_batch(by_part.slice(start, end - start)))
+
+
+class Spill:
+    """Files of `write_parts` as one table. A column that is all null in one gets the type it has in the others."""
+
+    def __init__(self) -> None:
         self.rows = 0
         self._files: list[Path] = []
         self._schema: pa.Schema | None = None
 
-    def add(self, table: pa.Table) -> None:
-        """Write the rows of one table, part by part.
+    def add(self, path: Path, rows: int) -> None:
+        """Add a file.
+
+        Args:
+            path: The file.
+            rows: Number of its rows.
 
         Raises:
-            pyarrow.ArrowTypeError: If the type of a column conflicts with that of an earlier table.
+            pyarrow.ArrowTypeError: If the type of a column conflicts with that of an earlier file.
         """
         import pyarrow as pa
 
-        schemas = [table.schema] if self._schema is None else [self._schema, table.schema]
+        with pa.OSFile(str(path), "rb") as source:
+            schema = pa.ipc.open_file(source).schema
+        schemas = [schema] if self._schema is None else [self._schema, schema]
         self._schema = pa.unify_schemas(schemas, promote_options="permissive")
-        part = _parts(table.column("hash"))
-        by_part = table.take(np.argsort(part, kind="stable")).combine_chunks()
-        ends = np.cumsum(np.bincount(part, minlength=PARTS))
-        path = self.folder / f"{len(self._files):06d}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            for start, end in zip([0, *ends[:-1]], ends, strict=True):
-                writer.write_batch(_one_batch(by_part.slice(start, end - start)))
         self._files.append(path)
-        self.rows += len(table)
+        self.rows += rows
 
     def part(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of one part, in the order of adding.

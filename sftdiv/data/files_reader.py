@@ -7,14 +7,15 @@ hashed before every run, at about 1 GB/s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from sftdiv.data.byte_source import RejectRow, Rows
-from sftdiv.data.conversion import Conversion, check_first_rows
+from sftdiv.data.conversion import Conversion, Reject, check_first_rows
+from sftdiv.data.file_shards import FilePart, FileShard, file_shards
 from sftdiv.data.folder_files import data_files
 from sftdiv.data.formats import Converter
 from sftdiv.data.row_parsing import kind_of_file, read_rows
@@ -45,24 +46,45 @@ class FilesReader:
             "converter": identity_of(self.converter),
         }
 
-    def examples(self, reject: Callable[[str, int, str, str], None]) -> Iterator[Example]:
+    def examples(self, reject: Reject) -> Iterator[Example]:
         """Every example of every file; see `sftdiv.protocols.Reader`.
 
         Raises:
             SftdivError: A setting names a column that the first rows lack, or no row has.
         """
-        if self.converter.settings_of_columns:
-            check_first_rows(self.converter, map(self._rows, self.files()))
         conversion = Conversion(self.converter, reject)
-        for path in self.files():
-            if path.stat().st_size == 0:
-                reject(str(path), 0, "empty file: it has no bytes", "")
-                continue
-            yield from conversion.examples(str(path), self._rows(path, partial(reject, str(path))))
+        for shard in self.shards():
+            yield from self.read(shard, conversion, reject)
         conversion.check_columns()
 
-    def _rows(self, path: Path, reject: RejectRow = lambda *_: None) -> Rows:
-        return read_rows(path, limit=self.max_row_bytes, reject=reject, needed=self.converter.needed)
+    def shards(self) -> list[FileShard]:
+        """The files in shards, after a check of their first rows.
+
+        Raises:
+            SftdivError: A setting names a column that the first rows lack.
+        """
+        if self.converter.settings_of_columns:
+            check_first_rows(self.converter, (self._rows(FilePart(path)) for path in self.files()))
+        return file_shards(self.files())
+
+    def read(self, shard: FileShard, conversion: Conversion, reject: Reject) -> Iterator[Example]:
+        """Every example of one shard.
+
+        Args:
+            shard: One of `shards`.
+            conversion: Converts the rows.
+            reject: Receives file, line, reason and text of what cannot be read.
+        """
+        for part in shard:
+            name = str(part.path)
+            if part.path.stat().st_size == 0:
+                reject(name, 0, "empty file: it has no bytes", "")
+                continue
+            yield from conversion.examples(name, self._rows(part, partial(reject, name)))
+
+    def _rows(self, part: FilePart, reject: RejectRow = lambda *_: None) -> Rows:
+        limit, needed = self.max_row_bytes, self.converter.needed
+        return read_rows(part.path, limit=limit, reject=reject, needed=needed, rows=part.rows)
 
     def files(self) -> list[Path]:
         """The files that ``path`` matches, each once, sorted; links keep their names, which say how a file is read.

@@ -41,7 +41,14 @@ def bands_and_rows(*, threshold: float, permutations: int, recall: float) -> tup
 
 
 def band_keys(
-    sets: ShingleSets, starts: Iterable[int], *, bands: int, rows: int, permutations: int, seed: int
+    sets: ShingleSets,
+    starts: Iterable[int],
+    *,
+    bands: int,
+    rows: int,
+    permutations: int,
+    seed: int,
+    processes: int | None = None,
 ) -> NDArray[np.uint64]:
     """A key per band and set, shape (bands, sets); two sets share it if they agree in all rows of the band.
 
@@ -52,11 +59,12 @@ def band_keys(
         rows: Rows of a band.
         permutations: Length of a signature; what ``bands x rows`` leaves over is not used.
         seed: Seed of the permutations.
+        processes: See `text.processes.in_processes`.
     """
     keys, start = np.empty((bands, len(sets)), dtype=np.uint64), 0
     blocks = (sets.block(first, first + BATCH) for first in starts)
     keys_of_block = partial(_block_keys, bands=bands, rows=rows, permutations=permutations, seed=seed)
-    for block_keys in in_processes(keys_of_block, blocks):
+    for block_keys in in_processes(keys_of_block, blocks, processes=processes):
         keys[:, start : start + block_keys.shape[1]] = block_keys
         start += block_keys.shape[1]
     return keys

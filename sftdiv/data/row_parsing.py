@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sftdiv.data.arrow_rows import read_arrow, read_parquet
+from sftdiv.data.arrow_rows import read_arrow
 from sftdiv.data.byte_source import COMPRESSIONS, RejectRow, Rows
 from sftdiv.data.csv_rows import read_csv, read_tsv
 from sftdiv.data.json_rows import read_json, read_jsonl
+from sftdiv.data.parquet_rows import read_parquet
 
 
 class ReadText(Protocol):
@@ -49,7 +50,7 @@ def kind_of_file(path: Path) -> str | None:
     return inner if inner in JSON_READERS or inner in CSV_READERS else None
 
 
-def read_rows(path: Path, *, limit: int, reject: RejectRow, needed: Collection[str]) -> Rows:
+def read_rows(path: Path, *, limit: int, reject: RejectRow, needed: Collection[str], rows: range | None = None) -> Rows:
     """Rows of a file of a known kind.
 
     Args:
@@ -57,11 +58,14 @@ def read_rows(path: Path, *, limit: int, reject: RejectRow, needed: Collection[s
         limit: Size in bytes from which a row is rejected instead of loaded.
         reject: Receives line, reason and text of each piece that is left out.
         needed: Columns that may decide an example; others need not be decoded.
+        rows: Rows of a Parquet file to read, counted from 0; None for all rows of any file.
 
     Raises:
         SftdivError: If a needed column stands twice.
     """
     kind = kind_of_file(path) or ""
+    if rows is not None:
+        return read_parquet(path, limit=limit, reject=reject, needed=needed, rows=rows)
     if kind in ARROW_READERS:
         return ARROW_READERS[kind](path, limit=limit, reject=reject, needed=needed)
     read = JSON_READERS.get(kind) or partial(CSV_READERS[kind], needed=needed)

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.data.dedup import ON, NearDuplicates
-from sftdiv.protocols import Embedder
+from sftdiv.protocols import Embedder, ShardExecutor
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
@@ -68,12 +69,13 @@ class SemanticDuplicateFinder:
         """All settings, and the embedder's identity."""
         return {"kind": "semantic", **settings_identity(self)}
 
-    def find(self, tables: Iterable[pa.Table], partial: Path) -> NearDuplicates:
+    def find(self, tables: Iterable[pa.Table], partial: Path, *, compute: ShardExecutor = LOCAL) -> NearDuplicates:
         """Groups of the rows of Arrow tables with the columns ``instruction`` and ``response``.
 
         Args:
             tables: The examples, read once, in order.
             partial: Folder of intermediate results; may hold those of a killed call with the same examples.
+            compute: Not used: all vectors are compared.
         """
         sides = SIDES if self.on == "pair" else (self.on,)
         texts: dict[str, list[str]] = {side: [] for side in sides}

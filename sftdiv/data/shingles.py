@@ -112,14 +112,25 @@ class SetCollector:
 
     def add(self, shingles: TextShingles) -> None:
         """Add texts."""
+        self._of_text.extend(self._numbers(shingles))
+
+    def add_sets(self, sets: ShingleSets) -> NDArray[np.bool_]:
+        """Add texts whose sets are collected already; returns a mask of the sets that are new, shape (sets,)."""
+        known = len(self._lengths)
+        number = np.fromiter(self._numbers(sets.block(0, len(sets))), dtype=np.int64, count=len(sets))
+        self._of_text.extend(number[sets.of_text].tolist())
+        return number >= known
+
+    def _numbers(self, shingles: TextShingles) -> Iterator[int]:
+        """The number of each set, which is stored if it is new."""
         content_of_all, end = memoryview(shingles.flat.tobytes()), 0
         for length in shingles.lengths.tolist():
             content, end = content_of_all[4 * end : 4 * (end + length)], end + length
             number = self._known.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(self._known))
-            self._of_text.append(number)
             if number == len(self._lengths):
                 self._lengths.append(length)
                 self._flat.frombytes(content)
+            yield number
 
     def sets(self) -> ShingleSets:
         """The sets of all added texts."""

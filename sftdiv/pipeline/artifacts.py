@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sftdiv
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import CorpusSpec, StrategySpec
 from sftdiv.pipeline.corpus_examples import CorpusExamples
 from sftdiv.pipeline.serialize import (
@@ -25,7 +26,7 @@ from sftdiv.pipeline.serialize import (
     save_token_ids,
     save_units,
 )
-from sftdiv.protocols import Benchmark, CorpusSide, Embedder
+from sftdiv.protocols import Benchmark, CorpusSide, Embedder, ShardExecutor
 from sftdiv.records import Embeddings, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
@@ -63,6 +64,7 @@ class CorpusArtifacts(CorpusExamples):
         embedder: Embedder | None,
         model_tokenizer: Callable[[], ModelRef],
         evaluated: Callable[[], Sequence[Benchmark]] = tuple,
+        compute: ShardExecutor = LOCAL,
     ) -> None:
         """Reads nothing yet.
 
@@ -72,8 +74,9 @@ class CorpusArtifacts(CorpusExamples):
             embedder: Embedder of its texts, if any.
             model_tokenizer: Returns the tokenizer for strategies that name none.
             evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
+            compute: Does the work on single rows.
         """
-        super().__init__(spec, store, evaluated)
+        super().__init__(spec, store, evaluated, compute=compute)
         self.embedder = embedder
         self._model_tokenizer = model_tokenizer
         self._token_ids: dict[tuple[Side, ModelRef], TokenIds] = {}
@@ -83,11 +86,13 @@ class CorpusArtifacts(CorpusExamples):
     def token_ids(self, side: Side, tokenizer: ModelRef) -> TokenIds:
         """Token ids of one side of every example."""
         if (side, tokenizer) not in self._token_ids:
-            folder = self.store.folder(
-                "token_ids",
-                self.token_ids_key(side, tokenizer),
-                lambda folder: save_token_ids(encode(self.texts(side), tokenizer.path, tokenizer.revision), folder),
-            )
+
+            def build(folder: Path, partial: Path) -> None:
+                texts, name = self.texts(side), tokenizer.path
+                tokens = encode(texts, name, tokenizer.revision, compute=self.compute, partial=partial)
+                save_token_ids(tokens, folder)
+
+            folder = self.keep("token_ids", self.token_ids_key(side, tokenizer), build)
             self._token_ids[side, tokenizer] = load_token_ids(folder)
         return self._token_ids[side, tokenizer]
 

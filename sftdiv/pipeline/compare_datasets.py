@@ -219,10 +219,9 @@ def measure_request(request: MeasureRequest, console: Console) -> dict[str, Any]
     check_folder("paths.cache", request.cache)
     progress = _Clock(console)
     store = Store(request.cache)
-    artifacts = [
-        CorpusArtifacts(corpus, store, embedder=request.embedder, model_tokenizer=lambda: request.tokenizer)
-        for corpus in request.corpora
-    ]
+    parts: dict[str, Any] = {"embedder": request.embedder, "model_tokenizer": lambda: request.tokenizer}
+    parts["compute"] = request.compute
+    artifacts = [CorpusArtifacts(corpus, store, **parts) for corpus in request.corpora]
     for dataset, name in zip(artifacts, request.names, strict=True):
         progress(f"{name}: reading")
         progress(f"{name}: {len(dataset.corpus):,} examples; the first as they were understood:")

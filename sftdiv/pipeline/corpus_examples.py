@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import CorpusSpec
 from sftdiv.data.build_corpus import dropped_examples
 from sftdiv.data.decontamination import Contamination, Decontamination, merge_benchmarks
 from sftdiv.data.heldout_split import out_of_distribution
+from sftdiv.data.item_search_shards import SEARCHED
+from sftdiv.data.row_shards import ROWS, TableShards
 from sftdiv.pipeline.corpus_of_spec import load_corpus_of
-from sftdiv.protocols import Benchmark
+from sftdiv.protocols import Benchmark, ShardExecutor
 from sftdiv.records import Corpus, Heldout, Side
 from sftdiv.storage.cache import Store
-from sftdiv.text.column_texts import ColumnTexts
+from sftdiv.text.column_texts import MappedTexts
 from sftdiv.text.string_columns import is_one_of
 
 if TYPE_CHECKING:
@@ -34,24 +37,34 @@ class CorpusExamples:
     Attributes:
         spec: Specification of the corpus.
         store: Artifact cache.
+        compute: Does the work on single rows.
     """
 
-    def __init__(self, spec: CorpusSpec, store: Store, evaluated: Callable[[], Sequence[Benchmark]] = tuple) -> None:
+    def __init__(
+        self,
+        spec: CorpusSpec,
+        store: Store,
+        evaluated: Callable[[], Sequence[Benchmark]] = tuple,
+        *,
+        compute: ShardExecutor = LOCAL,
+    ) -> None:
         """Reads nothing yet.
 
         Args:
             spec: Specification of the corpus.
             store: Artifact cache.
             evaluated: Returns the benchmarks of the evaluators, which the corpus is searched for beside its own.
+            compute: Does the work on single rows.
         """
         self.spec = spec
         self.store = store
+        self.compute = compute
         self._evaluated = evaluated
 
     @cached_property
     def corpus(self) -> Corpus:
         """Distinct examples in canonical order."""
-        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks)
+        return load_corpus_of(self.spec, self.store, lambda: self.benchmarks, compute=self.compute)
 
     @cached_property
     def benchmarks(self) -> list[Benchmark]:
@@ -66,19 +79,22 @@ class CorpusExamples:
             return None
         if search.drops:
             return dropped_examples(self.corpus)
-        data, decontamination = self.corpus.table.data, Decontamination(search.finder, self.benchmarks)
+        decontamination, rows = Decontamination(search.finder, self.benchmarks), TableShards(self._file, SEARCHED, ROWS)
         key = {"corpus": self.corpus.fingerprint, "search": decontamination.identity()}
-        return Contamination.load(
-            self.store.folder(
-                "contamination",
-                key,
-                lambda folder: decontamination.find([data.table], total=len(self.corpus)).save(folder),
-            )
-        )
+
+        def build(folder: Path, partial: Path) -> None:
+            decontamination.find(rows, partial=partial, compute=self.compute).save(folder)
+
+        return Contamination.load(self.keep("contamination", key, build))
+
+    @property
+    def _file(self) -> Path:
+        """The corpus as an Arrow stream."""
+        return Path(self.corpus.table.cache_files[0]["filename"])
 
     def texts(self, side: Side) -> Sequence[str]:
         """One side of every example, mapped from disk."""
-        return ColumnTexts(self.corpus.table.data.column(side))
+        return MappedTexts(self._file, side)
 
     def strings(self, name: str) -> pa.ChunkedArray:
         """A column of strings that every corpus has, such as ``source``, ``group`` or ``id``, mapped from disk."""

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.config.spec import PretrainSpec, RunSpec
 from sftdiv.modeling.gguf_conversion import check_installed, convert_gguf, is_gguf
 from sftdiv.pipeline.artifacts import CorpusArtifacts
-from sftdiv.protocols import Benchmark, EvalContext, Keep
+from sftdiv.protocols import Benchmark, EvalContext, Keep, ShardExecutor
 from sftdiv.records import ModelRef, SftdivError, Universe
 from sftdiv.selection.universe import group_share
 from sftdiv.storage.cache import Store
@@ -34,7 +35,7 @@ class RunArtifacts:
         store: Artifact cache.
     """
 
-    def __init__(self, spec: RunSpec, store: Store) -> None:
+    def __init__(self, spec: RunSpec, store: Store, *, compute: ShardExecutor = LOCAL) -> None:
         self.spec = spec
         self.store = store
         self.data = CorpusArtifacts(
@@ -43,6 +44,7 @@ class RunArtifacts:
             embedder=spec.embedder,
             model_tokenizer=lambda: self.tokenizer,
             evaluated=self._evaluated_benchmarks,
+            compute=compute,
         )
         strategies = filter(None, (spec.strategy, spec.selection.universe))
         self.data.whole_sides = {strategy.side for strategy in strategies if strategy.needs == "embeddings"}

@@ -67,7 +67,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
     )
     tracker = start_tracking(request.tracking, tracked)
     with Recorder(cell, tracker) as recorder:
-        artifacts = RunArtifacts(spec, Store(request.paths.cache))
+        artifacts = RunArtifacts(spec, Store(request.paths.cache), compute=request.compute)
         recorder.add(identifying)
         with recorder.stage("corpus"):
             corpus = cell_files.read_corpus(artifacts, cell.folder)

@@ -2,11 +2,12 @@
 
 A Hydra config group holds the options of each part: ``corpus`` (`Reader`), ``strategy`` (`UnitExtractor`),
 ``strategy/tagger`` (`Tagger`), ``strategy/clusterer`` (`Clusterer`), ``selector`` (`Selector`), ``embedder``
-(`Embedder`), ``eval`` (`Evaluator`) and ``tracking`` (`Tracking`). A new option is one Python file and one
-YAML file; no list is extended.
+(`Embedder`), ``eval`` (`Evaluator`), ``tracking`` (`Tracking`) and ``compute`` (`ShardExecutor`). A new option is one
+Python file and one YAML file; no list is extended.
 
 ``components`` holds the parts that decide results, ``trackers`` those that record them, ``contexts`` the
-inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for.
+inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for, ``shard_work`` how
+per-row work is spread over processes and machines.
 """
 
 from sftdiv.protocols.benchmarks import Benchmark, BenchmarkSource, HasBenchmarks
@@ -21,6 +22,7 @@ from sftdiv.protocols.components import (
     UnitExtractor,
 )
 from sftdiv.protocols.contexts import CorpusSide, EvalContext, Keep, SelectionProblem, build_uncached
+from sftdiv.protocols.shard_work import ShardExecutor, ShardStep
 from sftdiv.protocols.trackers import RunLogger, StudySummary, TrackedRun, Tracker, Tracking
 
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "RunLogger",
     "SelectionProblem",
     "Selector",
+    "ShardExecutor",
+    "ShardStep",
     "StudySummary",
     "Tagger",
     "TrackedRun",

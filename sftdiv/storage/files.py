@@ -17,7 +17,7 @@ from typing import Any
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary file in the same folder that replaces ``path`` when the block ends; for content written in parts.
 
     The temporary file is hidden and has its own suffix, so that no reader takes it for data. It is removed if the
@@ -25,6 +25,8 @@ def writing(path: Path) -> Iterator[Path]:
 
     Args:
         path: Destination; an existing file is replaced. Missing parent folders are created.
+        durable: Whether the content is flushed to disk before the file gets its name; else a loss of power, unlike that
+            of the process, may leave an empty file.
 
     Yields:
         Path of the temporary file, empty at first.
@@ -40,13 +42,24 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
         temporary.chmod(0o644)  # mkstemp makes it private
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_or_temporary(folder: Path | None) -> Iterator[Path]:
+    """The folder, or a temporary one that is deleted when the block ends."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="sftdiv-") as temporary:
+        yield Path(temporary)
 
 
 def local_path(text: str | Path) -> Path | None:

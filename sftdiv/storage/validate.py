@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from sftdiv.records import SftdivError
@@ -36,6 +37,21 @@ def check_one_of(name: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known:
         options = ", ".join(str(YAML_WORDS.get(item, item)) for item in known)
         raise SftdivError(f"{name}={shown_value(value)} is unknown.{did_you_mean(value, known)} Known: {options}")
+
+
+def check_installed(package: str, *, extra: str, setting: str) -> None:
+    """Reject a setting whose package is not installed.
+
+    Args:
+        package: Name under which the package is imported.
+        extra: Extra of sftdiv that installs it.
+        setting: Setting as users write it.
+
+    Raises:
+        SftdivError: With the command that installs it.
+    """
+    if find_spec(package) is None:
+        raise SftdivError(f"{setting} needs the package {package}: pip install 'sftdiv[{extra}]'")
 
 
 def check_range(

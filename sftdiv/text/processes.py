@@ -40,11 +40,22 @@ def in_processes(
     if processes == 1:
         yield from map(function, remaining)
         return
+    yield from in_other_processes(function, remaining, processes=processes)
+
+
+def in_other_processes(
+    function: Callable[[Block], Result], blocks: Iterable[Block], *, processes: int
+) -> Iterator[Result]:
+    """As `in_processes`, but never in this process.
+
+    Raises:
+        BrokenProcessPool: If a process is killed; the others are ended.
+    """
     from joblib.externals.loky import ProcessPoolExecutor
 
     with ProcessPoolExecutor(max_workers=processes) as executor:
         pending: deque[Any] = deque()
-        for block in remaining:
+        for block in blocks:
             pending.append(executor.submit(function, block))
             if len(pending) >= AHEAD * processes:
                 yield pending.popleft().result()

@@ -2,41 +2,50 @@
 
 `encode` leaves special tokens out, even where the texts spell them out. A folder with a
 ``tokenizer.json`` is read by the Rust library alone (all cores, no 6 s import of transformers), ``words`` and
-``lexical`` are cut by as many processes; everything else goes through ``AutoTokenizer``. Ids are appended to one
-growing array of four bytes per id, so that 180 million tokens take 0.7 GiB during and after tokenization.
+``lexical`` are cut by one process a shard; everything else goes through ``AutoTokenizer``. Shards of texts are
+tokenized independently. Their ids are appended, in the order of the texts, to one growing array of four bytes per id,
+so that 180 million tokens take 0.7 GiB during and after tokenization.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial as bound
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sftdiv.records import ModelRef, SftdivError, TokenIds
+from sftdiv.compute.local_shards import LOCAL
+from sftdiv.protocols import ShardExecutor
+from sftdiv.records import ModelRef, TokenIds
 from sftdiv.storage.cache import MANIFEST
-from sftdiv.storage.files import local_path
+from sftdiv.storage.files import folder_or_temporary
 from sftdiv.storage.hashing import content_hash, file_digest
 from sftdiv.storage.progress_bar import progress_bar
-from sftdiv.text.lines import first_line
+from sftdiv.text.column_texts import mapped
 from sftdiv.text.words import split_words
+from sftdiv.units.encoders import Encoder, encoder_of
 from sftdiv.units.lexical import LEXICAL, number_lexical
-from sftdiv.units.numbering import GrowingTokenIds, number_by, number_tokens
+from sftdiv.units.numbering import (
+    GrowingTokenIds,
+    NumberedBlock,
+    Numbering,
+    load_block,
+    number_by,
+    save_block,
+)
 
 WORDS = "words"
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
-BLOCK = 2_000
-
-
-class Encoder(NamedTuple):
-    """A tokenizer: the function from texts to ids, the name of each id, and the special ids."""
-
-    encode: Callable[[list[str]], Sequence[Sequence[int]]]
-    names: list[str]
-    special: frozenset[int]
+BLOCK, SHARD = 2_000, 20_000  # texts
+RULES: Mapping[str, Callable[[Sequence[str]], NumberedBlock]] = {
+    WORDS: bound(number_by, split_words),
+    LEXICAL: number_lexical,
+}
 
 
 def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str | None]:
@@ -58,7 +67,14 @@ def tokenizer_identity(name: str, revision: str | None = None) -> dict[str, str 
     return {"files": content_hash(digests)}
 
 
-def encode(texts: Sequence[str], name: str, revision: str | None = None) -> TokenIds:
+def encode(
+    texts: Sequence[str],
+    name: str,
+    revision: str | None = None,
+    *,
+    compute: ShardExecutor = LOCAL,
+    partial: Path | None = None,
+) -> TokenIds:
     """Tokenize texts.
 
     Args:
@@ -66,29 +82,88 @@ def encode(texts: Sequence[str], name: str, revision: str | None = None) -> Toke
         name: ``words`` for what stands between white space (characters in scripts without it), ``lexical`` for
             words and signs by a fixed rule, a tokenizer folder, a GGUF file, or a hub id.
         revision: Hub revision (branch, tag or commit).
+        compute: Tokenizes the shards of more than `SHARD` texts.
+        partial: Folder of the shards, which may hold those of a killed call with the same arguments; None for a
+            temporary one.
 
     Raises:
         SftdivError: If the tokenizer cannot be loaded.
     """
-    if name == WORDS:
-        return _words(texts)
-    if name == LEXICAL:
-        return number_tokens(_blocks(texts), number_lexical)
-    file = Path(name) / "tokenizer.json"
-    encoder = _from_file(file) if local_path(file) else _from_transformers(name, revision)
-    is_special = np.zeros(max([len(encoder.names) - 1, *encoder.special]) + 1, dtype=bool)
-    is_special[list(encoder.special)] = True
-    growing = GrowingTokenIds()
-    for block in _blocks(texts):
-        ids = encoder.encode(block)
-        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=lengths.sum())
-        if (special := is_special[flat]).any():
-            text = np.repeat(np.arange(len(ids)), lengths)
-            lengths -= np.bincount(text, weights=special, minlength=len(ids)).astype(np.int64)
-            flat = flat[~special]
-        growing.append(flat, lengths)
-    return growing.token_ids(encoder.names)
+    if name not in RULES:
+        growing = GrowingTokenIds()
+        for block in _tokenized(texts, name, revision, compute, partial):
+            growing.append(block.flat, block.lengths)
+        return growing.token_ids(encoder_of(name, revision).names)
+    numbering = Numbering()
+    for block in _tokenized(texts, name, revision, compute, partial):
+        numbering.add(block)
+    tokens = numbering.token_ids()
+    return _alphabetical(tokens) if name == WORDS else tokens
+
+
+@dataclass(frozen=True)
+class TokenizeStep:
+    """Tokenizes a shard of texts; see `sftdiv.protocols.ShardStep`.
+
+    Attributes:
+        texts: All texts.
+        tokenizer: See `encode`.
+        revision: Hub revision.
+        size: Texts of a shard; the last may have fewer.
+    """
+
+    name: ClassVar[str] = "tokenizing"
+
+    texts: Sequence[str]
+    tokenizer: str
+    revision: str | None
+    size: int
+
+    @property
+    def uses_all_cores(self) -> bool:
+        """True for the Rust library."""
+        return self.tokenizer not in RULES
+
+    def write(self, shard: int, path: Path) -> None:
+        """Write the tokens of a shard."""
+        save_block(self.tokens(shard), path)
+
+    def tokens(self, shard: int) -> NumberedBlock:
+        """The tokens of a shard; those of a tokenizer with a vocabulary keep its numbers and have no names here."""
+        blocks = _blocks(self.texts[shard * self.size : (shard + 1) * self.size])
+        if self.tokenizer in RULES:
+            return RULES[self.tokenizer](list(chain.from_iterable(blocks)))
+        encoder, growing = encoder_of(self.tokenizer, self.revision), GrowingTokenIds()
+        for block in blocks:
+            growing.append(*_ordinary_ids(encoder, block))
+        tokens = growing.token_ids([])
+        return NumberedBlock(tokens.flat, tokens.lengths(), [])
+
+
+def _tokenized(
+    texts: Sequence[str], name: str, revision: str | None, compute: ShardExecutor, partial: Path | None
+) -> Iterator[NumberedBlock]:
+    """The tokens of each shard, in the order of the texts."""
+    shards = -(-len(texts) // SHARD)
+    if shards <= 1:
+        yield TokenizeStep(texts, name, revision, SHARD).tokens(0)
+        return
+    with folder_or_temporary(partial) as folder:
+        step = TokenizeStep(mapped(texts, folder), name, revision, SHARD)
+        for path in compute.run(step, shards, folder / f"tokens-{SHARD}"):
+            yield load_block(path)
+
+
+def _ordinary_ids(encoder: Encoder, block: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Ids of texts without the special ones, and the number of ids of each text."""
+    ids = encoder.encode(block)
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=lengths.sum())
+    if (special := encoder.is_special[flat]).any():
+        text = np.repeat(np.arange(len(ids)), lengths)
+        lengths -= np.bincount(text, weights=special, minlength=len(ids)).astype(np.int64)
+        flat = flat[~special]
+    return flat, lengths
 
 
 def _blocks(texts: Sequence[str]) -> Iterable[list[str]]:
@@ -100,56 +175,12 @@ def _blocks(texts: Sequence[str]) -> Iterable[list[str]]:
             advance(len(block))
 
 
-def _from_file(path: Path) -> Encoder:
-    """The encoder of a ``tokenizer.json``."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing more special
-        raise SftdivError(
-            f"tokenizer {str(path.parent)!r} cannot be loaded: {path.name} is damaged: {error}"
-        ) from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    names = [tokenizer.id_to_token(i) or "" for i in range(max(vocabulary.values()) + 1)]  # ids may have gaps
-    special = frozenset(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
-
-    def ids(block: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(block, add_special_tokens=False)]
-
-    return Encoder(ids, names, special)
-
-
-def _from_transformers(name: str, revision: str | None) -> Encoder:
-    """The encoder of any tokenizer that transformers can load."""
-    from transformers import AutoTokenizer
-
-    file = local_path(name)
-    gguf = {"gguf_file": file.name} if file is not None and file.is_file() else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            file.parent if file is not None and gguf else name, revision=revision, trust_remote_code=False, **gguf
-        )
-    except Exception as error:  # a missing folder, an unknown id, no network; a damaged file may raise anything
-        reason = first_line(error) or type(error).__name__
-        raise SftdivError(
-            f"tokenizer {name!r} cannot be loaded: {reason} "
-            "(set by model.path, or by strategy.tokenizer: model, words, lexical, a folder, a GGUF file or a hub id)"
-        ) from error
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    special = frozenset(tokenizer.all_special_ids)
-    return Encoder(lambda block: tokenizer(block, add_special_tokens=False)["input_ids"], names, special)
-
-
-def _words(texts: Sequence[str]) -> TokenIds:
-    """Words by `text.words`; ids are alphabetical, whatever the order of the texts.
+def _alphabetical(tokens: TokenIds) -> TokenIds:
+    """The same tokens with alphabetical ids, whatever the order of the texts.
 
     Words are numbered as they occur and renumbered at the end, so that each word, which takes ten
     times the memory of an id, is held once.
     """
-    tokens = number_tokens(_blocks(texts), partial(number_by, split_words))
     order = sorted(range(len(tokens.names)), key=tokens.names.__getitem__)
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order))

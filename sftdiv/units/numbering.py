@@ -1,22 +1,23 @@
 """Token ids of texts that are cut by a rule: tokens are numbered in the order of their first occurrence.
 
-Each block of texts is cut and numbered by itself, by several processes; its few thousand distinct tokens then get
-their numbers in the corpus here.
+Each block of texts is cut and numbered by itself, by any process; its few thousand distinct tokens then get their
+numbers in the corpus by `Numbering`.
 """
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sftdiv.records import TokenIds
-from sftdiv.text.processes import in_processes
 
 
 class GrowingTokenIds:
@@ -51,25 +52,34 @@ class NumberedBlock(NamedTuple):
     names: list[str]
 
 
-def number_tokens(
-    blocks: Iterable[Sequence[str]],
-    number_block: Callable[[Sequence[str]], NumberedBlock],
-    *,
-    processes: int | None = None,
-) -> TokenIds:
-    """Token ids of texts, numbered in the order in which the tokens first occur.
+def save_block(block: NumberedBlock, path: Path) -> None:
+    """Write a block into a file of any name."""
+    names = np.frombuffer(json.dumps(block.names).encode(), dtype=np.uint8)
+    with path.open("wb") as stream:
+        np.savez(stream, flat=block.flat, lengths=block.lengths, names=names)
 
-    Args:
-        blocks: Texts in blocks of about a thousand; read once, in order.
-        number_block: Function of a module, or a partial of one: the tokens of a block.
-        processes: See `text.processes.in_processes`.
-    """
-    ids: defaultdict[str, int] = defaultdict(count().__next__)
-    growing = GrowingTokenIds()
-    for block in in_processes(number_block, blocks, processes=processes):
-        number = np.fromiter(map(ids.__getitem__, block.names), dtype=np.int32, count=len(block.names))
-        growing.append(number[block.flat], block.lengths)
-    return growing.token_ids(list(ids))
+
+def load_block(path: Path) -> NumberedBlock:
+    """Read a file of `save_block`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return NumberedBlock(arrays["flat"], arrays["lengths"], json.loads(arrays["names"].tobytes()))
+
+
+class Numbering:
+    """Numbers the tokens of blocks of texts, which are added in the order of the texts."""
+
+    def __init__(self) -> None:
+        self._ids: defaultdict[str, int] = defaultdict(count().__next__)
+        self._growing = GrowingTokenIds()
+
+    def add(self, block: NumberedBlock) -> None:
+        """Append a block."""
+        number = np.fromiter(map(self._ids.__getitem__, block.names), dtype=np.int32, count=len(block.names))
+        self._growing.append(number[block.flat], block.lengths)
+
+    def token_ids(self) -> TokenIds:
+        """Token ids of all blocks."""
+        return self._growing.token_ids(list(self._ids))
 
 
 def number_by(cut: Callable[[str], list[str]], texts: Sequence[str]) -> NumberedBlock:

@@ -85,6 +85,7 @@ def test_all_options_of_the_issues_are_there():
         "model/template": "auto own plain alpaca chatml",
         "tracking": "wandb tensorboard mlflow csv none",
         "sweep": "plain grid",
+        "compute": "local datatrove_local datatrove_slurm datatrove_ray",
         "judge": "alpaca_eval arena_hard",
         "prompts": "heldout alpaca_eval arena_hard mt_bench files",
         "experiment": "embedded_grid paper_grid paper_exact ablation_length ablation_tokenizer ablation_model "

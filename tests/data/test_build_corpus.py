@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sftdiv.data import build_corpus as build
+from sftdiv.data import corpus_file
 from sftdiv.data.build_corpus import load_corpus, rejected_file
 from sftdiv.data.conversion import check_first_rows
 from sftdiv.data.dedup import NearDuplicateFinder
 from sftdiv.data.example_table import normalise
-from sftdiv.data.external_sort import PARTS, Spill
+from sftdiv.data.external_sort import PARTS, Spill, write_parts
 from sftdiv.data.files_reader import FilesReader
 from sftdiv.data.formats import Converter
 from sftdiv.data.hub_reader import HubReader
@@ -161,7 +161,7 @@ def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.Mo
         for i in range(300)
     ]
     whole = load(ListReader(rows), tmp_path / "whole", heldout=9)
-    monkeypatch.setattr(build, "_BATCH", 7)
+    monkeypatch.setattr(corpus_file, "_BATCH", 7)
     cut = load(ListReader(rows), tmp_path / "cut", heldout=9)
     assert cut.fingerprint == whole.fingerprint
     assert cut.counts == whole.counts
@@ -172,9 +172,11 @@ def test_batches_and_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_spill_gives_its_rows_back_in_the_order_of_their_hashes(tmp_path: Path) -> None:
     hashes = [f"{number:064x}"[::-1] for number in range(3000)]
-    spill = Spill(tmp_path)
+    spill = Spill()
     for start in range(0, 3000, 1000):
-        spill.add(pa.table({"hash": hashes[start : start + 1000], "number": range(start, start + 1000)}))
+        path = tmp_path / f"{start}.arrow"
+        write_parts(pa.table({"hash": hashes[start : start + 1000], "number": range(start, start + 1000)}), path)
+        spill.add(path, 1000)
     parts = [spill.part(part) for part in range(PARTS)]
     assert spill.rows == sum(map(len, parts)) == 3000
     assert [digits for part in parts for digits in sorted(part.column("hash").to_pylist())] == sorted(hashes)

@@ -34,7 +34,7 @@ def table_of(*pairs, sources=None):
 
 def found(pairs, items, **changed):
     """Pairs of example and item."""
-    result = finder(**changed).find([table_of(*pairs)], [Benchmark("task", items)], total=len(pairs))
+    result = finder(**changed).find([table_of(*pairs)], [Benchmark("task", items)])
     return list(zip(result.examples.tolist(), result.items.tolist(), strict=True))
 
 
@@ -148,7 +148,7 @@ def test_what_is_found_is_counted_by_benchmark_and_source_and_shown(tmp_path):
     pairs = [(QUESTION, "Venus."), (QUESTION, "Mars."), (OTHER, "Uranium."), ("Hello there", "Hi.")]
     table = table_of(*pairs, sources=["web", "forum", "web", ""])
     benchmarks = [Benchmark("planets", [QUESTION, "Is it far?"]), Benchmark("all", [OTHER, "hello there!", QUESTION])]
-    result = finder().find([table.slice(0, 1), table.slice(1)], benchmarks, total=4)
+    result = finder().find([table.slice(0, 1), table.slice(1)], benchmarks)
     result.save(tmp_path)
     result = Contamination.load(tmp_path)
     planets, both = result.record["planets"], result.record["all"]

@@ -22,8 +22,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_blocks_leave_no_trace(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [encode(TEXTS, name) for name in (folder, WORDS)]
-    for block in (1, 2, 4):
+    for block, shard in ((1, 2), (2, 4), (4, 4)):
         monkeypatch.setattr(encoding, "BLOCK", block)
+        monkeypatch.setattr(encoding, "SHARD", shard)
         for name, tokens in zip((folder, WORDS), whole, strict=True):
             again = encode(TEXTS, name)
             assert (again.flat.tolist(), again.offsets.tolist(), again.names) == (

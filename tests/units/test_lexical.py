@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sftdiv.text.words import split_words
 from sftdiv.units.encoding import encode, tokenizer_identity
 from sftdiv.units.lexical import _patterns, lexical_tokens, number_lexical
-from sftdiv.units.numbering import number_by, number_tokens
+from sftdiv.units.numbering import Numbering, number_by
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,18 @@ def test_ids_follow_first_occurrence_and_texts_keep_their_ends():
     assert (ids.flat.tolist(), ids.offsets.tolist(), ids.names) == ([0, 1, 0, 1, 2], [0, 3, 3, 5], ["b", "a", "c"])
 
 
+def number_tokens(blocks, number_block):
+    numbering = Numbering()
+    for block in blocks:
+        numbering.add(number_block(block))
+    return numbering.token_ids()
+
+
 @pytest.mark.parametrize("number_block", [number_lexical, partial(number_by, split_words)])
-def test_blocks_and_processes_number_the_same_tokens_alike(number_block):
+def test_blocks_number_the_same_tokens_alike(number_block):
     texts = ["b a b", "", "a c", "d, b", "a"]
     whole, *parts = (
-        number_tokens(blocks, number_block, processes=processes)
-        for blocks, processes in (([texts], 1), ([texts[:2], texts[2:]], 1), ([[text] for text in texts], 2))
+        number_tokens(blocks, number_block) for blocks in ([texts], [texts[:2], texts[2:]], [[text] for text in texts])
     )
     for part in parts:
         assert (part.flat.tolist(), part.offsets.tolist(), part.names) == (

@@ -1,0 +1,1 @@
+"""Executors of the work on shards (``conf/compute``): this machine's processes, and datatrove's executors."""
