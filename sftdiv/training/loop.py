@@ -90,6 +90,7 @@ def train(
         _keep_freed_memory()
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers and logging intervals
+        warnings.filterwarnings("ignore", message="The `srun` command is available")  # jobs start without srun as well
         torch.manual_seed(seed + this_rank())
         loop = _lightning_trainer(trainer, observers, clip=module.settings.clip)
         loop.fit(module, datamodule=StepDataModule(steps))

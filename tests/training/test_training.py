@@ -2,6 +2,7 @@
 what is left on the disk."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -208,6 +209,13 @@ def test_same_seed_same_weights_to_the_bit(base, tmp_path):
         fine_tune(ref(base), TALKS, NAMES, tmp_path / name, **fine_tuning(seed=seed))
     assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not equal(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+def test_on_a_machine_of_slurm_nothing_advises_to_start_by_srun(base, tmp_path, monkeypatch):
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    fine_tune(ref(base), TALKS, NAMES, tmp_path / "model", **fine_tuning())  # a warning is an error in tests
 
 
 def test_same_seed_same_base_and_global_random_state_is_left_alone(base, tmp_path):
