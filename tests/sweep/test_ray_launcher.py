@@ -151,12 +151,13 @@ run_tasks(cell, [["dies"], ["dies_once"], ["raises"], ["works"]], settings=setti
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.nightly  # starts a Ray: 45 s
+@pytest.mark.timeout(600)
 def test_workers_killed_by_a_signal_are_replaced_and_reported_on_a_real_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     program = [sys.executable, "-c", FOUR_CELLS, str(tmp_path)]
     done = subprocess.run(
-        program, cwd=tmp_path, env=environment(**TOKEN), capture_output=True, text=True, check=False, timeout=280
+        program, cwd=tmp_path, env=environment(**TOKEN), capture_output=True, text=True, check=False, timeout=560
     )
     assert done.returncode == 0, done.stderr[-3000:]
     attempts = sorted(path.name for path in tmp_path.glob("*.?"))
