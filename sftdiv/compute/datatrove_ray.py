@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ class DatatroveRay:
             mem_per_cpu_gb=self.mem_per_cpu_gb,
             gpus_per_task=self.gpus_per_task,
         )
-        with self._ray(), contextlib.redirect_stderr(io.StringIO()):
+        with self._ray(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as an error, one is lost in datatrove's threads, which then wait forever
             executor.run()
 
     @contextlib.contextmanager

@@ -129,8 +129,11 @@ class DatatroveSlurm:
 
 
 def _is_queued(job: str) -> bool:
-    """Whether any task of a job waits or runs; an unknown job is none."""
+    """Whether any task of a job waits or runs: no for an unknown job, yes while SLURM does not answer."""
     shown = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
+    if shown.returncode and "Invalid job id" not in shown.stderr:
+        log.warning("squeue: %s. It is asked again in %g seconds", shown.stderr.strip(), POLL_SECONDS)
+        return True
     return bool(shown.stdout.strip())
 
 

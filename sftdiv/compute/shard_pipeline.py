@@ -32,7 +32,7 @@ class ShardPipeline(PipelineStep):
     """Computes the shards of a task.
 
     Args:
-        step: What is computed of a shard.
+        step: The work on a shard.
         shards: Number of shards of all tasks.
         folder: Folder of the shards.
     """
@@ -76,7 +76,7 @@ def run_pipeline(
     """Compute the missing shards by one of datatrove's executors.
 
     Args:
-        step: What is computed.
+        step: The work on a shard.
         shards: Number of shards.
         folder: Folder of the shards.
         tasks: Number of tasks; None for one a shard.

@@ -158,12 +158,10 @@ def _build(
         index = canonical_order(spill, distinct=dedup != "none")
         duplicates = {"duplicates": spill.rows - len(index)}
         if near is not None:
-            before, found = (
-                len(index),
-                near.find(row_shards(spill, index, SIDES, work / "near.arrow"), work, compute=compute),
-            )
-            index = index.filter(pa.array(found.keepers()))
-            duplicates[f"{dedup}_duplicates"] = before - len(index)
+            rows = row_shards(spill, index, SIDES, work / "near.arrow")
+            is_kept = near.find(rows, work, compute=compute).keepers()
+            index = index.filter(pa.array(is_kept))
+            duplicates[f"{dedup}_duplicates"] = len(is_kept) - len(index)
         if drop is not None:
             index, duplicates["contaminated"] = _drop_contaminated(spill, index, drop, folder, work, compute)
         if split is not None:

@@ -71,9 +71,9 @@ class SearchStep:
         pairs, touching, rows = [np.empty((2, 0), dtype=np.int64)], [], 0
         for batch in self._batches(shard):
             columns = [batch.column(side).to_pylist() for side in self.sides]
-            found = search.add([[words(text) for text in texts] for texts in zip(*columns, strict=True)])
-            pairs.append(np.stack(found))
-            touching.append(batch.take(pa.array(np.unique(found[0]) - rows)))
+            examples, items = search.add([[words(text) for text in texts] for texts in zip(*columns, strict=True)])
+            pairs.append(np.stack([examples, items]))
+            touching.append(batch.take(pa.array(np.unique(examples) - rows)))
             rows += batch.num_rows
         sink = pa.BufferOutputStream()
         if touching:

@@ -96,7 +96,8 @@ def _read(cell: Path, name: str, read: Callable[[Path], Sequence[Mapping[str, An
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="\n") as stream:  # texts hold U+2028 and other line breaks as they are
+        return [json.loads(line) for line in stream]
 
 
 def _examples(path: Path) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class ShardExecutor(Protocol):
         """Compute the shards that are not in the folder yet.
 
         Args:
-            step: What is computed.
+            step: The work on a shard.
             shards: Number of shards.
             folder: Folder of the shards' files. Files of an interrupted call with the same step are kept.
 

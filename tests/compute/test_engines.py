@@ -18,7 +18,7 @@ import pytest
 
 from sftdiv.compute.datatrove_local import DatatroveLocal
 from sftdiv.compute.datatrove_ray import DatatroveRay
-from sftdiv.compute.datatrove_slurm import DatatroveSlurm
+from sftdiv.compute.datatrove_slurm import DatatroveSlurm, _is_queued
 from sftdiv.compute.local_shards import LOCAL, LocalShards
 from sftdiv.compute.shard_files import UnfinishedShardsError
 from sftdiv.config.from_python import compose_run
@@ -278,9 +278,26 @@ def test_slurm_is_refused_where_it_cannot_work(tmp_path: Path, monkeypatch: pyte
         compute.run(Squares(), 3, tmp_path / "shards")
 
 
+@pytest.mark.parametrize(
+    ("script", "is_queued"),
+    [
+        ("echo '7 cpu sftdiv'", True),
+        ("exit 0", False),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", False),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", True),
+    ],
+)
+def test_a_silent_slurm_ends_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, is_queued: bool
+) -> None:
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert _is_queued("7") is is_queued
+
+
 @pytest.mark.nightly  # starts a Ray: half a minute, of which the shards take none
 @pytest.mark.timeout(300)
-@pytest.mark.filterwarnings("ignore")  # an error in the threads of datatrove's executor is lost, and it waits forever
 def test_ray_computes_again_what_a_killed_process_was_at(tmp_path: Path) -> None:
     compute = DatatroveRay(
         logs=str(tmp_path / "logs"), tasks=None, workers=2, address=None, cpus_per_task=1, mem_per_cpu_gb=0.5,

@@ -29,12 +29,12 @@ def add_texts(cell, *, examples=300):
             "id": f"h{n}",
             "source": source,
             "instruction": f"Prompt {n}",
-            "reference": "R",
+            "reference": "R\u2028\x85",
             "response": f"{cell.name}:{n}",
         }
         for n, source in enumerate(("large", "small"))
     ]
-    (cell / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    (cell / "samples.jsonl").write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples))
     verdict = {
         "instruction": "Prompt 0", "dataset": "large", "output_1": "of the baseline", "generator_1": "base-1",
         "output_2": "of the cell", "generator_2": cell.name, "annotator": "judge-1 (plain)", "preference": 1.75,
