@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from sftdiv import __version__
+from sftdiv.storage.closed_output import outlive_readers
 
 COMMANDS: Mapping[str, tuple[str, str]] = {  # module and description
     "run": ("sftdiv.run", "select a subset, fine-tune on it, evaluate; -m for a sweep"),
@@ -63,6 +64,7 @@ TASKS = (
 
 def main() -> int:
     """Start the command that the first word names; gives the exit code."""
+    outlive_readers()
     words = sys.argv[1:]
     if words and words[0] in COMPLETION:
         return _complete(words)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from sftdiv.records import SftdivError
+from sftdiv.storage.closed_output import outlive_readers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Analyze a study or compare two cells; a user error ends with a message and exit code 1."""
+    outlive_readers()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["pair"]:
         from sftdiv.reporting.paired_scores import main as pair

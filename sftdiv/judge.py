@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sftdiv.records import SftdivError
 from sftdiv.reporting.format import format_decimals
 from sftdiv.reporting.terminal import aligned_lines, literal, print_lines
+from sftdiv.storage.closed_output import outlive_readers
 from sftdiv.storage.files import finite
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _count(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; user errors end as a message with exit code 1."""
+    outlive_readers()
     options = parser().parse_args(arguments)
     try:
         if options.command == "score":

@@ -22,6 +22,7 @@ from sftdiv.config.app import conf_dir
 from sftdiv.records import SftdivError
 from sftdiv.reporting.terminal import aligned_lines, print_lines
 from sftdiv.storage.cell import RESULT, read_row
+from sftdiv.storage.closed_output import outlive_readers
 from sftdiv.tracking.replay import FAILED, Replayed, replay
 from sftdiv.tracking.session import MODES, Destination, sync_line
 from sftdiv.tracking.study_run import study_numbers, tracked_as
@@ -34,6 +35,7 @@ EPILOG = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives its exit code."""
+    outlive_readers()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _workspace(words[1:]) if words[:1] == ["workspace"] else _sync(words)

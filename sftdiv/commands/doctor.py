@@ -20,6 +20,7 @@ from typing import Any
 from sftdiv import __version__
 from sftdiv.commands.extras import examine_extras, installed_version
 from sftdiv.records import SftdivError
+from sftdiv.storage.closed_output import outlive_readers
 
 LIBRARIES = ("torch", "transformers", "datasets", "pytorch-lightning", "peft", "lm-eval", "sentence-transformers")
 LIBRARIES_OF_CONFIG = ("hydra-core", "omegaconf", "numpy", "pyarrow", "wandb")
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the facts; gives the exit code."""
+    outlive_readers()
     options = parser().parse_args(arguments)
     facts = examine()
     print(json.dumps(facts, indent=2) if options.json else "\n".join(report_lines(facts)))

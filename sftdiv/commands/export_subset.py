@@ -12,6 +12,7 @@ from pathlib import Path
 from sftdiv.records import SftdivError
 from sftdiv.release.export.write_export import FORMATS
 from sftdiv.storage.cell import RESULT, SUBSET, Cell, checked_row
+from sftdiv.storage.closed_output import outlive_readers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Export a subset and print the paths of the files; gives the exit code."""
+    outlive_readers()
     options = parser().parse_args(arguments)
     try:
         written = export_subset(options.cell, format=options.format, out=options.folder, name=options.name)

@@ -20,6 +20,7 @@ from sftdiv.config.hints import check_arguments, with_alternatives
 from sftdiv.config.option_settings import choose_first
 from sftdiv.config.spec import SELECT
 from sftdiv.records import SftdivError
+from sftdiv.storage.closed_output import outlive_readers
 from sftdiv.storage.folders import os_error_message
 from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.redaction import redact_output, redact_shown_settings, redacted, redacted_overrides
@@ -72,6 +73,7 @@ def run_app(app: Callable[[], None], *, config_name: str) -> None:
     """Run a Hydra app with ``conf/CONFIG_NAME.yaml``; errors that a user can fix are printed without a traceback."""
     # Without this Hydra prints the error and exits itself, and the message does not name the alternatives.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    outlive_readers()
     redact_output()
     if any(argument.partition("=")[0] in SHOW_SETTINGS for argument in sys.argv[1:]):
         redact_shown_settings()
