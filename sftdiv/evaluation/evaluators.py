@@ -211,7 +211,7 @@ class HeldoutLoss:
         return dict.fromkeys([*names, *sorted(ood)], False)
 
     def score(self, checkpoint: Path, context: EvalContext) -> dict[str, Score]:
-        """Mean loss in nats; see `heldout.response_loss`."""
+        """Mean loss in nats, see `heldout.response_loss`; losses per example are written to the cell's folder."""
         from sftdiv.evaluation.heldout import response_loss
 
         return response_loss(
@@ -222,4 +222,5 @@ class HeldoutLoss:
             max_length=context.max_length,
             loss_turns=context.loss_turns,
             device=context.device,
+            samples=context.folder / self.name,
         )

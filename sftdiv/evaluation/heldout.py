@@ -11,13 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.evaluation.sample_means import first_of_clusters, macro_mean, ratio_score
+from sftdiv.evaluation.samples import METRIC, STRATUM, write_rows
 from sftdiv.modeling.chat_labels import IGNORED, Labelled, label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.records import Heldout, Score, SftdivError
+from sftdiv.storage.hashing import content_hash
 from sftdiv.storage.progress_bar import tracked
 
 
@@ -30,6 +34,7 @@ def response_loss(
     max_length: int,
     loss_turns: str = "all",
     device: str,
+    samples: Path | None = None,
 ) -> dict[str, Score]:
     """Mean loss of held-out responses.
 
@@ -41,6 +46,8 @@ def response_loss(
         max_length: Maximum length of a conversation, in tokens.
         loss_turns: Responses that count: ``all`` or the ``last``.
         device: Torch device name.
+        samples: Folder for ``heldout.parquet``, the loss of each example that ``loss_macro`` and the scores of ``ood``
+            are means of, by which two cells are paired; None writes none.
 
     Returns:
         ``heldout.loss_macro``, the mean over sources of the mean loss per example, with one response (the first in the
@@ -72,6 +79,10 @@ def response_loss(
     for source in sorted(set(sources[~is_heldout])):
         mask = ~is_heldout & (sources == source)
         scores[f"heldout.ood.{source}"] = ratio_score(sums[mask] / counts[mask], np.ones(mask.sum()), clusters[mask])
+    if samples is not None:
+        hashes = [content_hash([dict(message) for message in messages[row]]) for row in rows]
+        sample_rows = _sample_rows(sums / counts, hashes, sources, clusters, is_heldout)
+        write_rows(sample_rows, samples / "heldout.parquet")
     return scores
 
 
@@ -87,7 +98,8 @@ def heldout_scores(
         clusters: Group of each example, shape (examples,).
     """
     names = sorted(set(sources))
-    by_source = {name: one_per_cluster(sums / counts, clusters, sources == name) for name in names}
+    losses = sums / counts
+    by_source = {name: losses[first_of_clusters(clusters, sources == name)] for name in names}
     scores = _loss_scores("heldout", sums, counts, clusters)
     scores["heldout.loss_macro"] = macro_mean(list(by_source.values()))
     for source in names if len(names) > 1 else []:
@@ -97,54 +109,33 @@ def heldout_scores(
     return scores
 
 
-def one_per_cluster(
-    values: NDArray[np.float64], clusters: NDArray[np.int64], mask: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """The first value of each cluster among the masked examples, shape (clusters,)."""
-    rows = np.flatnonzero(mask)
-    return values[rows[np.unique(clusters[rows], return_index=True)[1]]]
-
-
-def macro_mean(samples: Sequence[NDArray[np.float64]]) -> Score:
-    """Unweighted mean of the means of independent samples.
-
-    Its standard error is sqrt(sum of s_k^2 / n_k) / K (stratified sampling with equal weights; Cochran, Sampling
-    Techniques, chapter 5). A sample of one value is given the pooled variance of the others; NaN if all are.
+def _sample_rows(
+    losses: NDArray[np.float64],
+    hashes: Sequence[str],
+    sources: NDArray[np.object_],
+    clusters: NDArray[np.int64],
+    is_heldout: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Rows of ``heldout.parquet``: a metric for each score, with the examples that it is a mean of.
 
     Args:
-        samples: Values of each of the K samples, none empty.
+        losses: Mean loss of each example's label tokens, shape (examples,).
+        hashes: Content hash of each example.
+        sources: Source of each example, shape (examples,).
+        clusters: Group of each example, shape (examples,).
+        is_heldout: Whether the example is of the held-out set, shape (examples,); the others are out of distribution.
     """
-    sizes = np.array([len(values) for values in samples])
-    squares = np.array([np.square(values - values.mean()).sum() for values in samples])
-    mean = float(np.mean([values.mean() for values in samples]))
-    freedom = int((sizes - 1).sum())
-    if not freedom:
-        return Score(mean, float("nan"))
-    variances = np.where(sizes > 1, squares / np.maximum(sizes - 1, 1), squares.sum() / freedom)
-    return Score(mean, float(np.sqrt((variances / sizes).sum()) / len(samples)))
-
-
-def ratio_score(
-    numerators: NDArray[np.float64], denominators: NDArray[np.float64], clusters: NDArray[np.int64]
-) -> Score:
-    """Ratio of two sums over examples, with a standard error that allows for dependence within clusters.
-
-    The linearised ratio (Cochran, Sampling Techniques, chapter 6): the residual of a cluster is the
-    sum over its examples of numerator - ratio * denominator.
-
-    Args:
-        numerators: Shape (examples,).
-        denominators: Shape (examples,).
-        clusters: Cluster of each example, shape (examples,); a single cluster gives a NaN error.
-    """
-    total = denominators.sum()
-    ratio = float(numerators.sum() / total)
-    _, members = np.unique(clusters, return_inverse=True)
-    residuals = np.bincount(members, weights=numerators - ratio * denominators)
-    count = len(residuals)
-    if count < 2:
-        return Score(ratio, float("nan"))
-    return Score(ratio, float(np.sqrt(count / (count - 1) * np.square(residuals).sum()) / total))
+    names = sorted(set(sources[is_heldout]))
+    firsts = {int(row) for name in names for row in first_of_clusters(clusters, is_heldout & (sources == name))}
+    rows = []
+    for row, (loss, source) in enumerate(zip(losses.tolist(), sources, strict=True)):
+        metrics = ["loss_macro", f"{source}.loss_macro"][: min(len(names), 2)] if row in firsts else []
+        if not is_heldout[row]:
+            metrics = [f"ood.{source}"]
+        if metrics:
+            values = {f"{METRIC}{metric}": loss for metric in metrics}
+            rows.append({"item": row, "item_hash": hashes[row], "filter": "none", STRATUM: source, **values})
+    return rows
 
 
 def _loss_scores(

@@ -11,25 +11,27 @@ approximation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.evaluation.samples import METRIC
+from sftdiv.evaluation.sample_means import macro_mean
+from sftdiv.evaluation.samples import METRIC, STRATUM
 from sftdiv.records import SftdivError
 from sftdiv.storage.cell import cell_file
 from sftdiv.storage.validate import did_you_mean
 from sftdiv.text.lines import first_line
 
+Item = tuple[int, str]  # number and content hash
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two models' mean scores over the same items.
+    """Difference of two models' mean scores over the same items; where these have strata, means over the strata's.
 
     Attributes:
         first: Mean score of the first model.
@@ -58,7 +60,9 @@ class Difference:
     exact_p: float | None = None
 
 
-def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Difference:
+def paired_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], strata: Sequence[str] | None = None
+) -> Difference:
     """The mean difference of two models' values of the same items.
 
     The standard error is sqrt(var(second - first) / items), the variance with items - 1 (Miller,
@@ -67,27 +71,25 @@ def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -
     Args:
         first: Values of the first model, shape (items,).
         second: Values of the second model, in the same order, shape (items,).
+        strata: Stratum of each item; means are then over the strata's means, with the error of `macro_mean`.
     """
-    items = len(first)
-    differences = second - first
-    stderr = unpaired = math.nan
-    if items > 1:
-        stderr = float(np.sqrt(differences.var(ddof=1) / items))
-        unpaired = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / items))
-    mean, margin = float(differences.mean()), NORMAL_95 * stderr
+    stratum_of = np.zeros(len(first)) if strata is None else np.unique(strata, return_inverse=True)[1]
+    masks = [stratum_of == stratum for stratum in np.unique(stratum_of)]
+    ours, theirs, change = (macro_mean([values[mask] for mask in masks]) for values in (first, second, second - first))
+    differences, margin = second - first, NORMAL_95 * change.stderr
     only_first = only_second = exact_p = None
     if np.isin([first, second], (0.0, 1.0)).all():
         only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
         exact_p = mcnemar_exact(only_first, only_second)
     return Difference(
-        first=float(first.mean()),
-        second=float(second.mean()),
-        difference=mean,
-        stderr=stderr,
-        low=mean - margin,
-        high=mean + margin,
-        unpaired=unpaired,
-        items=items,
+        first=ours.value,
+        second=theirs.value,
+        difference=change.value,
+        stderr=change.stderr,
+        low=change.value - margin,
+        high=change.value + margin,
+        unpaired=math.hypot(ours.stderr, theirs.stderr),
+        items=len(first),
         only_first=only_first,
         only_second=only_second,
         exact_p=exact_p,
@@ -156,7 +158,7 @@ def _sample_files(cell: Path) -> dict[str, Path]:
 
 
 def _compare_task(first: Path, second: Path) -> dict[str, Difference]:
-    first_metrics, second_metrics = _metric_values(first), _metric_values(second)
+    (first_metrics, strata), (second_metrics, _) = _metric_values(first), _metric_values(second)
     task, differences = first.stem, {}
     for name in sorted(first_metrics.keys() & second_metrics.keys()):
         ours, theirs = first_metrics[name], second_metrics[name]
@@ -167,20 +169,25 @@ def _compare_task(first: Path, second: Path) -> dict[str, Difference]:
                 "data differ?"
             )
         differences[f"{task}.{name}"] = paired_difference(
-            np.array(list(ours.values())), np.array([theirs[item] for item in ours])
+            np.array(list(ours.values())),
+            np.array([theirs[item] for item in ours]),
+            [strata[item] for item in ours] if strata else None,
         )
     return differences
 
 
-def _metric_values(path: Path) -> Mapping[str, Mapping[tuple[int, str], float]]:
-    """Values of each metric by item (number and content hash), where an item has one."""
+def _metric_values(path: Path) -> tuple[dict[str, dict[Item, float]], dict[Item, str]]:
+    """Values of each metric by item, where an item has one, and the items' strata, where they have some."""
     import pyarrow.parquet as pq
 
-    values: dict[str, dict[tuple[int, str], float]] = {}
+    values: dict[str, dict[Item, float]] = {}
+    strata: dict[Item, str] = {}
     for row in pq.read_table(path).to_pylist():
+        item = row["item"], row["item_hash"]
         suffix = "" if row["filter"] == "none" else f".{row['filter']}"
+        if STRATUM in row:
+            strata[item] = row[STRATUM]
         for column, value in row.items():
             if column.startswith(METRIC) and value is not None:
-                metric = column.removeprefix(METRIC) + suffix
-                values.setdefault(metric, {})[row["item"], row["item_hash"]] = value
-    return values
+                values.setdefault(column.removeprefix(METRIC) + suffix, {})[item] = value
+    return values, strata

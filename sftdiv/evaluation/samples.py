@@ -1,11 +1,12 @@
 """Results per item of lm-eval tasks, as one Parquet file per task and per group whose score is a mean over items.
 
-The harness's samples become ``TASK.parquet`` with one row per item and filter. Columns: ``item`` (its
-number), ``item_hash`` (of its content; rows of two models are paired by it), ``filter``, ``target``,
-``response`` and ``answer`` (generated text, and what the filter extracted), ``log_likelihoods`` (of
-the choices), ``metric.NAME`` for each numeric metric, and ``other``: metric values that are no single
-number, as JSON. ``GROUP.parquet`` has the items of its tasks in their order, with ``item`` counted over all
-of them, ``item_hash``, ``filter``, ``task``, and the metrics that the group weights by size.
+The harness's samples become ``TASK.parquet`` with one row per item and filter. Columns: ``item`` (its number),
+``item_hash`` (of its content; rows of two models are paired by it), ``filter``, ``target``, ``response`` and
+``answer`` (generated text, and what the filter extracted), ``log_likelihoods`` (of the choices), ``metric.NAME`` for
+each numeric metric, and ``other``: metric values that are no single number, as JSON. A column ``stratum`` says that
+scores are means over its values of the means within them. ``GROUP.parquet`` has the items of its tasks in their
+order, with ``item`` counted over all of them, ``item_hash``, ``filter``, ``task``, and the metrics that the group
+weights by size.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any
 from sftdiv.storage.files import write_atomically
 
 METRIC = "metric."
+STRATUM = "stratum"
 
 
 def write_samples(samples: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the samples of one task atomically; the module docstring lists the columns."""
-    _write([_sample_row(sample) for sample in samples], path)
+    write_rows([_sample_row(sample) for sample in samples], path)
 
 
 def write_group_samples(samples: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Iterable[str], path: Path) -> None:
@@ -42,10 +44,11 @@ def write_group_samples(samples: Mapping[str, Sequence[Mapping[str, Any]]], metr
             kept = {name: value for name, value in row.items() if name in columns}
             rows.append({"item": first + row["item"], **kept, "task": task})
         first += 1 + max((row["item"] for row in task_rows), default=-1)
-    _write(rows, path)
+    write_rows(rows, path)
 
 
-def _write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write results per item atomically; the module docstring lists the columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -17,10 +17,11 @@ from sftdiv.config.from_python import compose_run
 from sftdiv.evaluation.backends import check_backend
 from sftdiv.evaluation.fewshot_check import check_fewshot
 from sftdiv.evaluation.harness import mean_score, run_tasks, set_fewshot
-from sftdiv.evaluation.heldout import heldout_scores, macro_mean, ratio_score, response_loss
+from sftdiv.evaluation.heldout import heldout_scores, response_loss
 from sftdiv.evaluation.lm_eval_model import language_model
 from sftdiv.evaluation.loading import harness_tasks, load_tasks
 from sftdiv.evaluation.paired import compare_cells, mcnemar_exact, paired_difference
+from sftdiv.evaluation.sample_means import macro_mean, ratio_score
 from sftdiv.modeling.chat_labels import label_conversations
 from sftdiv.modeling.checkpoint import load_model, load_tokenizer
 from sftdiv.modeling.generate import generate
@@ -466,6 +467,27 @@ def test_sources_that_are_never_trained_on_are_scored_apart(parrot):
     )
     assert apart.value == pytest.approx(ood["heldout.loss_sample"].value, rel=1e-4)
     assert apart.stderr == pytest.approx(ood["heldout.loss_sample"].stderr, rel=1e-3)
+
+
+def test_heldout_losses_of_two_models_are_paired_by_example(parrot, tmp_path):
+    """Three held-out examples, of which two answer one instruction, and one out of distribution; a model and itself."""
+    heldout = Heldout(TALKS[:3], ["pet", "pet", "farm"], ["a", "a", "b"])
+    ood = Heldout(TALKS[3:], ["zoo"], ["c"])
+    for cell in ("first", "second"):
+        folder = tmp_path / cell / "evaluation" / "heldout"
+        scores = response_loss(parrot, heldout, ood=ood, batch_size=3, max_length=64, device="cpu", samples=folder)
+    found = compare_cells(tmp_path / "first", tmp_path / "second")
+    assert {name: difference.items for name, difference in found.items()} == {
+        "heldout.farm.loss_macro": 1, "heldout.loss_macro": 2, "heldout.ood.zoo": 1, "heldout.pet.loss_macro": 1,
+    }  # fmt: skip
+    for name, difference in found.items():
+        assert difference.first == pytest.approx(scores[name].value) and difference.difference == 0
+
+
+def test_a_difference_over_strata_gives_each_the_same_weight():
+    """Differences 1 and 3 in one stratum, 10 and 10 in the other: means 2 and 10, variances 2 and 0, two items each."""
+    paired = paired_difference(np.zeros(4), np.array([1.0, 10.0, 3.0, 10.0]), ["a", "b", "a", "b"])
+    assert paired.difference == 6.0 and paired.stderr == pytest.approx(np.sqrt(2 / 2) / 2)
 
 
 def test_the_macro_loss_gives_each_source_and_each_instruction_the_same_weight():
