@@ -242,7 +242,7 @@ def compare(path: str, names: list[str]) -> None:
         our_texts, their_texts = (copy_of[outcome.result].tolist() for outcome in (ours, theirs))  # ties aside
         pairs = zip(our_texts, their_texts, strict=True)
         same = next((i for i, (our, their) in enumerate(pairs) if our != their), size)
-        overlap = len(set(our_texts) & set(their_texts)) / size
+        overlap = len(set(our_texts) & set(their_texts)) / len(set(their_texts))
         equal = "all" if same == size else f"first {same}"
         faster = f"{theirs.seconds / ours.seconds:.1f} ({theirs.cpu / ours.cpu:.1f})"
         cells = [name, f"{size:,}", _numbers(ours), reference_name, _numbers(theirs), faster, equal, f"{overlap:.1%}"]

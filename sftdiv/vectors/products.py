@@ -30,8 +30,9 @@ def products_with(vectors: NDArray[np.float32], *, threads: int | None = None) -
         vectors: Rows, shape (rows, dimensions).
         threads: Number of threads on the CPU; None for all cores. Affects the run time only.
     """
-    if _has_gpu():
-        yield products_on(vectors, "cuda")
+    device = gpu()
+    if device is not None:
+        yield products_on(vectors, device)
         return
     vectors = np.ascontiguousarray(vectors)
     with in_ranges(threads) as ranges:
@@ -46,23 +47,29 @@ def products_with(vectors: NDArray[np.float32], *, threads: int | None = None) -
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def dot(vector: NDArray[np.floating], factors: NDArray[np.float64]) -> float:
+    """Dot product of two vectors, for kernels; summed in the same order in all of them."""
+    total = 0.0
+    for column in range(len(factors)):
+        total += np.float64(vector[column]) * factors[column]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def _multiply(
     vectors: NDArray[np.float32], factors: NDArray[np.float64], result: NDArray[np.float64], start: int, stop: int
 ) -> None:
     for row in range(start, stop):
-        total = 0.0
-        for column in range(vectors.shape[1]):
-            total += np.float64(vectors[row, column]) * factors[column]
-        result[row] = total
+        result[row] = dot(vectors[row], factors)
 
 
-def _has_gpu() -> bool:
-    """Whether PyTorch finds a GPU; it is imported, which takes seconds, only on machines with a device file of one."""
+def gpu() -> str | None:
+    """Device of the GPU that PyTorch finds, or None; PyTorch is imported, in seconds, only where /dev has a GPU."""
     if not any(Path("/dev").glob("nvidia[0-9]*")):
-        return False
+        return None
     import torch
 
-    return torch.cuda.is_available()
+    return "cuda" if torch.cuda.is_available() else None
 
 
 def products_on(vectors: NDArray[np.float32], device: str) -> Product:

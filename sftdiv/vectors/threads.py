@@ -34,6 +34,9 @@ def in_ranges(threads: int | None = None) -> Iterator[Ranges]:
     with threadpool_limits(1), ThreadPoolExecutor(threads or cores()) as pool:
 
         def ranges(work: Callable[[int, int], None], rows: int, size: int) -> None:
+            if 0 < rows <= size:  # one range: no thread has to wake up
+                work(0, rows)
+                return
             starts = range(0, rows, size)
             for _ in pool.map(lambda start: work(start, min(start + size, rows)), starts):
                 pass

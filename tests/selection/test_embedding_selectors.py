@@ -12,6 +12,7 @@ from sftdiv.selection.rivals.k_center import KCenter
 from sftdiv.selection.rivals.log_det import LogDet
 from sftdiv.selection.rivals.novel_select import NovelSelect, densities
 from sftdiv.selection.rivals.whitening import unit_rows, whitened
+from sftdiv.vectors.products import dot
 
 K_CENTER = KCenter(whiten=False)
 LOG_DET = LogDet(alpha=1.0, whiten=False)
@@ -129,6 +130,60 @@ def test_picks_are_those_of_the_formula(name):
     assert picks(NOVEL, vectors, 40) == naive_novel(exact, 40)
     scores = (np.arange(200) * 37 % 101).tolist()
     assert picks(DEITA, vectors, 90) == naive_deita(exact, 90, scores)
+
+
+def products_of(vectors, factors):
+    return np.array([dot(vector, factors) for vector in vectors])
+
+
+def eager_k_center(vectors, size):
+    """The loop that renews all distances after each pick; picks and the covering radius."""
+    norms = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    nearest, chosen = np.full(len(vectors), np.inf), [0]
+    while len(chosen) <= size:
+        last = chosen[-1]
+        products = products_of(vectors, vectors[last].astype(np.float64))
+        nearest = np.minimum(nearest, np.maximum(norms + norms[last] - 2 * products, 0))
+        nearest[last] = -1
+        chosen.append(int(nearest.argmax()))
+    return chosen[:size], np.sqrt(max(nearest[chosen[size]], 0))
+
+
+def eager_log_det(vectors, size):
+    """The loop that renews all residuals after each pick; picks and the objective."""
+    residual, inverse, chosen, value = vectors.any(axis=1).astype(float), np.eye(vectors.shape[1]), [], 0.0
+    while len(chosen) < size:
+        best = int(residual.argmax())
+        chosen.append(best)
+        scale = 1 + residual[best]
+        value += np.log(scale)
+        projected = inverse @ vectors[best].astype(float)
+        residual -= 1 / scale * products_of(vectors, projected) ** 2
+        inverse -= 1 / scale * np.outer(projected, projected)
+        residual[best] = -np.inf
+    return chosen, value
+
+
+@pytest.mark.parametrize("size", [1, 200])
+def test_scores_out_of_date_change_no_pick_and_no_bit(size):
+    """More examples than one floor leaves; a fifth of them are copies, and two are zeros."""
+    vectors = clustered_vectors(2_000)
+    units = unit_rows(vectors)  # scaled once more, as selectors do
+    selection = K_CENTER.select(problem_of(vectors, size))
+    assert (selection.indices.tolist(), selection.columns["k_center"]["radius"]) == eager_k_center(units, size)
+    selection = LOG_DET.select(problem_of(vectors, size))
+    order, value = eager_log_det(units, size)
+    assert selection.indices.tolist() == order
+    assert selection.columns["log_det"]["value"] == pytest.approx(value, rel=1e-14)  # summed in another order
+
+
+@pytest.mark.parametrize("selector", [K_CENTER, LOG_DET, NOVEL])
+def test_the_path_of_a_gpu_gives_the_same_picks(selector, monkeypatch):
+    """The code that runs on a GPU, by PyTorch on the CPU."""
+    vectors = random_vectors(1_000)
+    expected = picks(selector, vectors, 100)
+    monkeypatch.setattr("sftdiv.vectors.products.gpu", lambda: "cpu")
+    assert picks(selector, vectors, 100) == expected
 
 
 def test_novelty_of_the_nearest_ranks_alone():

@@ -1,10 +1,11 @@
-"""Products, neighbours' products and distinct rows, against numpy."""
+"""Products, neighbours' products, ranges of work and distinct rows, against numpy."""
 
 import numpy as np
 import pytest
 
 from sftdiv.vectors.distinct import distinct_rows
 from sftdiv.vectors.products import products_of_pairs, products_on, products_with
+from sftdiv.vectors.threads import in_ranges
 
 VECTORS = np.random.default_rng(0).standard_normal((9_000, 24)).astype(np.float32)
 
@@ -27,6 +28,19 @@ def test_pytorch_gives_the_same_products():
     """The code that runs on a GPU, on the CPU."""
     with products_with(VECTORS) as product:
         assert np.allclose(products_on(VECTORS, "cpu")(VECTORS[5]), product(VECTORS[5]), atol=1e-13)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ranges_cover_all_rows_once(threads):
+    with in_ranges(threads) as ranges:
+        for rows in (0, 1, 4, 11):
+            visits = np.zeros(rows, dtype=int)
+
+            def visit(start, stop, visits=visits):
+                visits[start:stop] += 1
+
+            ranges(visit, rows, 4)
+            assert (visits == 1).all()
 
 
 def test_products_of_pairs():

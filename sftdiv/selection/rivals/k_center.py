@@ -4,13 +4,16 @@ Formula: ``x_new = argmax_x min_{s in S} |x - s|`` over unit vectors, that is th
 selected example; the greedy 2-approximation of the smallest covering radius. It starts with the first example of the
 stratum, which is the one with the smallest hash of its content, and so decides ties.
 Source: Gonzalez 1985 (TCS 38), Sener and Savarese 2018 (arXiv 1708.00489), algorithm 1.
-Complexity: O(examples x selected x d): each vector is read once per selected example. Needs: embeddings.
+Complexity: O(examples x selected x d) at most. An example is compared with a selected one only once it could be the
+farthest (`rivals.falling_scores`): on real text with a fifth to a half of them. On a GPU all are compared after each
+pick. Needs: embeddings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,9 @@ from sftdiv.records import Selection
 from sftdiv.selection.ordered import Stratum
 from sftdiv.selection.rivals.whitening import take_by_vectors
 from sftdiv.storage.hashing import settings_identity
+
+if TYPE_CHECKING:
+    from sftdiv.vectors.products import Product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +71,34 @@ def farthest_first(vectors: NDArray[np.float32], stratum: Stratum) -> tuple[NDAr
         vectors: Vectors of the stratum, shape (examples, d).
         stratum: Weights and budget.
     """
-    from sftdiv.vectors.products import products_with
+    from sftdiv.selection.rivals.falling_scores import largest_first, largest_of_all, lower_to_distance
+    from sftdiv.vectors.products import gpu, products_on
+    from sftdiv.vectors.threads import in_ranges
 
-    order, reached, nearest, position = [], 0.0, np.full(len(vectors), np.inf), 0
+    vectors, device = np.ascontiguousarray(vectors), gpu()
     norms = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    with products_with(vectors) as product:
+    nearest, seen = np.full(len(vectors), np.inf), np.zeros(len(vectors), dtype=np.int64)
+    picked, picked_norms = np.empty((stratum.most_picks, vectors.shape[1])), np.empty(stratum.most_picks)
+    order: list[int] = []
+
+    def renew(rows: NDArray[np.int64], floor: float) -> None:
+        picks = len(order)
+        lower_to_distance(vectors, norms, picked[:picks], picked_norms[:picks], nearest, seen, rows, floor)
+
+    def renew_all(product: Product) -> None:
+        squared = norms + norms[order[-1]] - 2 * product(vectors[order[-1]])
+        np.minimum(nearest, np.maximum(squared, 0), out=nearest)
+
+    reached = 0.0
+    with in_ranges() as ranges:
+        if device is None:
+            positions = largest_first(nearest, renew, ranges)
+        else:
+            positions = largest_of_all(nearest, partial(renew_all, products_on(vectors, device)))
         while reached < stratum.budget - 1e-9:
+            position = next(positions)
+            picked[len(order)], picked_norms[len(order)] = vectors[position], norms[position]
             order.append(position)
             reached += stratum.weights[position]
-            products = product(vectors[position])
-            squared = norms + norms[position] - 2 * products
-            np.minimum(nearest, np.maximum(squared, 0), out=nearest)
-            nearest[position] = -1  # never again, whatever rounding leaves
-            position = int(nearest.argmax())
-    return np.array(order), float(np.sqrt(max(nearest[position], 0)))
+        radius = nearest[next(positions)]
+    return np.array(order), float(np.sqrt(max(radius, 0)))

@@ -7,13 +7,16 @@ pick s (Sherman and Morrison 1950): ``r(x) -= alpha (x^T A^-1 s)^2 / (1 + alpha 
 the one with the smallest hash of its content.
 Source: Chen et al. 2018 (arXiv 1709.05135), greedy MAP inference; for instruction data Wang et al. 2024 (arXiv
 2402.02318). Their Cholesky update costs O(examples x selected^2); in d dimensions the update above gives the same picks
-in O(examples x selected x d). Needs: embeddings.
+in O(examples x selected x d) at most: an example subtracts the picks' squares only once it could be the next one
+(`rivals.falling_scores`), on real text about three quarters of them, dozens at once. On a GPU all subtract each pick's.
+Needs: embeddings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,9 @@ from sftdiv.selection.ordered import Stratum
 from sftdiv.selection.rivals.whitening import take_by_vectors
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_range
+
+if TYPE_CHECKING:
+    from sftdiv.vectors.products import Product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +83,38 @@ def most_volume(
         stratum: Weights and budget.
         alpha: Weight of the similarities.
     """
-    from sftdiv.vectors.products import products_with
+    from sftdiv.selection.rivals.falling_scores import largest_first, largest_of_all, lower_by_squares, subtract_square
+    from sftdiv.vectors.products import gpu, products_on
+    from sftdiv.vectors.threads import in_ranges
 
-    order, gains, reached = [], [], 0.0
+    vectors, device = np.ascontiguousarray(vectors), gpu()
     # |x|^2 of unit vectors without their rounding: ties stay ties
-    residual = np.asarray(vectors.any(axis=1), dtype=np.float64)
+    residual, seen = np.asarray(vectors.any(axis=1), dtype=np.float64), np.zeros(len(vectors), dtype=np.int64)
+    projected, factors = np.empty((stratum.most_picks, vectors.shape[1])), np.empty(stratum.most_picks)
     inverse = np.eye(vectors.shape[1])
-    with products_with(vectors) as product:
+    order: list[int] = []
+
+    def renew(rows: NDArray[np.int64], floor: float) -> None:
+        picks = len(order)
+        lower_by_squares(vectors, projected[:picks], factors[:picks], residual, seen, rows, floor)
+
+    def renew_all(product: Product) -> None:
+        pick = len(order) - 1
+        np.subtract(residual, factors[pick] * product(projected[pick]) ** 2, out=residual)
+
+    gains, reached = [], 0.0
+    with in_ranges() as ranges:
+        if device is None:
+            positions = largest_first(residual, renew, ranges)
+        else:
+            positions = largest_of_all(residual, partial(renew_all, products_on(vectors, device)))
         while reached < stratum.budget - 1e-9:
-            position = int(residual.argmax())
+            position, pick = next(positions), len(order)
             scale = 1 + alpha * residual[position]
+            projected[pick] = inverse @ vectors[position].astype(np.float64)
+            factors[pick] = alpha / scale
+            subtract_square(inverse, projected[pick], factors[pick])
             order.append(position)
             gains.append(np.log(scale))
             reached += stratum.weights[position]
-            projected = inverse @ vectors[position].astype(np.float64)
-            residual -= alpha / scale * product(projected) ** 2
-            inverse -= alpha / scale * np.outer(projected, projected)
-            residual[position] = -np.inf
     return np.array(order), np.array(gains)
