@@ -157,3 +157,15 @@ def test_pages_fit_a_screen_and_a_phone_from_disk(site, width):
             page.wait_for_selector(".md-search-result__item")
         browser.close()
     assert not seen, seen
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}; make browser installs Debian's chromium")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(site, scheme):
+    from browser import serious_faults, started_browser
+
+    pages = ("index", "guides/sweep", "reference/metrics", "reference/python-api")
+    with started_browser() as browser:
+        faults = {page: serious_faults(browser, site / f"{page}.html", scheme=scheme) for page in pages}
+    assert not any(faults.values()), faults
