@@ -7,6 +7,7 @@ import signal
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from small_runs import environment, finished_run, only_cell, row_of, run_cold, run_small, start_small, warm_cache
 from warm_process import DEVNULL, PIPE, run_program
 
@@ -211,3 +212,10 @@ metric_list: [{{metric: acc}}]
     assert done.returncode == 0, done.stderr[-3000:]
     cell = next(path.parent for path in (tmp_path / "outputs").rglob("result.json"))
     assert 0 <= row_of(cell)["score.even.acc"] <= 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_an_error_before_the_corpus_is_read(tmp_path):
+    refused = run_small(tmp_path, "trainer=gpu", "tracking=none")
+    assert refused.returncode == 1 and "torch finds no GPU here; use trainer=cpu" in refused.stderr
+    assert not (tmp_path / "cache" / "corpus").exists()

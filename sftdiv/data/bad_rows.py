@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,11 @@ LONGEST = 2000  # of a rejected text: enough to find the row; a line of a gigaby
 
 class BadRowError(Exception):
     """A row that cannot be used; the message is the reason."""
+
+
+def json_reason(error: Exception) -> str:
+    """Message of a JSON decoder without the position, which counts from where decoding began."""
+    return re.split(r"(?: starting)?(?: at)?: line ", str(error), maxsplit=1)[0]
 
 
 class NoExampleError(SftdivError):

@@ -17,6 +17,7 @@ from sftdiv.data.row_parsing import KINDS, kind_of_file
 from sftdiv.records import SftdivError
 from sftdiv.storage.escaping import escape_controls, listed
 from sftdiv.storage.folders import user_path
+from sftdiv.storage.validate import did_you_mean
 
 log = logging.getLogger(__name__)
 METADATA = frozenset(
@@ -43,7 +44,11 @@ def data_files(pattern: str) -> list[Path]:
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
         files = [file for name in names if (file := Path(name)).is_file() and file.name not in METADATA]
     if not files:
-        raise SftdivError(f"corpus.path={pattern!r} matches no file. It may be a file, a folder or a glob of {KINDS}.")
+        beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise SftdivError(
+            f"corpus.path={pattern!r} matches no file.{did_you_mean(path.name, beside)} It may be a file, a folder "
+            f"or a glob of {KINDS}."
+        )
     if unknown := [file for file in files if kind_of_file(file) is None]:
         raise SftdivError(f"corpus.path: {unknown[0]} is of an unknown kind. Known: {KINDS}.")
     return files

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sftdiv.data.bad_rows import json_reason
 from sftdiv.data.byte_source import BLOCK, ByteSource, RejectRow, Rows, is_utf16, rest
 from sftdiv.storage.escaping import shortened
 
@@ -158,7 +159,7 @@ def _array(
             row, end = _decode_growing(window, limit)
         except (ValueError, RecursionError) as error:
             too_long = len(window.text) - window.at > limit and _could_go_on(error, window)
-            reason = source.damage or f"not JSON: {_reason(error)}"
+            reason = source.damage or f"not JSON: {json_reason(error)}"
             if too_long:
                 reason = f"too long, more than corpus.max_row_bytes={limit}"
             reject(window.line, rest(reason), window.text[window.at :][:limit])
@@ -193,7 +194,7 @@ def _value(
             return False
         line, text = window.line, window.text[window.at : window.at + size]
         window.move(window.at + size)
-        reject(line, f"not JSON: {_reason(error)}", text)
+        reject(line, f"not JSON: {json_reason(error)}", text)
         return True
     yield from _sound(window, row, end, limit, reject)
     window.move(after.end())
@@ -243,8 +244,3 @@ def _could_go_on(error: Exception, window: _Window) -> bool:
 def _integer(digits: str) -> int | Decimal:
     """An integer; one of more digits than Python reads as such is a decimal, and no text or number of a corpus."""
     return int(digits) if len(digits) < 1000 else Decimal(digits)
-
-
-def _reason(error: Exception) -> str:
-    """Message of a JSON decoder without the position, which counts from where decoding began."""
-    return str(error).partition(": line ")[0]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftdiv.data.bad_rows import BadRowError
+from sftdiv.data.bad_rows import BadRowError, json_reason
 
 Message = dict[str, str]
 ROLES = {
@@ -77,9 +77,7 @@ def parsed(value: Any, name: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
-        raise BadRowError(
-            f"wrong turns: {name} is text that is not JSON ({str(error).partition(': line ')[0]})"
-        ) from None
+        raise BadRowError(f"wrong turns: {name} is text that is not JSON ({json_reason(error)})") from None
 
 
 def turn_text(value: Any, name: str, ignore: Sequence[str] = ()) -> str:

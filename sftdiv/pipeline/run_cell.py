@@ -69,6 +69,8 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
     with Recorder(cell, tracker) as recorder:
         artifacts = RunArtifacts(spec, Store(request.paths.cache), compute=request.compute)
         recorder.add(identifying)
+        if spec.stop_after != "select":
+            spec.training.trainer.resolved()  # a GPU that this machine lacks is an error before the corpus is read
         with recorder.stage("corpus"):
             corpus = cell_files.read_corpus(artifacts, cell.folder)
             recorder.add({"corpus_hash": corpus.fingerprint, "corpus.count": dict(corpus.counts)})
@@ -76,7 +78,7 @@ def run_cell(request: RunRequest, cell: Cell) -> dict[str, Any]:
             recorder.add(contamination.corpus_columns(artifacts.data))
             contamination.report(artifacts.data, cell.folder)
             if spec.stop_after != "select":
-                context = artifacts.eval_context(cell)  # resolves the trainer, for which this machine may lack a GPU
+                context = artifacts.eval_context(cell)
                 check_model(spec, artifacts, context)
             if spec.stop_after is None:
                 recorder.add(check_evaluation(spec, context))

@@ -41,11 +41,21 @@ def check_fits(size: float, weights: NDArray[np.float64], excluded: Mapping[str,
     if size > weights.sum() * (1 + 1e-9):
         raise SftdivError(
             f"size {size:,.0f} is more than {universe_text(weights, excluded)}. "
-            f"The largest feasible size is {int(weights.sum()):,}"
+            f"The largest feasible size is {int(weights.sum()):,}: {_size_setting(weights)}={int(weights.sum())}"
         )
 
 
 def universe_text(weights: NDArray[np.float64], excluded: Mapping[str, int]) -> str:
-    """What a universe holds, for messages; see `check_fits`."""
-    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in excluded.items())
-    return f"the universe holds ({weights.sum():,.0f} in {len(weights):,} examples; {reasons})"
+    """Number of examples of a universe and the reasons why others are left out, for messages; see `check_fits`."""
+    tokens = "" if _counts_examples(weights) else f"{weights.sum():,.0f} label tokens in "
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in excluded.items() if count)
+    return f"the universe holds: {tokens}{len(weights):,} examples" + (f" (left out: {reasons})" if reasons else "")
+
+
+def _size_setting(weights: NDArray[np.float64]) -> str:
+    return "size.n" if _counts_examples(weights) else "size.label_tokens"
+
+
+def _counts_examples(weights: NDArray[np.float64]) -> bool:
+    """Whether a size is a number of examples, each of which counts as one."""
+    return bool(np.all(weights == 1))

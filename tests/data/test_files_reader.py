@@ -86,6 +86,9 @@ def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
         match=r"no\.jsonl' matches no file. It may be a file, a folder or a glob of .jsonl, .ndjson, .json, .csv, .tsv",
     ):
         reader(tmp_path / "no.jsonl").files()
+    write(tmp_path / "mine.jsonl", ROWS)
+    with pytest.raises(SftdivError, match=r"mine\.json' matches no file\. Did you mean 'mine\.jsonl'\? It may be"):
+        reader(tmp_path / "mine.json").files()
     with pytest.raises(SftdivError, match=r"notes.txt is of an unknown kind. Known: .jsonl"):
         reader(tmp_path / "notes.txt").files()
 
@@ -95,6 +98,7 @@ def test_paths_that_name_nothing_or_the_unknown(tmp_path: Path) -> None:
     [
         (GOOD + b"\n" + GOOD.replace(b"Count", b"") + b"\n", 2, []),
         (b'{"prompt": "caf\xe9", "completion": "b"}\n' + GOOD, 1, [(1, "not UTF-8: ")]),
+        (GOOD + b'\n{"prompt": "a\tb", "completion": "c"}\n' + GOOD, 2, [(2, "not JSON: Invalid control character")]),
         (GOOD + b'\n{"prompt": "a", "comp', 1, [(2, "not JSON: Unterminated string")]),
         (
             GOOD + b'\n{"question": "a"}\n' + GOOD,

@@ -9,10 +9,10 @@ import sys
 from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
+from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from documentation import ROOT
+from documentation import PAGES, ROOT
 from omegaconf import OmegaConf
 from small_runs import finished_run, only_cell
 
@@ -79,6 +79,18 @@ def test_nothing_is_loaded_from_the_network(site, pages):
         assert not [file for file in page.loaded if file.startswith(("http:", "https:", "//"))], path
     for path in [*site.rglob("*.css")]:
         assert not re.search(r"url\([\"']?https?:", path.read_text(encoding="utf-8")), path
+
+
+def test_external_links_are_well_formed_and_each_target_is_written_one_way():
+    spellings = {}
+    for path in [*PAGES, ROOT / "CITATION.cff", ROOT / "LOG.md", *sorted((ROOT / "benchmarks").rglob("*.md"))]:
+        for link in re.findall(r"https?://[^\s)>\]\"'`|,\\]+", path.read_text(encoding="utf-8")):
+            parts = urlsplit(link.rstrip("."))
+            is_local = parts.hostname in ("localhost", "127.0.0.1")
+            assert is_local or (parts.scheme == "https" and "." in (parts.hostname or "")), f"{path}: {link}"
+            target = f"{parts.netloc.removeprefix('www.')}{parts.path.rstrip('/')}?{parts.query}#{parts.fragment}"
+            spellings.setdefault(target.lower(), {}).setdefault(parts.geturl(), path.name)
+    assert not [written for written in spellings.values() if len(written) > 1]
 
 
 def test_search_works_from_disk(site):

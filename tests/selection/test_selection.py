@@ -156,8 +156,10 @@ def test_level_1_serves_any_size_up_to_the_universe():
     assert len(subset_of(units, level=1, size=tokens.sum(), slack=1.5, weights=tokens)) == 30
     matched = subset_of(units, level=1, size=30, slack=1.5, match="source", sources=["a", "b", "c"] * 10)
     assert len(matched) == 30
-    with pytest.raises(SftdivError, match=r"size 31 is more than the universe holds.*largest feasible size is 30"):
+    with pytest.raises(SftdivError, match=r"size 31 is more than the universe holds: 30 examples.* is 30: size\.n=30$"):
         subset_of(units, level=1, size=31, slack=1.5)
+    with pytest.raises(SftdivError, match=r"90 label tokens in 30 examples.* is 90: size\.label_tokens=90$"):
+        subset_of(units, level=1, size=91, slack=1.5, weights=tokens)
     with pytest.raises(
         SftdivError, match=r"1.5 x 25 = 38 is more than.* is 20 below level 1 and 30 at diversity_level=1"
     ):
@@ -261,7 +263,7 @@ def test_infeasible_size_says_the_largest_feasible():
     units = units_of(*[{0}] * 20, *[{1}] * 10)
     with pytest.raises(
         SftdivError,
-        match=r"1.5 x 25 = 38 is more than the universe holds \(30 in 30 examples.*largest feasible size is 20 below",
+        match=r"1.5 x 25 = 38 is more than the universe holds: 30 examples\. .*largest feasible size is 20 below",
     ):
         subset_of(units, level=0, size=25, slack=1.5)
     assert len(subset_of(units, level=0, size=20, slack=1.5)) == 20
