@@ -14,11 +14,14 @@ setup: $(VENV)/.dev  ## create .venv and install everything with the pinned cons
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sftdiv needs Python 3.11 or later; give it with: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'Installing torch and the packages of a run into $(VENV): a few minutes, without output'
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) -e .
 	touch $@
+	@echo 'Installed. In each new shell: source $(VENV)/bin/activate; then: sftdiv doctor'
 
 $(VENV)/.dev: $(VENV)/.installed
+	@echo 'Installing the packages of the tests: a few minutes more'
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 

@@ -119,6 +119,8 @@ def check(words):
     elif program == "make":
         targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert set(arguments) <= set(targets), words
+    elif program == "source":
+        assert arguments == [".venv/bin/activate"], words  # made by make setup
     elif program == "pip":
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         wanted = re.search(r"\[([\w,]+)\]", " ".join(arguments))
