@@ -145,7 +145,7 @@ def test_a_gigabyte_line_is_never_loaded(tmp_path: Path, kind: str) -> None:
         (
             b"[\n" + GOOD + b',\n{"prompt": "a", "comp',
             3,
-            "unreadable rest: not JSON: Unterminated string starting at; the file is not read beyond",
+            "unreadable rest: not JSON: Unterminated string; the file is not read beyond",
         ),
         (b"[\n" + GOOD + b"\n", 3, "unreadable rest: not JSON: Expecting value; the file is not read beyond"),
         (b"[" + GOOD + b',\n{"prompt": "caf\xe9", "completion": "b"}]', 2, "not UTF-8: "),
