@@ -32,7 +32,7 @@ echo "| step | command | wall | processor |"
 echo "| --- | --- | --- | --- |"
 step "clone" git clone --quiet "$repository" sftdiv
 cd sftdiv || exit 1
-step "install" make setup
+step "install" make .venv/.installed  # as make demo does
 . .venv/bin/activate
 cp "$data" mine.jsonl
 head -n 1000 mine.jsonl > other.jsonl
@@ -40,8 +40,8 @@ step "what is installed" sftdiv doctor
 step "select" sftdiv run corpus=files corpus.path=mine.jsonl size=1k diversity_level=1 stop_after=select embedder=none export.format=sharegpt
 step "measure" sftdiv measure corpus=files corpus.path=mine.jsonl
 step "compare two" sftdiv measure corpus=files corpus.path=mine.jsonl baseline=other.jsonl
-step "fine-tune" sftdiv run corpus=files corpus.path=mine.jsonl strategy=micro_token diversity_level=1 size=0.5k
-step "sweep of three levels" sftdiv run -m corpus=files corpus.path=mine.jsonl strategy=micro_token diversity_level=0,1/2,1 size=0.5k report.bundle=true study=first
+step "fine-tune" sftdiv run corpus=files corpus.path=mine.jsonl strategy=micro_token diversity_level=1 size=0.5k embedder=none model.pretrain.steps=500
+step "sweep of three levels" sftdiv run -m corpus=files corpus.path=mine.jsonl strategy=micro_token diversity_level=0,1/2,1 size=0.5k embedder=none model.pretrain.steps=500 report.bundle=true study=first
 cat > quickstart.py <<'END'
 import sftdiv
 
