@@ -1,7 +1,7 @@
 """MinHash signatures of sets of shingles, cut into bands: two sets that agree in a band may be near duplicates.
 
-Signatures are those of datasketch's ``affine32``, which draws the permutations; a compiled loop applies them to blocks of
-sets in a fortieth of the time, so that no processes are needed. Only the key of each band is kept.
+Signatures are those of datasketch's ``affine32``. It draws the permutations, and a compiled loop applies them to blocks
+of sets in a fortieth of the time, so that one process suffices. Only the key of each band is kept.
 """
 
 from __future__ import annotations
