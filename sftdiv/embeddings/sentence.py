@@ -122,10 +122,10 @@ class SentenceEmbedder:
 
     def used_devices(self) -> list[str]:
         """Names of the devices of this machine that are used."""
-        import torch
-
         if self.devices is not None:
             return list(self.devices)
+        import torch
+
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
     def _model(self) -> ModelRef:
