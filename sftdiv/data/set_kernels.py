@@ -17,7 +17,8 @@ def set_digests(flat: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Digests
     end = 0
     for number in range(len(lengths)):
         start, end = end, end + lengths[number]
-        first = second = np.uint64(lengths[number])
+        first = np.uint64(lengths[number]) * _FACTORS[1] + _FACTORS[0]  # 0 would be a fixed point of small elements
+        second = np.uint64(lengths[number]) * _FACTORS[0] + _FACTORS[1]
         for position in range(start, end):
             first = (first ^ np.uint64(flat[position])) * _FACTORS[0]
             first ^= first >> np.uint64(29)
