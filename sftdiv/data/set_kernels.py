@@ -29,7 +29,7 @@ def set_digests(flat: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Digests
 
 
 @njit(cache=True, nogil=True)
-def _slot_of(digests: Digests, row: int, known: Digests, slots: NDArray[np.int32]) -> int:
+def _slot_of(digests: Digests, row: int, known: Digests, slots: NDArray[np.int32]) -> np.int64:
     """The slot of a digest, or the empty one in which it belongs; open addressing."""
     slot = np.int64(digests[row, 0] & np.uint64(len(slots) - 1))
     while slots[slot] >= 0:

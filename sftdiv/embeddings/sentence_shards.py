@@ -48,7 +48,8 @@ class SentenceStep:
         model: SentenceTransformer | None = None,
     ) -> None:
         self._embedder, self._texts, self._plan, self._size = embedder, texts, plan, size
-        self._model, self._pool = model, None
+        self._model = model
+        self._pool: Any = None
 
     def write(self, shard: int, path: Path) -> None:
         """Write the vectors of a shard, shape (texts, dimensions), and their digest."""
