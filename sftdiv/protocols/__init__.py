@@ -7,7 +7,7 @@ Python file and one YAML file; no list is extended.
 
 ``components`` holds the parts that decide results, ``trackers`` those that record them, ``contexts`` the
 inputs of extractors, selectors and evaluators, ``benchmarks`` what decontamination searches for, ``shard_work`` how
-per-row work is spread over processes and machines.
+per-row work is spread over processes and machines, ``sharded_models`` the models that take part in it.
 """
 
 from sftdiv.protocols.benchmarks import Benchmark, BenchmarkSource, HasBenchmarks
@@ -23,6 +23,7 @@ from sftdiv.protocols.components import (
 )
 from sftdiv.protocols.contexts import CorpusSide, EvalContext, Keep, SelectionProblem, build_uncached
 from sftdiv.protocols.shard_work import ShardExecutor, ShardStep
+from sftdiv.protocols.sharded_models import ShardedEmbedder, ShardedTagger, embed_by, tag_by
 from sftdiv.protocols.trackers import RunLogger, StudySummary, TrackedRun, Tracker, Tracking
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "Selector",
     "ShardExecutor",
     "ShardStep",
+    "ShardedEmbedder",
+    "ShardedTagger",
     "StudySummary",
     "Tagger",
     "TrackedRun",
@@ -49,4 +52,6 @@ __all__ = [
     "Tracking",
     "UnitExtractor",
     "build_uncached",
+    "embed_by",
+    "tag_by",
 ]

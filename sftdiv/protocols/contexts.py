@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sftdiv.protocols.shard_work import ShardExecutor
 from sftdiv.records import Heldout, ModelRef, SftdivError, Side, TokenIds, Units, Universe
 
 # Cache of folders: keep(kind, key, build) is the folder of an intermediate result, built once for equal keys.
@@ -52,6 +53,7 @@ class CorpusSide:
         embeddings: Embeddings of the texts, shape (examples, dimensions), rows of unit length.
         column: A carried column of the corpus by its name.
         keep: Cache of intermediate results of these texts; see `Keep`.
+        compute: Computes shards of the texts; None for this process.
     """
 
     texts: Sequence[str]
@@ -59,6 +61,7 @@ class CorpusSide:
     embeddings: Callable[[], NDArray[np.float32]]
     column: Callable[[str], list[Any]]
     keep: Keep = build_uncached
+    compute: ShardExecutor | None = None
 
     def __len__(self) -> int:
         return len(self.texts)

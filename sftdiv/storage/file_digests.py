@@ -96,8 +96,13 @@ def changed_files(folder: Path, records: Mapping[str, str], *, whole_below: floa
 
 def place_sealed(temporary: Path, path: Path) -> None:
     """Rename a finished file, after writing its size and digest as ``NAME.digest``; for what a killed run leaves."""
-    write_sealed(_digest_of(path), {"file": file_record(temporary)})
+    write_digest(temporary, path)
     temporary.replace(path)
+
+
+def write_digest(temporary: Path, path: Path) -> None:
+    """Write size and digest of a finished file that will be renamed to ``path``; see `place_sealed`."""
+    write_sealed(_digest_of(path), {"file": file_record(temporary)})
 
 
 def is_whole(path: Path) -> bool:

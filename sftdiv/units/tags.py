@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from sftdiv.compute.local_shards import LOCAL
 from sftdiv.protocols import CorpusSide, Tagger
 from sftdiv.records import SftdivError, Units
 from sftdiv.storage.hashing import content_hash, identity_of, libraries_of, library_versions
@@ -64,7 +65,7 @@ class TagUnits:
         first, row = distinct_in_order(side.texts)
         distinct = ChosenTexts(side.texts, first)
         key = {"tagger": identity_of(self.tagger), "versions": library_versions(libraries_of(self.tagger))}
-        folder = side.keep("raw_tags", key, partial(build_raw_tags, self.tagger, distinct))
+        folder = side.keep("raw_tags", key, partial(build_raw_tags, self.tagger, distinct, side.compute or LOCAL))
         raw = load_raw_tags(folder)
         made_by = {"tagger": result_columns(self.tagger)}
         return final_units(

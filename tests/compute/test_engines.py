@@ -296,6 +296,18 @@ def test_a_silent_slurm_ends_no_wait(
     assert _is_queued("7") is is_queued
 
 
+def test_an_error_in_a_thread_of_datatrove_s_ray_ends_the_command() -> None:
+    from datatrove.executor.ray import TimeoutManager
+
+    from sftdiv.compute.ray_task_manager import RaisingTaskManager
+
+    manager = RaisingTaskManager(1, TimeoutManager())
+    submitted = manager.submit_task(None, [0], None)  # None is no mapping of resources: fails before a Ray is needed
+    with pytest.raises(SftdivError, match=r"a task could not be submitted to Ray: TypeError: .*need no Ray"):
+        for _ in range(100):
+            manager.wait([submitted], timeout=1)
+
+
 @pytest.mark.nightly  # starts a Ray: half a minute, of which the shards take none
 @pytest.mark.timeout(300)
 def test_ray_computes_again_what_a_killed_process_was_at(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from sftdiv.data.dedup import NearDuplicateFinder, NearDuplicates, near_duplicates
 from sftdiv.data.jaccard_pairs import jaccard
 from sftdiv.data.minhash_bands import bands_and_rows
-from sftdiv.data.shingles import shingle_sets
+from sftdiv.data.minhash_kernel import signatures
+from sftdiv.data.set_numbers import SetNumbers
+from sftdiv.data.shingles import SetCollector, ShingleSets, TextShingles, shingle_sets
 from sftdiv.records import SftdivError
 
 SETTINGS = {"threshold": 0.8, "unit": "words", "shingle": 5, "permutations": 256, "recall": 0.999, "seed": 0}
@@ -195,6 +197,59 @@ def test_sets_of_shingles_overlap_as_those_of_words_do(texts, size):
         assert len(rows[one]) == len(own)
         for other, others in zip(sets.of_text, naive, strict=True):
             assert jaccard(rows[one], rows[other]) == len(own & others) / len(own | others)
+
+
+def random_sets(count, *, seed):
+    """Sets of 1 to 5 of the numbers 0 to 8, so that many are equal."""
+    rng = np.random.default_rng(seed)
+    rows = [np.sort(rng.choice(9, rng.integers(1, 6), replace=False)).astype(np.uint32) for _ in range(count)]
+    return rows, TextShingles(np.concatenate(rows), np.array([len(row) for row in rows]))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_signatures_are_those_of_datasketch(seed):
+    from datasketch import MinHash
+
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(0, 2**32, size, dtype=np.uint32) for size in (1, 2, 40, 300)]
+    sketch = MinHash(num_perm=64, seed=seed, hashfunc=int)
+    expected = []
+    for row in rows:
+        sketch.clear()
+        sketch.update_batch(row.tolist())
+        expected.append(sketch.hashvalues.tolist())
+    signed = signatures(np.concatenate(rows), np.array([len(row) for row in rows]), *sketch.permutations)
+    assert signed.tolist() == expected
+
+
+def test_sets_are_numbered_by_their_first_occurrence():
+    rows, sets = random_sets(3000, seed=0)
+    known: dict[tuple[int, ...], int] = {}
+    expected = [known.setdefault(tuple(row.tolist()), len(known)) for row in rows]
+    numbers, ends = SetNumbers(), np.cumsum(sets.lengths)
+    found = []
+    for start in range(0, 3000, 700):  # the table grows
+        stop = min(start + 700, 3000)
+        flat = sets.flat[ends[start] - sets.lengths[start] : ends[stop - 1]]
+        found += numbers.number(flat, sets.lengths[start:stop]).tolist()
+    assert found == expected and len(numbers) == len(known)
+    assert SetNumbers().number(*sets).tolist() == expected
+
+
+def test_collected_sets_are_stored_once():
+    rows, sets = random_sets(200, seed=1)
+    half = int(sets.lengths[:100].sum())
+    collector = SetCollector(unit="words", size=5)
+    collector.add(TextShingles(sets.flat[:half], sets.lengths[:100]))
+    collector.add(TextShingles(sets.flat[half:], sets.lengths[100:]))
+    more = ShingleSets(np.array([3, 8, 900], dtype=np.uint32), np.array([0, 2, 3]), np.array([1, 0, 1]), "words", 5)
+    is_new = collector.add_sets(more)
+    rows += [np.array(row, dtype=np.uint32) for row in ([900], [3, 8], [900])]
+    collected = collector.sets()
+    stored = list(collected)
+    assert len({row.tobytes() for row in stored}) == len(collected) == len({row.tobytes() for row in rows})
+    assert all(np.array_equal(stored[number], row) for number, row in zip(collected.of_text, rows, strict=True))
+    assert is_new.tolist() == [not any(row.tolist() == [3, 8] for row in rows[:200]), True]
 
 
 def test_shingles_are_the_same_in_every_process():

