@@ -4,6 +4,7 @@
     python benchmarks/real_study/collect.py restore MULTIRUN/real_study   # and back: the study goes on after them
     python benchmarks/real_study/collect.py noise                         # table and noise.png of the runs at level 1/2
     python benchmarks/real_study/collect.py slopes                        # table and levels.png of the ladders
+    python benchmarks/real_study/collect.py selectors                     # table of the runs on ladder 0's universe
 
 A row's folder holds ``result.json``, the scores of single MMLU items and three answers. ``python -m sftdiv.analyze
 benchmarks/real_study/rows`` works on it, and a run takes a restored cell as finished.
@@ -168,8 +169,46 @@ def slopes() -> None:
         print(f"| {level:g} | {len(at_level)} | {' | '.join(fields)} |")
 
 
+def selectors() -> None:
+    """Print the outcomes of every run on the universe of replicate 0, with the difference to the random draw.
+
+    Of MMLU the difference has its standard error over items; the losses of single held-out examples were not kept.
+    """
+    rows = read_rows(ROWS)
+    runs = rows[rows["seed"] == 0].sort_values("score.heldout.loss_macro")
+    random = runs[(runs["kind"] == "random") & (runs["n"] > 0)].iloc[0]
+    print("| set | " + " | ".join(OUTCOMES.values()) + " |\n|" + " --- |" * (1 + len(OUTCOMES)))
+    for _, run in runs.iterrows():
+        fields = []
+        for name in OUTCOMES:
+            error, metric = "", name.removeprefix("score.mmlu_cloze.")
+            if metric != name and run["folder"] != random["folder"]:
+                error = f" ± {item_noise(random['folder'], run['folder'], metric):.4f}"
+            fields.append(f"{run[name]:.4f} ({run[name] - random[name]:+.4f}{error})")
+        print(f"| {set_name(run)} | {' | '.join(fields)} |")
+    contents = {"response tokens": "diversity.response.length", "tokens trained on": "train.tokens"}
+    contents |= {"examples cut": "train.truncated", "entropy of words, bit": "diversity.response.entropy"}
+    contents |= {"share of T0": "subset.share.t0"}
+    print("\n| " + " | ".join(["set", *contents]) + " |\n|" + " --- |" * (1 + len(contents)))
+    for _, run in runs[runs["n"] > 0].iterrows():
+        print(f"| {set_name(run)} | {' | '.join(number(run[column]) for column in contents.values())} |")
+
+
+def number(value: float) -> str:
+    """Four digits, and counts in full."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+
+
+def set_name(run: pd.Series) -> str:
+    """What a run was trained on, in words."""
+    if run["n"] == 0:
+        return "none: the untrained model"
+    if run["kind"] == "level":
+        return f"tokens, level {run['level']:g}"
+    return f"{'random draw' if run['kind'] == 'random' else run['selector']}, match {run['match']}"
+
+
 if __name__ == "__main__":
     command, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else ROWS
-    {"copy": lambda: copy(folder, ROWS), "restore": lambda: copy(ROWS, folder), "noise": noise, "slopes": slopes}[
-        command
-    ]()
+    verbs = {"copy": lambda: copy(folder, ROWS), "restore": lambda: copy(ROWS, folder)}
+    (verbs | {"noise": noise, "slopes": slopes, "selectors": selectors})[command]()
