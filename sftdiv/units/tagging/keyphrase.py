@@ -21,6 +21,7 @@ import numpy as np
 
 from sftdiv.records import RawTags, SftdivError
 from sftdiv.storage.hashing import settings_identity
+from sftdiv.storage.progress_bar import tracked
 from sftdiv.text.words import UNSPACED, is_simple, joiner, marks, pairs, unspaced_run
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class KeyphraseTagger:
             dtype=np.float32,
         )
         try:
-            weights = vectorizer.fit_transform(texts)
+            weights = vectorizer.fit_transform(tracked(texts, "key phrases", unit="texts"))
         except ValueError as error:
             raise SftdivError(
                 f"no phrase of {len(texts)} distinct texts occurs in at least {self.min_documents} of them and in at "
@@ -98,7 +99,8 @@ class KeyphraseTagger:
         names = vectorizer.get_feature_names_out()
         words = np.array([name.count(" ") + 1 for name in names], dtype=np.float32)
         weights.data *= (words**self.prefer_long)[weights.indices]
-        return RawTags([self.best(names, weights, text) for text in range(len(texts))], {"phrases": len(names)})
+        rows = tracked(range(len(texts)), "the best key phrases", unit="texts")
+        return RawTags([self.best(names, weights, text) for text in rows], {"phrases": len(names)})
 
     def phrases(self, text: str) -> Iterator[str]:
         """Runs of 1 to ``longest`` words in lower case.
