@@ -38,8 +38,9 @@ _PROVIDERS = re.compile(
 )
 _SCHEME = re.compile(r"\b(Bearer|(?i:authorization)\W{1,3}\w+)\s+[\w.+/=~-]{3,}")
 _YAML_LINE = re.compile(r"(\s*(?:- )?)([\w/@.-]+): (.*)")  # name: value
+_NOT_PROSE = r"(?<!\bkey)(?<!\bkeys)(?<!\btoken)(?<!\btokens)"  # as in "the number of label tokens: too few cells"
 _ASSIGNED = re.compile(  # ``key: value`` is prose more often than a setting
-    rf"(?<![\w])(?P<name>{_NAME}|base_url)(?P<sign>['\"]?\s*=\s*|['\"]?:(?=[^\s])|['\"]:\s*|(?<!\bkey)(?<!\btoken):\s*)"
+    rf"(?<![\w])(?P<name>{_NAME}|base_url)(?P<sign>['\"]?\s*=\s*|['\"]?:(?=[^\s])|['\"]:\s*|{_NOT_PROSE}:\s*)"
     r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s}\])]+)",
     re.IGNORECASE,
 )

@@ -36,6 +36,8 @@ LIMITS |= {"batch": None, "batch_requests": 1}
         ),
         ("size.label_tokens=5000 label_tokens=auto", "size.label_tokens=5000 label_tokens=auto"),
         ("the key: see above", "the key: see above"),
+        ("the number of label tokens: too few cells", "the number of label tokens: too few cells"),
+        ("api_keys: abcdef", "api_keys: ***"),
         ("hf://datasets/org/name@main/a.parquet", "hf://datasets/org/name@main/a.parquet"),
         ("write to me@example.org at 12:30", "write to me@example.org at 12:30"),
     ],
